@@ -1,0 +1,73 @@
+//! `a2a-peer`: asks a platform's registry who a peer is, and shows the library at work.
+
+mod args;
+mod demo;
+mod platform;
+mod show;
+mod text;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use a2a_blocking::{Error, ErrorKind};
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let level = if args.verbose { "a2a_blocking=debug" } else { "a2a_blocking=warn" };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
+        // At trace level these dump every byte that is sent, the token among them.
+        .filter_module("ureq_proto", log::LevelFilter::Warn)
+        .filter_module("ureq_proto::util", log::LevelFilter::Warn)
+        .init();
+    match run(&args) {
+        Ok(code) => code,
+        // Whoever reads our output has seen enough.
+        Err(Failure::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(why)) => complain(&format!("the output cannot be written: {why}"), 1),
+        Err(Failure::Usage(why)) => complain(&why, 2),
+        Err(Failure::Call(error)) if error.kind() == ErrorKind::Config => complain(&error.to_string(), 2),
+        Err(Failure::Call(error)) => complain(&error.to_string(), 1),
+    }
+}
+
+/// Why a command did not end by itself.
+enum Failure {
+    Output(io::Error),
+    Usage(String),
+    Call(Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(why: io::Error) -> Self {
+        Failure::Output(why)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Call(error)
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout().lock();
+    match &args.command {
+        Command::Enrich { peers } => show::enrich(&args.client()?, peers, args.json, &mut out),
+        Command::Discover { peer } => show::discover(&args.client()?, *peer, args.json, &mut out),
+        Command::Demo => {
+            args.refuse_platform().map_err(Failure::Usage)?;
+            // The demo's pollers print from threads of their own.
+            drop(out);
+            demo::run(args.json)
+        }
+    }
+}
+
+fn complain(why: &str, code: u8) -> ExitCode {
+    // Nothing is left to do where even this cannot be written.
+    let _ = writeln!(io::stderr(), "a2a-peer: {why}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,90 @@
+//! `enrich` and `discover`: records as a table or as JSON.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use a2a_blocking::{Client, Error, Peer, PeerId, Source};
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::text::{millis, printable};
+
+const WIDTH: usize = 28;
+
+pub(crate) fn enrich(
+    client: &Client,
+    peers: &[PeerId],
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    let mut all = true;
+    if !as_json {
+        heading(out)?;
+    }
+    for id in peers {
+        let start = Instant::now();
+        let lookup = client.lookup(*id);
+        let took = start.elapsed();
+        all &= lookup.peer.is_some();
+        if as_json {
+            writeln!(out, "{}", line(*id, lookup.peer.as_ref(), took))?;
+        } else {
+            row(out, *id, lookup.peer.as_ref())?;
+        }
+        // A row at a time: the next peer may take its two seconds.
+        out.flush()?;
+        if lookup.peer.is_none() {
+            note(*id, lookup.source);
+        }
+    }
+    Ok(ExitCode::from(u8::from(!all)))
+}
+
+pub(crate) fn discover(client: &Client, id: PeerId, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let start = Instant::now();
+    let result = client.discover(id);
+    let took = start.elapsed();
+    match (&result, as_json) {
+        (_, true) => {
+            let mut line = line(id, result.as_ref().ok(), took);
+            if let Err(error) = &result {
+                line["error"] = explain(error);
+            }
+            writeln!(out, "{line}")?;
+        }
+        (Ok(peer), false) => {
+            heading(out)?;
+            row(out, id, Some(peer))?;
+        }
+        (Err(_), false) => {}
+    }
+    result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(id: PeerId, peer: Option<&Peer>, took: Duration) -> Value {
+    json!({ "peer": id.to_string(), "record": peer.map(Peer::as_json), "ms": millis(took) })
+}
+
+fn explain(error: &Error) -> Value {
+    json!({ "kind": format!("{:?}", error.kind()), "status": error.status(), "message": error.to_string() })
+}
+
+fn heading(out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{:36}  {:WIDTH$}  {:16}  STATUS", "ID", "NAME", "ROLE")
+}
+
+fn row(out: &mut impl Write, id: PeerId, peer: Option<&Peer>) -> io::Result<()> {
+    let cell = |field: fn(&Peer) -> Option<&str>, width| printable(peer.and_then(field).unwrap_or("-"), width);
+    let (name, role, status) = (cell(Peer::name, WIDTH), cell(Peer::role, 16), cell(Peer::status, 16));
+    writeln!(out, "{id:36}  {name:WIDTH$}  {role:16}  {status}")
+}
+
+fn note(id: PeerId, source: Source) {
+    let why = match source {
+        Source::Absent => "the registry does not know it, or does not show it to this workspace",
+        _ => "the registry gave no usable answer; --verbose says why",
+    };
+    let _ = writeln!(io::stderr(), "a2a-peer: {id}: no record: {why}");
+}

@@ -1,0 +1,270 @@
+//! Settings: from the environment (the only room that reads it) and by builder, checked in one place.
+
+mod url;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::token::TokenSource;
+
+pub(crate) use url::PlatformUrl;
+
+/// Bounds of a workspace id's length. It stands in a URL and a header.
+const WORKSPACE_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=128;
+/// The longest bound of a lookup. A poller that waits longer than this for a name is not polling.
+const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Makes a [`Client`](crate::Client).
+///
+/// It starts from nothing ([`Client::builder`](crate::Client::builder)) or from the environment
+/// ([`from_env`](ClientBuilder::from_env)); what is set here comes before the environment. Values are
+/// checked by [`build`](ClientBuilder::build).
+///
+/// ```
+/// use std::time::Duration;
+/// use a2a_blocking::Client;
+///
+/// let client = Client::builder()
+///     .platform_url("https://platform.example/api/")
+///     .workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100")
+///     .token("…".replace('…', "secret"))
+///     .ttl(Duration::from_secs(60))
+///     .build()?;
+/// assert!(!format!("{client:?}").contains("secret"));
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    platform_url: Option<Setting>,
+    workspace_id: Option<Setting>,
+    org_id: Option<Setting>,
+    origin: Option<Option<String>>,
+    given_token: Option<TokenSource>,
+    token_file: Option<PathBuf>,
+    ttl: Option<Duration>,
+    negative_ttl: Option<Duration>,
+    lookup_timeout: Option<Duration>,
+    capacity: Option<usize>,
+}
+
+/// A value, and what a user would change it by.
+#[derive(Debug, Clone)]
+struct Setting {
+    value: Result<String, &'static str>,
+    by: &'static str,
+}
+
+impl Setting {
+    fn given(by: &'static str, value: impl Into<String>) -> Option<Self> {
+        Some(Setting { value: Ok(value.into()), by })
+    }
+
+    /// The variable, where it is set and not blank: a blank one is how a compose file leaves it out.
+    fn from_env(by: &'static str) -> Option<Self> {
+        let value = match env::var_os(by)?.into_string() {
+            Ok(text) if text.trim().is_empty() => return None,
+            Ok(text) => Ok(text),
+            Err(_) => Err("it is not UTF-8"),
+        };
+        Some(Setting { value, by })
+    }
+
+    fn check<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Error> {
+        let text = self.value.as_deref().map_err(|why| Error::config(format!("{}: {why}", self.by)))?;
+        parse(text.trim()).map_err(|why| Error::config(format!("{}: {why}", self.by)))
+    }
+}
+
+impl ClientBuilder {
+    /// A builder with what the environment says:
+    ///
+    /// | variable | setting |
+    /// | --- | --- |
+    /// | `PLATFORM_URL` | [`platform_url`](ClientBuilder::platform_url) |
+    /// | `WORKSPACE_ID` | [`workspace_id`](ClientBuilder::workspace_id) |
+    /// | `MOLECULE_ORG_ID` | [`org_id`](ClientBuilder::org_id) |
+    /// | `CONFIGS_DIR`, default `/configs` | [`token_file`](ClientBuilder::token_file) `.auth_token` in it |
+    ///
+    /// A variable that is set but blank counts as not set. What is wrong with one is said, with its
+    /// name, by [`build`](ClientBuilder::build), unless a setter replaced it.
+    pub fn from_env() -> Self {
+        let configs = env::var_os("CONFIGS_DIR").filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/configs".into());
+        ClientBuilder {
+            platform_url: Setting::from_env("PLATFORM_URL"),
+            workspace_id: Setting::from_env("WORKSPACE_ID"),
+            org_id: Setting::from_env("MOLECULE_ORG_ID"),
+            token_file: Some(Path::new(&configs).join(".auth_token")),
+            ..ClientBuilder::default()
+        }
+    }
+
+    /// The platform's address: `http` or `https`, a host, and where needed a port and a path prefix; no
+    /// user, query or fragment. Default: `http://host.docker.internal:8080` inside Docker (`/.dockerenv`
+    /// or `DOCKER_VERSION` is there), else `http://localhost:8080`.
+    pub fn platform_url(mut self, url: impl Into<String>) -> Self {
+        self.platform_url = Setting::given("platform_url", url);
+        self
+    }
+
+    /// The id of the caller's own workspace, 1 to 128 characters of `A-Z a-z 0-9 -`. Required.
+    pub fn workspace_id(mut self, id: impl Into<String>) -> Self {
+        self.workspace_id = Setting::given("workspace_id", id);
+        self
+    }
+
+    /// The organisation, sent as `X-Molecule-Org-Id`: printable ASCII. Default: none is sent.
+    pub fn org_id(mut self, id: impl Into<String>) -> Self {
+        self.org_id = Setting::given("org_id", id);
+        self
+    }
+
+    /// The `Origin` to send, or `None` for no such header. Default: over https the platform URL's own
+    /// origin, which the hosted edge asks for; over http none.
+    pub fn origin(mut self, origin: Option<&str>) -> Self {
+        self.origin = Some(origin.map(str::to_owned));
+        self
+    }
+
+    /// The bearer token. It comes before [`token_file`](ClientBuilder::token_file); blank means none.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.given_token = Some(TokenSource::Value(token.into()));
+        self
+    }
+
+    /// A function that gives the bearer token, in place of [`token`](ClientBuilder::token). It is called
+    /// by [`build`](ClientBuilder::build), and again in the calling thread each time that the platform
+    /// answers 401; that call's bound does not cut it, so it must not block.
+    pub fn token_fn(mut self, token: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.given_token = Some(TokenSource::Function(Arc::new(token)));
+        self
+    }
+
+    /// A file with the bearer token on one line, at most 16 KiB. It is read by
+    /// [`build`](ClientBuilder::build) and again when the platform answers 401; it need not exist.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
+    /// How long a record is fresh. Default: 300 s, as the original. Not zero: for an answer that is
+    /// never cached there is [`discover`](crate::Client::discover).
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// How long an absent peer or a failed lookup is remembered. Default: the TTL, as the original.
+    /// Zero remembers neither, so that each push from such a peer costs a lookup.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// The bound of one lookup in all, DNS included. Default: 2 s, as the original; more than zero, at
+    /// most 600 s.
+    pub fn lookup_timeout(mut self, bound: Duration) -> Self {
+        self.lookup_timeout = Some(bound);
+        self
+    }
+
+    /// How many peers the cache holds, absent and failed ones included. Default: 10,000, at least 1.
+    /// It also holds at most 64 MiB of JSON.
+    pub fn capacity(mut self, peers: usize) -> Self {
+        self.capacity = Some(peers);
+        self
+    }
+
+    pub(crate) fn check(self) -> Result<Settings, Error> {
+        let platform = self.platform_url.unwrap_or_else(default_platform).check(PlatformUrl::parse)?;
+        let Some(workspace_id) = self.workspace_id else {
+            return Err(Error::config(
+                "WORKSPACE_ID: not set; set it in the environment or by ClientBuilder::workspace_id",
+            ));
+        };
+        let origin = match self.origin {
+            Some(given) => {
+                given.map(|value| Setting { value: Ok(value), by: "origin" }.check(checked_origin)).transpose()?
+            }
+            None => platform.origin(),
+        };
+        let ttl = self.ttl.unwrap_or(Duration::from_secs(300));
+        let settings = Settings {
+            workspace_id: workspace_id.check(checked_workspace_id)?,
+            org_id: self.org_id.map(|id| id.check(header_value)).transpose()?,
+            origin,
+            token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
+            ttl,
+            negative_ttl: self.negative_ttl.unwrap_or(ttl),
+            lookup_timeout: self.lookup_timeout.unwrap_or(Duration::from_secs(2)),
+            capacity: self.capacity.unwrap_or(10_000),
+            platform,
+        };
+        settings.check()
+    }
+}
+
+/// Settings that have been checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) platform: PlatformUrl,
+    pub(crate) workspace_id: String,
+    pub(crate) org_id: Option<String>,
+    pub(crate) origin: Option<String>,
+    pub(crate) token: TokenSource,
+    pub(crate) ttl: Duration,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) lookup_timeout: Duration,
+    pub(crate) capacity: usize,
+}
+
+impl Settings {
+    fn check(self) -> Result<Self, Error> {
+        if self.ttl.is_zero() {
+            return Err(Error::config("ttl: zero would ask the registry at every push; use discover for that"));
+        }
+        if self.lookup_timeout.is_zero() || self.lookup_timeout > MAX_LOOKUP_TIMEOUT {
+            let given = self.lookup_timeout;
+            return Err(Error::config(format!("lookup_timeout: {given:?}; it takes more than 0 and at most 600 s")));
+        }
+        if self.capacity == 0 {
+            return Err(Error::config("capacity: zero would cache nothing; it takes at least 1"));
+        }
+        Ok(self)
+    }
+}
+
+fn default_platform() -> Setting {
+    let in_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
+    let host = if in_docker { "host.docker.internal" } else { "localhost" };
+    Setting { value: Ok(format!("http://{host}:8080")), by: "PLATFORM_URL" }
+}
+
+fn checked_workspace_id(text: &str) -> Result<String, String> {
+    if !WORKSPACE_ID_CHARS.contains(&text.len()) {
+        return Err(format!("{} characters long; it takes 1 to 128 of A-Z a-z 0-9 -", text.chars().count()));
+    }
+    match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
+        Some(bad) => Err(format!("{text:?} has {bad:?}; it takes A-Z a-z 0-9 - only")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn header_value(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| !c.is_ascii_graphic()) {
+        Some(bad) => Err(format!("{text:?} has {bad:?}; it takes printable ASCII without spaces")),
+        None if text.is_empty() => Err("empty; leave it out instead".to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn checked_origin(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some((_, host)) if host.contains('/') => Err(format!("{text:?} has a path; it takes scheme://host[:port]")),
+        Some(_) => header_value(text),
+        None => Err(format!("{text:?} has no scheme; it takes scheme://host[:port]")),
+    }
+}

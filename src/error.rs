@@ -1,0 +1,185 @@
+//! The one error of this crate: opaque, boxed, with a kind to act upon.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// How many characters of a body an error shows.
+const EXCERPT_CHARS: usize = 200;
+
+/// What went wrong, in one line that names the target.
+///
+/// Act upon [`kind`](Error::kind); print the whole. The text never holds the token: a platform that
+/// echoes it has it cut out. The underlying cause, where there is one, is the
+/// [`source`](std::error::Error::source) and is not repeated in the text.
+///
+/// ```
+/// use a2a_blocking::{ErrorKind, PeerId};
+///
+/// let error = PeerId::parse("../../foo").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidPeerId);
+/// assert!(error.to_string().starts_with(r#"not a peer id: "../../foo""#));
+/// assert!(!error.is_transient());
+/// ```
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    excerpt: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What kind of failure an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A text that is no peer id. Nothing was sent.
+    InvalidPeerId,
+    /// A setting that is missing or makes no sense. Nothing was sent.
+    Config,
+    /// No connection came about: refused, unreachable, or the name does not resolve. Nothing was sent.
+    Connect,
+    /// The connection broke before the answer was whole.
+    Disconnected,
+    /// The call's bound ran out.
+    Timeout,
+    /// TLS failed: a bad certificate, or a peer that does not speak TLS.
+    Tls,
+    /// What came back is not HTTP.
+    Protocol,
+    /// The platform answered 401: it wants another token, or one at all.
+    Unauthorized,
+    /// The registry's own no: 403, 404 or 410 with a JSON object that has `error`.
+    Absent,
+    /// Any other HTTP status that is no usable answer.
+    Status,
+    /// A body that is not the JSON it should be.
+    Malformed,
+    /// A body above the limit of the call.
+    TooLarge,
+    /// This process could not do its part: no thread or file descriptor was to be had, or the HTTP
+    /// client panicked (which is caught).
+    Internal,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            status: None,
+            retry_after: None,
+            excerpt: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Config, message)
+    }
+
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.0.retry_after = wait;
+        self
+    }
+
+    pub(crate) fn with_excerpt(mut self, excerpt: String) -> Self {
+        self.0.excerpt = Some(excerpt).filter(|text| !text.is_empty());
+        self
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The HTTP status, where an answer got that far.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// How long the platform asked us to wait (`Retry-After` in seconds; its date form is not read).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The start of the body that came with the failure: at most 200 characters, those that a terminal
+    /// must not see escaped, the token cut out. `None` where there was no body.
+    pub fn body_snippet(&self) -> Option<&str> {
+        self.0.excerpt.as_deref()
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything: a connection that
+    /// failed or broke, a bound that ran out, or a status of 429, 500, 502, 503 or 504.
+    pub fn is_transient(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout => true,
+            _ => matches!(self.0.status, Some(429 | 500 | 502 | 503 | 504)),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text
+/// round (control and bidirectional characters). Quotes stay as they are, since most bodies are JSON.
+pub(crate) fn excerpt(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars().take(EXCERPT_CHARS) {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_cut_on_a_character_and_escapes_what_moves_the_cursor() {
+        assert_eq!(excerpt(&"é".repeat(300)), "é".repeat(200));
+        assert_eq!(excerpt("{\"a\":'\\'}"), "{\"a\":'\\'}");
+        assert_eq!(excerpt("a\u{1b}[2J\r\n\u{202e}b\u{9b}"), "a\\u{1b}[2J\\r\\n\\u{202e}b\\u{9b}");
+    }
+
+    #[test]
+    fn only_what_time_can_mend_is_transient() {
+        assert!(Error::new(ErrorKind::Timeout, "").is_transient());
+        assert!(Error::new(ErrorKind::Status, "").with_status(503).is_transient());
+        assert!(!Error::new(ErrorKind::Status, "").with_status(400).is_transient());
+        assert!(!Error::new(ErrorKind::Tls, "").is_transient());
+    }
+}

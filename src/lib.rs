@@ -1,0 +1,71 @@
+//! A blocking A2A (agent-to-agent) client for threaded inbox pollers, with no async runtime.
+//!
+//! Agents live in *workspaces*; a *platform* keeps a registry of them and relays their messages. A
+//! poller's notification callback wants to know who is talking. [`Client::enrich`] tells it: from a
+//! cache in nanoseconds, or by one lookup that is bounded whatever the registry does.
+//!
+//! ```no_run
+//! let client = a2a_blocking::Client::from_env()?;
+//! # let peer_id = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+//! if let Some(peer) = client.enrich(peer_id) {
+//!     println!("{} ({})", peer.name().unwrap_or("?"), peer.role().unwrap_or("?"));
+//! }
+//! # Ok::<(), a2a_blocking::Error>(())
+//! ```
+//!
+//! # What an enrichment does
+//!
+//! 1. A text that is no peer id is `None`, and nobody is asked.
+//! 2. What is remembered is the answer: a record for its TTL (300 s), and for the negative TTL (the same)
+//!    that the registry said no, or that it gave no usable answer.
+//! 3. Otherwise there is one lookup, 2 s in all. Threads that miss the same peer together share it.
+//! 4. A 401 has the token read again, and the lookup made once more if it changed.
+//! 5. The cache holds 10,000 peers and 64 MiB of JSON. Past that, peers that nobody has asked for since
+//!    they came go first, so that a burst of strangers does not push out the busy ones.
+//! 6. A lookup begun before [`Client::forget`] or [`Client::clear`] files nothing.
+//!
+//! Requests go to the platform's own address only: redirects are not followed, and the environment's
+//! proxy is not used.
+//!
+//! # Features
+//!
+//! | feature | what it does |
+//! | --- | --- |
+//! | `rustls` (default) | TLS by rustls, with the Mozilla roots that it ships |
+//! | `platform-verifier` | with `rustls`: the system's trust store in place of the Mozilla roots |
+//! | `native-tls` | where `rustls` is off: TLS by the system's library and trust store |
+//! | `cli` | the binary `a2a-peer` and what only it needs |
+//!
+//! Without a TLS feature an https platform URL is refused when the client is built.
+//!
+//! # Logging
+//!
+//! By the [`log`] crate: a lookup that brought no record at debug, with the URL and what went wrong; a
+//! token that cannot be read again at warn; an environment that makes no client at error, once. None of
+//! it shows the token. The HTTP client below logs too, and its target `ureq_proto` at *trace* level dumps
+//! every byte that is sent, the token among them: keep that target at debug.
+
+mod cache;
+mod client;
+mod clock;
+mod config;
+mod enrich;
+mod error;
+pub mod global;
+mod http;
+mod peer;
+mod registry;
+mod stats;
+mod token;
+mod wire;
+
+pub use client::Client;
+pub use config::ClientBuilder;
+pub use enrich::{Lookup, Source};
+pub use error::{Error, ErrorKind};
+pub use peer::{Peer, PeerId, PeerRef};
+pub use stats::Stats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

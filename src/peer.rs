@@ -1,0 +1,218 @@
+//! A peer: its id, and the registry's record of it.
+
+mod hex;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, excerpt};
+
+/// The id of a peer: a parsed UUID, 16 bytes, printed in lower case with hyphens.
+///
+/// ```
+/// use a2a_blocking::PeerId;
+///
+/// let id: PeerId = "  3F2B8C1A-5D4E-4F6A-9B7C-8D9E0F1A2B3C\n".parse()?;
+/// assert_eq!(id.to_string(), "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c");
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(u128);
+
+impl PeerId {
+    /// Reads a peer id: white space around it is trimmed as Python's `str.strip` trims it, and what is
+    /// left must be 8-4-4-4-12 hex digits in either case. No braces, no `urn:`, no bare 32 digits, no
+    /// other script's digits.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidPeerId`], with the text and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        PeerId::from_text(text).ok_or_else(|| {
+            let shown = excerpt(text);
+            let stripped = strip(text);
+            let form = "8-4-4-4-12 hex digits, as 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+            let error = Error::new(ErrorKind::InvalidPeerId, format!("not a peer id: \"{shown}\" (it takes {form})"));
+            match Uuid::try_parse(stripped) {
+                Err(why) => error.with_source(why),
+                // Another spelling of a UUID, which the platform's own ids never have.
+                Ok(_) => error,
+            }
+        })
+    }
+
+    /// [`parse`](PeerId::parse) without the words for a no, for the path that must not allocate.
+    #[inline]
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        // Most callers hand over the id itself: no need to look at its ends.
+        let bytes: &[u8; 36] = match text.as_bytes().try_into() {
+            Ok(bytes) => bytes,
+            Err(_) => strip(text).as_bytes().try_into().ok()?,
+        };
+        hex::parse(bytes).map(PeerId)
+    }
+
+    /// The id's 16 bytes, in the order in which they are printed.
+    pub const fn as_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+/// What Python's `str.strip` trims: Unicode's white space and the four information separators.
+fn strip(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
+impl Hash for PeerId {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.0);
+    }
+}
+
+impl FromStr for PeerId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        PeerId::parse(text)
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_u128(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerId({self})")
+    }
+}
+
+/// What names a peer in a call: a text (`&str`, `String`, anything that is `AsRef<str>`) or a [`PeerId`].
+///
+/// It is sealed: there is nothing in it for you to implement.
+pub trait PeerRef: sealed::Sealed {}
+
+impl<T: sealed::Sealed> PeerRef for T {}
+
+pub(crate) mod sealed {
+    use super::{Error, PeerId};
+
+    pub trait Sealed {
+        /// The id, or `None` where the text is no peer id.
+        fn peer_id(&self) -> Option<PeerId>;
+        /// The id, or the error that says what is wrong with the text.
+        fn try_peer_id(&self) -> Result<PeerId, Error>;
+    }
+
+    impl<T: AsRef<str>> Sealed for T {
+        #[inline]
+        fn peer_id(&self) -> Option<PeerId> {
+            PeerId::from_text(self.as_ref())
+        }
+
+        fn try_peer_id(&self) -> Result<PeerId, Error> {
+            PeerId::parse(self.as_ref())
+        }
+    }
+
+    impl Sealed for PeerId {
+        #[inline]
+        fn peer_id(&self) -> Option<PeerId> {
+            Some(*self)
+        }
+
+        fn try_peer_id(&self) -> Result<PeerId, Error> {
+            Ok(*self)
+        }
+    }
+}
+
+/// What the registry says of a peer: a handle to one JSON object, kept as it came.
+///
+/// Cloning it copies no JSON. The five fields that every platform knows have methods; the rest, and
+/// whatever a platform adds later, is there by [`get`](Peer::get) and [`as_json`](Peer::as_json).
+#[derive(Clone)]
+pub struct Peer(Arc<Record>);
+
+struct Record {
+    peer_id: Option<PeerId>,
+    fields: Map<String, Value>,
+    json_bytes: usize,
+}
+
+impl Peer {
+    /// `json_bytes`: the length of the JSON text that the record came as, which the cache's bound counts.
+    pub(crate) fn new(peer_id: Option<PeerId>, fields: Map<String, Value>, json_bytes: usize) -> Self {
+        Peer(Arc::new(Record { peer_id, fields, json_bytes }))
+    }
+
+    /// The id under which the registry was asked for this record. `None` only where a record came
+    /// unasked for and without a valid id of its own.
+    pub fn peer_id(&self) -> Option<PeerId> {
+        self.0.peer_id
+    }
+
+    /// The record's `id` as it came, where it is a text: what the registry claims. What it was asked
+    /// for is [`peer_id`](Peer::peer_id).
+    pub fn id(&self) -> Option<&str> {
+        self.text("id")
+    }
+
+    /// The record's `name`, where it is a text.
+    pub fn name(&self) -> Option<&str> {
+        self.text("name")
+    }
+
+    /// The record's `role`, where it is a text.
+    pub fn role(&self) -> Option<&str> {
+        self.text("role")
+    }
+
+    /// The record's `status`, where it is a text.
+    pub fn status(&self) -> Option<&str> {
+        self.text("status")
+    }
+
+    /// The record's `url`, where it is a text.
+    pub fn url(&self) -> Option<&str> {
+        self.text("url")
+    }
+
+    /// A field of the record, of whatever type; `None` where there is none of that name.
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.0.fields.get(field)
+    }
+
+    /// The whole record.
+    pub fn as_json(&self) -> &Map<String, Value> {
+        &self.0.fields
+    }
+
+    pub(crate) fn json_bytes(&self) -> usize {
+        self.0.json_bytes
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.get(field).and_then(Value::as_str)
+    }
+}
+
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.peer_id == other.0.peer_id && self.0.fields == other.0.fields
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("peer_id", &self.peer_id()).field("record", self.as_json()).finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! The bearer token: where it comes from, and its rotation. It is shown nowhere.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{ErrorKind as IoErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::error::Error;
+
+/// The longest token file that is read, in bytes. A header of 16 KiB is beyond what servers take.
+const MAX_BYTES: u64 = 16 * 1024;
+
+/// A token that can stand in a header.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(Arc<str>);
+
+impl Token {
+    /// The trimmed `text` as a token; `None` where nothing is left of it.
+    fn new(text: &str, origin: &str) -> Result<Option<Self>, Error> {
+        let text = text.trim();
+        match text.chars().position(|c| !matches!(c, ' '..='~' | '\t')) {
+            None if text.is_empty() => Ok(None),
+            None => Ok(Some(Token(text.into()))),
+            Some(at) => Err(Error::config(format!(
+                "the token from {origin} cannot be sent: its character {} is not printable ASCII; \
+                 it must be one line of it",
+                at + 1
+            ))),
+        }
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+/// Where tokens come from.
+#[derive(Clone)]
+pub(crate) enum TokenSource {
+    Nowhere,
+    Value(String),
+    Function(Arc<dyn Fn() -> Option<String> + Send + Sync>),
+    File(PathBuf),
+}
+
+impl TokenSource {
+    /// # Errors
+    ///
+    /// A token that cannot stand in a header, a file that is there but cannot be read, a function that panicked.
+    fn read(&self) -> Result<Option<Token>, Error> {
+        match self {
+            TokenSource::Nowhere => Ok(None),
+            TokenSource::Value(text) => Token::new(text, "ClientBuilder::token"),
+            TokenSource::Function(function) => match catch_unwind(AssertUnwindSafe(|| function())) {
+                Ok(text) => Token::new(&text.unwrap_or_default(), "ClientBuilder::token_fn"),
+                Err(_) => Err(Error::config("the function given to ClientBuilder::token_fn panicked")),
+            },
+            TokenSource::File(path) => match read_file(path)? {
+                Some(text) => Token::new(&text, &path.display().to_string()),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// A pipe is read once: opening it again can wait for ever.
+    fn can_be_read_again(&self) -> bool {
+        match self {
+            TokenSource::File(path) => fs::metadata(path).is_ok_and(|file| file.is_file()),
+            TokenSource::Function(_) => true,
+            TokenSource::Nowhere | TokenSource::Value(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenSource::Nowhere => f.write_str("Nowhere"),
+            TokenSource::Value(_) => f.write_str("Value(hidden)"),
+            TokenSource::Function(_) => f.write_str("Function"),
+            TokenSource::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// The text of a token file; `None` where there is no such file.
+fn read_file(path: &Path) -> Result<Option<String>, Error> {
+    let failed = |why: std::io::Error| {
+        Error::config(format!("the token file {} cannot be read: {why}", path.display())).with_source(why)
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(why) if why.kind() == IoErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(failed(why)),
+    };
+    let mut text = String::new();
+    let length = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if length as u64 > MAX_BYTES {
+        let message =
+            format!("the token file {} is longer than {MAX_BYTES} bytes: is it the right file?", path.display());
+        return Err(Error::config(message));
+    }
+    Ok(Some(text))
+}
+
+/// The token in use, and the way to the next one.
+#[derive(Debug)]
+pub(crate) struct TokenStore {
+    source: TokenSource,
+    current: RwLock<Option<Token>>,
+}
+
+impl TokenStore {
+    /// # Errors
+    ///
+    /// As [`TokenSource::read`]. An absent token is none.
+    pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
+        let current = RwLock::new(source.read()?);
+        Ok(TokenStore { source, current })
+    }
+
+    pub(crate) fn current(&self) -> Option<Token> {
+        self.current.read().clone()
+    }
+
+    /// Reads the token again after the platform refused the `used` one: the new one, if it is another.
+    ///
+    /// What cannot be read now leaves the old one in place, with a warning: a rotation may be half done.
+    pub(crate) fn rotated(&self, used: Option<&Token>) -> Option<Token> {
+        if !self.source.can_be_read_again() {
+            return None;
+        }
+        match self.source.read() {
+            Ok(Some(token)) if Some(&token) != used => {
+                *self.current.write() = Some(token.clone());
+                Some(token)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                log::warn!("the platform refused the token, and it cannot be read again: {error}");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_trimmed_and_absent_when_blank() {
+        assert_eq!(Token::new(" tok-123\r\n", "x").unwrap().unwrap().expose(), "tok-123");
+        assert_eq!(Token::new(" \n", "x").unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_header_is_refused_and_not_shown() {
+        for bad in ["se\ncret", "se\0cret", "secr\u{e9}t", "secret\u{7f}"] {
+            let error = Token::new(bad, "the file x").unwrap_err();
+            assert!(error.to_string().contains("the file x"), "{error}");
+            assert!(!format!("{error:?}").contains("cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_it() {
+        let store = TokenStore::open(TokenSource::Value("hush".into())).unwrap();
+        assert!(!format!("{store:?} {:?}", store.current()).contains("hush"));
+    }
+}

@@ -1,0 +1,219 @@
+//! The binary, as a user runs it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use support::{Act, PEER, RECORD, Server, WORKSPACE};
+
+const OTHER: &str = "deadbeef-0000-4000-8000-000000000404";
+
+fn binary(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-peer"));
+    for name in ["PLATFORM_URL", "WORKSPACE_ID", "MOLECULE_ORG_ID", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.args(args).env("CONFIGS_DIR", "/nonexistent").stdin(Stdio::null());
+    command
+}
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn run(args: &[&str]) -> Said {
+    said(binary(args).output().unwrap())
+}
+
+/// A registry that knows [`PEER`] only.
+fn registry() -> Server {
+    Server::decide(|_, request| match request.path.ends_with(PEER) {
+        true => Act::reply(200, RECORD),
+        false => Act::reply(404, r#"{"error":"workspace not found"}"#),
+    })
+}
+
+#[test]
+fn enrich_prints_a_table_and_tells_by_its_status_whether_all_are_known() {
+    let server = registry();
+    let base = ["--platform", &server.url(), "--workspace", WORKSPACE];
+    let Said { code, out, err } = run(&[&base[..], &["enrich", PEER, &PEER.to_uppercase()]].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        lines,
+        [
+            vec!["ID", "NAME", "ROLE", "STATUS"],
+            vec![PEER, "ops-agent", "sre", "online"],
+            vec![PEER, "ops-agent", "sre", "online"]
+        ]
+    );
+    assert_eq!(server.requests().len(), 1, "the second is a hit");
+
+    let Said { code, out, err } = run(&[&base[..], &["enrich", PEER, OTHER]].concat());
+    assert_eq!(code, Some(1));
+    assert_eq!(out.lines().last().unwrap().split_whitespace().collect::<Vec<_>>(), [OTHER, "-", "-", "-"]);
+    assert_eq!(
+        err,
+        format!("a2a-peer: {OTHER}: no record: the registry does not know it, or does not show it to this workspace\n")
+    );
+}
+
+#[test]
+fn enrich_with_json_prints_an_object_a_line() {
+    let server = registry();
+    let Said { code, out, .. } = said(
+        binary(&["enrich", "--json", PEER, OTHER])
+            .env("PLATFORM_URL", server.url())
+            .env("WORKSPACE_ID", WORKSPACE)
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(code, Some(1));
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["peer"], PEER);
+    assert_eq!(lines[0]["record"], serde_json::from_str::<Value>(RECORD).unwrap());
+    assert!(lines[0]["ms"].as_f64().unwrap() > 0.0);
+    assert_eq!((&lines[1]["peer"], &lines[1]["record"]), (&Value::from(OTHER), &Value::Null));
+    assert_eq!(lines[0].as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn discover_shows_the_record_or_the_typed_error() {
+    let server = registry();
+    let base = ["--platform", &server.url(), "--workspace", WORKSPACE, "discover"];
+    let Said { code, out, .. } = run(&[&base[..], &[PEER]].concat());
+    assert_eq!(code, Some(0));
+    assert!(out.contains("ops-agent"));
+    let Said { code, out, err } = run(&[&base[..], &[OTHER]].concat());
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    let target = format!("GET {}/registry/discover/{OTHER}", server.url());
+    assert_eq!(err, format!("a2a-peer: {target}: answered 404 (workspace not found)\n"));
+    let Said { code, out, .. } = run(&[&base[..], &[OTHER, "--json"]].concat());
+    let line: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        (&line["record"], &line["error"]["kind"], &line["error"]["status"]),
+        (&Value::Null, &"Absent".into(), &404.into())
+    );
+}
+
+#[test]
+fn the_token_file_is_used_and_verbose_says_why_without_showing_it() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-token-{}", std::process::id()));
+    std::fs::write(&file, "hush-hush\n").unwrap();
+    let server = Server::play([Act::reply(401, "{}")]);
+    let args = [
+        "--platform",
+        &server.url(),
+        "--workspace",
+        WORKSPACE,
+        "--token-file",
+        file.to_str().unwrap(),
+        "-v",
+        "enrich",
+        PEER,
+    ];
+    for level in [None, Some("trace")] {
+        let mut command = binary(&args);
+        if let Some(level) = level {
+            command.env("RUST_LOG", level);
+        }
+        let Said { code, out, err } = said(command.output().unwrap());
+        assert_eq!(code, Some(1));
+        assert!(err.contains("answered 401; the token was refused"), "{err}");
+        assert!(!err.contains("hush") && !out.contains("hush"), "{err}");
+        assert!(!err.contains("6875 7368"), "not in hexadecimal either: {err}");
+    }
+    assert_eq!(server.requests()[0].header("authorization"), Some("Bearer hush-hush"));
+}
+
+#[test]
+fn bad_usage_is_2_and_says_what_to_do() {
+    for (args, why) in [
+        (&["enrich"][..], "<PEER>"),
+        (&["enrich", "../../foo"], r#"not a peer id: "../../foo" (it takes 8-4-4-4-12 hex digits"#),
+        (&["discover", PEER], "WORKSPACE_ID: not set"),
+        (&["--workspace", "a b", "discover", PEER], "workspace_id: \"a b\" has ' '"),
+        (
+            &["--workspace", "w", "--platform", "localhost", "discover", PEER],
+            "has no scheme; for example http://localhost:8080",
+        ),
+        (&["--platform", "http://h", "demo"], "demo brings its own platform"),
+        (&["--workspace", "w", "--token-file", "/", "discover", PEER], "the token file / cannot be read"),
+        (&["--token", "secret", "demo"], "unexpected argument '--token'"),
+        (&[], "Usage"),
+    ] {
+        let Said { code, out, err } = run(args);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
+        assert!(err.contains(why), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn help_names_every_command_and_its_exit_status() {
+    let Said { code, out, .. } = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    for word in [
+        "enrich",
+        "discover",
+        "demo",
+        "--platform",
+        "--workspace",
+        "--token-file",
+        "--json",
+        "WORKSPACE_ID",
+        "Exit status",
+    ] {
+        assert!(out.contains(word), "{word} is not in\n{out}");
+    }
+}
+
+#[test]
+fn a_hostile_name_cannot_move_the_cursor() {
+    let server = Server::play([Act::reply(200, r#"{"name":"\u001b[2Jroot\n\u202egpj","role":"\u009b31m"}"#)]);
+    let Said { out, .. } = run(&["--platform", &server.url(), "--workspace", "w", "enrich", PEER]);
+    assert!(out.contains(r"\u{1b}[2Jroot\n\u{202e}gpj") && out.contains(r"\u{9b}31m"), "{out}");
+    assert_eq!(out.lines().count(), 2);
+}
+
+/// The main job, to its end, and what the platform's own ledger says of it.
+#[test]
+fn the_demo_ends_by_itself_and_its_summary_adds_up() {
+    let Said { code, out, err } = run(&["demo", "--json"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let mut lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = lines.pop().unwrap();
+    assert_eq!(summary["pushes"], lines.len());
+    assert_eq!(summary["gets"], 7, "one for each peer, whoever asks: {summary}");
+    let sum: u64 = ["hits", "negative_hits", "waited"].iter().map(|key| summary[key].as_u64().unwrap()).sum();
+    assert_eq!(summary["pushes"], sum);
+    for source in ["fresh", "fetched", "absent", "failed"] {
+        assert!(lines.iter().any(|line| line["source"] == source), "no push was {source}");
+    }
+    let Said { code, out, .. } = run(&["demo"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("240 pushes in ") && out.contains("ops-agent (sre)") && out.contains("absent, remembered"),
+        "{out}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_broken_pipe_is_quiet() {
+    let mut child = binary(&["demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}

@@ -1,0 +1,105 @@
+//! The house: which room may import which. Imports point down the table, never up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+/// From the top down. Rooms of one row may import each other, but not in a circle.
+const FLOORS: &[&[&str]] = &[
+    &["lib"],
+    &["bin"],
+    &["global"],
+    &["inbox"],
+    &["client"],
+    &["enrich"],
+    &["send"],
+    &["cache"],
+    &["registry", "workspace", "rpc"],
+    &["wire"],
+    &["http"],
+    &["retry"],
+    &["config", "token", "peer", "stats", "cancel", "clock", "sync", "error"],
+];
+
+/// What only some rooms may name.
+const EFFECTS: &[(&str, &[&str])] = &[
+    (r"\bureq::", &["http"]),
+    (r"\benv::|env_var", &["config"]),
+    (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
+    (r"\bRwLock\b", &["cache", "token"]),
+    (r"\bMutex\b|\bCondvar\b", &["enrich"]),
+    (r"\bTcp(Stream|Listener)\b", &[]),
+    (r"\bFile::|\bfs::", &["token"]),
+];
+
+/// Each room's code without its tests and comments.
+fn rooms() -> BTreeMap<String, String> {
+    fn walk(dir: &Path, room: Option<&str>, rooms: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let room = room.unwrap_or(&stem);
+            if path.is_dir() {
+                walk(&path, Some(room), rooms);
+            } else if stem != "tests" {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                *rooms.entry(room.to_owned()).or_default() += &code.flat_map(|line| [line, "\n"]).collect::<String>();
+            }
+        }
+    }
+    let mut rooms = BTreeMap::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), None, &mut rooms);
+    rooms
+}
+
+fn floor(room: &str) -> usize {
+    FLOORS.iter().position(|floor| floor.contains(&room)).unwrap_or_else(|| panic!("{room} has no floor in the table"))
+}
+
+fn imports(code: &str) -> BTreeSet<String> {
+    Regex::new(r"\bcrate::(\w+)").unwrap().captures_iter(code).map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn imports_point_down() {
+    let rooms = rooms();
+    assert!(rooms.len() > 12, "{:?}", rooms.keys());
+    for (room, code) in rooms.iter().filter(|(room, _)| *room != "bin") {
+        for other in imports(code).iter().filter(|other| *other != room) {
+            assert!(rooms.contains_key(other), "{room} imports {other}, which is no room");
+            assert!(floor(room) <= floor(other), "{room} imports {other}, which is above it");
+        }
+    }
+}
+
+#[test]
+fn no_rooms_import_each_other_in_a_circle() {
+    let mut left: BTreeMap<String, BTreeSet<String>> = rooms()
+        .into_iter()
+        .filter(|(room, _)| room != "bin")
+        .map(|(room, code)| (room.clone(), imports(&code).into_iter().filter(|other| *other != room).collect()))
+        .collect();
+    while let Some(leaf) = left.iter().find(|(_, others)| others.is_empty()).map(|(room, _)| room.clone()) {
+        left.remove(&leaf);
+        for others in left.values_mut() {
+            others.remove(&leaf);
+        }
+    }
+    assert!(left.is_empty(), "circles among {left:?}");
+}
+
+#[test]
+fn each_effect_has_its_room() {
+    for (pattern, allowed) in EFFECTS {
+        let pattern = Regex::new(pattern).unwrap();
+        for (room, code) in rooms().iter().filter(|(room, _)| *room != "bin") {
+            let found = pattern.find(code).map(|found| found.as_str());
+            assert!(found.is_none() || allowed.contains(&room.as_str()), "{room} names {found:?}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What the tests share: a scripted server on real sockets, and a client for it.
+#![allow(unreachable_pub, reason = "a module of each test binary")]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up fails")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use a2a_blocking::{Client, ClientBuilder};
+
+pub const WORKSPACE: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
+pub const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+pub const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
+
+/// A builder for a client of the server, with nothing else set.
+pub fn builder(server: &Server) -> ClientBuilder {
+    Client::builder().platform_url(server.url()).workspace_id(WORKSPACE)
+}
+
+pub fn client(server: &Server) -> Client {
+    builder(server).build().unwrap()
+}
+
+/// What the server does with one request.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// A whole answer with a length, after a delay; the connection stays open.
+    Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8>, delay: Duration },
+    /// These bytes as they are, then the end of the connection.
+    Raw(Vec<u8>),
+    /// A close before any byte of an answer.
+    Close,
+    /// An RST after these bytes of an answer.
+    Reset(Vec<u8>),
+    /// Nothing, until the client goes away.
+    Hang,
+    /// These bytes at once, then these one by one with a pause between.
+    Trickle { head: Vec<u8>, slow: Vec<u8>, pause: Duration },
+}
+
+impl Act {
+    pub fn reply(status: u16, body: impl AsRef<[u8]>) -> Act {
+        Act::Reply { status, headers: Vec::new(), body: body.as_ref().to_vec(), delay: Duration::ZERO }
+    }
+
+    pub fn raw(text: &str) -> Act {
+        Act::Raw(text.as_bytes().to_vec())
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Act {
+        if let Act::Reply { headers, .. } = &mut self {
+            headers.push((name.into(), value.into()));
+        }
+        self
+    }
+
+    pub fn after(mut self, wait: Duration) -> Act {
+        if let Act::Reply { delay, .. } = &mut self {
+            *delay = wait;
+        }
+        self
+    }
+}
+
+/// A request as it was read. Header names are in lower case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+    /// Which connection it came on, counted from zero.
+    pub connection: usize,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// Plays its acts in order, one a request whatever the connection; the last one repeats.
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    acts: Box<dyn Fn(usize, &Request) -> Act + Send + Sync>,
+    requests: Mutex<Vec<Request>>,
+    connections: AtomicUsize,
+    stop: AtomicUsize,
+}
+
+impl Server {
+    pub fn play(acts: impl Into<Vec<Act>>) -> Server {
+        let acts: Vec<Act> = acts.into();
+        Server::decide(move |n, _| acts[n.min(acts.len() - 1)].clone())
+    }
+
+    /// A server that chooses its act by the number of the request and the request.
+    pub fn decide(acts: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            acts: Box::new(acts),
+            requests: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            stop: AtomicUsize::new(0),
+        });
+        let server = Server { address, shared: shared.clone() };
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stop.load(SeqCst) > 0 {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let shared = shared.clone();
+                let connection = shared.connections.fetch_add(1, SeqCst);
+                thread::spawn(move || serve(&shared, stream, connection));
+            }
+        });
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stop.store(1, SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn serve(shared: &Shared, mut stream: TcpStream, connection: usize) {
+    stream.set_nodelay(true).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some(request) = read_request(&mut reader, connection) {
+        let n = {
+            let mut requests = shared.requests.lock().unwrap();
+            requests.push(request.clone());
+            requests.len() - 1
+        };
+        if !perform(&(shared.acts)(n, &request), &mut stream) {
+            return;
+        }
+    }
+}
+
+/// Whether the connection is to be kept.
+fn perform(act: &Act, stream: &mut TcpStream) -> bool {
+    match act {
+        Act::Reply { status, headers, body, delay } => {
+            thread::sleep(*delay);
+            let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+            for (name, value) in headers {
+                head += &format!("{name}: {value}\r\n");
+            }
+            let answer = [format!("{head}\r\n").as_bytes(), body].concat();
+            stream.write_all(&answer).is_ok()
+        }
+        Act::Raw(bytes) => {
+            let _ = stream.write_all(bytes);
+            let _ = stream.shutdown(Shutdown::Both);
+            false
+        }
+        Act::Close => {
+            let _ = stream.shutdown(Shutdown::Both);
+            false
+        }
+        Act::Reset(bytes) => {
+            let _ = stream.write_all(bytes);
+            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
+            // The reader's clone of the socket goes when `serve` returns: the last one to go sends the RST.
+            false
+        }
+        Act::Hang => {
+            let _ = stream.read(&mut [0]);
+            false
+        }
+        Act::Trickle { head, slow, pause } => {
+            let mut gone = stream.write_all(head).is_err();
+            for byte in slow {
+                thread::sleep(*pause);
+                gone = gone || stream.write_all(&[*byte]).is_err();
+                if gone {
+                    return false;
+                }
+            }
+            false
+        }
+    }
+}
+
+fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+    let mut words = line.split_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { method, path, headers, body, connection })
+}

@@ -1,0 +1,210 @@
+//! The token: where it comes from, its rotation, and that it is shown nowhere.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use a2a_blocking::{Client, ErrorKind, Source};
+use once_cell::sync::Lazy;
+use support::{Act, PEER, RECORD, Server, builder};
+
+/// A path for this process and test alone.
+fn path(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir.join(name)
+}
+
+/// A registry that takes one token only.
+fn registry(token: &'static str) -> Server {
+    Server::decide(move |_, request| match request.header("authorization") {
+        Some(value) if value == format!("Bearer {token}") => Act::reply(200, RECORD),
+        _ => Act::reply(401, r#"{"error":"missing or bad token"}"#),
+    })
+}
+
+fn sent(server: &Server) -> Vec<Option<String>> {
+    server.requests().iter().map(|request| request.header("authorization").map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_given_token_comes_before_the_file_and_is_trimmed() {
+    let file = path("before");
+    fs::write(&file, "from-the-file\n").unwrap();
+    let server = registry("given");
+    let client = builder(&server).token(" given\n").token_file(&file).build().unwrap();
+    assert!(client.enrich(PEER).is_some());
+    let server = registry("from-the-file");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    assert!(client.enrich(PEER).is_some());
+}
+
+#[test]
+fn no_token_is_no_error_and_no_header() {
+    let blank = path("blank");
+    fs::write(&blank, " \n").unwrap();
+    for file in [path("never written"), blank] {
+        let server = Server::play([Act::reply(200, RECORD)]);
+        assert!(builder(&server).token_file(file).build().unwrap().enrich(PEER).is_some());
+        assert_eq!(sent(&server), [None]);
+    }
+}
+
+#[test]
+fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
+    let file = path("rotated");
+    fs::write(&file, "old\n").unwrap();
+    let server = registry("new");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, "new\n").unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    client.forget(PEER);
+    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    let bearer = |token| Some(format!("Bearer {token}"));
+    assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
+}
+
+#[test]
+fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
+    let server = registry("another");
+    let client = builder(&server).token("mine").build().unwrap();
+    let lookup = client.lookup(PEER);
+    assert_eq!((lookup.source, client.lookup(PEER).remembered), (Source::Failed, true));
+    assert_eq!(server.requests().len(), 1);
+    let error = client.discover(PEER).unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
+    assert!(error.to_string().ends_with("; the token was refused"), "{error}");
+    let none = builder(&server).build().unwrap().discover(PEER).unwrap_err();
+    assert!(none.to_string().ends_with("; no token was sent: give one, or a token file"), "{none}");
+}
+
+#[test]
+fn a_token_that_changes_at_every_401_is_tried_once_more_only() {
+    let server = registry("never");
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let client =
+        builder(&server).token_fn(move || Some(format!("take-{}", counted.fetch_add(1, SeqCst)))).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!((server.requests().len(), calls.load(SeqCst)), (2, 2));
+}
+
+#[test]
+fn a_file_that_became_unreadable_leaves_the_old_token_in_place() {
+    let file = path("unreadable");
+    fs::write(&file, "old\n").unwrap();
+    let server = Server::play([Act::reply(401, "{}"), Act::reply(200, RECORD)]);
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, b"half\xffway").unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    client.forget(PEER);
+    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(sent(&server), vec![Some("Bearer old".to_owned()); 2]);
+}
+
+#[test]
+fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
+    let refused = |builder: a2a_blocking::ClientBuilder, names: &str| {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(names), "{error}");
+        assert!(!format!("{error:?} {error}").contains("hush"), "{error:?}");
+    };
+    let base = || Client::builder().workspace_id("w");
+    refused(base().token("hush\r\nX-Evil: 1"), "ClientBuilder::token ");
+    refused(base().token_fn(|| Some("hush\u{e9}".into())), "ClientBuilder::token_fn ");
+    refused(base().token_fn(|| panic!("hush")), "ClientBuilder::token_fn panicked");
+    for (name, bytes) in
+        [("two lines", b"hush\nhush".to_vec()), ("long", vec![b'x'; 16 * 1024 + 1]), ("bytes", vec![0xff])]
+    {
+        let file = path(name);
+        fs::write(&file, bytes).unwrap();
+        refused(base().token_file(&file), &file.display().to_string());
+    }
+    refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
+}
+
+/// A function that panics at the second call, in the middle of a lookup.
+#[test]
+fn a_token_function_that_panics_in_a_lookup_fails_it() {
+    let server = registry("never");
+    let calls = AtomicUsize::new(0);
+    let token = move || if calls.fetch_add(1, SeqCst) == 0 { Some("first".to_owned()) } else { panic!("hush") };
+    let client = builder(&server).token_fn(token).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert!(client.lookup(PEER).remembered);
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
+    let elsewhere = Server::play([Act::reply(200, RECORD)]);
+    for status in [301, 302, 303, 307, 308] {
+        let server = Server::play([Act::reply(status, "").header("Location", &elsewhere.url())]);
+        let error = builder(&server).token("hush").build().unwrap().discover(PEER).unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(status)));
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+static LOG: Lazy<Mutex<String>> = Lazy::new(Mutex::default);
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // The wire dump of ureq's protocol crate, which the crate's docs warn of: it shows every byte sent.
+        if record.target() == "ureq_proto::util" && record.level() == log::Level::Trace {
+            return;
+        }
+        *LOG.lock().unwrap() += &format!("{} {} {}\n", record.level(), record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Everything that this crate and its HTTP client log but the wire itself, from a platform that echoes what it is sent.
+#[test]
+fn no_log_no_error_and_no_debug_shows_it() {
+    log::set_logger(&Capture).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let secret = "xyzzy-plugh-0451";
+    let server = Server::decide(|n, request| {
+        let echo = request.header("authorization").unwrap_or("none");
+        match n % 4 {
+            0 => Act::reply(500, format!("you sent {echo}")),
+            1 => Act::reply(404, format!(r#"{{"error":"you sent {echo}"}}"#)),
+            2 => Act::reply(200, format!("<html>{echo}")),
+            _ => Act::raw(&format!("HTTP/1.1 {echo}\r\n\r\n")),
+        }
+    });
+    let builder = builder(&server).token(secret);
+    let mut shown = format!("{builder:?}");
+    let client = builder.build().unwrap();
+    for n in 0..8 {
+        client.enrich(format!("{n:08x}-0000-4000-8000-000000000000"));
+        let error = client.discover(PEER).unwrap_err();
+        shown += &format!("{error} {error:?} {client:?} {:?}", error.body_snippet());
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            shown += &format!("{cause} {cause:?}");
+            source = cause.source();
+        }
+    }
+    assert!(
+        server.requests().iter().all(|request| request.header("authorization") == Some(&format!("Bearer {secret}")))
+    );
+    let log = LOG.lock().unwrap().clone();
+    assert!(log.contains("DEBUG a2a_blocking") && log.contains(" ureq"), "nothing was captured:\n{log}");
+    assert!(shown.contains("[token]"));
+    for text in [&log, &shown] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
