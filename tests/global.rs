@@ -1,5 +1,5 @@
 //! The process-wide client: one process, so one test, and in a child whose environment is empty.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod support;
 

@@ -118,9 +118,9 @@ fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
     refused(base().token("hush\r\nX-Evil: 1"), "ClientBuilder::token ");
     refused(base().token_fn(|| Some("hush\u{e9}".into())), "ClientBuilder::token_fn ");
     refused(base().token_fn(|| panic!("hush")), "ClientBuilder::token_fn panicked");
-    for (name, bytes) in
-        [("two lines", b"hush\nhush".to_vec()), ("long", vec![b'x'; 16 * 1024 + 1]), ("bytes", vec![0xff])]
-    {
+    let contents: [(&str, &[u8]); 3] =
+        [("two lines", b"hush\nhush"), ("long", &[b'x'; 16 * 1024 + 1]), ("bytes", &[0xff])];
+    for (name, bytes) in contents {
         let file = path(name);
         fs::write(&file, bytes).unwrap();
         refused(base().token_file(&file), &file.display().to_string());

@@ -90,8 +90,10 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
+type Decide = dyn Fn(usize, &Request) -> Act + Send + Sync;
+
 struct Shared {
-    acts: Box<dyn Fn(usize, &Request) -> Act + Send + Sync>,
+    acts: Box<Decide>,
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
     stop: AtomicUsize,
