@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Tick};
-use crate::config::ClientBuilder;
+use crate::config::{ClientBuilder, Settings};
 use crate::enrich::{Enricher, Lookup, Times};
 use crate::error::Error;
 use crate::http::Http;
-use crate::peer::{Peer, PeerRef};
+use crate::peer::{Peer, PeerId, PeerRef};
 use crate::registry::Registry;
+use crate::rpc::message_path;
+use crate::send::{SendOptions, send};
 use crate::stats::Stats;
 use crate::token::TokenStore;
+use crate::wire::{Message, Reply};
+use crate::workspace::{Workspace, workspace};
 
 /// The bound of an uncached lookup, as the original's.
 const DISCOVER_BOUND: Duration = Duration::from_secs(10);
@@ -40,8 +44,7 @@ pub struct Client {
 }
 
 struct Inner {
-    platform: String,
-    workspace_id: String,
+    http: Arc<Http>,
     enricher: Enricher,
 }
 
@@ -56,13 +59,12 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let settings = self.check()?;
         let tokens = TokenStore::open(settings.token)?;
-        let platform = settings.platform.to_string();
-        let workspace_id = settings.workspace_id.clone();
-        let http = Http::new(settings.platform, settings.workspace_id, settings.origin, settings.org_id, tokens);
+        let Settings { platform, workspace_id, origin, org_id, .. } = settings;
+        let http = Arc::new(Http::new(platform, workspace_id, origin, org_id, tokens));
         let times =
             Times { ttl: settings.ttl, negative_ttl: settings.negative_ttl, lookup_timeout: settings.lookup_timeout };
-        let enricher = Enricher::new(Registry::new(Arc::new(http)), settings.capacity, times);
-        Ok(Client { inner: Arc::new(Inner { platform, workspace_id, enricher }) })
+        let enricher = Enricher::new(Registry::new(http.clone()), settings.capacity, times);
+        Ok(Client { inner: Arc::new(Inner { http, enricher }) })
     }
 }
 
@@ -121,6 +123,93 @@ impl Client {
         self.inner.enricher.registry().discover(peer.try_peer_id()?, Deadline::after(DISCOVER_BOUND))
     }
 
+    /// Our own workspace's peers, as the registry lists them, in 10 s at the most. Every field of every
+    /// entry is kept; those with a valid id are also put into the cache. Entries that are no objects are
+    /// left out and counted ([`Stats::skipped`]).
+    ///
+    /// # Errors
+    ///
+    /// The text is the original's diagnostic, made to be shown to an agent. Refused
+    /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), not registered
+    /// ([`Absent`](crate::ErrorKind::Absent): 404), another status, a body that is no JSON list or above
+    /// 10 MB, or a transport that failed.
+    pub fn peers(&self) -> Result<Vec<Peer>, Error> {
+        self.inner.enricher.peers(Tick::now(), Deadline::after(DISCOVER_BOUND))
+    }
+
+    /// Our own workspace, as the platform has it, in 10 s at the most.
+    ///
+    /// # Errors
+    ///
+    /// Removed ([`Removed`](crate::ErrorKind::Removed): 410, with [`Error::removed`]), not known
+    /// ([`Absent`](crate::ErrorKind::Absent): 404), refused
+    /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), another status, a body that is no
+    /// JSON object, or a transport that failed.
+    pub fn workspace(&self) -> Result<Workspace, Error> {
+        workspace(&self.inner.http, Deadline::after(DISCOVER_BOUND))
+    }
+
+    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all
+    /// ([`RetryPolicy::new`](crate::RetryPolicy::new)).
+    ///
+    /// ```no_run
+    /// # let client = a2a_blocking::Client::from_env()?;
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// println!("{}", client.send(peer, "who is on call tonight?")?.text());
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send_with`](Client::send_with).
+    pub fn send(&self, peer: impl PeerRef, text: impl Into<String>) -> Result<Reply, Error> {
+        self.send_message(peer, Message::new().text(text))
+    }
+
+    /// Sends a message of any parts to a peer, as [`send`](Client::send) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_with`](Client::send_with).
+    pub fn send_message(&self, peer: impl PeerRef, message: Message) -> Result<Reply, Error> {
+        self.send_with(peer, &message, &SendOptions::new())
+    }
+
+    /// Sends a message with options of its own: when to try again, the budget, a token that ends it.
+    ///
+    /// An attempt connects within 30 s, writes within 30 s, and hears from the peer every 300 s, inside
+    /// what is left of the budget. Only failures of the transport are tried again, unless the policy says
+    /// otherwise: not a status, not an answer. Every attempt has the same request and message id, so that
+    /// a receiver can tell a repeat, and a connection of its own. A 401 has the token read again, and the
+    /// request made once more if it changed.
+    ///
+    /// ```no_run
+    /// use a2a_blocking::{Delivery, Message, RetryPolicy, SendOptions};
+    ///
+    /// # let client = a2a_blocking::Client::from_env()?;
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// let once_only = SendOptions::new().retry(RetryPolicy::new().only_undelivered());
+    /// match client.send_with(peer, &Message::from("restart node 7"), &once_only) {
+    ///     Ok(reply) => println!("{}", reply.text()),
+    ///     Err(error) if error.delivery() == Delivery::NotSent => println!("nothing happened: {error}"),
+    ///     Err(error) => println!("it may have been restarted: {error}"),
+    /// }
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// With what is known of the [`delivery`](Error::delivery): a text that is no peer id, a message without
+    /// parts, a request above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge); none of these is sent), the
+    /// agent's error ([`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)), the platform's
+    /// ([`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
+    /// [`Unauthorized`](crate::ErrorKind::Unauthorized)), an answer of no known shape
+    /// ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB, a transport that failed
+    /// at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled).
+    pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
+        send(&self.inner.http, peer.try_peer_id()?, message, options)
+    }
+
     /// The URL of a peer's agent card: `{platform}/registry/discover/{id}`. Nothing is sent.
     ///
     /// # Errors
@@ -128,6 +217,11 @@ impl Client {
     /// [`InvalidPeerId`](crate::ErrorKind::InvalidPeerId) for a text that is no peer id.
     pub fn agent_card_url(&self, peer: impl PeerRef) -> Result<String, Error> {
         Ok(self.inner.enricher.registry().agent_card_url(peer.try_peer_id()?))
+    }
+
+    /// Where messages to a peer go.
+    pub(crate) fn message_url(&self, peer: PeerId) -> String {
+        format!("{}{}", self.inner.http.platform(), message_path(peer))
     }
 
     /// Drops what is remembered of a peer, found, absent or failed. A lookup under way files nothing. A
@@ -151,7 +245,9 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { platform, workspace_id, .. } = &*self.inner;
-        f.debug_struct("Client").field("platform", platform).field("workspace_id", workspace_id).finish_non_exhaustive()
+        let http = &self.inner.http;
+        let platform = http.platform().to_string();
+        let mut shown = f.debug_struct("Client");
+        shown.field("platform", &platform).field("workspace_id", &http.workspace_id()).finish_non_exhaustive()
     }
 }

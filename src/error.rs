@@ -26,11 +26,43 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
-    message: String,
+    /// Method and URL of a request, where there was one.
+    target: Option<String>,
+    detail: String,
     status: Option<u16>,
     retry_after: Option<Duration>,
     excerpt: Option<String>,
+    attempts: u32,
+    delivery: Delivery,
+    removed: Option<Removed>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What is known of a message after its send failed. The later ones are the stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// It reached nobody: no connection came about, the request was never handed over whole, or the
+    /// platform refused it. Sending it again can do no harm.
+    NotSent,
+    /// The request went out whole, and what became of it is not known.
+    Unknown,
+    /// The platform has taken it to deliver it later.
+    Accepted,
+    /// It reached the agent, which answered with an error.
+    Delivered,
+}
+
+/// What the platform says of a workspace that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removed {
+    /// The workspace's id.
+    pub id: String,
+    /// When it was removed, as the platform writes it.
+    pub removed_at: Option<String>,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// What kind of failure an [`Error`] is.
@@ -39,6 +71,8 @@ struct Inner {
 pub enum ErrorKind {
     /// A text that is no peer id. Nothing was sent.
     InvalidPeerId,
+    /// A message that cannot be sent: it has no parts. Nothing was sent.
+    InvalidMessage,
     /// A setting that is missing or makes no sense. Nothing was sent.
     Config,
     /// No connection came about: refused, unreachable, or the name does not resolve. Nothing was sent.
@@ -51,31 +85,53 @@ pub enum ErrorKind {
     Tls,
     /// What came back is not HTTP.
     Protocol,
-    /// The platform answered 401: it wants another token, or one at all.
+    /// The platform refused our identity: 401, and where we ask for our own workspace or peers also
+    /// 403. It wants another token, or one at all.
     Unauthorized,
-    /// The registry's own no: 403, 404 or 410 with a JSON object that has `error`.
+    /// The registry's own no: 403, 404 or 410 with a JSON object that has `error`; for our own workspace
+    /// or peers any 404.
     Absent,
+    /// Our own workspace was removed: 410. [`Error::removed`] says more.
+    Removed,
     /// Any other HTTP status that is no usable answer.
     Status,
     /// A body that is not the JSON it should be.
     Malformed,
-    /// A body above the limit of the call.
+    /// A body above the limit of the call: the answer's, or the request's own, which was then not sent.
     TooLarge,
+    /// The agent answered with a JSON-RPC error.
+    Rpc,
+    /// The platform answered with an error of its own, in its own words.
+    Platform,
+    /// The agent answered with a text that starts with `Agent error:`.
+    Agent,
+    /// The send was cancelled by its [`CancelToken`](crate::CancelToken).
+    Cancelled,
     /// This process could not do its part: no thread or file descriptor was to be had, or the HTTP
     /// client panicked (which is caught).
     Internal,
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             kind,
-            message: message.into(),
+            target: None,
+            detail: detail.into(),
             status: None,
             retry_after: None,
             excerpt: None,
+            attempts: 0,
+            delivery: Delivery::NotSent,
+            removed: None,
             source: None,
         }))
+    }
+
+    /// The request that failed: its method and URL.
+    pub(crate) fn at(mut self, target: impl Into<String>) -> Self {
+        self.0.target = Some(target.into());
+        self
     }
 
     pub(crate) fn config(message: impl Into<String>) -> Self {
@@ -95,6 +151,34 @@ impl Error {
     pub(crate) fn with_excerpt(mut self, excerpt: String) -> Self {
         self.0.excerpt = Some(excerpt).filter(|text| !text.is_empty());
         self
+    }
+
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// What is known of the delivery, unless more is known already.
+    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = self.0.delivery.max(delivery);
+        self
+    }
+
+    pub(crate) fn with_removed(mut self, removed: Removed) -> Self {
+        self.0.removed = Some(removed);
+        self
+    }
+
+    /// The same failure in other words, which are the whole text.
+    pub(crate) fn in_words(mut self, words: String) -> Self {
+        self.0.target = None;
+        self.0.detail = words;
+        self
+    }
+
+    /// What went wrong, without the target.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -123,6 +207,22 @@ impl Error {
         self.0.excerpt.as_deref()
     }
 
+    /// How many attempts a send made. For all other calls zero.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// What is known of the message that was to be sent, over all attempts. For a call that sends none:
+    /// [`NotSent`](Delivery::NotSent).
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// What the platform says of our workspace's removal, where the kind is [`ErrorKind::Removed`].
+    pub fn removed(&self) -> Option<&Removed> {
+        self.0.removed.as_ref()
+    }
+
     /// Whether the same call may succeed later without anybody changing anything: a connection that
     /// failed or broke, a bound that ran out, or a status of 429, 500, 502, 503 or 504.
     pub fn is_transient(&self) -> bool {
@@ -135,7 +235,17 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        let Inner { kind, target, detail, status, attempts, .. } = &*self.0;
+        if let Some(target) = target {
+            write!(f, "{target}: ")?;
+        }
+        f.write_str(detail)?;
+        match (kind, status) {
+            // The other kinds have it among their words.
+            (ErrorKind::Rpc | ErrorKind::Agent, Some(status)) if *status != 200 => write!(f, ", HTTP {status}")?,
+            _ => {}
+        }
+        if *attempts > 1 { write!(f, " (after {attempts} attempts)") } else { Ok(()) }
     }
 }
 

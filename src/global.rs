@@ -7,10 +7,12 @@
 use std::sync::Once;
 
 use once_cell::sync::OnceCell;
+use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, Removed, excerpt};
 use crate::peer::{Peer, PeerId};
+use crate::wire::Reply;
 
 static CLIENT: OnceCell<Client> = OnceCell::new();
 
@@ -40,6 +42,55 @@ pub fn enrich_peer_metadata(peer_id: &str) -> Option<Peer> {
 /// [`Client::discover`] of the process-wide client, with its error logged at debug level and left out.
 pub fn discover_peer(peer_id: &str) -> Option<Peer> {
     usable()?.discover(peer_id).inspect_err(|error| log::debug!("discover: {error}")).ok()
+}
+
+/// [`Client::send`] of the process-wide client, in the original's strings: the reply's text, or
+/// `[A2A_ERROR] … [target=URL]`, or `[A2A_QUEUED] target=URL method=METHOD` where the platform delivers it
+/// later.
+pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
+    let Ok(peer) = PeerId::parse(peer_id) else {
+        return format!("[A2A_ERROR] invalid peer_id (expected UUID): '{}'", excerpt(peer_id));
+    };
+    let client = match client() {
+        Ok(client) => client,
+        Err(error) => return format!("[A2A_ERROR] {error}"),
+    };
+    let target = client.message_url(peer);
+    match client.send(peer, message) {
+        Ok(Reply::Queued(queued)) => format!("[A2A_QUEUED] target={target} method={}", queued.method()),
+        Ok(reply) => reply.text().into_owned(),
+        Err(error) => format!("[A2A_ERROR] {} [target={target}]", error.detail()),
+    }
+}
+
+/// [`Client::peers`] of the process-wide client; none where it failed.
+pub fn get_peers() -> Vec<Peer> {
+    get_peers_with_diagnostic().0
+}
+
+/// [`Client::peers`] of the process-wide client, and where it failed the reason in the original's words.
+pub fn get_peers_with_diagnostic() -> (Vec<Peer>, Option<String>) {
+    match client().and_then(Client::peers) {
+        Ok(peers) => (peers, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    }
+}
+
+/// [`Client::workspace`] of the process-wide client: the platform's object, or
+/// `{"error": "removed", "id", "removed_at", "hint"}`, `{"error": "not found"}`, `{"error": "…"}`.
+pub fn get_workspace_info() -> Value {
+    let error = match client().and_then(Client::workspace) {
+        Ok(workspace) => return Value::Object(workspace.as_json().clone()),
+        Err(error) => error,
+    };
+    match (error.removed(), error.status()) {
+        (Some(Removed { id, removed_at, hint }), _) => {
+            json!({ "error": "removed", "id": id, "removed_at": removed_at, "hint": hint })
+        }
+        // The original's word for every other status.
+        (None, Some(status)) if status != 200 => json!({ "error": "not found" }),
+        (None, _) => json!({ "error": error.to_string() }),
+    }
 }
 
 /// [`Client::agent_card_url`] of the process-wide client; `None` for a text that is no peer id.

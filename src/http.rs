@@ -1,33 +1,97 @@
-//! HTTP: the agent, its timeouts and caps, and what each of its failures means. The only room that
-//! names `ureq`.
+//! HTTP: the agents, their timeouts and caps, and who we say that we are. The only room that names
+//! `ureq`.
 
-use std::io::{ErrorKind as IoKind, Read};
+mod failure;
+mod upload;
+
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 use crate::clock::{Deadline, millis_up};
 use crate::config::PlatformUrl;
 use crate::error::{Error, ErrorKind, excerpt};
 use crate::token::{Token, TokenStore};
+use failure::{failure, timed_out};
+pub(crate) use upload::Upload;
 
 /// How long an idle connection is kept: shorter than the 5 s and more after which servers commonly close
 /// theirs, so that few requests meet a connection that is just being closed.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
 /// Idle connections kept: with `ureq`'s own 3, eight threads opened five new ones a burst (0.04 with 64).
 const MAX_IDLE: usize = 64;
+/// How many characters of a peer's own words an error takes over.
+const MAX_WORDS: usize = 4_000;
+/// A message's bounds for connecting, for each write, and for silence, as the original's.
+const SEND_CONNECT: Duration = Duration::from_secs(30);
+const SEND_WRITE: Duration = Duration::from_secs(30);
+const SEND_SILENCE: Duration = Duration::from_secs(300);
 
 /// A platform, as one workspace talks to it.
 pub(crate) struct Http {
-    agent: Agent,
+    lookups: Agent,
+    sends: Wire,
     platform: PlatformUrl,
+    workspace_id: String,
     /// What every request carries, the token apart.
     headers: Vec<(&'static str, String)>,
     tokens: TokenStore,
     /// When an exchange last ended with its connection in good order, by `millis_up`; zero for never.
     last_exchange: AtomicU64,
+}
+
+/// Connections for messages: fresh ones, since on a pooled one a request can be lost in the moment of
+/// its being closed, and a message, unlike a lookup, cannot be repeated for nothing.
+#[derive(Clone)]
+pub(crate) struct Wire(Agent);
+
+impl Wire {
+    /// A wire that can be shut down without harm to others.
+    pub(crate) fn new() -> Self {
+        let config = config()
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
+            .timeout_resolve(Some(SEND_CONNECT))
+            .timeout_connect(Some(SEND_CONNECT))
+            .timeout_per_write(Some(SEND_WRITE))
+            .timeout_per_read(Some(SEND_SILENCE));
+        Wire(config.build().into())
+    }
+
+    /// Breaks what is under way, and lets nothing more be sent.
+    pub(crate) fn shut_down(self) {
+        self.0.shutdown();
+    }
+}
+
+/// Which of its headers a call names the caller by, beside the token.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Identity {
+    Workspace,
+    TokenOnly,
+}
+
+/// What is asked of the platform.
+pub(crate) struct Ask<'a> {
+    /// Below the platform's address.
+    pub(crate) path: &'a str,
+    pub(crate) identity: Identity,
+    pub(crate) deadline: Deadline,
+    /// The most bytes of a body that are read.
+    pub(crate) cap: u64,
+}
+
+/// One exchange of an [`Ask`].
+struct Exchange<'a> {
+    ask: &'a Ask<'a>,
+    agent: &'a Agent,
+    url: String,
+    /// A POST's body; without one it is a GET.
+    upload: Option<&'a Upload>,
+    token: Option<Token>,
 }
 
 /// An answer, whatever its status.
@@ -36,25 +100,49 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) encoding: Option<String>,
     pub(crate) body: Vec<u8>,
+    /// The request's method and URL.
+    pub(crate) target: String,
     token: Option<Token>,
 }
 
 impl Reply {
     /// The start of the body for an error, without the token where the platform echoes it.
     pub(crate) fn excerpt(&self) -> String {
-        excerpt(&self.redact(&String::from_utf8_lossy(&self.body)))
+        self.shown(&String::from_utf8_lossy(&self.body))
     }
 
-    /// The `text` from the body without the token.
-    pub(crate) fn redact(&self, text: &str) -> String {
+    /// Words from the body as an error may show them: without the token, cut, and with escapes.
+    pub(crate) fn shown(&self, words: &str) -> String {
         match &self.token {
-            Some(token) => text.replace(token.expose(), "[token]"),
-            None => text.to_owned(),
+            Some(token) => excerpt(&words.replace(token.expose(), "[token]")),
+            None => excerpt(words),
         }
+    }
+
+    /// Words from the body as they are, but for the token, characters that move a cursor, and what is
+    /// beyond a screen or two.
+    pub(crate) fn words(&self, words: &str) -> String {
+        let words = match &self.token {
+            Some(token) => words.replace(token.expose(), "[token]"),
+            None => words.to_owned(),
+        };
+        let plain = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+        words.chars().take(MAX_WORDS).filter(plain).collect()
     }
 
     pub(crate) fn sent_a_token(&self) -> bool {
         self.token.is_some()
+    }
+
+    /// An error that this answer is.
+    pub(crate) fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
+        let error = Error::new(kind, detail).at(self.target.as_str()).with_status(self.status);
+        error.with_retry_after(self.retry_after).with_excerpt(self.excerpt())
+    }
+
+    /// The body's encoding, if it is one that was not asked for and is not undone.
+    pub(crate) fn foreign_encoding(&self) -> Option<String> {
+        self.encoding.as_deref().filter(|encoding| !encoding.eq_ignore_ascii_case("identity")).map(excerpt)
     }
 }
 
@@ -66,95 +154,137 @@ impl Http {
         org_id: Option<String>,
         tokens: TokenStore,
     ) -> Self {
-        let mut headers = vec![("X-Workspace-ID", workspace_id)];
+        let mut headers = Vec::new();
         headers.extend(origin.map(|origin| ("Origin", origin)));
         headers.extend(org_id.map(|org| ("X-Molecule-Org-Id", org)));
-        Http { agent: agent(), platform, headers, tokens, last_exchange: AtomicU64::new(0) }
+        let config =
+            config().max_idle_age(MAX_IDLE_AGE).max_idle_connections(MAX_IDLE).max_idle_connections_per_host(MAX_IDLE);
+        let (lookups, last_exchange) = (config.build().into(), AtomicU64::new(0));
+        Http { lookups, sends: Wire::new(), platform, workspace_id, headers, tokens, last_exchange }
     }
 
     pub(crate) fn platform(&self) -> &PlatformUrl {
         &self.platform
     }
 
-    /// One GET of a `path` under the platform's address. A 401 has the token read again, and the request
-    /// made once more if it changed.
+    pub(crate) fn workspace_id(&self) -> &str {
+        &self.workspace_id
+    }
+
+    /// One GET. A 401 has the token read again, and the request made once more if it changed. Where it
+    /// may have met a pooled connection in the moment of its being closed, it is repeated once on a fresh
+    /// one: it broke before the head of an answer was whole.
     ///
     /// # Errors
     ///
-    /// No whole answer by the deadline, or a body above `cap` bytes. A status is no error.
-    pub(crate) fn get(&self, path: &str, deadline: Deadline, cap: u64) -> Result<Reply, Error> {
-        let url = format!("{}{path}", self.platform);
-        let token = self.tokens.current();
-        let reply = self.exchange(&url, token.as_ref(), deadline, cap)?;
+    /// No whole answer by the deadline, or a body above the cap. A status is no error.
+    pub(crate) fn get(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        self.with_rotation(ask, &self.lookups, None, |exchange| {
+            let last = self.last_exchange.load(Ordering::Relaxed);
+            let may_be_pooled = last != 0 && Duration::from_millis(millis_up().saturating_sub(last)) <= MAX_IDLE_AGE;
+            let outcome = match self.run(exchange, MAX_IDLE_AGE) {
+                Err(error) if may_be_pooled && error.kind() == ErrorKind::Disconnected && error.status().is_none() => {
+                    log::debug!("{error}; once more on a fresh connection");
+                    self.run(exchange, Duration::ZERO)
+                }
+                outcome => outcome,
+            };
+            if outcome.is_ok() {
+                self.last_exchange.store(millis_up(), Ordering::Relaxed);
+            }
+            outcome
+        })
+    }
+
+    /// One POST of JSON on a fresh connection of the `wire`, by default of one that all messages share.
+    /// A 401 has the token read again, and the request made once more if it changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Http::get).
+    pub(crate) fn post(&self, ask: &Ask<'_>, upload: &Upload, wire: Option<&Wire>) -> Result<Reply, Error> {
+        let Wire(agent) = wire.unwrap_or(&self.sends);
+        self.with_rotation(ask, agent, Some(upload), |exchange| self.run(exchange, Duration::ZERO))
+    }
+
+    fn with_rotation<'a>(
+        &self,
+        ask: &'a Ask<'a>,
+        agent: &'a Agent,
+        upload: Option<&'a Upload>,
+        run: impl Fn(&Exchange<'a>) -> Result<Reply, Error>,
+    ) -> Result<Reply, Error> {
+        let url = format!("{}{}", self.platform, ask.path);
+        let mut exchange = Exchange { ask, agent, url, upload, token: self.tokens.current() };
+        let reply = run(&exchange)?;
         if reply.status != 401 {
             return Ok(reply);
         }
-        match self.tokens.rotated(token.as_ref()) {
-            Some(token) => self.exchange(&url, Some(&token), deadline, cap),
+        match self.tokens.rotated(exchange.token.as_ref()) {
+            Some(token) => {
+                exchange.token = Some(token);
+                run(&exchange)
+            }
             None => Ok(reply),
         }
     }
 
-    /// One GET, and a second on a fresh connection where the first may have met a pooled one in the
-    /// moment of its being closed: it broke before the head of an answer was whole.
-    fn exchange(&self, url: &str, token: Option<&Token>, deadline: Deadline, cap: u64) -> Result<Reply, Error> {
-        let last = self.last_exchange.load(Ordering::Relaxed);
-        let may_be_pooled = last != 0 && Duration::from_millis(millis_up().saturating_sub(last)) <= MAX_IDLE_AGE;
-        match self.once(url, token, deadline, cap, MAX_IDLE_AGE) {
-            Err(error) if may_be_pooled && error.kind() == ErrorKind::Disconnected && error.status().is_none() => {
-                log::debug!("{error}; once more on a fresh connection");
-                self.once(url, token, deadline, cap, Duration::ZERO)
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// One GET on a connection that has been idle for less than `max_idle`.
-    fn once(
-        &self,
-        url: &str,
-        token: Option<&Token>,
-        deadline: Deadline,
-        cap: u64,
-        max_idle: Duration,
-    ) -> Result<Reply, Error> {
+    /// One exchange on a connection that has been idle for less than `max_idle`.
+    fn run(&self, exchange: &Exchange<'_>, max_idle: Duration) -> Result<Reply, Error> {
         // ureq panics where the system refuses it the thread that resolves a name.
-        catch_unwind(AssertUnwindSafe(|| self.request(url, token, deadline, cap, max_idle)))
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, format!("GET {url}: the HTTP client panicked"))))
+        catch_unwind(AssertUnwindSafe(|| self.exchange(exchange, max_idle)))
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the HTTP client panicked").at(exchange.target())))
     }
 
-    fn request(
-        &self,
-        url: &str,
-        token: Option<&Token>,
-        deadline: Deadline,
-        cap: u64,
-        max_idle: Duration,
-    ) -> Result<Reply, Error> {
+    fn exchange(&self, exchange: &Exchange<'_>, max_idle: Duration) -> Result<Reply, Error> {
+        let Exchange { ask: Ask { identity, deadline, cap, .. }, agent, url, upload, token } = exchange;
+        let target = exchange.target();
+        if let Some(upload) = upload {
+            upload.restart();
+        }
         let left = deadline.left();
         if left.is_zero() {
-            return Err(timed_out(url));
+            return Err(timed_out(&target));
         }
-        let mut request = self.agent.get(url).config().timeout_global(Some(left)).max_idle_age(max_idle).build();
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {}", token.expose()));
-        }
-        let mut response = request.call().map_err(|why| failure(url, why, deadline))?;
+        let workspace = (*identity == Identity::Workspace).then_some(("X-Workspace-ID", &self.workspace_id));
+        let bearer = token.as_ref().map(|token| format!("Bearer {}", token.expose()));
+        let headers = self.headers.iter().map(|(name, value)| (*name, value)).chain(workspace);
+        let headers = headers.chain(bearer.as_ref().map(|value| ("Authorization", value)));
+
+        let result = match upload {
+            None => {
+                let request = agent.get(url).config().timeout_global(Some(left)).max_idle_age(max_idle).build();
+                headers.fold(request, |request, (name, value)| request.header(name, value)).call()
+            }
+            Some(upload) => {
+                let request = agent.post(url).config().timeout_global(Some(left)).build();
+                let request = headers.fold(request, |request, (name, value)| request.header(name, value));
+                let request = request.header("Content-Type", "application/json").header("Content-Length", upload.len());
+                request.send(SendBody::from_reader(&mut upload.reader()))
+            }
+        };
+        let mut response = result.map_err(|why| failure(&target, why, *deadline))?;
 
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("Retry-After").and_then(|wait| wait.trim().parse().ok()).map(Duration::from_secs);
         let encoding = header("Content-Encoding").map(str::to_owned);
-        let body = read_body(url, response.body_mut(), deadline, cap).map_err(|error| error.with_status(status))?;
-        self.last_exchange.store(millis_up(), Ordering::Relaxed);
-        Ok(Reply { status, retry_after, encoding, body, token: token.cloned() })
+        let body =
+            read_body(&target, response.body_mut(), *deadline, *cap).map_err(|error| error.with_status(status))?;
+        Ok(Reply { status, retry_after, encoding, body, target, token: token.clone() })
     }
 }
 
-fn agent() -> Agent {
+impl Exchange<'_> {
+    fn target(&self) -> String {
+        format!("{} {}", if self.upload.is_some() { "POST" } else { "GET" }, self.url)
+    }
+}
+
+type Config = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
+
+/// What all agents have in common.
+fn config() -> Config {
     let config = Agent::config_builder()
         .user_agent(concat!("a2a-blocking/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")
@@ -164,13 +294,10 @@ fn agent() -> Agent {
         // The token goes to the platform and nowhere that it points to.
         .max_redirects(0)
         // By default even loopback goes through the proxy that the environment names.
-        .proxy(None)
-        .max_idle_age(MAX_IDLE_AGE)
-        .max_idle_connections(MAX_IDLE)
-        .max_idle_connections_per_host(MAX_IDLE);
+        .proxy(None);
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     let config = config.tls_config(tls());
-    config.build().into()
+    config
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -185,59 +312,12 @@ fn tls() -> ureq::tls::TlsConfig {
         .build()
 }
 
-fn read_body(url: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Result<Vec<u8>, Error> {
+fn read_body(target: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     // Not `limit`, which refuses a body of exactly its length and counts compressed bytes.
-    body.as_reader().take(cap + 1).read_to_end(&mut bytes).map_err(|why| failure(url, why.into(), deadline))?;
+    body.as_reader().take(cap + 1).read_to_end(&mut bytes).map_err(|why| failure(target, why.into(), deadline))?;
     if bytes.len() as u64 > cap {
-        return Err(Error::new(ErrorKind::TooLarge, format!("GET {url}: the body is above {cap} bytes")));
+        return Err(Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).at(target));
     }
     Ok(bytes)
-}
-
-fn timed_out(url: &str) -> Error {
-    Error::new(ErrorKind::Timeout, format!("GET {url}: no answer in time"))
-}
-
-fn failure(url: &str, why: ureq::Error, deadline: Deadline) -> Error {
-    // Which of its timeouts ureq names varies, and a cut read can look like a broken connection.
-    if deadline.left().is_zero() {
-        return timed_out(url).with_source(why);
-    }
-    let (kind, words) = classify(&why);
-    Error::new(kind, format!("GET {url}: {words}")).with_source(why)
-}
-
-fn classify(why: &ureq::Error) -> (ErrorKind, String) {
-    use ureq::Error as U;
-    let kind = match why {
-        U::Timeout(_) => ErrorKind::Timeout,
-        U::HostNotFound | U::ConnectionFailed => ErrorKind::Connect,
-        U::BodyStalled => ErrorKind::Disconnected,
-        U::Tls(_) | U::TlsRequired => ErrorKind::Tls,
-        #[cfg(feature = "rustls")]
-        U::Rustls(_) => ErrorKind::Tls,
-        #[cfg(feature = "native-tls")]
-        U::NativeTls(_) => ErrorKind::Tls,
-        U::Io(io) => match io.kind() {
-            IoKind::TimedOut | IoKind::WouldBlock => ErrorKind::Timeout,
-            IoKind::ConnectionRefused
-            | IoKind::HostUnreachable
-            | IoKind::NetworkUnreachable
-            | IoKind::NetworkDown
-            | IoKind::AddrNotAvailable => ErrorKind::Connect,
-            IoKind::ConnectionReset
-            | IoKind::ConnectionAborted
-            | IoKind::BrokenPipe
-            | IoKind::UnexpectedEof
-            | IoKind::NotConnected
-            | IoKind::Interrupted => ErrorKind::Disconnected,
-            IoKind::InvalidData => ErrorKind::Tls,
-            // A name that does not resolve has no kind of its own.
-            _ if io.to_string().contains("failed to lookup address") => ErrorKind::Connect,
-            _ => ErrorKind::Internal,
-        },
-        _ => ErrorKind::Protocol,
-    };
-    (kind, why.to_string())
 }

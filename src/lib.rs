@@ -46,6 +46,7 @@
 //! every byte that is sent, the token among them: keep that target at debug.
 
 mod cache;
+mod cancel;
 mod client;
 mod clock;
 mod config;
@@ -55,16 +56,25 @@ pub mod global;
 mod http;
 mod peer;
 mod registry;
+mod retry;
+mod rpc;
+mod send;
 mod stats;
 mod token;
 mod wire;
+mod workspace;
 
+pub use cancel::CancelToken;
 pub use client::Client;
 pub use config::ClientBuilder;
 pub use enrich::{Lookup, Source};
-pub use error::{Error, ErrorKind};
+pub use error::{Delivery, Error, ErrorKind, Removed};
 pub use peer::{Peer, PeerId, PeerRef};
+pub use retry::RetryPolicy;
+pub use send::{Progress, SendOptions};
 pub use stats::Stats;
+pub use wire::{File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
+pub use workspace::Workspace;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

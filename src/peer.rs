@@ -146,12 +146,39 @@ struct Record {
     peer_id: Option<PeerId>,
     fields: Map<String, Value>,
     json_bytes: usize,
+    origin: Origin,
+}
+
+/// Which call of the registry a record came by. Its list of peers says more than its discover does.
+enum Origin {
+    Discovered,
+    Listed,
+    /// Discovered, and laid over the record that was listed.
+    Overlaid(Peer),
 }
 
 impl Peer {
-    /// `json_bytes`: the length of the JSON text that the record came as, which the cache's bound counts.
-    pub(crate) fn new(peer_id: Option<PeerId>, fields: Map<String, Value>, json_bytes: usize) -> Self {
-        Peer(Arc::new(Record { peer_id, fields, json_bytes }))
+    /// A record that was asked for. `json_bytes`: the length of the JSON text that the record came as, which the cache's bound counts.
+    pub(crate) fn discovered(peer_id: Option<PeerId>, fields: Map<String, Value>, json_bytes: usize) -> Self {
+        Peer(Arc::new(Record { peer_id, fields, json_bytes, origin: Origin::Discovered }))
+    }
+
+    /// The same for an entry of the registry's list of peers.
+    pub(crate) fn listed(peer_id: Option<PeerId>, fields: Map<String, Value>, json_bytes: usize) -> Self {
+        Peer(Arc::new(Record { peer_id, fields, json_bytes, origin: Origin::Listed }))
+    }
+
+    /// This discovered record, laid field by field over what was `known` of the peer from a list.
+    pub(crate) fn over(self, known: &Peer) -> Self {
+        let listed = match &known.0.origin {
+            Origin::Discovered => return self,
+            Origin::Listed => known,
+            Origin::Overlaid(listed) => listed,
+        };
+        let mut fields = listed.0.fields.clone();
+        fields.extend(self.0.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let json_bytes = self.0.json_bytes + 2 * listed.0.json_bytes;
+        Peer(Arc::new(Record { peer_id: self.0.peer_id, fields, json_bytes, origin: Origin::Overlaid(listed.clone()) }))
     }
 
     /// The id under which the registry was asked for this record. `None` only where a record came

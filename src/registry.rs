@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use crate::clock::Deadline;
-use crate::error::{Error, ErrorKind, excerpt};
-use crate::http::{Http, Reply};
+use crate::error::{Error, ErrorKind};
+use crate::http::{Ask, Http, Identity, Reply};
 use crate::peer::{Peer, PeerId};
-use crate::wire;
+use crate::wire::{self, Listing};
 
 /// The largest record that is read, in bytes of JSON. The platform's own are below 1 KiB; those with an
 /// agent card below 16.
 const MAX_RECORD: u64 = 256 * 1024;
+/// The largest list of peers that is read, in bytes of JSON.
+const MAX_LISTING: u64 = 10_000_000;
 
 /// The registry of one platform.
 pub(crate) struct Registry {
@@ -29,22 +31,60 @@ impl Registry {
     /// [`ErrorKind::Absent`] is the registry's own no; everything else is no usable answer.
     pub(crate) fn discover(&self, peer: PeerId, deadline: Deadline) -> Result<Peer, Error> {
         let path = discover_path(peer);
-        let reply = self.http.get(&path, deadline, MAX_RECORD)?;
-        let target = || format!("GET {}{path}", self.http.platform());
+        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_RECORD };
+        let reply = self.http.get(&ask)?;
         if reply.status != 200 {
-            return Err(refusal(&target(), &reply));
+            return Err(refusal(&reply));
         }
-        let malformed = |why: &str| {
-            Error::new(ErrorKind::Malformed, format!("{}: {why}", target()))
-                .with_status(200)
-                .with_excerpt(reply.excerpt())
+        if let Some(encoding) = reply.foreign_encoding() {
+            let detail = format!("the body has the encoding {encoding}, which was not asked for");
+            return Err(reply.error(ErrorKind::Malformed, detail));
+        }
+        let fields =
+            wire::object(&reply.body).map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
+        Ok(Peer::discovered(Some(peer), fields, reply.body.len()))
+    }
+
+    /// Asks for our own workspace's peers.
+    ///
+    /// # Errors
+    ///
+    /// The text of each is the original's diagnostic, word for word.
+    pub(crate) fn peers(&self, deadline: Deadline) -> Result<Listing, Error> {
+        let id = self.http.workspace_id();
+        let path = format!("/registry/{id}/peers");
+        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_LISTING };
+        let reply = self.http.get(&ask).map_err(|error| {
+            let words = match error.status() {
+                None => format!("Cannot reach platform at {}: {}", self.http.platform(), error.detail()),
+                Some(status) => format!("Platform returned {status} but its body did not arrive: {}", error.detail()),
+            };
+            error.in_words(words)
+        })?;
+        let status = reply.status;
+        let (kind, words) = match status {
+            200 => match wire::listing(&reply.body) {
+                Ok(listing) => return Ok(listing),
+                Err(why) => (ErrorKind::Malformed, format!("Platform returned 200 but body was not {why}")),
+            },
+            401 | 403 => (
+                ErrorKind::Unauthorized,
+                format!(
+                    "Authentication to platform failed (HTTP {status}). The workspace bearer token may be invalid — \
+                     restarting the workspace usually re-mints it."
+                ),
+            ),
+            404 => (
+                ErrorKind::Absent,
+                format!(
+                    "Workspace ID {id} is not registered with the platform (HTTP 404). Re-registration via the \
+                     platform's /registry/register endpoint is needed."
+                ),
+            ),
+            500.. => (ErrorKind::Status, format!("Platform error: HTTP {status}.")),
+            _ => (ErrorKind::Status, format!("Unexpected platform response: HTTP {status}.")),
         };
-        if let Some(encoding) = reply.encoding.as_deref().filter(|encoding| *encoding != "identity") {
-            let shown = excerpt(encoding);
-            return Err(malformed(&format!("the body has the encoding {shown:?}, which was not asked for")));
-        }
-        let fields = wire::object(&reply.body).map_err(|why| malformed(&format!("answered {why}")))?;
-        Ok(Peer::new(Some(peer), fields, reply.body.len()))
+        Err(reply.error(kind, "").in_words(words))
     }
 
     /// Where a peer's agent card is to be had.
@@ -58,22 +98,22 @@ fn discover_path(peer: PeerId) -> String {
 }
 
 /// A status other than 200, in the platform's words where it has some.
-fn refusal(target: &str, reply: &Reply) -> Error {
+fn refusal(reply: &Reply) -> Error {
     let status = reply.status;
     let kind = match status {
         401 => ErrorKind::Unauthorized,
         403 | 404 | 410 if wire::is_no(&reply.body) => ErrorKind::Absent,
         _ => ErrorKind::Status,
     };
-    let mut message = format!("{target}: answered {status}");
+    let mut detail = format!("answered {status}");
     if let Some(words) = wire::error_words(&reply.body) {
-        message += &format!(" ({})", excerpt(&reply.redact(&words)));
+        detail += &format!(" ({})", reply.shown(&words));
     }
     match status {
-        401 if reply.sent_a_token() => message += "; the token was refused",
-        401 => message += "; no token was sent: give one, or a token file",
-        403 | 404 if reply.body.is_empty() => message += " without a body; check the origin and the org id",
+        401 if reply.sent_a_token() => detail += "; the token was refused",
+        401 => detail += "; no token was sent: give one, or a token file",
+        403 | 404 if reply.body.is_empty() => detail += " without a body; check the origin and the org id",
         _ => {}
     }
-    Error::new(kind, message).with_status(status).with_retry_after(reply.retry_after).with_excerpt(reply.excerpt())
+    reply.error(kind, detail)
 }

@@ -18,6 +18,8 @@ pub struct Stats {
     pub failed: u64,
     /// Calls that waited for another thread's lookup in place of making one.
     pub shared: u64,
+    /// Entries of the registry's lists of peers that were no objects, and were left out.
+    pub skipped: u64,
     /// Peers in the cache now: found, absent and failed, the expired ones included.
     pub entries: usize,
     /// Bytes of JSON in the cache now.
@@ -29,10 +31,10 @@ pub struct Stats {
 impl fmt::Display for Stats {
     /// One line for a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { lookups, found, absent, failed, shared, entries, json_bytes, evictions } = self;
+        let Stats { lookups, found, absent, failed, shared, skipped, entries, json_bytes, evictions } = self;
         write!(
             f,
-            "{lookups} lookups ({found} found, {absent} absent, {failed} failed), {shared} shared; \
+            "{lookups} lookups ({found} found, {absent} absent, {failed} failed), {shared} shared, {skipped} list entries skipped; \
              cache: {entries} peers, {json_bytes} bytes of JSON, {evictions} evicted"
         )
     }
@@ -46,6 +48,7 @@ pub(crate) struct Counters {
     pub(crate) absent: Counter,
     pub(crate) failed: Counter,
     pub(crate) shared: Counter,
+    pub(crate) skipped: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +56,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add_one(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

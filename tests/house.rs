@@ -30,7 +30,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     (r"\benv::|env_var", &["config"]),
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
     (r"\bRwLock\b", &["cache", "token"]),
-    (r"\bMutex\b|\bCondvar\b", &["enrich"]),
+    (r"\bMutex\b|\bCondvar\b", &["enrich", "cancel"]),
     (r"\bTcp(Stream|Listener)\b", &[]),
     (r"\bFile::|\bfs::", &["token"]),
 ];

@@ -87,6 +87,14 @@ impl Cache {
         Some(entry.answer.clone())
     }
 
+    /// The record of a peer, however old.
+    pub(crate) fn record(&self, peer: PeerId) -> Option<Peer> {
+        match &self.shelf.read().entries.get(&peer)?.answer {
+            Answer::Found(record) => Some(record.clone()),
+            Answer::Absent | Answer::Failed => None,
+        }
+    }
+
     /// Files an answer until `expires`, and evicts what no longer fits.
     #[must_use = "drop what was removed when no lock is held"]
     pub(crate) fn put(&self, peer: PeerId, answer: Answer, expires: Tick) -> Removed {

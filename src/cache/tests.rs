@@ -9,7 +9,7 @@ fn peer(n: u64) -> PeerId {
 }
 
 fn found(peer: PeerId, json_bytes: usize) -> Answer {
-    Answer::Found(Peer::new(Some(peer), Map::new(), json_bytes))
+    Answer::Found(Peer::discovered(Some(peer), Map::new(), json_bytes))
 }
 
 fn never() -> Tick {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -15,6 +16,8 @@ use crate::peer::PeerId;
 /// `forget` can still file. Nothing slow happens under it.
 pub(super) struct Flights<T> {
     under_way: Mutex<HashMap<PeerId, Arc<Flight<T>>>>,
+    /// How often something was forgotten.
+    epoch: AtomicU64,
 }
 
 /// One lookup under way.
@@ -49,7 +52,7 @@ pub(super) struct Leader<'a, T: Clone> {
 
 impl<T: Clone> Flights<T> {
     pub(super) fn new() -> Self {
-        Flights { under_way: Mutex::new(HashMap::new()) }
+        Flights { under_way: Mutex::new(HashMap::new()), epoch: AtomicU64::new(0) }
     }
 
     /// Joins the peer's flight, or starts it unless the answer is `known` by now.
@@ -70,6 +73,7 @@ impl<T: Clone> Flights<T> {
     pub(super) fn forget<R>(&self, peer: PeerId, remove: impl FnOnce() -> R) -> R {
         let mut under_way = self.under_way.lock();
         under_way.remove(&peer);
+        self.epoch.fetch_add(1, Relaxed);
         remove()
     }
 
@@ -77,7 +81,19 @@ impl<T: Clone> Flights<T> {
     pub(super) fn forget_all<R>(&self, remove: impl FnOnce() -> R) -> R {
         let mut under_way = self.under_way.lock();
         under_way.clear();
+        self.epoch.fetch_add(1, Relaxed);
         remove()
+    }
+
+    /// A mark for [`unless_forgotten`](Flights::unless_forgotten).
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
+    /// Files what came for many peers at once, unless any was forgotten since the mark was taken.
+    pub(super) fn unless_forgotten<R>(&self, mark: u64, file: impl FnOnce() -> R) -> Option<R> {
+        let _held = self.under_way.lock();
+        (self.epoch() == mark).then(file)
     }
 }
 

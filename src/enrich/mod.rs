@@ -5,12 +5,13 @@ mod flight;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::cache::{Answer, Cache};
+use crate::cache::{Answer, Cache, Removed};
 use crate::clock::{Deadline, Tick};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::peer::{Peer, PeerId};
 use crate::registry::Registry;
 use crate::stats::{Counters, Stats};
+use crate::wire::Listing;
 use flight::{Flights, Part};
 
 /// An enrichment, and where it came from.
@@ -100,6 +101,11 @@ impl Enricher {
             Part::Leader(leader) => {
                 // Locks here are not poisoned, and nothing is half written while a lookup is under way.
                 let answer = catch_unwind(AssertUnwindSafe(|| self.ask(peer, deadline))).unwrap_or(Answer::Failed);
+                // A list of peers says more of them than the registry's discover does.
+                let answer = match (answer, self.cache.record(peer)) {
+                    (Answer::Found(record), Some(known)) => Answer::Found(record.over(&known)),
+                    (answer, _) => answer,
+                };
                 // From the start of the lookup: the record is at least as young as that.
                 let expires = now.plus(match answer {
                     Answer::Found(_) => self.times.ttl,
@@ -131,6 +137,27 @@ impl Enricher {
         }
     }
 
+    /// Our own workspace's peers, as the registry lists them; those with a valid id are filed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::peers`].
+    pub(crate) fn peers(&self, now: Tick, deadline: Deadline) -> Result<Vec<Peer>, Error> {
+        let begun = self.flights.epoch();
+        let Listing { peers, skipped } = self.registry.peers(deadline)?;
+        if skipped > 0 {
+            self.counters.skipped.add(skipped);
+            log::debug!("peers: {skipped} entries of the list are no objects, and are left out");
+        }
+        let expires = now.plus(self.times.ttl);
+        let file = || -> Vec<Removed> {
+            let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
+            with_id.map(|(id, peer)| self.cache.put(id, Answer::Found(peer.clone()), expires)).collect()
+        };
+        drop(self.flights.unless_forgotten(begun, file));
+        Ok(peers)
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -151,6 +178,7 @@ impl Enricher {
             absent: self.counters.absent.get(),
             failed: self.counters.failed.get(),
             shared: self.counters.shared.get(),
+            skipped: self.counters.skipped.get(),
             entries: fill.entries,
             json_bytes: fill.json_bytes,
             evictions: fill.evictions,

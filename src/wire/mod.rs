@@ -1,5 +1,13 @@
 //! JSON in and out. Pure: no I/O, no clock.
 
+mod message;
+mod part;
 mod record;
+mod reply;
 
-pub(crate) use record::{error_words, is_no, object};
+pub use message::Message;
+pub(crate) use message::envelope;
+pub use part::{File, FileContent, Part};
+pub(crate) use record::{Listing, error_words, is_no, listing, object};
+pub(crate) use reply::read;
+pub use reply::{Queued, Reply, ReplyMessage, Task};

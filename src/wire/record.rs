@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::peer::{Peer, PeerId};
+
 /// The JSON object that a record is, or what the body is instead.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
     let found = match serde_json::from_slice(body) {
@@ -14,6 +16,46 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
         Err(why) => return Err(format!("a body that is not JSON ({why})")),
     };
     Err(format!("{found}, where a JSON object was expected"))
+}
+
+/// The peers of a list, and how many of its entries were no objects.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) skipped: u64,
+}
+
+/// The peers of a list, or what the body is instead, in the words of the original's Python.
+pub(crate) fn listing(body: &[u8]) -> Result<Listing, String> {
+    let entries = match serde_json::from_slice(body) {
+        Ok(Value::Array(entries)) => entries,
+        Ok(other) => return Err(format!("a list: {}", python_type(&other))),
+        Err(why) => return Err(format!("JSON: {why}")),
+    };
+    let mut listing = Listing::default();
+    for entry in entries {
+        // Its length as JSON, for the cache's bound.
+        let bytes = entry.to_string().len();
+        let Value::Object(fields) = entry else {
+            listing.skipped += 1;
+            continue;
+        };
+        let id = fields.get("id").and_then(Value::as_str).and_then(PeerId::from_text);
+        listing.peers.push(Peer::listed(id, fields, bytes));
+    }
+    Ok(listing)
+}
+
+fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
+    }
 }
 
 /// Whether a body of a 403, 404 or 410 is the registry's own no, rather than some proxy's page.

@@ -108,6 +108,20 @@ impl Server {
     /// A server that chooses its act by the number of the request and the request.
     pub fn decide(acts: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::accept(listener, acts, |shared, n, stream| serve(shared, stream, n))
+    }
+
+    /// A server that is `serve` for each connection, counted from zero. It reads nothing by itself.
+    pub fn raw(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::accept(listener, |_, _| Act::Close, move |_, n, stream| serve(n, stream))
+    }
+
+    fn accept(
+        listener: TcpListener,
+        acts: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
+        serve: impl Fn(&Shared, usize, TcpStream) + Send + Sync + 'static,
+    ) -> Server {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             acts: Box::new(acts),
@@ -116,15 +130,16 @@ impl Server {
             stop: AtomicUsize::new(0),
         });
         let server = Server { address, shared: shared.clone() };
+        let serve = Arc::new(serve);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if shared.stop.load(SeqCst) > 0 {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let shared = shared.clone();
+                let (shared, serve) = (shared.clone(), serve.clone());
                 let connection = shared.connections.fetch_add(1, SeqCst);
-                thread::spawn(move || serve(&shared, stream, connection));
+                thread::spawn(move || serve(&shared, connection, stream));
             }
         });
         server
@@ -210,7 +225,7 @@ fn perform(act: &Act, stream: &mut TcpStream) -> bool {
     }
 }
 
-fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Request> {
+pub fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let mut words = line.split_whitespace();

@@ -1,0 +1,67 @@
+//! What each failure of the HTTP client means.
+
+use std::io::ErrorKind as IoKind;
+
+use ureq::{Error as Ureq, Timeout};
+
+use crate::clock::Deadline;
+use crate::error::{Error, ErrorKind};
+
+/// The failure of the exchange with `target` (method and URL).
+pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
+    // A cut read can look like a broken connection.
+    if deadline.left().is_zero() && !matches!(why, Ureq::Timeout(_)) {
+        return timed_out(target).with_source(why);
+    }
+    let (kind, name) = classify(&why);
+    let words = match (kind, &why) {
+        (ErrorKind::Timeout, _) => "no answer in time".to_owned(),
+        (_, Ureq::Io(io)) => io.to_string(),
+        _ => why.to_string(),
+    };
+    Error::new(kind, format!("{name}: {words}")).at(target).with_source(why)
+}
+
+pub(super) fn timed_out(target: &str) -> Error {
+    Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time").at(target)
+}
+
+/// The kind, and the name by which the original's users look for such a failure in their logs.
+fn classify(why: &Ureq) -> (ErrorKind, &'static str) {
+    match why {
+        Ureq::Timeout(Timeout::Resolve | Timeout::Connect) => (ErrorKind::Timeout, "ConnectTimeout"),
+        Ureq::Timeout(Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite) => {
+            (ErrorKind::Timeout, "WriteTimeout")
+        }
+        Ureq::Timeout(_) => (ErrorKind::Timeout, "ReadTimeout"),
+        Ureq::HostNotFound | Ureq::ConnectionFailed => (ErrorKind::Connect, "ConnectError"),
+        Ureq::BodyStalled => (ErrorKind::Disconnected, "RemoteProtocolError"),
+        Ureq::Tls(_) | Ureq::TlsRequired => (ErrorKind::Tls, "ConnectError"),
+        #[cfg(feature = "rustls")]
+        Ureq::Rustls(_) => (ErrorKind::Tls, "ConnectError"),
+        #[cfg(feature = "native-tls")]
+        Ureq::NativeTls(_) => (ErrorKind::Tls, "ConnectError"),
+        Ureq::Io(io) => classify_io(io),
+        _ => (ErrorKind::Protocol, "RemoteProtocolError"),
+    }
+}
+
+fn classify_io(io: &std::io::Error) -> (ErrorKind, &'static str) {
+    match io.kind() {
+        IoKind::TimedOut | IoKind::WouldBlock => (ErrorKind::Timeout, "ReadTimeout"),
+        IoKind::ConnectionRefused
+        | IoKind::HostUnreachable
+        | IoKind::NetworkUnreachable
+        | IoKind::NetworkDown
+        | IoKind::AddrNotAvailable => (ErrorKind::Connect, "ConnectError"),
+        IoKind::UnexpectedEof => (ErrorKind::Disconnected, "RemoteProtocolError"),
+        IoKind::BrokenPipe => (ErrorKind::Disconnected, "WriteError"),
+        IoKind::ConnectionReset | IoKind::ConnectionAborted | IoKind::NotConnected | IoKind::Interrupted => {
+            (ErrorKind::Disconnected, "ReadError")
+        }
+        IoKind::InvalidData => (ErrorKind::Tls, "ConnectError"),
+        // A name that does not resolve has no kind of its own.
+        _ if io.to_string().contains("failed to lookup address") => (ErrorKind::Connect, "ConnectError"),
+        _ => (ErrorKind::Internal, "ConnectError"),
+    }
+}

@@ -1,0 +1,256 @@
+//! The attempts of a send: policy, budget, delivery.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use crate::cancel::{CancelToken, Registration};
+use crate::clock::Deadline;
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::http::{Http, Wire};
+use crate::peer::PeerId;
+use crate::retry::RetryPolicy;
+use crate::rpc::{Again, Failed, Outgoing, fresh_id};
+use crate::wire::{Message, Reply};
+
+/// How one send goes about it. The default is [`RetryPolicy::new`], no token, and nobody watching.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct SendOptions {
+    retry: RetryPolicy,
+    cancel: Option<CancelToken>,
+    progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+}
+
+/// Where a send is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+    /// How many there will be at the most.
+    pub max_attempts: u32,
+    /// How long the pause before the next attempt is; `None` while an attempt is under way.
+    pub pause: Option<Duration>,
+}
+
+impl SendOptions {
+    /// The default.
+    pub fn new() -> Self {
+        SendOptions::default()
+    }
+
+    /// When to try again, and the budget.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// What ends the send from another thread. Such a send makes each attempt on a thread of its own, so
+    /// that it ends at once even while it connects.
+    pub fn cancel(mut self, token: &CancelToken) -> Self {
+        self.cancel = Some(token.clone());
+        self
+    }
+
+    /// A function that is told of each attempt and each pause, in the sending thread. It must not block:
+    /// its time counts against the budget.
+    pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(watch));
+        self
+    }
+}
+
+impl fmt::Debug for SendOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SendOptions { retry, cancel, .. } = self;
+        f.debug_struct("SendOptions").field("retry", retry).field("cancel", cancel).finish_non_exhaustive()
+    }
+}
+
+/// Sends a message, in as many attempts as the policy allows, inside its budget.
+///
+/// # Errors
+///
+/// The last attempt's, with what is known of the delivery over all of them.
+pub(crate) fn send(http: &Arc<Http>, peer: PeerId, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
+    let policy = options.retry;
+    let deadline = Deadline::after(policy.max_total());
+    let outgoing = Outgoing::new(http, peer, message)?;
+    let line = Line::new(options.cancel.as_ref());
+    let mut delivery = Delivery::NotSent;
+
+    for attempt in 1.. {
+        let progress = |pause| Progress { attempt, max_attempts: policy.max_attempts(), pause };
+        let told = |error: Error, delivery| error.with_delivery(delivery).with_attempts(attempt);
+        options.tell(progress(None));
+        let Failed { error, again } = match line.post(http, &outgoing, deadline) {
+            Ok(reply) => return Ok(reply),
+            Err(failed) => failed,
+        };
+        let error = told(error, delivery);
+        delivery = error.delivery();
+
+        let pause = pause_after(attempt, again, policy, delivery);
+        // A pause past the budget would end in an attempt that has no time.
+        let Some(pause) = pause.filter(|pause| *pause < deadline.left()) else { return Err(error) };
+        log::debug!("send: {error}; again in {pause:?}");
+        options.tell(progress(Some(pause)));
+        if line.pause(pause) == Paused::Cancelled {
+            return Err(told(cancelled(&outgoing, "before the next attempt"), delivery));
+        }
+    }
+    // The loop has no other end than those above: its counter is bounded by the policy.
+    Err(Error::new(ErrorKind::Internal, "the attempts ran out").at(outgoing.target))
+}
+
+/// How long to wait before the next attempt; `None` where there is to be none.
+fn pause_after(attempt: u32, again: Again, policy: RetryPolicy, delivery: Delivery) -> Option<Duration> {
+    if attempt >= policy.max_attempts() {
+        return None;
+    }
+    let backoff = || policy.backoff(attempt, random());
+    match again {
+        Again::No => None,
+        Again::Transport if policy.retries_only_undelivered() && delivery != Delivery::NotSent => None,
+        Again::Transport => Some(backoff()),
+        Again::Asked(_) if !policy.honors_retry_after() => None,
+        Again::Asked(wait) => Some(wait.unwrap_or_else(backoff)),
+    }
+}
+
+/// A number from 0 to 1, or the middle where the system has none to give.
+fn random() -> f64 {
+    const BITS: u32 = 53;
+    // The low 62 bits of a random UUID are random; a double holds 53.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    fresh_id().map_or(0.5, |id| (id.as_u128() & ((1 << BITS) - 1)) as f64 / (1_u64 << BITS) as f64)
+}
+
+fn cancelled(outgoing: &Outgoing, when: &str) -> Error {
+    Error::new(ErrorKind::Cancelled, format!("cancelled {when}")).at(outgoing.target.as_str())
+}
+
+impl SendOptions {
+    fn tell(&self, progress: Progress) {
+        if let Some(watch) = &self.progress {
+            watch(progress);
+        }
+    }
+}
+
+/// How a send reaches the platform and waits: plainly, or so that a token can end it at once.
+enum Line {
+    Plain,
+    Cancellable { token: CancelToken, wire: Wire, events: Receiver<Event>, report: Sender<Event>, _hook: Registration },
+}
+
+enum Event {
+    Ended(Result<Reply, Failed>),
+    Cancelled,
+}
+
+#[derive(PartialEq)]
+enum Paused {
+    Whole,
+    Cancelled,
+}
+
+impl Line {
+    fn new(cancel: Option<&CancelToken>) -> Self {
+        let Some(token) = cancel else { return Line::Plain };
+        let (report, events) = mpsc::channel();
+        let wire = Wire::new();
+        let hook = {
+            let (wire, report) = (wire.clone(), report.clone());
+            move || {
+                wire.clone().shut_down();
+                // Nobody listens any more where the send has ended by itself.
+                let _ = report.send(Event::Cancelled);
+            }
+        };
+        Line::Cancellable { token: token.clone(), wire, events, report, _hook: token.register(hook) }
+    }
+
+    fn post(&self, http: &Arc<Http>, outgoing: &Outgoing, deadline: Deadline) -> Result<Reply, Failed> {
+        let Line::Cancellable { token, wire, events, report, .. } = self else {
+            return outgoing.post(http, deadline, None);
+        };
+        let ended = |error| Failed { error, again: Again::No };
+        if token.is_cancelled() {
+            return Err(ended(cancelled(outgoing, "before it was sent")));
+        }
+        let attempt = {
+            let (http, outgoing, wire, report) = (http.clone(), outgoing.clone(), wire.clone(), report.clone());
+            move || drop(report.send(Event::Ended(outgoing.post(&http, deadline, Some(&wire)))))
+        };
+        if thread::Builder::new().name("a2a-send".to_owned()).spawn(attempt).is_err() {
+            // Without a thread to be had a cancel breaks the wire all the same, but for a connect.
+            return outgoing.post(http, deadline, Some(wire)).map_err(|failed| match token.is_cancelled() {
+                true => ended(cancelled(outgoing, "on the wire").with_delivery(failed.error.delivery())),
+                false => failed,
+            });
+        }
+        match events.recv_timeout(deadline.left()) {
+            Ok(Event::Ended(_)) if token.is_cancelled() => {
+                Err(ended(cancelled(outgoing, "on the wire").with_delivery(outgoing.delivery())))
+            }
+            Ok(Event::Ended(outcome)) => outcome,
+            Ok(Event::Cancelled) => {
+                // The hook has shut the wire down: what was not handed over by now will not be sent.
+                Err(ended(cancelled(outgoing, "on the wire").with_delivery(outgoing.delivery())))
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                wire.clone().shut_down();
+                let error = Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time");
+                Err(ended(error.at(outgoing.target.as_str()).with_delivery(outgoing.delivery())))
+            }
+        }
+    }
+
+    fn pause(&self, wait: Duration) -> Paused {
+        match self {
+            Line::Plain => thread::sleep(wait),
+            Line::Cancellable { events, .. } => match events.recv_timeout(wait) {
+                Ok(_) => return Paused::Cancelled,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            },
+        }
+        Paused::Whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(attempt: u32, again: Again, policy: RetryPolicy, delivery: Delivery) -> Option<Duration> {
+        pause_after(attempt, again, policy.jitter(0.0), delivery)
+    }
+
+    #[test]
+    fn what_is_tried_again_and_after_how_long() {
+        let (plain, second) = (RetryPolicy::new(), Duration::from_secs(1));
+        let asked = Again::Asked(Some(second * 7));
+        let (not_sent, unknown) = (Delivery::NotSent, Delivery::Unknown);
+        assert_eq!(pause(1, Again::Transport, plain, unknown), Some(second));
+        assert_eq!(pause(4, Again::Transport, plain, unknown), Some(second * 8));
+        assert_eq!(pause(5, Again::Transport, plain, unknown), None);
+        assert_eq!(pause(1, Again::No, plain.honor_retry_after(), not_sent), None);
+        assert_eq!(pause(1, Again::Transport, plain.only_undelivered(), unknown), None);
+        assert_eq!(pause(1, Again::Transport, plain.only_undelivered(), not_sent), Some(second));
+        assert_eq!(pause(1, asked, plain, not_sent), None);
+        assert_eq!(pause(1, asked, plain.honor_retry_after(), not_sent), Some(second * 7));
+        assert_eq!(pause(2, Again::Asked(None), plain.honor_retry_after(), not_sent), Some(second * 2));
+    }
+
+    #[test]
+    fn random_numbers_spread_over_the_whole_range() {
+        let mut all: Vec<f64> = (0..1000).map(|_| random()).collect();
+        all.sort_by(f64::total_cmp);
+        assert!(all[0] >= 0.0 && all[0] < 0.1 && all[999] <= 1.0 && all[999] > 0.9);
+        assert!((0.4..0.6).contains(&all[500]));
+    }
+}

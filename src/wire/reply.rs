@@ -1,0 +1,314 @@
+//! What comes back for a message.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::part::{Part, is_broken_text, part};
+use crate::error::{Delivery, ErrorKind};
+
+/// What a reader finds where there is nothing: the original's words.
+const NO_RESPONSE: &str = "(no response)";
+
+/// A peer's answer to a message, or the platform's word that it will be delivered later.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The agent answered with a message.
+    Message(ReplyMessage),
+    /// The agent answered with a task: done, failed, or still to be done.
+    Task(Task),
+    /// The platform took the message and delivers it later: there is no answer yet.
+    Queued(Queued),
+}
+
+/// A message that an agent answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplyMessage(Value);
+
+/// A task that an agent answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    body: Value,
+    state: String,
+}
+
+/// The platform's word that it delivers a message later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queued(Value);
+
+impl Reply {
+    /// What a person reads: the first text of a message (empty when it has parts and none is a text); the
+    /// texts of a task's artifacts, a line each, or else its status message; `(no response)` where there
+    /// is nothing of the kind.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Reply::Message(message) => match message.raw_parts() {
+                [] => NO_RESPONSE.into(),
+                parts => first_text(parts).unwrap_or_default().into(),
+            },
+            Reply::Task(task) => task.text(),
+            Reply::Queued(_) => NO_RESPONSE.into(),
+        }
+    }
+
+    /// All parts, in their order: of a message, or of a task's artifacts and then of its status message.
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        match self {
+            Reply::Message(message) => message.raw_parts().iter().map(part).collect(),
+            Reply::Task(task) => task.artifact_parts().chain(task.status_parts()).map(part).collect(),
+            Reply::Queued(_) => Vec::new(),
+        }
+    }
+
+    /// The whole body as it came.
+    pub fn as_json(&self) -> &Value {
+        match self {
+            Reply::Message(ReplyMessage(body)) | Reply::Task(Task { body, .. }) | Reply::Queued(Queued(body)) => body,
+        }
+    }
+}
+
+impl ReplyMessage {
+    /// The conversation that it belongs to.
+    pub fn context_id(&self) -> Option<&str> {
+        self.object()["contextId"].as_str()
+    }
+
+    /// The task that it belongs to.
+    pub fn task_id(&self) -> Option<&str> {
+        self.object()["taskId"].as_str()
+    }
+
+    fn object(&self) -> &Value {
+        let result = &self.0["result"];
+        if result["parts"].is_array() || !result["message"].is_object() { result } else { &result["message"] }
+    }
+
+    fn raw_parts(&self) -> &[Value] {
+        list(&self.object()["parts"])
+    }
+}
+
+impl Task {
+    /// Its state in the words of protocol 0.3, whichever the agent speaks: `submitted`, `working`,
+    /// `input-required`, `completed`, `canceled`, `failed`, `rejected`, `auth-required`, or another.
+    pub fn state(&self) -> &str {
+        &self.state
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Option<&str> {
+        self.object()["id"].as_str()
+    }
+
+    /// The conversation that it belongs to.
+    pub fn context_id(&self) -> Option<&str> {
+        self.object()["contextId"].as_str()
+    }
+
+    /// The artifacts, each with its parts.
+    pub fn artifacts(&self) -> Vec<Vec<Part<'_>>> {
+        let artifacts = list(&self.object()["artifacts"]).iter();
+        artifacts.map(|artifact| list(&artifact["parts"]).iter().map(part).collect()).collect()
+    }
+
+    /// The parts of its status message; none where it has none.
+    pub fn status_message(&self) -> Vec<Part<'_>> {
+        self.status_parts().map(part).collect()
+    }
+
+    fn object(&self) -> &Value {
+        task_of(&self.body["result"])
+    }
+
+    fn artifact_parts(&self) -> impl Iterator<Item = &Value> {
+        list(&self.object()["artifacts"]).iter().flat_map(|artifact| list(&artifact["parts"]))
+    }
+
+    fn status_parts(&self) -> impl Iterator<Item = &Value> {
+        list(&self.object()["status"]["message"]["parts"]).iter()
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        let texts: Vec<&str> = self.artifact_parts().filter_map(text_of).collect();
+        match texts.as_slice() {
+            [] => self.status_parts().find_map(text_of).unwrap_or(NO_RESPONSE).into(),
+            [text] => (*text).into(),
+            texts => texts.join("\n").into(),
+        }
+    }
+}
+
+impl Queued {
+    /// The id by which the platform has it in its queue, where it gave one.
+    pub fn queue_id(&self) -> Option<&str> {
+        self.object()["queue_id"].as_str()
+    }
+
+    /// The method that will be called.
+    pub fn method(&self) -> &str {
+        self.object()["method"].as_str().unwrap_or("message/send")
+    }
+
+    fn object(&self) -> &Value {
+        if is_queued(&self.0) { &self.0 } else { &self.0["result"] }
+    }
+}
+
+/// An answer that is no reply.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: ErrorKind,
+    pub(crate) detail: String,
+    pub(crate) delivery: Delivery,
+    pub(crate) retry_after: Option<Duration>,
+    /// A 429, or a 503 of an agent that is restarting or waking: the platform asks us to come again.
+    pub(crate) asks_again: bool,
+}
+
+/// Reads an answer to a message. `words` makes a text of the peer's or the platform's fit to be shown;
+/// `excerpt` is the start of the body.
+pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str) -> String) -> Result<Reply, Refusal> {
+    let refusal =
+        |kind, detail, delivery| Refusal { kind, detail, delivery, retry_after: None, asks_again: status == 429 };
+    let unusable = |detail| {
+        let kind = match status {
+            200..300 => ErrorKind::Malformed,
+            401 => ErrorKind::Unauthorized,
+            _ => ErrorKind::Status,
+        };
+        Err(refusal(kind, detail, by_status(status)))
+    };
+    let body: Value = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(_) if body.is_empty() => return unusable(format!("HTTP {status} without a body")),
+        Err(_) => return unusable(format!("HTTP {status} with a body that is not JSON: {excerpt}")),
+    };
+    let result = &body["result"];
+    if is_queued(&body) || (is_queued(result) && !result["parts"].is_array()) {
+        return Ok(Reply::Queued(Queued(body)));
+    }
+    if result.is_object() {
+        return reply(body).map_err(|(kind, detail)| refusal(kind, words(&detail), by_answer(kind)));
+    }
+    match &body["error"] {
+        error @ Value::Object(_) => {
+            let delivery = if status < 300 { Delivery::Delivered } else { by_status(status) };
+            Err(refusal(ErrorKind::Rpc, words(&rpc_words(error)), delivery))
+        }
+        Value::String(error) => Err(platform_refusal(status, &body, &words(error))),
+        _ => unusable(format!("unexpected response shape (no result, no error): {excerpt}")),
+    }
+}
+
+/// The reply that a body with an object as its result is.
+fn reply(body: Value) -> Result<Reply, (ErrorKind, String)> {
+    let state = task_of(&body["result"])["status"]["state"].as_str().map(plain_state);
+    let reply = match state {
+        Some(state) => Reply::Task(Task { body, state }),
+        None if body["result"]["task"].is_object() => Reply::Task(Task { body, state: "unknown".to_owned() }),
+        None => Reply::Message(ReplyMessage(body)),
+    };
+    let raw: Vec<&Value> = match &reply {
+        Reply::Task(task) => task.artifact_parts().chain(task.status_parts()).collect(),
+        Reply::Message(message) => message.raw_parts().iter().collect(),
+        Reply::Queued(_) => Vec::new(),
+    };
+    if let Some(broken) = raw.into_iter().find(|part| is_broken_text(part)) {
+        return Err((ErrorKind::Malformed, format!("the reply has a part whose text is no string: {broken}")));
+    }
+    let text = reply.text();
+    if text.starts_with("Agent error:") {
+        return Err((ErrorKind::Agent, text.into_owned()));
+    }
+    drop(text);
+    Ok(reply)
+}
+
+fn by_answer(kind: ErrorKind) -> Delivery {
+    if kind == ErrorKind::Agent { Delivery::Delivered } else { Delivery::Unknown }
+}
+
+/// What a bare status tells of the delivery: what the platform refuses, it has not passed on.
+fn by_status(status: u16) -> Delivery {
+    if (300..500).contains(&status) { Delivery::NotSent } else { Delivery::Unknown }
+}
+
+/// The platform's own error, with what it says beside it.
+fn platform_refusal(status: u16, body: &Value, words: &str) -> Refusal {
+    let is = |flag: &str| body[flag] == true;
+    let retry_after = body["retry_after"].as_f64().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    let mut detail = format!("{words} (HTTP {status}");
+    for flag in ["restarting", "waking", "busy"] {
+        if is(flag) {
+            detail += &format!(", {flag}");
+        }
+    }
+    if let Some(wait) = retry_after {
+        detail += &format!(", retry after {} s", wait.as_secs_f64());
+    }
+    detail.push(')');
+    let coming_back = status == 503 && (is("restarting") || is("waking")) && !is("busy");
+    let delivery = match () {
+        () if is("delivery_confirmed") => Delivery::Delivered,
+        // By then the agent likely has it.
+        () if is("busy") => Delivery::Unknown,
+        () if coming_back => Delivery::NotSent,
+        () => by_status(status),
+    };
+    let kind = if status == 401 { ErrorKind::Unauthorized } else { ErrorKind::Platform };
+    Refusal { kind, detail, delivery, retry_after, asks_again: status == 429 || coming_back }
+}
+
+/// A JSON-RPC error in the original's words.
+fn rpc_words(error: &Value) -> String {
+    let words = match &error["message"] {
+        Value::String(message) => message.trim().to_owned(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let words = if words.is_empty() { "JSON-RPC error with no message".to_owned() } else { words };
+    match &error["code"] {
+        Value::Null => words,
+        Value::String(code) => format!("{words} (code={code})"),
+        // An integer that some JSON library wrote as a float is an integer.
+        code => match code.as_f64().filter(|code| code.fract() == 0.0) {
+            Some(code) => format!("{words} (code={code:.0})"),
+            None => format!("{words} (code={code})"),
+        },
+    }
+}
+
+fn is_queued(object: &Value) -> bool {
+    object["status"] == "queued" || object["queued"] == true
+}
+
+fn task_of(result: &Value) -> &Value {
+    if result["task"].is_object() { &result["task"] } else { result }
+}
+
+/// `TASK_STATE_INPUT_REQUIRED` of 1.0 is `input-required` of 0.3.
+fn plain_state(state: &str) -> String {
+    state.strip_prefix("TASK_STATE_").unwrap_or(state).to_lowercase().replace('_', "-")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn first_text(parts: &[Value]) -> Option<&str> {
+    parts.iter().find_map(text_of)
+}
+
+fn text_of(value: &Value) -> Option<&str> {
+    match part(value) {
+        Part::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! Our own workspace, as the platform has it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Deadline;
+use crate::error::{Error, ErrorKind, Removed};
+use crate::http::{Ask, Http, Identity, Reply};
+use crate::wire;
+
+/// The largest description of a workspace that is read, in bytes of JSON.
+const MAX_WORKSPACE: u64 = 10_000_000;
+/// What to do about a removed workspace, where the platform does not say it: the original's words.
+const HINT: &str = "Workspace was deleted on the platform. Regenerate workspace + token from the canvas → Tokens tab.";
+
+/// Our own workspace: the platform's JSON object, kept as it came.
+#[derive(Clone, PartialEq)]
+pub struct Workspace {
+    fields: Map<String, Value>,
+}
+
+impl Workspace {
+    /// Its `id`, where it is a text.
+    pub fn id(&self) -> Option<&str> {
+        self.get("id").and_then(Value::as_str)
+    }
+
+    /// Its `name`, where it is a text.
+    pub fn name(&self) -> Option<&str> {
+        self.get("name").and_then(Value::as_str)
+    }
+
+    /// A field, of whatever type; `None` where there is none of that name.
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field)
+    }
+
+    /// All of it.
+    pub fn as_json(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Workspace").field(&self.fields).finish()
+    }
+}
+
+/// Asks the platform for our own workspace.
+///
+/// # Errors
+///
+/// Removed (410), not known (404) and refused (401, 403) are kinds of their own; the rest is no usable
+/// answer.
+pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspace, Error> {
+    let id = http.workspace_id();
+    let path = format!("/workspaces/{id}");
+    let reply = http.get(&Ask { path: &path, identity: Identity::TokenOnly, deadline, cap: MAX_WORKSPACE })?;
+    let error = |kind, detail: String| Err(reply.error(kind, detail));
+    match reply.status {
+        200 => match wire::object(&reply.body) {
+            Ok(fields) => Ok(Workspace { fields }),
+            Err(why) => error(ErrorKind::Malformed, format!("answered {why}")),
+        },
+        401 | 403 => {
+            error(ErrorKind::Unauthorized, format!("answered {}; the platform refuses our token", reply.status))
+        }
+        404 => error(ErrorKind::Absent, format!("answered 404; the platform knows no workspace {id}")),
+        410 => {
+            let removed = removed(&reply, id);
+            let when = removed.removed_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+            let detail = format!("the workspace {} was removed{when}: {}", removed.id, removed.hint);
+            Err(reply.error(ErrorKind::Removed, detail).with_removed(removed))
+        }
+        status => error(ErrorKind::Status, format!("answered {status}")),
+    }
+}
+
+/// What a 410 says, with what is missing filled in as the original does.
+fn removed(reply: &Reply, our_id: &str) -> Removed {
+    let fields = wire::object(&reply.body).unwrap_or_default();
+    let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| reply.shown(text));
+    Removed {
+        id: text("id").unwrap_or_else(|| our_id.to_owned()),
+        removed_at: text("removed_at"),
+        hint: text("hint").unwrap_or_else(|| HINT.to_owned()),
+    }
+}
