@@ -187,12 +187,124 @@ fn a_hostile_name_cannot_move_the_cursor() {
     assert_eq!(out.lines().count(), 2);
 }
 
+#[test]
+fn peers_and_info_show_what_the_platform_lists() {
+    let server = Server::decide(|_, request| match request.path.as_str() {
+        path if path.ends_with("/peers") => {
+            Act::reply(200, format!(r#"[{RECORD},7,{{"name":"no id","status":"offline"}}]"#))
+        }
+        _ => Act::reply(200, r#"{"id":"w","name":"mine","tier":3}"#),
+    });
+    let base = ["--platform", &server.url(), "--workspace", WORKSPACE];
+    let Said { code, out, err } = run(&[&base[..], &["peers"]].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1..], [vec![PEER, "ops-agent", "sre", "online"], vec!["-", "no", "id", "-", "offline"]]);
+    let Said { out, .. } = run(&[&base[..], &["peers", "--json"]].concat());
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["peer"], &lines[1]["peer"]), (2, &PEER.into(), &Value::Null));
+    assert_eq!(lines[0]["record"]["name"], "ops-agent");
+
+    let Said { code, out, .. } = run(&[&base[..], &["info"]].concat());
+    assert_eq!(code, Some(0));
+    assert!(out.contains("name                  mine\n") && out.contains("tier                  3\n"), "{out}");
+    let Said { out, .. } = run(&[&base[..], &["info", "--json"]].concat());
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["name"], "mine");
+
+    let gone = Server::play([Act::reply(410, "{}"), Act::reply(404, "{}")]);
+    let base = ["--platform", &gone.url(), "--workspace", WORKSPACE];
+    let Said { code, err, .. } = run(&[&base[..], &["info"]].concat());
+    assert!(code == Some(1) && err.contains("was removed: Workspace was deleted on the platform."), "{err}");
+    let Said { code, err, .. } = run(&[&base[..], &["peers"]].concat());
+    assert!(code == Some(1) && err.contains("is not registered with the platform (HTTP 404)"), "{err}");
+}
+
+#[test]
+fn send_prints_the_reply_and_tells_by_its_status_what_came_of_it() {
+    let reply =
+        |text: &str| Act::reply(200, format!(r#"{{"result":{{"parts":[{{"kind":"text","text":"{text}"}}]}}}}"#));
+    let server = Server::play([
+        reply("grüße\\nline two"),
+        reply("again"),
+        Act::reply(202, r#"{"queued":true,"queue_id":"q-7"}"#),
+        Act::reply(403, r#"{"error":"not your peer"}"#),
+        Act::reply(200, r#"{"result":{"status":{"state":"failed","message":{"parts":[{"text":"no disk"}]}}}}"#),
+    ]);
+    let base = ["--platform", &server.url(), "--workspace", WORKSPACE, "send", PEER];
+    let with = |rest: &[&str]| run(&[&base[..], rest].concat());
+
+    let Said { code, out, err } = with(&["hello", "--context", "c-7", "--attempts", "1", "--timeout", "20"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "grüße\nline two\n", ""));
+    let sent: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    let message = &sent["params"]["message"];
+    assert_eq!((&message["parts"][0]["text"], &message["contextId"]), (&"hello".into(), &"c-7".into()));
+
+    let Said { code, out, .. } = with(&["hello", "--json"]);
+    let line: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &line["text"], &line["peer"]), (Some(0), &"again".into(), &PEER.into()));
+    assert_eq!(line["reply"]["result"]["parts"][0]["kind"], "text");
+
+    let Said { code, out, err } = with(&["hello"]);
+    assert_eq!((code, out.as_str()), (Some(3), ""));
+    assert_eq!(err, "a2a-peer: queued, queue id q-7: the platform delivers it later\n");
+
+    let Said { code, out, err } = with(&["hello"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("/a2a: not your peer (HTTP 403)\na2a-peer: not delivered\n"), "{err}");
+
+    let Said { code, out, err } = with(&["hello"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "no disk\n", "a2a-peer: the task is failed\n"));
+
+    for bad in [&["hello", "--attempts", "0"][..], &["hello", "--timeout", "0"], &[]] {
+        assert_eq!(with(bad).code, Some(2));
+    }
+    assert_eq!(server.requests().len(), 5);
+}
+
+#[test]
+fn send_reads_the_text_from_standard_input() {
+    use std::io::Write;
+    let server = Server::play([Act::reply(200, r#"{"result":{"parts":[]}}"#)]);
+    let mut child = binary(&["--platform", &server.url(), "--workspace", "w", "send", PEER, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all("two\nlines".as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"(no response)\n");
+    let sent: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    assert_eq!(sent["params"]["message"]["parts"][0]["text"], "two\nlines");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_send_with_what_is_known_of_the_delivery() {
+    let (reached, at_server) = std::sync::mpsc::channel();
+    let server = Server::decide(move |_, _| {
+        reached.send(()).unwrap();
+        Act::Hang
+    });
+    let mut child = binary(&["--platform", &server.url(), "--workspace", "w", "send", PEER, "hello"]);
+    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    at_server.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let Said { code, out, err } = said(child.wait_with_output().unwrap());
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.ends_with("/a2a: cancelled on the wire\na2a-peer: it may have been delivered\n"), "{err}");
+}
+
 /// The main job, to its end, and what the platform's own ledger says of it.
 #[test]
 fn the_demo_ends_by_itself_and_its_summary_adds_up() {
     let Said { code, out, err } = run(&["demo", "--json"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let mut lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sends = lines.split_off(lines.len() - 4);
+    let told: Vec<(u64, bool)> =
+        sends.iter().map(|line| (line["attempts"].as_u64().unwrap(), line["sent"].as_bool().unwrap())).collect();
+    assert_eq!(told, [(1, true), (2, true), (1, true), (1, false)], "{sends:?}");
     let summary = lines.pop().unwrap();
     assert_eq!(summary["pushes"], lines.len());
     assert_eq!(summary["gets"], 7, "one for each peer, whoever asks: {summary}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use a2a_blocking::{Client, ClientBuilder, Error, PeerId};
 use clap::{Parser, Subcommand};
 
-/// Ask an A2A platform's registry who a peer is.
+/// Ask an A2A platform who a peer is, and send it messages.
 ///
 /// Results go to standard output, everything else to standard error.
 #[derive(Parser)]
@@ -37,12 +37,13 @@ pub(crate) struct Args {
 }
 
 const ENVIRONMENT: &str = "\
-Exit status: 0 every peer has a record, 1 one has none or the call failed, 2 bad usage or settings.
+Exit status: 0 all is well, 1 a peer has no record or the call failed, 2 bad usage or settings, 3 (send) queued.
 
 Examples:
   a2a-peer demo
   a2a-peer --platform http://localhost:8080 --workspace my-team enrich 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c
-  a2a-peer --json enrich $(cat peers.txt) | jq .record.name";
+  a2a-peer --json enrich $(cat peers.txt) | jq .record.name
+  git diff | a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -63,6 +64,33 @@ pub(crate) enum Command {
         /// A peer id: 8-4-4-4-12 hex digits
         #[arg(value_name = "PEER", value_parser = peer_id)]
         peer: PeerId,
+    },
+    /// Who are my peers? A table of what the registry lists for this workspace
+    ///
+    /// With --json each line is {"peer", "record"}; `peer` is null where an entry has no valid id.
+    Peers,
+    /// What does the platform have on my own workspace?
+    Info,
+    /// Send a text to a peer and print its answer
+    ///
+    /// The answer's text goes to standard output. Exit status: 0 a reply, 3 queued (the platform delivers it
+    /// later), 1 an error, 2 bad usage. Ctrl-C ends it, with what is known of the delivery. With --json the
+    /// line is {"peer", "text", "reply", "ms"}; `reply` is the whole answer as it came.
+    Send {
+        /// A peer id: 8-4-4-4-12 hex digits
+        #[arg(value_name = "PEER", value_parser = peer_id)]
+        peer: PeerId,
+        /// The text; - reads it from standard input
+        text: String,
+        /// The time for all attempts and pauses together, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        timeout: u64,
+        /// How often it is tried at the most
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        attempts: u32,
+        /// The conversation that it belongs to
+        #[arg(long, value_name = "ID")]
+        context: Option<String>,
     },
     /// See it work, with nothing to set up: an embedded platform, two pollers, some hundred pushes
     Demo,

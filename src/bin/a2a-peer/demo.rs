@@ -1,16 +1,20 @@
-//! `demo`: the main job on an embedded platform. Two pollers get pushes, and ask of each who sent it.
+//! `demo`: the main job on an embedded platform. Two pollers get pushes, and ask of each who sent it; then
+//! four messages go out.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Lookup, Peer, Source};
+use a2a_blocking::{Client, Lookup, Message, Peer, Reply, SendOptions, Source};
 use serde_json::json;
 
 use crate::Failure;
-use crate::platform::{PEERS, Platform, TOKEN, WORKSPACE};
+use crate::platform::{ANSWERS, PEERS, Platform, TOKEN, WORKSPACE};
+use crate::send::known;
 use crate::text::{millis, printable, spoken};
 
 const POLLERS: usize = 2;
@@ -59,7 +63,41 @@ pub(crate) fn run(as_json: bool) -> Result<ExitCode, Failure> {
         all.push(push);
     }
     summarise(&all, &platform, start.elapsed(), as_json, &mut out)?;
+    write_back(&client, &platform, as_json, &mut out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Then four messages: one is answered at once, one after a reset, one is queued, one refused.
+fn write_back(client: &Client, platform: &Platform, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+    if !as_json {
+        writeln!(out, "\n{:24}  {:>8}  {:>8}  ANSWER", "TO", "ATTEMPTS", "TOOK")?;
+    }
+    for (peer, _) in ANSWERS {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let counted = attempts.clone();
+        let options = SendOptions::new().on_progress(move |at| counted.store(at.attempt, Relaxed));
+        let start = Instant::now();
+        let outcome = client.send_with(peer, &Message::from("who is on call tonight?"), &options);
+        let (took, attempts) = (start.elapsed(), attempts.load(Relaxed));
+        let answer = match &outcome {
+            Ok(Reply::Queued(_)) => "queued: the platform delivers it later".to_owned(),
+            Ok(reply) => format!("\"{}\"", reply.text()),
+            Err(error) => format!("{:?}, {}: {error}", error.kind(), known(error.delivery())),
+        };
+        if as_json {
+            let (sent, ms) = (outcome.is_ok(), millis(took));
+            writeln!(out, "{}", json!({ "to": peer, "attempts": attempts, "sent": sent, "answer": answer, "ms": ms }))?;
+            continue;
+        }
+        // It has been talking to us: its name is a hit.
+        let name = client.enrich(peer).and_then(|peer| peer.name().map(str::to_owned)).unwrap_or_default();
+        let (name, took, answer) = (printable(&name, 24), spoken(took), printable(&answer, 200));
+        writeln!(out, "{name:24}  {attempts:>8}  {took:>8}  {answer}")?;
+    }
+    if !as_json {
+        writeln!(out, "\n{} messages sent, {} read by the platform", ANSWERS.len(), platform.messages())?;
+    }
+    Ok(())
 }
 
 /// A poller: for each push its callback asks who sent it.

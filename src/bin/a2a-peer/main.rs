@@ -1,15 +1,17 @@
-//! `a2a-peer`: asks a platform's registry who a peer is, and shows the library at work.
+//! `a2a-peer`: asks a platform who a peer is, sends messages, and shows the library at work.
 
 mod args;
 mod demo;
 mod platform;
+mod send;
 mod show;
 mod text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use a2a_blocking::{Error, ErrorKind};
+use a2a_blocking::{Error, ErrorKind, RetryPolicy};
 use clap::Parser;
 
 use args::{Args, Command};
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Err(Failure::Usage(why)) => complain(&why, 2),
         Err(Failure::Call(error)) if error.kind() == ErrorKind::Config => complain(&error.to_string(), 2),
         Err(Failure::Call(error)) => complain(&error.to_string(), 1),
+        Err(Failure::Send(error)) => complain(&format!("{error}\na2a-peer: {}", send::known(error.delivery())), 1),
     }
 }
 
@@ -38,6 +41,8 @@ enum Failure {
     Output(io::Error),
     Usage(String),
     Call(Error),
+    /// A message that was to be delivered.
+    Send(Error),
 }
 
 impl From<io::Error> for Failure {
@@ -57,6 +62,14 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Enrich { peers } => show::enrich(&args.client()?, peers, args.json, &mut out),
         Command::Discover { peer } => show::discover(&args.client()?, *peer, args.json, &mut out),
+        Command::Peers => show::peers(&args.client()?, args.json, &mut out),
+        Command::Info => show::info(&args.client()?, args.json, &mut out),
+        Command::Send { peer, text, timeout, attempts, context } => {
+            let client = args.client()?;
+            let message = send::message(text, context.as_deref())?;
+            let policy = RetryPolicy::new().attempts(*attempts).budget(Duration::from_secs(*timeout));
+            send::send(&client, *peer, &message, policy, args.json, &mut out)
+        }
         Command::Demo => {
             args.refuse_platform().map_err(Failure::Usage)?;
             // The demo's pollers print from threads of their own.
@@ -68,6 +81,6 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn complain(why: &str, code: u8) -> ExitCode {
     // Nothing is left to do where even this cannot be written.
-    let _ = writeln!(io::stderr(), "a2a-peer: {why}");
+    let _ = writeln!(io::stderr(), "a2a-peer: {}", text::lines(why));
     ExitCode::from(code)
 }

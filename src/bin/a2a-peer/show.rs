@@ -1,4 +1,4 @@
-//! `enrich` and `discover`: records as a table or as JSON.
+//! `enrich`, `discover`, `peers` and `info`: records as a table or as JSON.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ pub(crate) fn enrich(
         if as_json {
             writeln!(out, "{}", line(*id, lookup.peer.as_ref(), took))?;
         } else {
-            row(out, *id, lookup.peer.as_ref())?;
+            row(out, &id.to_string(), lookup.peer.as_ref())?;
         }
         // A row at a time: the next peer may take its two seconds.
         out.flush()?;
@@ -55,11 +55,40 @@ pub(crate) fn discover(client: &Client, id: PeerId, as_json: bool, out: &mut imp
         }
         (Ok(peer), false) => {
             heading(out)?;
-            row(out, id, Some(peer))?;
+            row(out, &id.to_string(), Some(peer))?;
         }
         (Err(_), false) => {}
     }
     result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn peers(client: &Client, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let peers = client.peers()?;
+    if !as_json {
+        heading(out)?;
+    }
+    for peer in &peers {
+        if as_json {
+            let id = peer.peer_id().map(|id| id.to_string());
+            writeln!(out, "{}", json!({ "peer": id, "record": peer.as_json() }))?;
+        } else {
+            row(out, peer.id().unwrap_or("-"), Some(peer))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn info(client: &Client, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let workspace = client.workspace()?;
+    if as_json {
+        writeln!(out, "{}", json!(workspace.as_json()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (field, value) in workspace.as_json() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        writeln!(out, "{:20}  {}", printable(field, 20), printable(&value, 200))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,7 +104,8 @@ fn heading(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:36}  {:WIDTH$}  {:16}  STATUS", "ID", "NAME", "ROLE")
 }
 
-fn row(out: &mut impl Write, id: PeerId, peer: Option<&Peer>) -> io::Result<()> {
+fn row(out: &mut impl Write, id: &str, peer: Option<&Peer>) -> io::Result<()> {
+    let id = printable(id, 36);
     let cell = |field: fn(&Peer) -> Option<&str>, width| printable(peer.and_then(field).unwrap_or("-"), width);
     let (name, role, status) = (cell(Peer::name, WIDTH), cell(Peer::role, 16), cell(Peer::status, 16));
     writeln!(out, "{id:36}  {name:WIDTH$}  {role:16}  {status}")

@@ -17,6 +17,12 @@ pub(crate) fn printable(text: &str, width: usize) -> String {
     shown
 }
 
+/// The text with whatever could move the cursor escaped, but for the ends of its lines and its tabs.
+pub(crate) fn lines(text: &str) -> String {
+    let plain = |c: char| matches!(c, '\n' | '\t' | '"' | '\'' | '\\');
+    text.chars().flat_map(|c| if plain(c) { vec![c] } else { c.escape_debug().collect() }).collect()
+}
+
 /// A duration as a person says it.
 pub(crate) fn spoken(took: Duration) -> String {
     let nanos = took.as_nanos();
@@ -41,6 +47,7 @@ mod tests {
     fn a_hostile_name_stays_in_its_cell() {
         assert_eq!(printable("a\u{1b}[2J\r\n\u{202e}b", 80), "a\\u{1b}[2J\\r\\n\\u{202e}b");
         assert_eq!(printable(&"é".repeat(100), 5), "éééé…");
+        assert_eq!(lines("a\u{1b}[2J\n\t\"b\"\r"), "a\\u{1b}[2J\n\t\"b\"\\r");
         assert_eq!(printable("søren 日本 \"x\"", 80), "søren 日本 \"x\"");
     }
 

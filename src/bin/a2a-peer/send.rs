@@ -1,0 +1,142 @@
+//! `send`: a text to a peer, its answer, and a live line meanwhile.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use a2a_blocking::{CancelToken, Client, Delivery, Message, PeerId, Progress, Reply, RetryPolicy, SendOptions};
+use serde_json::json;
+
+use crate::Failure;
+use crate::text::{lines, millis};
+
+/// How often the live line is drawn anew.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The message of the command line; `-` stands for standard input.
+pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, Failure> {
+    let text = match text {
+        "-" => {
+            let mut text = String::new();
+            let read = io::stdin().lock().read_to_string(&mut text);
+            read.map_err(|why| Failure::Usage(format!("standard input cannot be read as a text: {why}")))?;
+            text
+        }
+        text => text.to_owned(),
+    };
+    let message = Message::from(text);
+    Ok(match context {
+        Some(id) => message.context_id(id),
+        None => message,
+    })
+}
+
+pub(crate) fn send(
+    client: &Client,
+    peer: PeerId,
+    message: &Message,
+    policy: RetryPolicy,
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    let token = CancelToken::new();
+    let on_interrupt = token.clone();
+    ctrlc::set_handler(move || {
+        if on_interrupt.is_cancelled() {
+            // Asked a second time: whatever it is that keeps us, it can wait no longer.
+            std::process::exit(130);
+        }
+        on_interrupt.cancel();
+    })
+    .map_err(|why| Failure::Usage(format!("Ctrl-C cannot be caught: {why}")))?;
+
+    let mut options = SendOptions::new().retry(policy).cancel(&token);
+    let live = io::stderr().is_terminal().then(Live::start);
+    if let Some(Live { progress, .. }) = &live {
+        let progress = progress.clone();
+        options = options.on_progress(move |at| {
+            // The line may have ended: then nobody is to be told.
+            let _ = progress.send(at);
+        });
+    }
+    let start = Instant::now();
+    let outcome = client.send_with(peer, message, &options);
+    let took = start.elapsed();
+    // Its sender goes with the options, and it ends.
+    drop(options);
+    if let Some(live) = live {
+        live.end();
+    }
+    let reply = outcome.map_err(Failure::Send)?;
+    if as_json {
+        let line =
+            json!({ "peer": peer.to_string(), "text": reply.text(), "reply": reply.as_json(), "ms": millis(took) });
+        writeln!(out, "{line}")?;
+    }
+    if let Reply::Queued(queued) = &reply {
+        let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
+        let _ = writeln!(io::stderr(), "a2a-peer: queued{}: the platform delivers it later", lines(&id));
+        return Ok(ExitCode::from(3));
+    }
+    if !as_json {
+        let text = reply.text();
+        // A program that reads it gets it as it is.
+        let text = if io::stdout().is_terminal() { lines(&text) } else { text.into_owned() };
+        writeln!(out, "{text}")?;
+    }
+    if let Reply::Task(task) = &reply {
+        let _ = writeln!(io::stderr(), "a2a-peer: the task is {}", lines(task.state()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is known of a message whose send failed, in words.
+pub(crate) fn known(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::NotSent => "not delivered",
+        Delivery::Delivered => "delivered",
+        Delivery::Accepted => "accepted for delivery",
+        _ => "it may have been delivered",
+    }
+}
+
+/// The line on a terminal that tells what a send waits for.
+struct Live {
+    progress: mpsc::Sender<Progress>,
+    drawing: thread::JoinHandle<()>,
+}
+
+impl Live {
+    fn start() -> Self {
+        let (progress, told) = mpsc::channel();
+        Live { progress, drawing: thread::spawn(move || draw(&told)) }
+    }
+
+    fn end(self) {
+        drop(self.progress);
+        // It ends within a tick; that it panicked would be no news for the user.
+        let _ = self.drawing.join();
+    }
+}
+
+fn draw(told: &Receiver<Progress>) {
+    let (start, mut now, mut since) = (Instant::now(), None::<Progress>, Instant::now());
+    loop {
+        match told.recv_timeout(TICK) {
+            Ok(progress) => (now, since) = (Some(progress), Instant::now()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let Some(Progress { attempt, max_attempts, pause, .. }) = now else { continue };
+        let elapsed = start.elapsed().as_secs();
+        let waits = match pause {
+            None => "waiting for the answer".to_owned(),
+            Some(pause) => format!("no answer; again in {} s", pause.saturating_sub(since.elapsed()).as_secs() + 1),
+        };
+        let line = format!("attempt {attempt} of {max_attempts}, {elapsed} s: {waits} (Ctrl-C ends it)");
+        let _ = write!(io::stderr(), "\r\x1b[K{line}");
+    }
+    let _ = write!(io::stderr(), "\r\x1b[K");
+}
