@@ -114,7 +114,9 @@ fn run<T>(ids: &[String], iters: u64, call: impl Fn(&str) -> T) {
 fn two<T>(ids: &[String], iters: u64, call: impl Fn(&str) -> T + Sync) -> Duration {
     let barrier = Barrier::new(3);
     thread::scope(|scope| {
-        for half in [ids, &ids[ids.len() / 2..]] {
+        // Each has peers of its own, unless there is but one.
+        let (low, high) = ids.split_at(ids.len() / 2);
+        for half in [if low.is_empty() { high } else { low }, high] {
             let (barrier, call) = (&barrier, &call);
             scope.spawn(move || {
                 barrier.wait();

@@ -1,14 +1,15 @@
 //! [`Client`]: joins the rooms below; holds no logic of its own.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Tick};
-use crate::config::{ClientBuilder, Settings};
+use crate::config::ClientBuilder;
 use crate::enrich::{Enricher, Lookup, Times};
-use crate::error::Error;
-use crate::http::Http;
+use crate::error::{Error, guard};
+use crate::http::{Http, Pace};
 use crate::peer::{Peer, PeerId, PeerRef};
 use crate::registry::Registry;
 use crate::rpc::message_path;
@@ -17,9 +18,6 @@ use crate::stats::Stats;
 use crate::token::TokenStore;
 use crate::wire::{Message, Reply};
 use crate::workspace::{Workspace, workspace};
-
-/// The bound of an uncached lookup, as the original's.
-const DISCOVER_BOUND: Duration = Duration::from_secs(10);
 
 /// One workspace's way to its platform, with a cache of the peers that it hears of.
 ///
@@ -46,7 +44,19 @@ pub struct Client {
 struct Inner {
     http: Arc<Http>,
     enricher: Enricher,
+    call_timeout: Duration,
 }
+
+impl Inner {
+    /// The bound of a call that its user waits for.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.call_timeout)
+    }
+}
+
+// A panic in a lookup is caught below, where it leaves nothing half done: no lock of ours is poisoned.
+impl UnwindSafe for Client {}
+impl RefUnwindSafe for Client {}
 
 impl ClientBuilder {
     /// Checks the settings and makes the client. The only I/O is the reading of the token file.
@@ -58,13 +68,12 @@ impl ClientBuilder {
     /// that cannot stand in a header, a token file that is there but cannot be read.
     pub fn build(self) -> Result<Client, Error> {
         let settings = self.check()?;
-        let tokens = TokenStore::open(settings.token)?;
-        let Settings { platform, workspace_id, origin, org_id, .. } = settings;
-        let http = Arc::new(Http::new(platform, workspace_id, origin, org_id, tokens));
+        let tokens = TokenStore::open(settings.token.clone())?;
+        let http = Arc::new(Http::new(&settings, tokens));
         let times =
             Times { ttl: settings.ttl, negative_ttl: settings.negative_ttl, lookup_timeout: settings.lookup_timeout };
         let enricher = Enricher::new(Registry::new(http.clone()), settings.capacity, times);
-        Ok(Client { inner: Arc::new(Inner { http, enricher }) })
+        Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout: settings.call_timeout }) })
     }
 }
 
@@ -120,7 +129,8 @@ impl Client {
     /// no ([`Absent`](crate::ErrorKind::Absent)), any other status, a body that is no JSON object or
     /// above 256 KiB, or a transport that failed.
     pub fn discover(&self, peer: impl PeerRef) -> Result<Peer, Error> {
-        self.inner.enricher.registry().discover(peer.try_peer_id()?, Deadline::after(DISCOVER_BOUND))
+        let peer = peer.try_peer_id()?;
+        guard(|| self.inner.enricher.registry().discover(peer, Pace::Call, self.inner.deadline()))
     }
 
     /// Our own workspace's peers, as the registry lists them, in 10 s at the most. Every field of every
@@ -134,7 +144,7 @@ impl Client {
     /// ([`Absent`](crate::ErrorKind::Absent): 404), another status, a body that is no JSON list or above
     /// 10 MB, or a transport that failed.
     pub fn peers(&self) -> Result<Vec<Peer>, Error> {
-        self.inner.enricher.peers(Tick::now(), Deadline::after(DISCOVER_BOUND))
+        guard(|| self.inner.enricher.peers(Tick::now(), self.inner.deadline()))
     }
 
     /// Our own workspace, as the platform has it, in 10 s at the most.
@@ -146,7 +156,7 @@ impl Client {
     /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), another status, a body that is no
     /// JSON object, or a transport that failed.
     pub fn workspace(&self) -> Result<Workspace, Error> {
-        workspace(&self.inner.http, Deadline::after(DISCOVER_BOUND))
+        guard(|| workspace(&self.inner.http, self.inner.deadline()))
     }
 
     /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all
@@ -207,7 +217,8 @@ impl Client {
     /// ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB, a transport that failed
     /// at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled).
     pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
-        send(&self.inner.http, peer.try_peer_id()?, message, options)
+        let peer = peer.try_peer_id()?;
+        guard(|| send(&self.inner.http, peer, message, options))
     }
 
     /// The URL of a peer's agent card: `{platform}/registry/discover/{id}`. Nothing is sent.

@@ -92,7 +92,9 @@ impl ClientBuilder {
     /// A variable that is set but blank counts as not set. What is wrong with one is said, with its
     /// name, by [`build`](ClientBuilder::build), unless a setter replaced it.
     pub fn from_env() -> Self {
-        let configs = env::var_os("CONFIGS_DIR").filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/configs".into());
+        let configs = env::var_os("CONFIGS_DIR")
+            .filter(|dir| !dir.to_string_lossy().trim().is_empty())
+            .unwrap_or_else(|| "/configs".into());
         ClientBuilder {
             platform_url: Setting::from_env("PLATFORM_URL"),
             workspace_id: Setting::from_env("WORKSPACE_ID"),
@@ -144,7 +146,8 @@ impl ClientBuilder {
     }
 
     /// A file with the bearer token on one line, at most 16 KiB. It is read by
-    /// [`build`](ClientBuilder::build) and again when the platform answers 401; it need not exist.
+    /// [`build`](ClientBuilder::build) and again when the platform answers 401; it need not exist. A pipe is
+    /// read once, and waited for until somebody writes to it.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self
@@ -200,6 +203,8 @@ impl ClientBuilder {
             ttl,
             negative_ttl: self.negative_ttl.unwrap_or(ttl),
             lookup_timeout: self.lookup_timeout.unwrap_or(Duration::from_secs(2)),
+            call_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(600),
             capacity: self.capacity.unwrap_or(10_000),
             platform,
         };
@@ -218,6 +223,10 @@ pub(crate) struct Settings {
     pub(crate) ttl: Duration,
     pub(crate) negative_ttl: Duration,
     pub(crate) lookup_timeout: Duration,
+    /// The bound of a call that its user waits for, as the original's.
+    pub(crate) call_timeout: Duration,
+    /// The usual bound of a send. Each has its own; this is what connections are set up for.
+    pub(crate) send_timeout: Duration,
     pub(crate) capacity: usize,
 }
 
@@ -261,10 +270,37 @@ fn header_value(text: &str) -> Result<String, String> {
     }
 }
 
+/// In lower case, as browsers send it.
 fn checked_origin(text: &str) -> Result<String, String> {
-    match text.split_once("://") {
-        Some((_, host)) if host.contains('/') => Err(format!("{text:?} has a path; it takes scheme://host[:port]")),
-        Some(_) => header_value(text),
-        None => Err(format!("{text:?} has no scheme; it takes scheme://host[:port]")),
+    match PlatformUrl::parse(text) {
+        Ok(url) if url.has_path() => Err(format!("{text:?} has a path; it takes scheme://host[:port]")),
+        Ok(url) => Ok(url.to_string().to_ascii_lowercase()),
+        Err(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_originals() {
+        let settings = ClientBuilder::default().workspace_id("w").check().unwrap();
+        let times = [settings.ttl, settings.negative_ttl, settings.lookup_timeout, settings.call_timeout];
+        assert_eq!(times.map(|time| time.as_secs()), [300, 300, 2, 10]);
+        assert_eq!((settings.capacity, settings.origin, settings.org_id), (10_000, None, None));
+    }
+
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    #[test]
+    fn over_https_the_origin_is_the_platforms_own_unless_set() {
+        let builder = || ClientBuilder::default().workspace_id("w").platform_url("https://Plat.Example/api");
+        let origin = |builder: ClientBuilder| builder.check().unwrap().origin;
+        assert_eq!(origin(builder()).as_deref(), Some("https://plat.example"));
+        assert_eq!(origin(builder().origin(None)), None);
+        assert_eq!(
+            origin(builder().origin(Some("HTTPS://App.Example:8443"))).as_deref(),
+            Some("https://app.example:8443")
+        );
     }
 }

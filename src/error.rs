@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// How many characters of a body an error shows.
@@ -259,6 +260,16 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
+}
+
+/// Runs a call so that no panic in it reaches the caller's thread: the HTTP client's where the system
+/// refuses it a thread, a logger's, a token function's.
+pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // Locks here are not poisoned, and nothing is left half written by an exchange.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        let error = Error::new(ErrorKind::Internal, "a panic below the call, in the HTTP client or a logger");
+        Err(error.with_delivery(Delivery::Unknown))
+    })
 }
 
 /// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text

@@ -4,13 +4,14 @@
 //! environment has no usable settings, the functions answer as the original does when its platform is
 //! dead, and the reason is logged once, as an error.
 
-use std::sync::Once;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::error::{Error, Removed, excerpt};
+use crate::error::{Error, Removed, excerpt, guard};
 use crate::peer::{Peer, PeerId};
 use crate::wire::Reply;
 
@@ -41,7 +42,8 @@ pub fn enrich_peer_metadata(peer_id: &str) -> Option<Peer> {
 
 /// [`Client::discover`] of the process-wide client, with its error logged at debug level and left out.
 pub fn discover_peer(peer_id: &str) -> Option<Peer> {
-    usable()?.discover(peer_id).inspect_err(|error| log::debug!("discover: {error}")).ok()
+    let client = usable()?;
+    guard(|| client.discover(peer_id).inspect_err(|error| log::debug!("discover: {error}"))).ok()
 }
 
 /// [`Client::send`] of the process-wide client, in the original's strings: the reply's text, or
@@ -104,6 +106,14 @@ pub fn validate_peer_id(peer_id: &str) -> Option<String> {
 }
 
 fn usable() -> Option<&'static Client> {
-    static SAID: Once = Once::new();
-    client().inspect_err(|error| SAID.call_once(|| log::error!("no A2A client: {error}"))).ok()
+    static SAID: AtomicBool = AtomicBool::new(false);
+    let error = match client() {
+        Ok(client) => return Some(client),
+        Err(error) => error,
+    };
+    if !SAID.swap(true, Relaxed) {
+        // A logger that panics is no reason to crash a callback.
+        let _ = catch_unwind(AssertUnwindSafe(|| log::error!("no A2A client: {error}")));
+    }
+    None
 }

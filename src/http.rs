@@ -5,15 +5,14 @@ mod failure;
 mod upload;
 
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ureq::{Agent, Body, SendBody};
 
 use crate::clock::{Deadline, millis_up};
-use crate::config::PlatformUrl;
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::config::{PlatformUrl, Settings};
+use crate::error::{Error, ErrorKind, excerpt, guard};
 use crate::token::{Token, TokenStore};
 use failure::{failure, timed_out};
 pub(crate) use upload::Upload;
@@ -23,6 +22,13 @@ pub(crate) use upload::Upload;
 const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
 /// Idle connections kept: with `ureq`'s own 3, eight threads opened five new ones a burst (0.04 with 64).
 const MAX_IDLE: usize = 64;
+/// The longest wait that a platform can ask us for: beyond a day it is no wait but a no.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+/// What the buffers of a request hold that is to have a fresh connection: another size than the agent's
+/// keeps it away from the pool, and the pool as it is.
+const FRESH_BUFFER: usize = 128 * 1024 + 1;
+/// By how much less than an agent's own bound the time left may be for a request to go by that bound.
+const BOUND_SLACK: Duration = Duration::from_millis(1);
 /// How many characters of a peer's own words an error takes over.
 const MAX_WORDS: usize = 4_000;
 /// A message's bounds for connecting, for each write, and for silence, as the original's.
@@ -32,7 +38,8 @@ const SEND_SILENCE: Duration = Duration::from_secs(300);
 
 /// A platform, as one workspace talks to it.
 pub(crate) struct Http {
-    lookups: Agent,
+    lookups: Bounded,
+    calls: Bounded,
     sends: Wire,
     platform: PlatformUrl,
     workspace_id: String,
@@ -43,14 +50,34 @@ pub(crate) struct Http {
     last_exchange: AtomicU64,
 }
 
+/// An agent and the bound that it is set to. Requests that have all of that bound need no settings of their
+/// own, and only for those does `ureq` keep its TLS set-up: 17 ms and 2,300 allocations a connection with
+/// the system's trust store.
+#[derive(Clone)]
+struct Bounded {
+    agent: Agent,
+    bound: Duration,
+}
+
+impl Bounded {
+    fn new(config: Config, bound: Duration) -> Self {
+        Bounded { agent: config.timeout_global(Some(bound)).build().into(), bound }
+    }
+
+    /// The bound for a request with so much time left, where it is not the agent's own.
+    fn shorter(&self, left: Duration) -> Option<Duration> {
+        (left > self.bound || self.bound - left > BOUND_SLACK).then_some(left)
+    }
+}
+
 /// Connections for messages: fresh ones, since on a pooled one a request can be lost in the moment of
 /// its being closed, and a message, unlike a lookup, cannot be repeated for nothing.
 #[derive(Clone)]
-pub(crate) struct Wire(Agent);
+pub(crate) struct Wire(Bounded);
 
 impl Wire {
-    /// A wire that can be shut down without harm to others.
-    pub(crate) fn new() -> Self {
+    /// A wire that can be shut down without harm to others, for sends of so much time at the most.
+    pub(crate) fn new(bound: Duration) -> Self {
         let config = config()
             .max_idle_connections(0)
             .max_idle_connections_per_host(0)
@@ -58,12 +85,12 @@ impl Wire {
             .timeout_connect(Some(SEND_CONNECT))
             .timeout_per_write(Some(SEND_WRITE))
             .timeout_per_read(Some(SEND_SILENCE));
-        Wire(config.build().into())
+        Wire(Bounded::new(config, bound))
     }
 
     /// Breaks what is under way, and lets nothing more be sent.
     pub(crate) fn shut_down(self) {
-        self.0.shutdown();
+        self.0.agent.shutdown();
     }
 }
 
@@ -72,6 +99,15 @@ impl Wire {
 pub(crate) enum Identity {
     Workspace,
     TokenOnly,
+}
+
+/// Which agent, and so which usual bound, a GET goes by.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Pace {
+    /// A lookup in a callback.
+    Lookup,
+    /// A call that its user waits for.
+    Call,
 }
 
 /// What is asked of the platform.
@@ -87,7 +123,7 @@ pub(crate) struct Ask<'a> {
 /// One exchange of an [`Ask`].
 struct Exchange<'a> {
     ask: &'a Ask<'a>,
-    agent: &'a Agent,
+    by: &'a Bounded,
     url: String,
     /// A POST's body; without one it is a GET.
     upload: Option<&'a Upload>,
@@ -111,23 +147,20 @@ impl Reply {
         self.shown(&String::from_utf8_lossy(&self.body))
     }
 
-    /// Words from the body as an error may show them: without the token, cut, and with escapes.
+    /// Words from the answer as an error may show them: without the token, cut, and with escapes.
     pub(crate) fn shown(&self, words: &str) -> String {
-        match &self.token {
-            Some(token) => excerpt(&words.replace(token.expose(), "[token]")),
-            None => excerpt(words),
-        }
+        excerpt(&self.without_token(words))
     }
 
-    /// Words from the body as they are, but for the token, characters that move a cursor, and what is
+    /// Words from the answer as they are, but for the token, characters that move a cursor, and what is
     /// beyond a screen or two.
     pub(crate) fn words(&self, words: &str) -> String {
-        let words = match &self.token {
-            Some(token) => words.replace(token.expose(), "[token]"),
-            None => words.to_owned(),
-        };
         let plain = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-        words.chars().take(MAX_WORDS).filter(plain).collect()
+        self.without_token(words).chars().take(MAX_WORDS).filter(plain).collect()
+    }
+
+    fn without_token(&self, words: &str) -> String {
+        self.token.as_ref().map_or_else(|| words.to_owned(), |token| token.cut_from(words))
     }
 
     pub(crate) fn sent_a_token(&self) -> bool {
@@ -142,25 +175,30 @@ impl Reply {
 
     /// The body's encoding, if it is one that was not asked for and is not undone.
     pub(crate) fn foreign_encoding(&self) -> Option<String> {
-        self.encoding.as_deref().filter(|encoding| !encoding.eq_ignore_ascii_case("identity")).map(excerpt)
+        let encoding = self.encoding.as_deref().map(str::trim)?;
+        (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| self.shown(encoding))
     }
 }
 
 impl Http {
-    pub(crate) fn new(
-        platform: PlatformUrl,
-        workspace_id: String,
-        origin: Option<String>,
-        org_id: Option<String>,
-        tokens: TokenStore,
-    ) -> Self {
+    pub(crate) fn new(settings: &Settings, tokens: TokenStore) -> Self {
         let mut headers = Vec::new();
-        headers.extend(origin.map(|origin| ("Origin", origin)));
-        headers.extend(org_id.map(|org| ("X-Molecule-Org-Id", org)));
-        let config =
-            config().max_idle_age(MAX_IDLE_AGE).max_idle_connections(MAX_IDLE).max_idle_connections_per_host(MAX_IDLE);
-        let (lookups, last_exchange) = (config.build().into(), AtomicU64::new(0));
-        Http { lookups, sends: Wire::new(), platform, workspace_id, headers, tokens, last_exchange }
+        headers.extend(settings.origin.clone().map(|origin| ("Origin", origin)));
+        headers.extend(settings.org_id.clone().map(|org| ("X-Molecule-Org-Id", org)));
+        let pooled = || {
+            let config = config().max_idle_age(MAX_IDLE_AGE);
+            config.max_idle_connections(MAX_IDLE).max_idle_connections_per_host(MAX_IDLE)
+        };
+        Http {
+            lookups: Bounded::new(pooled(), settings.lookup_timeout),
+            calls: Bounded::new(pooled(), settings.call_timeout),
+            sends: Wire::new(settings.send_timeout),
+            platform: settings.platform.clone(),
+            workspace_id: settings.workspace_id.clone(),
+            headers,
+            tokens,
+            last_exchange: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn platform(&self) -> &PlatformUrl {
@@ -178,14 +216,14 @@ impl Http {
     /// # Errors
     ///
     /// No whole answer by the deadline, or a body above the cap. A status is no error.
-    pub(crate) fn get(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
-        self.with_rotation(ask, &self.lookups, None, |exchange| {
-            let last = self.last_exchange.load(Ordering::Relaxed);
-            let may_be_pooled = last != 0 && Duration::from_millis(millis_up().saturating_sub(last)) <= MAX_IDLE_AGE;
-            let outcome = match self.run(exchange, MAX_IDLE_AGE) {
+    pub(crate) fn get(&self, ask: &Ask<'_>, pace: Pace) -> Result<Reply, Error> {
+        let by = if pace == Pace::Lookup { &self.lookups } else { &self.calls };
+        self.with_rotation(ask, by, None, |exchange| {
+            let may_be_pooled = may_be_pooled(self.last_exchange.load(Ordering::Relaxed), millis_up());
+            let outcome = match self.run(exchange, false) {
                 Err(error) if may_be_pooled && error.kind() == ErrorKind::Disconnected && error.status().is_none() => {
                     log::debug!("{error}; once more on a fresh connection");
-                    self.run(exchange, Duration::ZERO)
+                    self.run(exchange, true)
                 }
                 outcome => outcome,
             };
@@ -203,41 +241,45 @@ impl Http {
     ///
     /// As [`get`](Http::get).
     pub(crate) fn post(&self, ask: &Ask<'_>, upload: &Upload, wire: Option<&Wire>) -> Result<Reply, Error> {
-        let Wire(agent) = wire.unwrap_or(&self.sends);
-        self.with_rotation(ask, agent, Some(upload), |exchange| self.run(exchange, Duration::ZERO))
+        let Wire(by) = wire.unwrap_or(&self.sends);
+        self.with_rotation(ask, by, Some(upload), |exchange| self.run(exchange, false))
     }
 
     fn with_rotation<'a>(
         &self,
         ask: &'a Ask<'a>,
-        agent: &'a Agent,
+        by: &'a Bounded,
         upload: Option<&'a Upload>,
         run: impl Fn(&Exchange<'a>) -> Result<Reply, Error>,
     ) -> Result<Reply, Error> {
         let url = format!("{}{}", self.platform, ask.path);
-        let mut exchange = Exchange { ask, agent, url, upload, token: self.tokens.current() };
-        let reply = run(&exchange)?;
-        if reply.status != 401 {
-            return Ok(reply);
+        let mut exchange = Exchange { ask, by, url, upload, token: self.tokens.current() };
+        let outcome = run(&exchange);
+        // The status counts, though its body be broken.
+        let status = outcome.as_ref().map_or_else(Error::status, |reply| Some(reply.status));
+        if status != Some(401) {
+            return outcome;
         }
         match self.tokens.rotated(exchange.token.as_ref()) {
             Some(token) => {
                 exchange.token = Some(token);
                 run(&exchange)
             }
-            None => Ok(reply),
+            None => outcome,
         }
     }
 
-    /// One exchange on a connection that has been idle for less than `max_idle`.
-    fn run(&self, exchange: &Exchange<'_>, max_idle: Duration) -> Result<Reply, Error> {
+    /// One exchange, if need be on a connection that cannot be a pooled one.
+    fn run(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Reply, Error> {
         // ureq panics where the system refuses it the thread that resolves a name.
-        catch_unwind(AssertUnwindSafe(|| self.exchange(exchange, max_idle)))
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the HTTP client panicked").at(exchange.target())))
+        guard(|| self.exchange(exchange, fresh)).map_err(|error| match error.kind() {
+            ErrorKind::Internal => error.at(exchange.target()),
+            _ => error,
+        })
     }
 
-    fn exchange(&self, exchange: &Exchange<'_>, max_idle: Duration) -> Result<Reply, Error> {
-        let Exchange { ask: Ask { identity, deadline, cap, .. }, agent, url, upload, token } = exchange;
+    fn exchange(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Reply, Error> {
+        let Exchange { ask: Ask { identity, deadline, cap, .. }, by, url, upload, token } = exchange;
         let target = exchange.target();
         if let Some(upload) = upload {
             upload.restart();
@@ -253,11 +295,19 @@ impl Http {
 
         let result = match upload {
             None => {
-                let request = agent.get(url).config().timeout_global(Some(left)).max_idle_age(max_idle).build();
+                let mut request = by.agent.get(url);
+                if fresh {
+                    request = request.config().timeout_global(Some(left)).output_buffer_size(FRESH_BUFFER).build();
+                } else if let Some(left) = by.shorter(left) {
+                    request = request.config().timeout_global(Some(left)).build();
+                }
                 headers.fold(request, |request, (name, value)| request.header(name, value)).call()
             }
             Some(upload) => {
-                let request = agent.post(url).config().timeout_global(Some(left)).build();
+                let mut request = by.agent.post(url);
+                if let Some(left) = by.shorter(left) {
+                    request = request.config().timeout_global(Some(left)).build();
+                }
                 let request = headers.fold(request, |request, (name, value)| request.header(name, value));
                 let request = request.header("Content-Type", "application/json").header("Content-Length", upload.len());
                 request.send(SendBody::from_reader(&mut upload.reader()))
@@ -268,11 +318,17 @@ impl Http {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("Retry-After").and_then(|wait| wait.trim().parse().ok()).map(Duration::from_secs);
+        let retry_after = retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
         let encoding = header("Content-Encoding").map(str::to_owned);
         let body =
             read_body(&target, response.body_mut(), *deadline, *cap).map_err(|error| error.with_status(status))?;
         Ok(Reply { status, retry_after, encoding, body, target, token: token.clone() })
     }
+}
+
+/// Whether a connection can have been reused at `now`, by when an exchange `last` left one behind.
+fn may_be_pooled(last: u64, now: u64) -> bool {
+    last != 0 && Duration::from_millis(now.saturating_sub(last)) <= MAX_IDLE_AGE
 }
 
 impl Exchange<'_> {
@@ -320,4 +376,25 @@ fn read_body(target: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Res
         return Err(Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).at(target));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_can_be_pooled_for_as_long_as_the_pool_keeps_it() {
+        assert!(!may_be_pooled(0, 1), "nothing was exchanged yet");
+        assert!(may_be_pooled(1, 1) && may_be_pooled(1, 5_001));
+        assert!(!may_be_pooled(1, 5_002));
+    }
+
+    #[test]
+    fn a_request_with_all_of_the_bound_needs_no_settings_of_its_own() {
+        let by = Bounded::new(config(), Duration::from_secs(2));
+        assert_eq!(by.shorter(Duration::from_micros(1_999_990)), None);
+        let brief = Duration::from_millis(1_990);
+        assert_eq!(by.shorter(brief), Some(brief));
+        assert_eq!(by.shorter(brief * 2), Some(brief * 2));
+    }
 }

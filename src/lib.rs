@@ -20,7 +20,7 @@
 //!    that the registry said no, or that it gave no usable answer.
 //! 3. Otherwise there is one lookup, 2 s in all. Threads that miss the same peer together share it.
 //! 4. A 401 has the token read again, and the lookup made once more if it changed.
-//! 5. The cache holds 10,000 peers and 64 MiB of JSON. Past that, peers that nobody has asked for since
+//! 5. The cache holds 10,000 peers and 64 MiB of records. Past that, peers that nobody has asked for since
 //!    they came go first, so that a burst of strangers does not push out the busy ones.
 //! 6. A lookup begun before [`Client::forget`] or [`Client::clear`] files nothing.
 //!
@@ -42,8 +42,9 @@
 //!
 //! By the [`log`] crate: a lookup that brought no record at debug, with the URL and what went wrong; a
 //! token that cannot be read again at warn; an environment that makes no client at error, once. None of
-//! it shows the token. The HTTP client below logs too, and its target `ureq_proto` at *trace* level dumps
-//! every byte that is sent, the token among them: keep that target at debug.
+//! it shows the token. The HTTP client below logs too: its target `ureq_proto` at *trace* level dumps every
+//! byte that is sent, the token among them, so keep that target at debug; and `ureq` at debug level shows some
+//! headers of an answer as they came (`Location`, `Content-Encoding`).
 
 mod cache;
 mod cancel;

@@ -145,7 +145,8 @@ pub struct Peer(Arc<Record>);
 struct Record {
     peer_id: Option<PeerId>,
     fields: Map<String, Value>,
-    json_bytes: usize,
+    /// About how much memory it takes.
+    bytes: usize,
     origin: Origin,
 }
 
@@ -158,14 +159,20 @@ enum Origin {
 }
 
 impl Peer {
-    /// A record that was asked for. `json_bytes`: the length of the JSON text that the record came as, which the cache's bound counts.
-    pub(crate) fn discovered(peer_id: Option<PeerId>, fields: Map<String, Value>, json_bytes: usize) -> Self {
-        Peer(Arc::new(Record { peer_id, fields, json_bytes, origin: Origin::Discovered }))
+    /// A record that was asked for.
+    pub(crate) fn discovered(peer_id: PeerId, fields: Map<String, Value>) -> Self {
+        Peer::new(Some(peer_id), fields, Origin::Discovered)
     }
 
-    /// The same for an entry of the registry's list of peers.
-    pub(crate) fn listed(peer_id: Option<PeerId>, fields: Map<String, Value>, json_bytes: usize) -> Self {
-        Peer(Arc::new(Record { peer_id, fields, json_bytes, origin: Origin::Listed }))
+    /// An entry of the registry's list of peers.
+    pub(crate) fn listed(peer_id: Option<PeerId>, fields: Map<String, Value>) -> Self {
+        Peer::new(peer_id, fields, Origin::Listed)
+    }
+
+    fn new(peer_id: Option<PeerId>, fields: Map<String, Value>, origin: Origin) -> Self {
+        let below = if let Origin::Overlaid(listed) = &origin { listed.bytes() } else { 0 };
+        let bytes = size_of::<Record>() + map_bytes(&fields) + below;
+        Peer(Arc::new(Record { peer_id, fields, bytes, origin }))
     }
 
     /// This discovered record, laid field by field over what was `known` of the peer from a list.
@@ -177,8 +184,7 @@ impl Peer {
         };
         let mut fields = listed.0.fields.clone();
         fields.extend(self.0.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let json_bytes = self.0.json_bytes + 2 * listed.0.json_bytes;
-        Peer(Arc::new(Record { peer_id: self.0.peer_id, fields, json_bytes, origin: Origin::Overlaid(listed.clone()) }))
+        Peer::new(self.0.peer_id, fields, Origin::Overlaid(listed.clone()))
     }
 
     /// The id under which the registry was asked for this record. `None` only where a record came
@@ -223,12 +229,30 @@ impl Peer {
         &self.0.fields
     }
 
-    pub(crate) fn json_bytes(&self) -> usize {
-        self.0.json_bytes
+    /// About how many bytes of memory the record takes, which the cache's bound counts. Not the length of
+    /// its text: a list of zeros takes sixteen times that.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes
     }
 
     fn text(&self, field: &str) -> Option<&str> {
         self.get(field).and_then(Value::as_str)
+    }
+}
+
+/// About how much a map takes: its nodes are two thirds full on average.
+fn map_bytes(fields: &Map<String, Value>) -> usize {
+    let slot = (size_of::<String>() + size_of::<Value>()) * 3 / 2;
+    fields.iter().map(|(name, value)| slot + name.len() + heap_bytes(value)).sum()
+}
+
+/// What a value holds beside itself. As deep as the parser let it be: 128 levels.
+fn heap_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.capacity(),
+        Value::Array(items) => items.capacity() * size_of::<Value>() + items.iter().map(heap_bytes).sum::<usize>(),
+        Value::Object(fields) => map_bytes(fields),
     }
 }
 

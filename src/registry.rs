@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::http::{Ask, Http, Identity, Reply};
+use crate::http::{Ask, Http, Identity, Pace, Reply};
 use crate::peer::{Peer, PeerId};
 use crate::wire::{self, Listing};
 
@@ -29,10 +29,10 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Absent`] is the registry's own no; everything else is no usable answer.
-    pub(crate) fn discover(&self, peer: PeerId, deadline: Deadline) -> Result<Peer, Error> {
+    pub(crate) fn discover(&self, peer: PeerId, pace: Pace, deadline: Deadline) -> Result<Peer, Error> {
         let path = discover_path(peer);
         let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_RECORD };
-        let reply = self.http.get(&ask)?;
+        let reply = self.http.get(&ask, pace)?;
         if reply.status != 200 {
             return Err(refusal(&reply));
         }
@@ -42,7 +42,7 @@ impl Registry {
         }
         let fields =
             wire::object(&reply.body).map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
-        Ok(Peer::discovered(Some(peer), fields, reply.body.len()))
+        Ok(Peer::discovered(peer, fields))
     }
 
     /// Asks for our own workspace's peers.
@@ -54,7 +54,7 @@ impl Registry {
         let id = self.http.workspace_id();
         let path = format!("/registry/{id}/peers");
         let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_LISTING };
-        let reply = self.http.get(&ask).map_err(|error| {
+        let reply = self.http.get(&ask, Pace::Call).map_err(|error| {
             let words = match error.status() {
                 None => format!("Cannot reach platform at {}: {}", self.http.platform(), error.detail()),
                 Some(status) => format!("Platform returned {status} but its body did not arrive: {}", error.detail()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::Deadline;
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Delivery, Error, ErrorKind, guard};
 use crate::http::{Ask, Http, Identity, Upload, Wire};
 use crate::peer::PeerId;
 use crate::wire::{self, Message, Reply};
@@ -95,6 +95,18 @@ impl Outgoing {
                 let again = if refusal.asks_again { Again::Asked(wait) } else { Again::No };
                 Err(Failed { error: error.with_retry_after(wait), again })
             }
+        }
+    }
+
+    /// The same on a thread of its own, which nobody would hear of again if it panicked.
+    ///
+    /// # Errors
+    ///
+    /// As [`post`](Outgoing::post).
+    pub(crate) fn post_guarded(&self, http: &Arc<Http>, deadline: Deadline, wire: &Wire) -> Result<Reply, Failed> {
+        match guard(|| Ok(self.post(http, deadline, Some(wire)))) {
+            Ok(outcome) => outcome,
+            Err(error) => Err(self.broken(error.at(self.target.as_str()))),
         }
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn send(http: &Arc<Http>, peer: PeerId, message: &Message, options: &
     let policy = options.retry;
     let deadline = Deadline::after(policy.max_total());
     let outgoing = Outgoing::new(http, peer, message)?;
-    let line = Line::new(options.cancel.as_ref());
+    let line = Line::new(options.cancel.as_ref(), policy.max_total());
     let mut delivery = Delivery::NotSent;
 
     for attempt in 1.. {
@@ -159,10 +159,10 @@ enum Paused {
 }
 
 impl Line {
-    fn new(cancel: Option<&CancelToken>) -> Self {
+    fn new(cancel: Option<&CancelToken>, budget: Duration) -> Self {
         let Some(token) = cancel else { return Line::Plain };
         let (report, events) = mpsc::channel();
-        let wire = Wire::new();
+        let wire = Wire::new(budget);
         let hook = {
             let (wire, report) = (wire.clone(), report.clone());
             move || {
@@ -184,7 +184,11 @@ impl Line {
         }
         let attempt = {
             let (http, outgoing, wire, report) = (http.clone(), outgoing.clone(), wire.clone(), report.clone());
-            move || drop(report.send(Event::Ended(outgoing.post(&http, deadline, Some(&wire)))))
+            move || {
+                let outcome = outgoing.post_guarded(&http, deadline, &wire);
+                // Nobody listens any more where the send was cancelled.
+                let _ = report.send(Event::Ended(outcome));
+            }
         };
         if thread::Builder::new().name("a2a-send".to_owned()).spawn(attempt).is_err() {
             // Without a thread to be had a cancel breaks the wire all the same, but for a connect.

@@ -22,8 +22,8 @@ pub struct Stats {
     pub skipped: u64,
     /// Peers in the cache now: found, absent and failed, the expired ones included.
     pub entries: usize,
-    /// Bytes of JSON in the cache now.
-    pub json_bytes: usize,
+    /// About how many bytes of memory the records in the cache take now.
+    pub bytes: usize,
     /// Peers that were pushed out of the cache by others.
     pub evictions: u64,
 }
@@ -31,11 +31,11 @@ pub struct Stats {
 impl fmt::Display for Stats {
     /// One line for a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { lookups, found, absent, failed, shared, skipped, entries, json_bytes, evictions } = self;
+        let Stats { lookups, found, absent, failed, shared, skipped, entries, bytes, evictions } = self;
         write!(
             f,
             "{lookups} lookups ({found} found, {absent} absent, {failed} failed), {shared} shared, {skipped} list entries skipped; \
-             cache: {entries} peers, {json_bytes} bytes of JSON, {evictions} evicted"
+             cache: {entries} peers, {bytes} bytes, {evictions} evicted"
         )
     }
 }

@@ -38,6 +38,43 @@ impl Token {
     }
 }
 
+impl Token {
+    /// The text with the token cut out wherever it stands, plainly or as JSON or a URL escapes it.
+    pub(crate) fn cut_from(&self, text: &str) -> String {
+        let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(first) = rest.chars().next() {
+            match self.strip_from(rest) {
+                Some(after) => {
+                    out.push_str("[token]");
+                    rest = after;
+                }
+                None => {
+                    out.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        out
+    }
+
+    /// What follows the token at the start of the text, if it stands there.
+    fn strip_from<'a>(&self, text: &'a str) -> Option<&'a str> {
+        self.0.chars().try_fold(text, |rest, c| {
+            rest.strip_prefix(c)
+                .or_else(|| rest.strip_prefix('\\')?.strip_prefix(c))
+                .or_else(|| strip_code(rest, "\\u", 4, c))
+                .or_else(|| strip_code(rest, "%", 2, c))
+        })
+    }
+}
+
+/// What follows an escape of so many hex digits, if it is that character's.
+fn strip_code<'a>(text: &'a str, prefix: &str, digits: usize, c: char) -> Option<&'a str> {
+    let rest = text.strip_prefix(prefix)?;
+    let code = rest.get(..digits)?;
+    (u32::from_str_radix(code, 16) == Ok(u32::from(c))).then(|| &rest[digits..])
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(hidden)")
@@ -171,6 +208,18 @@ mod tests {
             assert!(error.to_string().contains("the file x"), "{error}");
             assert!(!format!("{error:?}").contains("cret"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn it_is_cut_out_in_each_of_its_spellings() {
+        let token = Token::new("aB/c=", "x").unwrap().unwrap();
+        for text in ["<aB/c=>", r"<aB\/c=>", r"<aB\u002fc\u003D>", "<aB%2Fc%3d>", r"<\u0061B/c=>"] {
+            assert_eq!(token.cut_from(text), "<[token]>", "{text}");
+        }
+        for text in ["aB/c", r"aB\u00", "é%é", "%2", "", "aB/C="] {
+            assert_eq!(token.cut_from(text), text);
+        }
+        assert_eq!(token.cut_from("aB/c=aB/c=é"), "[token][token]é");
     }
 
     #[test]

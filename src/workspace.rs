@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind, Removed};
-use crate::http::{Ask, Http, Identity, Reply};
+use crate::http::{Ask, Http, Identity, Pace, Reply};
 use crate::wire;
 
 /// The largest description of a workspace that is read, in bytes of JSON.
@@ -58,7 +58,8 @@ impl fmt::Debug for Workspace {
 pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspace, Error> {
     let id = http.workspace_id();
     let path = format!("/workspaces/{id}");
-    let reply = http.get(&Ask { path: &path, identity: Identity::TokenOnly, deadline, cap: MAX_WORKSPACE })?;
+    let ask = Ask { path: &path, identity: Identity::TokenOnly, deadline, cap: MAX_WORKSPACE };
+    let reply = http.get(&ask, Pace::Call)?;
     let error = |kind, detail: String| Err(reply.error(kind, detail));
     match reply.status {
         200 => match wire::object(&reply.body) {

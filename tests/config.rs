@@ -152,7 +152,7 @@ fn what_is_wrong_with_the_environment_is_said_with_the_variables_name() {
 
 #[test]
 fn the_platform_is_local_unless_set_and_the_dockers_host_inside_docker() {
-    let base = [("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", "")];
+    let base = [("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", " ")];
     let in_docker = [base[0], base[1], ("DOCKER_VERSION", "28")];
     assert!(from_env(&in_docker).contains("http://host.docker.internal:8080"));
     let host = if std::path::Path::new("/.dockerenv").exists() { "host.docker.internal" } else { "localhost" };
@@ -162,6 +162,18 @@ fn the_platform_is_local_unless_set_and_the_dockers_host_inside_docker() {
         assert!(said.contains(&format!("http://{host}:8080")), "{said}");
     }
     assert!(from_env(&base).contains("/configs/.auth_token"));
+}
+
+/// The environment's proxy is a dead one: whoever used it would reach nobody.
+#[test]
+fn the_environments_proxy_is_not_used() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let dead = "http://127.0.0.1:9";
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"].map(|name| (name, dead));
+    let url = server.url();
+    let ours = [("PLATFORM_URL", url.as_str()), ("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", "/nonexistent")];
+    let said = from_env(&[&proxies[..], &ours[..]].concat());
+    assert!(said.contains(r#"Ok(Some("ops-agent"))"#), "{said}");
 }
 
 #[cfg(unix)]

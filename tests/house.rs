@@ -44,9 +44,9 @@ fn rooms() -> BTreeMap<String, String> {
             let room = room.unwrap_or(&stem);
             if path.is_dir() {
                 walk(&path, Some(room), rooms);
-            } else if stem != "tests" {
+            } else if !stem.ends_with("tests") {
                 let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]").next().unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
                 let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
                 *rooms.entry(room.to_owned()).or_default() += &code.flat_map(|line| [line, "\n"]).collect::<String>();
             }
@@ -62,6 +62,8 @@ fn floor(room: &str) -> usize {
 }
 
 fn imports(code: &str) -> BTreeSet<String> {
+    // One line an import, and by its whole path, or this table is blind.
+    assert!(!code.contains("crate::{") && !code.contains("super::super"), "{code}");
     Regex::new(r"\bcrate::(\w+)").unwrap().captures_iter(code).map(|found| found[1].to_owned()).collect()
 }
 

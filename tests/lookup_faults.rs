@@ -3,14 +3,18 @@
 
 mod support;
 
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
+use std::sync::{Barrier, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, ErrorKind, Source};
 use support::{Act, PEER, RECORD, Server, WORKSPACE, builder, client};
 
 /// The bound is 2 s; the rest is for a machine that is busy with other things.
-const LOOSE: Duration = Duration::from_secs(8);
+const LOOSE: Duration = Duration::from_secs(5);
+const OTHER: &str = "00000000-0000-4000-8000-00000000000f";
 const CAP: usize = 256 * 1024;
 
 fn head(rest: &str) -> String {
@@ -107,6 +111,8 @@ fn a_name_that_does_not_resolve_is_a_failed_lookup_inside_the_bound() {
     let start = Instant::now();
     assert_eq!(client.lookup(PEER).source, Source::Failed);
     assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
+    let kind = client.discover(PEER).unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::Connect | ErrorKind::Timeout), "{kind:?}");
 }
 
 #[test]
@@ -162,18 +168,50 @@ fn a_request_that_a_pooled_connection_lost_is_repeated_once_on_a_fresh_one() {
     for lost in [Act::Close, Act::Reset(Vec::new())] {
         let server = Server::play([Act::reply(200, RECORD), lost, Act::reply(200, RECORD)]);
         let client = client(&server);
-        client.discover(PEER).unwrap();
+        client.enrich(OTHER).unwrap();
         assert_eq!(client.lookup(PEER).source, Source::Fetched);
         let connections: Vec<usize> = server.requests().iter().map(|request| request.connection).collect();
         assert_eq!(connections, [0, 0, 1]);
     }
 }
 
+/// Eight at once, each held until all are there.
+fn burst(client: &Client, first: usize) {
+    thread::scope(|scope| {
+        for n in first..first + 8 {
+            scope.spawn(move || client.enrich(format!("{n:08x}-0000-4000-8000-000000000000")).unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_burst_finds_its_connections_again_and_a_lost_request_costs_one_of_them() {
+    let together = Barrier::new(8);
+    let server = Server::decide(move |n, _| match n {
+        16 => Act::Close,
+        17 => Act::reply(200, RECORD),
+        _ => {
+            together.wait();
+            Act::reply(200, RECORD)
+        }
+    });
+    let client = builder(&server).lookup_timeout(Duration::from_secs(20)).build().unwrap();
+    burst(&client, 0);
+    burst(&client, 8);
+    assert_eq!(server.connections(), 8);
+    // All eight are idle: the repeat takes none of them, for what closed one may have closed all.
+    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    let repeat = server.requests().pop().unwrap().connection;
+    assert_eq!((server.requests().len(), repeat), (18, 8));
+    burst(&client, 16);
+    assert_eq!(server.connections(), 10, "the seven that were left were kept");
+}
+
 #[test]
 fn a_request_is_repeated_once_only() {
     let server = Server::play([Act::reply(200, RECORD), Act::Close]);
     let client = client(&server);
-    client.discover(PEER).unwrap();
+    client.enrich(OTHER).unwrap();
     assert_eq!(client.lookup(PEER).source, Source::Failed);
     assert_eq!(server.requests().len(), 3);
 }
@@ -184,8 +222,86 @@ fn a_request_that_timed_out_or_had_an_answer_is_not_repeated() {
     for act in [Act::Hang, broken] {
         let server = Server::play([Act::reply(200, RECORD), act]);
         let client = builder(&server).lookup_timeout(Duration::from_millis(300)).build().unwrap();
-        client.discover(PEER).unwrap();
+        client.enrich(OTHER).unwrap();
         assert_eq!(client.lookup(PEER).source, Source::Failed);
         assert_eq!(server.requests().len(), 2);
     }
+}
+
+/// Each step alone would be inside the bound; together they are not, and it is one bound for all.
+#[test]
+fn the_bound_is_for_all_steps_and_repeats_together() {
+    let (bound, step) = (Duration::from_millis(900), Duration::from_millis(600));
+    let slow = Act::reply(200, RECORD).after(step);
+    // The head after a step, the body after another.
+    let server = Server::raw(move |_, mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        support::read_request(&mut reader, 0).unwrap();
+        thread::sleep(step);
+        stream.write_all(head(&format!("Content-Length: {}\r\n\r\n", RECORD.len())).as_bytes()).unwrap();
+        thread::sleep(step);
+        let _ = stream.write_all(RECORD.as_bytes());
+    });
+    assert_eq!(builder(&server).lookup_timeout(bound).build().unwrap().lookup(PEER).source, Source::Failed);
+
+    // A 401 after a step, and the answer to the new token after another.
+    let server = Server::play([Act::reply(401, "{}").after(step), slow.clone()]);
+    let tokens = std::sync::atomic::AtomicUsize::new(0);
+    let token = move || Some(tokens.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
+    let client = builder(&server).lookup_timeout(bound).token_fn(token).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(server.requests().len(), 2);
+
+    // A pooled connection that is closed after a step, and the answer on a fresh one after another.
+    let server = Server::decide(move |n, _| match n {
+        0 => Act::reply(200, RECORD),
+        1 => {
+            thread::sleep(step);
+            Act::Close
+        }
+        _ => slow.clone(),
+    });
+    let client = builder(&server).lookup_timeout(bound).build().unwrap();
+    client.enrich(OTHER).unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(server.requests().len(), 3);
+}
+
+/// The leader is held up in a function that the user gave; who shares its lookup is not.
+#[test]
+fn a_waiter_has_a_deadline_of_its_own() {
+    let server = Server::play([Act::reply(401, "{}")]);
+    let (asked, is_asked) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let (calls, gate) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(gate));
+    let token = move || {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+            asked.send(()).unwrap();
+            let _released = gate.lock().unwrap().recv_timeout(Duration::from_secs(30));
+        }
+        None
+    };
+    let client = builder(&server).lookup_timeout(Duration::from_millis(300)).token_fn(token).build().unwrap();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| client.lookup(PEER));
+        is_asked.recv_timeout(Duration::from_secs(20)).unwrap();
+        let start = Instant::now();
+        let waiter = client.lookup(PEER);
+        assert_eq!((waiter.source, waiter.remembered), (Source::Failed, false));
+        assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
+        release.send(()).unwrap();
+        assert_eq!(leader.join().unwrap().source, Source::Failed);
+    });
+}
+
+/// It is refused when the cap is passed, not when the peer has said all that it has to say.
+#[test]
+fn an_endless_body_is_refused_at_the_cap() {
+    let server = Server::raw(|_, mut stream| {
+        let _ = stream.write_all(head("Transfer-Encoding: chunked\r\n\r\n").as_bytes());
+        while stream.write_all(b"5\r\n     \r\n").is_ok() {}
+    });
+    let client = client(&server);
+    assert_eq!(client.discover(PEER).unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
 }

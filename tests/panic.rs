@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Lookup, Source};
+use a2a_blocking::{CancelToken, Delivery, ErrorKind, Lookup, Message, SendOptions, Source, global};
 use support::{Act, PEER, Server, builder};
 
 struct Panicking;
@@ -46,4 +46,23 @@ fn a_panicking_lookup_is_a_failed_one_and_releases_its_waiters() {
     assert!(start.elapsed() < bound / 2, "{:?}", start.elapsed());
     assert!(client.lookup(PEER).remembered);
     assert_eq!(server.requests().len(), 1);
+
+    the_other_calls_answer_with_an_error();
+}
+
+/// In the same process, since there is one logger.
+fn the_other_calls_answer_with_an_error() {
+    let server = Server::play([Act::reply(200, "[7]"), Act::Close, Act::reply(200, r#"{"result":{}}"#)]);
+    let client = builder(&server).build().unwrap();
+    let error = client.peers().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "an entry that is no object is logged: {error}");
+    let error = client.discover(PEER).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "a lost pooled connection is logged: {error}");
+    // The answer's id is not the request's, which is logged; on a thread of its own, too.
+    for options in [SendOptions::new(), SendOptions::new().cancel(&CancelToken::new())] {
+        let error = client.send_with(PEER, &Message::from("hi"), &options).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");
+    }
+    assert_eq!(global::enrich_peer_metadata(PEER), None);
+    assert_eq!(global::discover_peer(PEER), None);
 }

@@ -128,6 +128,39 @@ fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
     refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
 }
 
+/// The status of an answer counts, though its body be broken or too large.
+#[test]
+fn a_401_whose_body_does_not_arrive_has_the_token_read_again_too() {
+    let head = "HTTP/1.1 401 X\r\nContent-Length: 50\r\n\r\n{";
+    for refused in [Act::raw(head), Act::Reset(head.into()), Act::reply(401, vec![b' '; 300_000])] {
+        let file = path("broken body");
+        fs::write(&file, "old").unwrap();
+        let server = Server::play([refused, Act::reply(200, RECORD)]);
+        let client = builder(&server).token_file(&file).build().unwrap();
+        fs::write(&file, "new").unwrap();
+        assert_eq!(client.lookup(PEER).source, Source::Fetched);
+        assert_eq!(sent(&server), ["old", "new"].map(|token| Some(format!("Bearer {token}"))));
+    }
+}
+
+/// A pipe, as a shell's `<(…)` is one: opening it again would wait for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_read_once() {
+    let pipe = path("pipe");
+    let _earlier = fs::remove_file(&pipe);
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let server = registry("another");
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || fs::write(pipe, "mine\n").unwrap())
+    };
+    let client = builder(&server).token_file(&pipe).build().unwrap();
+    writer.join().unwrap();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(sent(&server), [Some("Bearer mine".to_owned())]);
+}
+
 /// A function that panics at the second call, in the middle of a lookup.
 #[test]
 fn a_token_function_that_panics_in_a_lookup_fails_it() {
@@ -148,6 +181,15 @@ fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
         assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(status)));
     }
     assert_eq!(elsewhere.connections(), 0);
+}
+
+#[test]
+fn an_encoding_that_echoes_the_token_is_shown_without_it() {
+    let server = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Bearer quux-99")]);
+    let error = builder(&server).token("quux-99").build().unwrap().discover(PEER).unwrap_err();
+    assert!(error.to_string().ends_with("has the encoding Bearer [token], which was not asked for"), "{error}");
+    let fine = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Identity")]);
+    assert!(builder(&fine).build().unwrap().discover(PEER).is_ok());
 }
 
 static LOG: Lazy<Mutex<String>> = Lazy::new(Mutex::default);
@@ -175,11 +217,11 @@ impl log::Log for Capture {
 fn no_log_no_error_and_no_debug_shows_it() {
     log::set_logger(&Capture).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    let secret = "xyzzy-plugh-0451";
+    let secret = "xyzzy/plugh-0451==";
     let server = Server::decide(|n, request| {
         let echo = request.header("authorization").unwrap_or("none");
         match n % 4 {
-            0 => Act::reply(500, format!("you sent {echo}")),
+            0 => Act::reply(500, format!(r#"{{"you sent": "{}"}}"#, echo.replace('/', r"\/").replace('=', r"\u003d"))),
             1 => Act::reply(404, format!(r#"{{"error":"you sent {echo}"}}"#)),
             2 => Act::reply(200, format!("<html>{echo}")),
             _ => Act::raw(&format!("HTTP/1.1 {echo}\r\n\r\n")),
@@ -205,6 +247,6 @@ fn no_log_no_error_and_no_debug_shows_it() {
     assert!(log.contains("DEBUG a2a_blocking") && log.contains(" ureq"), "nothing was captured:\n{log}");
     assert!(shown.contains("[token]"));
     for text in [&log, &shown] {
-        assert!(!text.contains(secret), "{text}");
+        assert!(!text.contains(secret) && !text.contains("plugh"), "{text}");
     }
 }

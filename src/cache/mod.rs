@@ -14,8 +14,8 @@ use crate::clock::Tick;
 use crate::peer::{Peer, PeerId};
 use order::{Order, Place};
 
-/// How many bytes of JSON a cache holds.
-const MAX_JSON_BYTES: usize = 64 * 1024 * 1024;
+/// How many bytes of memory a cache's records take at the most, all together.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What came of a lookup.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +29,9 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    fn json_bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         match self {
-            Answer::Found(peer) => peer.json_bytes(),
+            Answer::Found(peer) => peer.bytes(),
             Answer::Absent | Answer::Failed => 0,
         }
     }
@@ -49,7 +49,7 @@ struct Shelf {
     // Ids come from strangers: an unkeyed hash would let them choose their buckets.
     entries: HashMap<PeerId, Entry, RandomState>,
     order: Order,
-    json_bytes: usize,
+    bytes: usize,
     evictions: u64,
 }
 
@@ -60,7 +60,7 @@ pub(crate) type Removed = Vec<Answer>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fill {
     pub(crate) entries: usize,
-    pub(crate) json_bytes: usize,
+    pub(crate) bytes: usize,
     pub(crate) evictions: u64,
 }
 
@@ -100,7 +100,7 @@ impl Cache {
     pub(crate) fn put(&self, peer: PeerId, answer: Answer, expires: Tick) -> Removed {
         let mut removed = Removed::new();
         let mut shelf = self.shelf.write();
-        shelf.make_room(peer, answer.json_bytes(), self.capacity, &mut removed);
+        shelf.make_room(peer, answer.bytes(), self.capacity, &mut removed);
         shelf.put(peer, answer, expires, &mut removed);
         removed
     }
@@ -114,34 +114,34 @@ impl Cache {
     pub(crate) fn clear(&self) -> impl Sized + use<> {
         let mut shelf = self.shelf.write();
         shelf.order = Order::new();
-        shelf.json_bytes = 0;
+        shelf.bytes = 0;
         std::mem::take(&mut shelf.entries)
     }
 
     pub(crate) fn fill(&self) -> Fill {
         let shelf = self.shelf.read();
-        Fill { entries: shelf.entries.len(), json_bytes: shelf.json_bytes, evictions: shelf.evictions }
+        Fill { entries: shelf.entries.len(), bytes: shelf.bytes, evictions: shelf.evictions }
     }
 }
 
 impl Shelf {
     fn new() -> Self {
-        Shelf { entries: HashMap::default(), order: Order::new(), json_bytes: 0, evictions: 0 }
+        Shelf { entries: HashMap::default(), order: Order::new(), bytes: 0, evictions: 0 }
     }
 
     fn make_room(&mut self, peer: PeerId, bytes: usize, capacity: usize, removed: &mut Removed) {
         let (entries, held) = match self.entries.get(&peer) {
-            Some(old) => (0, old.answer.json_bytes()),
+            Some(old) => (0, old.answer.bytes()),
             None => (1, 0),
         };
-        while self.entries.len() + entries > capacity || self.json_bytes - held + bytes > MAX_JSON_BYTES {
+        while self.entries.len() + entries > capacity || self.bytes - held + bytes > MAX_BYTES {
             let Shelf { entries, order, .. } = self;
             let spared = |other| {
                 other == peer || entries.get(&other).is_some_and(|entry| entry.visited.swap(false, Ordering::Relaxed))
             };
             let Some(victim) = order.evict(spared) else { return };
             if let Some(entry) = self.entries.remove(&victim) {
-                self.json_bytes -= entry.answer.json_bytes();
+                self.bytes -= entry.answer.bytes();
                 self.evictions += 1;
                 removed.push(entry.answer);
             }
@@ -149,11 +149,11 @@ impl Shelf {
     }
 
     fn put(&mut self, peer: PeerId, answer: Answer, expires: Tick, removed: &mut Removed) {
-        let bytes = answer.json_bytes();
+        let bytes = answer.bytes();
         match self.entries.entry(peer) {
             Slot::Occupied(mut slot) => {
                 let entry = slot.get_mut();
-                self.json_bytes -= entry.answer.json_bytes();
+                self.bytes -= entry.answer.bytes();
                 entry.expires = expires;
                 removed.push(std::mem::replace(&mut entry.answer, answer));
             }
@@ -162,13 +162,13 @@ impl Shelf {
                 slot.insert(Entry { answer, expires, place, visited: AtomicBool::new(false) });
             }
         }
-        self.json_bytes += bytes;
+        self.bytes += bytes;
     }
 
     fn take(&mut self, peer: PeerId) -> Option<Answer> {
         let entry = self.entries.remove(&peer)?;
         self.order.remove(entry.place);
-        self.json_bytes -= entry.answer.json_bytes();
+        self.bytes -= entry.answer.bytes();
         Some(entry.answer)
     }
 }

@@ -1,6 +1,7 @@
 //! The platform's address, checked once so that nothing later can be sent elsewhere.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::Uri;
 
@@ -23,7 +24,7 @@ impl PlatformUrl {
         }
         let bad = |why: &str| format!("{text:?} {why}");
         if text.contains(['?', '#']) {
-            return Err(bad("has a query or a fragment; it takes scheme://host[:port][/prefix]"));
+            return Err("it has a query or a fragment; it takes scheme://host[:port][/prefix]".to_owned());
         }
         let uri: Uri =
             text.parse().map_err(|why| bad(&format!("is no URL ({why}); for example http://localhost:8080")))?;
@@ -36,13 +37,19 @@ impl PlatformUrl {
         let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
             return Err(bad("has no host; for example http://localhost:8080"));
         };
-        let after_host = &authority.as_str()[authority.host().len()..];
-        let port = match after_host.strip_prefix(':') {
-            None => None,
-            Some(digits) => match digits.parse::<u16>() {
+        let host = authority.host();
+        if !is_host(host) {
+            return Err(bad(&format!("has the host {host:?}; it takes a name, an IPv4 address, or [an IPv6 address]")));
+        }
+        let port = match authority.as_str().strip_prefix(host).map(|port| (port, port.strip_prefix(':'))) {
+            Some(("", _)) => None,
+            Some((_, Some(digits))) => match digits.parse::<u16>() {
                 Ok(port) if port != 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Some(port),
                 _ => return Err(bad(&format!("has the port {digits:?}; it takes 1 to 65535"))),
             },
+            _ => {
+                return Err(bad("has something between its host and its port; it takes scheme://host[:port][/prefix]"));
+            }
         };
         if https && !cfg!(any(feature = "rustls", feature = "native-tls")) {
             return Err(bad(
@@ -55,10 +62,21 @@ impl PlatformUrl {
         Ok(PlatformUrl { base, https, host: authority.host().to_ascii_lowercase(), port })
     }
 
+    pub(super) fn has_path(&self) -> bool {
+        self.base.matches('/').count() > 2
+    }
+
     /// The `Origin` that the hosted edge asks for: over https only, lower case, no default port, no path.
     pub(super) fn origin(&self) -> Option<String> {
         let port = self.port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
         self.https.then(|| format!("https://{}{port}", self.host))
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
     }
 }
 
@@ -100,6 +118,14 @@ mod tests {
             ("http://h:99999", "port \"99999\""),
             ("http://h:0", "port \"0\""),
             ("http://h:", "port \"\""),
+            ("http://[::1]evil:80", "between its host and its port"),
+            ("http://[::1]8080", "between its host and its port"),
+            ("http://[::ffff:127.0.0.1]x:99999", "between its host and its port"),
+            ("http://[]:80", "host \"[]\""),
+            ("http://[::1", "no URL"),
+            ("http://h;a", "host \"h;a\""),
+            ("http://*", "host \"*\""),
+            ("http://h,i:80", "host \"h,i\""),
             ("http://h:+80", "port \"+80\""),
             ("http://h:8o", "port \"8o\""),
             ("http://h/?a=1", "query"),

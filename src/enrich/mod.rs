@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cache::{Answer, Cache, Removed};
 use crate::clock::{Deadline, Tick};
 use crate::error::{Error, ErrorKind};
+use crate::http::Pace;
 use crate::peer::{Peer, PeerId};
 use crate::registry::Registry;
 use crate::stats::{Counters, Stats};
@@ -107,11 +108,14 @@ impl Enricher {
                     (answer, _) => answer,
                 };
                 // From the start of the lookup: the record is at least as young as that.
-                let expires = now.plus(match answer {
+                let ttl = match answer {
                     Answer::Found(_) => self.times.ttl,
                     Answer::Absent | Answer::Failed => self.times.negative_ttl,
-                });
-                drop(leader.land(&answer, |answer| self.cache.put(peer, answer.clone(), expires)));
+                };
+                drop(leader.land(&answer, |answer| {
+                    // What is not to be remembered takes nobody's place.
+                    (!ttl.is_zero()).then(|| self.cache.put(peer, answer.clone(), now.plus(ttl)))
+                }));
                 Lookup::new(answer, false)
             }
         }
@@ -119,7 +123,7 @@ impl Enricher {
 
     fn ask(&self, peer: PeerId, deadline: Deadline) -> Answer {
         self.counters.lookups.add_one();
-        match self.registry.discover(peer, deadline) {
+        match self.registry.discover(peer, Pace::Lookup, deadline) {
             Ok(record) => {
                 self.counters.found.add_one();
                 Answer::Found(record)
@@ -180,7 +184,7 @@ impl Enricher {
             shared: self.counters.shared.get(),
             skipped: self.counters.skipped.get(),
             entries: fill.entries,
-            json_bytes: fill.json_bytes,
+            bytes: fill.bytes,
             evictions: fill.evictions,
         }
     }

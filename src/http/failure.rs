@@ -53,7 +53,9 @@ fn classify_io(io: &std::io::Error) -> (ErrorKind, &'static str) {
         | IoKind::HostUnreachable
         | IoKind::NetworkUnreachable
         | IoKind::NetworkDown
-        | IoKind::AddrNotAvailable => (ErrorKind::Connect, "ConnectError"),
+        | IoKind::AddrNotAvailable
+        // A firewall's no.
+        | IoKind::PermissionDenied => (ErrorKind::Connect, "ConnectError"),
         IoKind::UnexpectedEof => (ErrorKind::Disconnected, "RemoteProtocolError"),
         IoKind::BrokenPipe => (ErrorKind::Disconnected, "WriteError"),
         IoKind::ConnectionReset | IoKind::ConnectionAborted | IoKind::NotConnected | IoKind::Interrupted => {
@@ -63,5 +65,18 @@ fn classify_io(io: &std::io::Error) -> (ErrorKind, &'static str) {
         // A name that does not resolve has no kind of its own.
         _ if io.to_string().contains("failed to lookup address") => (ErrorKind::Connect, "ConnectError"),
         _ => (ErrorKind::Internal, "ConnectError"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_a_failure_to_connect() {
+        let why = std::io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(classify_io(&why), (ErrorKind::Connect, "ConnectError"));
+        assert_eq!(classify_io(&std::io::Error::other("too many open files")).0, ErrorKind::Internal);
+        assert_eq!(classify_io(&IoKind::InvalidData.into()).0, ErrorKind::Tls);
     }
 }

@@ -34,14 +34,12 @@ pub(crate) fn listing(body: &[u8]) -> Result<Listing, String> {
     };
     let mut listing = Listing::default();
     for entry in entries {
-        // Its length as JSON, for the cache's bound.
-        let bytes = entry.to_string().len();
         let Value::Object(fields) = entry else {
             listing.skipped += 1;
             continue;
         };
         let id = fields.get("id").and_then(Value::as_str).and_then(PeerId::from_text);
-        listing.peers.push(Peer::listed(id, fields, bytes));
+        listing.peers.push(Peer::listed(id, fields));
     }
     Ok(listing)
 }

@@ -41,10 +41,9 @@ struct Handled {
     took: Duration,
 }
 
-pub(crate) fn run(as_json: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let platform = Platform::start().map_err(|why| Failure::Usage(format!("no loopback port to be had: {why}")))?;
     let client = Client::builder().platform_url(&platform.url).workspace_id(WORKSPACE).token(TOKEN).build()?;
-    let mut out = io::stdout().lock();
     if !as_json {
         let peers = PEERS.len();
         writeln!(out, "an embedded platform at {}, {peers} peers: one unknown, one forbidden, one slow", platform.url)?;
@@ -59,11 +58,11 @@ pub(crate) fn run(as_json: bool) -> Result<ExitCode, Failure> {
     drop(send);
     let mut all = Vec::new();
     for push in pushes {
-        print(&push, as_json, &mut out)?;
+        print(&push, as_json, out)?;
         all.push(push);
     }
-    summarise(&all, &platform, start.elapsed(), as_json, &mut out)?;
-    write_back(&client, &platform, as_json, &mut out)?;
+    summarise(&all, &platform, start.elapsed(), as_json, out)?;
+    write_back(&client, &platform, as_json, out)?;
     Ok(ExitCode::SUCCESS)
 }
 

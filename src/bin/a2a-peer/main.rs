@@ -72,9 +72,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         Command::Demo => {
             args.refuse_platform().map_err(Failure::Usage)?;
-            // The demo's pollers print from threads of their own.
-            drop(out);
-            demo::run(args.json)
+            demo::run(args.json, &mut out)
         }
     }
 }
