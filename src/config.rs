@@ -182,7 +182,8 @@ impl ClientBuilder {
     }
 
     pub(crate) fn check(self) -> Result<Settings, Error> {
-        let platform = self.platform_url.unwrap_or_else(default_platform).check(PlatformUrl::parse)?;
+        let platform =
+            self.platform_url.unwrap_or_else(default_platform).check(|text| PlatformUrl::parse(text)?.reachable())?;
         let Some(workspace_id) = self.workspace_id else {
             return Err(Error::config(
                 "WORKSPACE_ID: not set; set it in the environment or by ClientBuilder::workspace_id",

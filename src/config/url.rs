@@ -51,15 +51,19 @@ impl PlatformUrl {
                 return Err(bad("has something between its host and its port; it takes scheme://host[:port][/prefix]"));
             }
         };
-        if https && !cfg!(any(feature = "rustls", feature = "native-tls")) {
-            return Err(bad(
-                "is https, and a2a-blocking was built without TLS: turn on its feature rustls or native-tls",
-            ));
-        }
         let scheme = if https { "https" } else { "http" };
         let prefix = uri.path().trim_end_matches('/');
         let base = format!("{scheme}://{authority}{prefix}");
         Ok(PlatformUrl { base, https, host: authority.host().to_ascii_lowercase(), port })
+    }
+
+    /// This URL, unless this build cannot reach it.
+    pub(super) fn reachable(self) -> Result<Self, String> {
+        if self.https && !cfg!(any(feature = "rustls", feature = "native-tls")) {
+            let why = "is https, and a2a-blocking was built without TLS: turn on its feature rustls or native-tls";
+            return Err(format!("{self} {why}"));
+        }
+        Ok(self)
     }
 
     pub(super) fn has_path(&self) -> bool {
@@ -145,7 +149,6 @@ mod tests {
         assert!(error.contains("user") && !error.contains("hush"), "{error}");
     }
 
-    #[cfg(any(feature = "rustls", feature = "native-tls"))]
     #[test]
     fn the_origin_is_sent_over_https_only() {
         let origin = |text| PlatformUrl::parse(text).unwrap().origin();
