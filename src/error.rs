@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How many characters of a body an error shows.
 const EXCERPT_CHARS: usize = 200;
 
-/// What went wrong, in one line that names the target.
+/// What went wrong, in a text that names the target: one line, but for what a peer's own words add.
 ///
 /// Act upon [`kind`](Error::kind); print the whole. The text never holds the token: a platform that
 /// echoes it has it cut out. The underlying cause, where there is one, is the
@@ -36,6 +36,7 @@ struct Inner {
     attempts: u32,
     delivery: Delivery,
     removed: Option<Removed>,
+    rpc_code: Option<i64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -72,7 +73,7 @@ pub struct Removed {
 pub enum ErrorKind {
     /// A text that is no peer id. Nothing was sent.
     InvalidPeerId,
-    /// A message that cannot be sent: it has no parts. Nothing was sent.
+    /// A message that cannot be sent: it has no parts, or nests too deep. Nothing was sent.
     InvalidMessage,
     /// A setting that is missing or makes no sense. Nothing was sent.
     Config,
@@ -125,6 +126,7 @@ impl Error {
             attempts: 0,
             delivery: Delivery::NotSent,
             removed: None,
+            rpc_code: None,
             source: None,
         }))
     }
@@ -167,6 +169,11 @@ impl Error {
 
     pub(crate) fn with_removed(mut self, removed: Removed) -> Self {
         self.0.removed = Some(removed);
+        self
+    }
+
+    pub(crate) fn with_rpc_code(mut self, code: Option<i64>) -> Self {
+        self.0.rpc_code = code;
         self
     }
 
@@ -217,6 +224,11 @@ impl Error {
     /// [`NotSent`](Delivery::NotSent).
     pub fn delivery(&self) -> Delivery {
         self.0.delivery
+    }
+
+    /// The code of the agent's JSON-RPC error, where the kind is [`ErrorKind::Rpc`] and it is an integer.
+    pub fn rpc_code(&self) -> Option<i64> {
+        self.0.rpc_code
     }
 
     /// What the platform says of our workspace's removal, where the kind is [`ErrorKind::Removed`].
@@ -273,13 +285,21 @@ pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Err
 }
 
 /// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text
-/// round (control and bidirectional characters). Quotes stay as they are, since most bodies are JSON.
+/// round.
 pub(crate) fn excerpt(text: &str) -> String {
+    escaped(text.chars().take(EXCERPT_CHARS), |_| false)
+}
+
+/// The characters with control and bidirectional ones escaped, but for those that are `kept`. Letters of
+/// all scripts, with their marks and joiners, stay as they are.
+pub(crate) fn escaped(text: impl Iterator<Item = char>, kept: impl Fn(char) -> bool) -> String {
     let mut out = String::new();
-    for c in text.chars().take(EXCERPT_CHARS) {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            _ => out.extend(c.escape_debug()),
+    for c in text {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if (c.is_control() || turns) && !kept(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
         }
     }
     out
@@ -293,6 +313,8 @@ mod tests {
     fn an_excerpt_is_cut_on_a_character_and_escapes_what_moves_the_cursor() {
         assert_eq!(excerpt(&"é".repeat(300)), "é".repeat(200));
         assert_eq!(excerpt("{\"a\":'\\'}"), "{\"a\":'\\'}");
+        let scripts = "สวัสดี नमस्ते e\u{301} ❤\u{fe0f} 10\u{a0}% 👩\u{200d}💻";
+        assert_eq!(excerpt(scripts), scripts);
         assert_eq!(excerpt("a\u{1b}[2J\r\n\u{202e}b\u{9b}"), "a\\u{1b}[2J\\r\\n\\u{202e}b\\u{9b}");
     }
 

@@ -37,12 +37,12 @@ pub fn client() -> Result<&'static Client, Error> {
 
 /// [`Client::enrich`] of the process-wide client.
 pub fn enrich_peer_metadata(peer_id: &str) -> Option<Peer> {
-    usable()?.enrich(peer_id)
+    usable().ok()?.enrich(peer_id)
 }
 
 /// [`Client::discover`] of the process-wide client, with its error logged at debug level and left out.
 pub fn discover_peer(peer_id: &str) -> Option<Peer> {
-    let client = usable()?;
+    let client = usable().ok()?;
     guard(|| client.discover(peer_id).inspect_err(|error| log::debug!("discover: {error}"))).ok()
 }
 
@@ -53,9 +53,9 @@ pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
     let Ok(peer) = PeerId::parse(peer_id) else {
         return format!("[A2A_ERROR] invalid peer_id (expected UUID): '{}'", excerpt(peer_id));
     };
-    let client = match client() {
+    let client = match usable() {
         Ok(client) => client,
-        Err(error) => return format!("[A2A_ERROR] {error}"),
+        Err(error) => return format!("[A2A_ERROR] {error} [target=/workspaces/{peer}/a2a]"),
     };
     let target = client.message_url(peer);
     match client.send(peer, message) {
@@ -72,7 +72,7 @@ pub fn get_peers() -> Vec<Peer> {
 
 /// [`Client::peers`] of the process-wide client, and where it failed the reason in the original's words.
 pub fn get_peers_with_diagnostic() -> (Vec<Peer>, Option<String>) {
-    match client().and_then(Client::peers) {
+    match usable().and_then(Client::peers) {
         Ok(peers) => (peers, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     }
@@ -81,7 +81,7 @@ pub fn get_peers_with_diagnostic() -> (Vec<Peer>, Option<String>) {
 /// [`Client::workspace`] of the process-wide client: the platform's object, or
 /// `{"error": "removed", "id", "removed_at", "hint"}`, `{"error": "not found"}`, `{"error": "…"}`.
 pub fn get_workspace_info() -> Value {
-    let error = match client().and_then(Client::workspace) {
+    let error = match usable().and_then(Client::workspace) {
         Ok(workspace) => return Value::Object(workspace.as_json().clone()),
         Err(error) => error,
     };
@@ -97,7 +97,7 @@ pub fn get_workspace_info() -> Value {
 
 /// [`Client::agent_card_url`] of the process-wide client; `None` for a text that is no peer id.
 pub fn agent_card_url_for(peer_id: &str) -> Option<String> {
-    usable()?.agent_card_url(peer_id).ok()
+    usable().ok()?.agent_card_url(peer_id).ok()
 }
 
 /// The canonical form of a peer id; `None` for a text that is none. It needs no client.
@@ -105,15 +105,13 @@ pub fn validate_peer_id(peer_id: &str) -> Option<String> {
     PeerId::parse(peer_id).ok().map(|id| id.to_string())
 }
 
-fn usable() -> Option<&'static Client> {
+/// The client, and if there is none the reason, which is also logged once.
+fn usable() -> Result<&'static Client, Error> {
     static SAID: AtomicBool = AtomicBool::new(false);
-    let error = match client() {
-        Ok(client) => return Some(client),
-        Err(error) => error,
-    };
-    if !SAID.swap(true, Relaxed) {
-        // A logger that panics is no reason to crash a callback.
-        let _ = catch_unwind(AssertUnwindSafe(|| log::error!("no A2A client: {error}")));
-    }
-    None
+    client().inspect_err(|error| {
+        if !SAID.swap(true, Relaxed) {
+            // A logger that panics is no reason to crash a callback.
+            let _ = catch_unwind(AssertUnwindSafe(|| log::error!("no A2A client: {error}")));
+        }
+    })
 }

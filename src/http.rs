@@ -12,7 +12,7 @@ use ureq::{Agent, Body, SendBody};
 
 use crate::clock::{Deadline, millis_up};
 use crate::config::{PlatformUrl, Settings};
-use crate::error::{Error, ErrorKind, excerpt, guard};
+use crate::error::{Error, ErrorKind, escaped, excerpt, guard};
 use crate::token::{Token, TokenStore};
 use failure::{failure, timed_out};
 pub(crate) use upload::Upload;
@@ -34,7 +34,7 @@ const MAX_WORDS: usize = 4_000;
 /// A message's bounds for connecting, for each write, and for silence, as the original's.
 const SEND_CONNECT: Duration = Duration::from_secs(30);
 const SEND_WRITE: Duration = Duration::from_secs(30);
-const SEND_SILENCE: Duration = Duration::from_secs(300);
+pub(crate) const SEND_SILENCE: Duration = Duration::from_secs(300);
 
 /// A platform, as one workspace talks to it.
 pub(crate) struct Http {
@@ -118,6 +118,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) deadline: Deadline,
     /// The most bytes of a body that are read.
     pub(crate) cap: u64,
+    /// How long a POST goes on without a byte from the peer.
+    pub(crate) silence: Duration,
 }
 
 /// One exchange of an [`Ask`].
@@ -152,11 +154,9 @@ impl Reply {
         excerpt(&self.without_token(words))
     }
 
-    /// Words from the answer as they are, but for the token, characters that move a cursor, and what is
-    /// beyond a screen or two.
+    /// Words from the answer with their line ends, but without the token and what is beyond a screen or two.
     pub(crate) fn words(&self, words: &str) -> String {
-        let plain = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-        self.without_token(words).chars().take(MAX_WORDS).filter(plain).collect()
+        escaped(self.without_token(words).chars().take(MAX_WORDS), |c| matches!(c, '\n' | '\t'))
     }
 
     fn without_token(&self, words: &str) -> String {
@@ -279,7 +279,8 @@ impl Http {
     }
 
     fn exchange(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Reply, Error> {
-        let Exchange { ask: Ask { identity, deadline, cap, .. }, by, url, upload, token } = exchange;
+        let Exchange { ask, by, url, upload, token } = exchange;
+        let Ask { identity, deadline, cap, .. } = ask;
         let target = exchange.target();
         if let Some(upload) = upload {
             upload.restart();
@@ -305,8 +306,9 @@ impl Http {
             }
             Some(upload) => {
                 let mut request = by.agent.post(url);
-                if let Some(left) = by.shorter(left) {
-                    request = request.config().timeout_global(Some(left)).build();
+                if by.shorter(left).is_some() || ask.silence != SEND_SILENCE {
+                    let config = request.config().timeout_global(Some(left));
+                    request = config.timeout_per_read(Some(ask.silence)).build();
                 }
                 let request = headers.fold(request, |request, (name, value)| request.header(name, value));
                 let request = request.header("Content-Type", "application/json").header("Content-Length", upload.len());

@@ -175,6 +175,21 @@ impl Peer {
         Peer(Arc::new(Record { peer_id, fields, bytes, origin }))
     }
 
+    /// This listed record, with what else was discovered of the `known` one: a list that comes later is the
+    /// newer word, but takes nothing away that only the discover tells.
+    pub(crate) fn beside(self, known: &Peer) -> Self {
+        let listed = match &known.0.origin {
+            Origin::Listed => return self,
+            Origin::Discovered => None,
+            Origin::Overlaid(listed) => Some(listed),
+        };
+        let was_listed = |name: &str| listed.is_some_and(|listed| listed.get(name).is_some());
+        let discovered = known.0.fields.iter().filter(|(name, _)| !was_listed(name));
+        let mut fields: Map<String, Value> = discovered.map(|(name, value)| (name.clone(), value.clone())).collect();
+        fields.extend(self.0.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Peer::new(self.0.peer_id, fields, Origin::Overlaid(self))
+    }
+
     /// This discovered record, laid field by field over what was `known` of the peer from a list.
     pub(crate) fn over(self, known: &Peer) -> Self {
         let listed = match &known.0.origin {

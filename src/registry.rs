@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::http::{Ask, Http, Identity, Pace, Reply};
+use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::peer::{Peer, PeerId};
 use crate::wire::{self, Listing};
 
@@ -31,7 +31,7 @@ impl Registry {
     /// [`ErrorKind::Absent`] is the registry's own no; everything else is no usable answer.
     pub(crate) fn discover(&self, peer: PeerId, pace: Pace, deadline: Deadline) -> Result<Peer, Error> {
         let path = discover_path(peer);
-        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_RECORD };
+        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_RECORD, silence: SEND_SILENCE };
         let reply = self.http.get(&ask, pace)?;
         if reply.status != 200 {
             return Err(refusal(&reply));
@@ -53,7 +53,7 @@ impl Registry {
     pub(crate) fn peers(&self, deadline: Deadline) -> Result<Listing, Error> {
         let id = self.http.workspace_id();
         let path = format!("/registry/{id}/peers");
-        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_LISTING };
+        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_LISTING, silence: SEND_SILENCE };
         let reply = self.http.get(&ask, Pace::Call).map_err(|error| {
             let words = match error.status() {
                 None => format!("Cannot reach platform at {}: {}", self.http.platform(), error.detail()),

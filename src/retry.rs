@@ -27,6 +27,7 @@ pub struct RetryPolicy {
     cap: Duration,
     jitter: f64,
     budget: Duration,
+    silence: Duration,
     only_undelivered: bool,
     honor_retry_after: bool,
 }
@@ -44,6 +45,7 @@ impl RetryPolicy {
             cap: Duration::from_secs(16),
             jitter: 0.25,
             budget: Duration::from_secs(600),
+            silence: Duration::from_secs(300),
             only_undelivered: false,
             honor_retry_after: false,
         }
@@ -87,6 +89,12 @@ impl RetryPolicy {
         self
     }
 
+    /// How long an attempt goes on without a byte from the peer. Default: 300 s, since agents think.
+    pub const fn silence(mut self, time: Duration) -> Self {
+        self.silence = time;
+        self
+    }
+
     /// Tries again only where nothing can have been delivered. Take it where a repeated task does harm:
     /// the platform finishes what it took, though the connection be lost.
     pub const fn only_undelivered(mut self) -> Self {
@@ -109,6 +117,10 @@ impl RetryPolicy {
     /// The time for all attempts and waits together.
     pub const fn max_total(&self) -> Duration {
         self.budget
+    }
+
+    pub(crate) const fn max_silence(&self) -> Duration {
+        self.silence
     }
 
     pub(crate) const fn retries_only_undelivered(&self) -> bool {

@@ -25,6 +25,8 @@ pub(crate) struct Outgoing {
     pub(crate) target: String,
     request_id: String,
     upload: Upload,
+    /// How long an attempt goes on without a byte from the peer.
+    silence: Duration,
 }
 
 /// An attempt that brought no reply.
@@ -47,11 +49,15 @@ impl Outgoing {
     /// # Errors
     ///
     /// A message without parts, or a request that the platform would cut.
-    pub(crate) fn new(http: &Http, peer: PeerId, message: &Message) -> Result<Self, Error> {
+    pub(crate) fn new(http: &Http, peer: PeerId, message: &Message, silence: Duration) -> Result<Self, Error> {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
         if message.part_count() == 0 {
             return Err(Error::new(ErrorKind::InvalidMessage, "the message has no parts; give it a text").at(target));
+        }
+        if message.is_too_deep() {
+            let detail = "the message nests its data more than 128 levels deep, which no peer can read";
+            return Err(Error::new(ErrorKind::InvalidMessage, detail).at(target));
         }
         let request_id = fresh_id()?.to_string();
         let bytes = wire::envelope(message, &request_id, &fresh_id()?.to_string());
@@ -59,7 +65,7 @@ impl Outgoing {
             let detail = format!("the request has {} bytes; the platform takes {MAX_REQUEST}", bytes.len());
             return Err(Error::new(ErrorKind::TooLarge, detail).at(target));
         }
-        Ok(Outgoing { path, target, request_id, upload: Upload::new(bytes) })
+        Ok(Outgoing { path, target, request_id, upload: Upload::new(bytes), silence })
     }
 
     /// What is known of its delivery by how much of it was handed over in the last attempt.
@@ -73,9 +79,10 @@ impl Outgoing {
     ///
     /// With whether another attempt may do better.
     pub(crate) fn post(&self, http: &Arc<Http>, deadline: Deadline, wire: Option<&Wire>) -> Result<Reply, Failed> {
-        let ask = Ask { path: &self.path, identity: Identity::Workspace, deadline, cap: MAX_ANSWER };
+        let ask =
+            Ask { path: &self.path, identity: Identity::Workspace, deadline, cap: MAX_ANSWER, silence: self.silence };
         let answer = http.post(&ask, &self.upload, wire).map_err(|error| self.broken(error))?;
-        if let Some(encoding) = answer.foreign_encoding() {
+        if let Some(encoding) = answer.foreign_encoding().filter(|_| answer.status < 300) {
             let detail = format!("the body has the encoding {encoding}, which was not asked for");
             let error = answer.error(ErrorKind::Malformed, detail).with_delivery(Delivery::Unknown);
             return Err(Failed { error, again: Again::No });
@@ -93,7 +100,7 @@ impl Outgoing {
                 let wait = answer.retry_after.or(refusal.retry_after);
                 let error = answer.error(refusal.kind, refusal.detail).with_delivery(refusal.delivery);
                 let again = if refusal.asks_again { Again::Asked(wait) } else { Again::No };
-                Err(Failed { error: error.with_retry_after(wait), again })
+                Err(Failed { error: error.with_retry_after(wait).with_rpc_code(refusal.rpc_code), again })
             }
         }
     }
@@ -113,6 +120,8 @@ impl Outgoing {
     /// An attempt that brought no whole answer.
     fn broken(&self, error: Error) -> Failed {
         let transport = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout);
+        // A status is an answer, though its body be broken; but for a 200, whose body is what it is about.
+        let transport = transport && error.status().is_none_or(|status| status == 200);
         let again = if transport { Again::Transport } else { Again::No };
         Failed { error: error.with_delivery(self.delivery()), again }
     }

@@ -78,10 +78,13 @@ impl fmt::Debug for SendOptions {
 pub(crate) fn send(http: &Arc<Http>, peer: PeerId, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
     let policy = options.retry;
     let deadline = Deadline::after(policy.max_total());
-    let outgoing = Outgoing::new(http, peer, message)?;
+    let outgoing = Outgoing::new(http, peer, message, policy.max_silence())?;
     let line = Line::new(options.cancel.as_ref(), policy.max_total());
     let mut delivery = Delivery::NotSent;
 
+    if options.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+        return Err(cancelled(&outgoing, "before it was sent"));
+    }
     for attempt in 1.. {
         let progress = |pause| Progress { attempt, max_attempts: policy.max_attempts(), pause };
         let told = |error: Error, delivery| error.with_delivery(delivery).with_attempts(attempt);
@@ -116,7 +119,8 @@ fn pause_after(attempt: u32, again: Again, policy: RetryPolicy, delivery: Delive
         Again::No => None,
         Again::Transport if policy.retries_only_undelivered() && delivery != Delivery::NotSent => None,
         Again::Transport => Some(backoff()),
-        Again::Asked(_) if !policy.honors_retry_after() => None,
+        Again::Asked(_) if !policy.honors_retry_after() || delivery > Delivery::Unknown => None,
+        Again::Asked(_) if policy.retries_only_undelivered() && delivery != Delivery::NotSent => None,
         Again::Asked(wait) => Some(wait.unwrap_or_else(backoff)),
     }
 }
@@ -179,9 +183,7 @@ impl Line {
             return outgoing.post(http, deadline, None);
         };
         let ended = |error| Failed { error, again: Again::No };
-        if token.is_cancelled() {
-            return Err(ended(cancelled(outgoing, "before it was sent")));
-        }
+        let on_the_wire = || Err(ended(cancelled(outgoing, "on the wire").with_delivery(outgoing.delivery())));
         let attempt = {
             let (http, outgoing, wire, report) = (http.clone(), outgoing.clone(), wire.clone(), report.clone());
             move || {
@@ -198,14 +200,16 @@ impl Line {
             });
         }
         match events.recv_timeout(deadline.left()) {
-            Ok(Event::Ended(_)) if token.is_cancelled() => {
-                Err(ended(cancelled(outgoing, "on the wire").with_delivery(outgoing.delivery())))
-            }
-            Ok(Event::Ended(outcome)) => outcome,
-            Ok(Event::Cancelled) => {
+            // What has come is not thrown away for a cancel that came as late.
+            Ok(Event::Ended(outcome)) => match outcome {
+                Err(failed) if failed.again == Again::Transport && token.is_cancelled() => on_the_wire(),
+                outcome => outcome,
+            },
+            Ok(Event::Cancelled) => match events.try_recv() {
+                Ok(Event::Ended(Ok(reply))) => Ok(reply),
                 // The hook has shut the wire down: what was not handed over by now will not be sent.
-                Err(ended(cancelled(outgoing, "on the wire").with_delivery(outgoing.delivery())))
-            }
+                _ => on_the_wire(),
+            },
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 wire.clone().shut_down();
                 let error = Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time");
@@ -247,6 +251,8 @@ mod tests {
         assert_eq!(pause(1, Again::Transport, plain.only_undelivered(), not_sent), Some(second));
         assert_eq!(pause(1, asked, plain, not_sent), None);
         assert_eq!(pause(1, asked, plain.honor_retry_after(), not_sent), Some(second * 7));
+        assert_eq!(pause(1, asked, plain.honor_retry_after().only_undelivered(), unknown), None);
+        assert_eq!(pause(1, asked, plain.honor_retry_after(), Delivery::Delivered), None);
         assert_eq!(pause(2, Again::Asked(None), plain.honor_retry_after(), not_sent), Some(second * 2));
     }
 

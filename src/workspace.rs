@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind, Removed};
-use crate::http::{Ask, Http, Identity, Pace, Reply};
+use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::wire;
 
 /// The largest description of a workspace that is read, in bytes of JSON.
@@ -58,7 +58,7 @@ impl fmt::Debug for Workspace {
 pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspace, Error> {
     let id = http.workspace_id();
     let path = format!("/workspaces/{id}");
-    let ask = Ask { path: &path, identity: Identity::TokenOnly, deadline, cap: MAX_WORKSPACE };
+    let ask = Ask { path: &path, identity: Identity::TokenOnly, deadline, cap: MAX_WORKSPACE, silence: SEND_SILENCE };
     let reply = http.get(&ask, Pace::Call)?;
     let error = |kind, detail: String| Err(reply.error(kind, detail));
     match reply.status {
@@ -66,6 +66,9 @@ pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspac
             Ok(fields) => Ok(Workspace { fields }),
             Err(why) => error(ErrorKind::Malformed, format!("answered {why}")),
         },
+        403 if reply.body.is_empty() => {
+            error(ErrorKind::Unauthorized, "answered 403 without a body; check the origin and the org id".to_owned())
+        }
         401 | 403 => {
             error(ErrorKind::Unauthorized, format!("answered {}; the platform refuses our token", reply.status))
         }

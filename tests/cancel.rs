@@ -106,6 +106,28 @@ fn while_it_uploads() {
     server.join().unwrap();
 }
 
+/// What is under way does not go on behind the caller's back: the peer sees the end of the connection.
+#[test]
+fn the_wire_is_shut_down_by_a_cancel_and_by_the_end_of_the_budget() {
+    for cancel in [true, false] {
+        let (gone, is_gone) = mpsc::channel();
+        let (reached, ready) = mpsc::channel();
+        let server = Server::raw(move |_, mut stream| {
+            support::read_request(&mut std::io::BufReader::new(stream.try_clone().unwrap()), 0).unwrap();
+            reached.send(()).unwrap();
+            gone.send(std::io::Read::read(&mut stream, &mut [0]).unwrap_or(0)).unwrap();
+        });
+        if cancel {
+            cancelled(&client(&server), &Message::from("hi"), RetryPolicy::new(), &ready);
+        } else {
+            let policy = RetryPolicy::new().budget(Duration::from_millis(200));
+            let options = SendOptions::new().retry(policy).cancel(&CancelToken::new());
+            client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap_err();
+        }
+        assert_eq!(is_gone.recv_timeout(Duration::from_secs(20)), Ok(0));
+    }
+}
+
 #[test]
 fn before_it_starts() {
     let server = Server::play([Act::Close]);
@@ -113,7 +135,7 @@ fn before_it_starts() {
     token.cancel();
     let error = client(&server).send_with(PEER, &Message::from("hi"), &SendOptions::new().cancel(&token)).unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::NotSent));
-    assert_eq!(server.connections(), 0);
+    assert_eq!((error.attempts(), server.connections()), (0, 0));
 }
 
 #[test]

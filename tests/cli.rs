@@ -185,6 +185,23 @@ fn a_hostile_name_cannot_move_the_cursor() {
     let Said { out, .. } = run(&["--platform", &server.url(), "--workspace", "w", "enrich", PEER]);
     assert!(out.contains(r"\u{1b}[2Jroot\n\u{202e}gpj") && out.contains(r"\u{9b}31m"), "{out}");
     assert_eq!(out.lines().count(), 2);
+    let Said { out, .. } = run(&["--platform", &server.url(), "--workspace", "w", "enrich", PEER, "--json"]);
+    assert!(out.contains(r"\u202egpj") && out.contains(r"\u009b31m") && !out.contains('\u{9b}'), "{out}");
+}
+
+/// Whoever closes our output does not change what came of the message.
+#[cfg(unix)]
+#[test]
+fn a_send_whose_answer_cannot_be_printed_says_that_it_was_delivered() {
+    let ok = Act::reply(200, r#"{"result":{"parts":[{"text":"hi"}]}}"#);
+    let server = Server::play([ok, Act::reply(202, "")]);
+    let args = ["--platform", &server.url(), "--workspace", "w", "--json", "send", PEER, "hello"];
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let Said { code, err, .. } = said(binary(&args).stdout(full()).output().unwrap());
+    assert!(code == Some(0) && err.contains("delivered, but the answer cannot be written"), "{code:?} {err}");
+    let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
 }
 
 #[test]
@@ -250,7 +267,10 @@ fn send_prints_the_reply_and_tells_by_its_status_what_came_of_it() {
 
     let Said { code, out, err } = with(&["hello"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.contains("/a2a: not your peer (HTTP 403)\na2a-peer: not delivered\n"), "{err}");
+    assert!(
+        err.starts_with("a2a-peer: not delivered: POST ") && err.ends_with("/a2a: not your peer (HTTP 403)\n"),
+        "{err}"
+    );
 
     let Said { code, out, err } = with(&["hello"]);
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "no disk\n", "a2a-peer: the task is failed\n"));
@@ -292,7 +312,8 @@ fn ctrl_c_ends_a_send_with_what_is_known_of_the_delivery() {
     assert!(kill.success());
     let Said { code, out, err } = said(child.wait_with_output().unwrap());
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.ends_with("/a2a: cancelled on the wire\na2a-peer: it may have been delivered\n"), "{err}");
+    assert!(err.starts_with("a2a-peer: it may have been delivered: POST "), "{err}");
+    assert!(err.ends_with("/a2a: cancelled on the wire\n"), "{err}");
 }
 
 /// The main job, to its end, and what the platform's own ledger says of it.

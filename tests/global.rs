@@ -41,6 +41,12 @@ fn child() {
         assert_eq!(global::enrich_peer_metadata(PEER), None);
         assert_eq!(global::discover_peer(PEER), None);
         assert_eq!(global::agent_card_url_for(PEER), None);
+        assert!(global::get_peers().is_empty());
+        let why = global::get_peers_with_diagnostic().1.unwrap();
+        assert!(why.starts_with("WORKSPACE_ID: not set"), "{why}");
+        assert_eq!(global::get_workspace_info()["error"], why.as_str());
+        let sent = global::send_a2a_message(PEER, "hi");
+        assert_eq!(sent, format!("[A2A_ERROR] {why} [target=/workspaces/{PEER}/a2a]"));
     }
     assert!(global::client().unwrap_err().to_string().starts_with("WORKSPACE_ID: not set"));
     assert_eq!(global::validate_peer_id(&PEER.to_uppercase()).as_deref(), Some(PEER));

@@ -211,6 +211,18 @@ fn send() {
     }
 }
 
+/// Where the platform delivers later, which the original took for an error.
+#[test]
+fn a_queued_message_has_a_string_of_its_own() {
+    let server =
+        Server::play([Act::reply(202, r#"{"status":"queued","delivery_mode":"poll","method":"message/send"}"#)]);
+    let mut vector = vectors("send")[0].clone();
+    vector["name"] = json!("send/queued");
+    let peer = vector["args"][0].as_str().unwrap();
+    let expected = format!("[A2A_QUEUED] target={}/workspaces/{peer}/a2a method=message/send", server.url());
+    assert_eq!(global_answer(&vector, &server), json!(expected));
+}
+
 /// Where the original falls short: the sentence that each vector asks for.
 #[test]
 fn better_than_the_original() {

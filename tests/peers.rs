@@ -49,6 +49,7 @@ fn every_field_is_kept_and_what_is_no_object_is_counted() {
 fn a_discovered_record_overlays_a_listed_one_field_by_field() {
     let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "listed", "role": "sre", "status": "online", "take": n}])),
+        false if n == 1 => Act::reply(200, json!({"name": "take 1", "url": "http://u", "once": true}).to_string()),
         false => Act::reply(200, json!({"id": PEER, "name": format!("take {n}"), "url": "http://u"}).to_string()),
     });
     let client = client(&server);
@@ -58,6 +59,7 @@ fn a_discovered_record_overlays_a_listed_one_field_by_field() {
         let peer = client.enrich_at(PEER, start + at).unwrap();
         assert_eq!((peer.name(), peer.role(), peer.status()), (Some(name), Some("sre"), Some("online")));
         assert_eq!((peer.url(), peer.get("take")), (Some("http://u"), Some(&json!(0))));
+        assert_eq!(peer.get("once").is_some(), at == TTL * 2, "an older discover has no say any more");
     }
     // A newer list is the newer word for all that it says.
     client.forget(PEER);
@@ -69,6 +71,35 @@ fn a_discovered_record_overlays_a_listed_one_field_by_field() {
     assert_eq!((plain.name(), plain.role()), (Some("take 4"), None));
     let again = client.enrich_at(PEER, start + TTL * 9).unwrap();
     assert_eq!((again.name(), again.role()), (Some("take 5"), None));
+}
+
+/// A later list is the newer word, but takes nothing away that only the discover tells.
+#[test]
+fn a_list_after_a_discover_keeps_what_it_does_not_say() {
+    let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
+        true => list(&json!([{"id": PEER, "name": "listed", "role": format!("take {n}")}])),
+        false => Act::reply(200, json!({"id": PEER, "name": "discovered", "extra": n}).to_string()),
+    });
+    let client = client(&server);
+    let start = Instant::now();
+    client.enrich_at(PEER, start).unwrap();
+    for role in ["take 1", "take 2"] {
+        client.peers().unwrap();
+        let peer = client.enrich_at(PEER, start).unwrap();
+        assert_eq!((peer.name(), peer.role(), peer.get("extra")), (Some("listed"), Some(role), Some(&json!(0))));
+    }
+    let peer = client.enrich_at(PEER, start + TTL * 3).unwrap();
+    assert_eq!((peer.name(), peer.role()), (Some("discovered"), Some("take 2")));
+    assert_eq!(peer.get("extra"), Some(&json!(3)));
+}
+
+#[test]
+fn listed_peers_are_fresh_for_the_ttl() {
+    let server = Server::play([list(&json!([{"id": PEER, "name": "x"}])), Act::reply(500, "")]);
+    let client = builder(&server).negative_ttl(Duration::from_secs(1)).build().unwrap();
+    client.peers().unwrap();
+    assert!(client.enrich_at(PEER, Instant::now() + TTL / 2).is_some());
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn answers_are_not_tried_again_and_tell_what_is_known_of_the_delivery() {
         (Act::reply(502, "<html>"), Status, Unknown),
         (Act::reply(503, r#"{"error":"busy","busy":true}"#).header("Retry-After", "0"), Platform, Unknown),
         (Act::reply(503, r#"{"error":"e","restarting":true,"retry_after":0}"#), Platform, NotSent),
+        (Act::reply(502, b"\x1f\x8b").header("Content-Encoding", "gzip"), Status, Unknown),
+        (Act::reply(401, b"\x1f\x8b").header("Content-Encoding", "gzip"), Unauthorized, NotSent),
+        (Act::raw("HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n{"), ErrorKind::Disconnected, Unknown),
+        (Act::reply(400, r#"{"error":{"code":-32603,"message":"failed halfway"}}"#), Rpc, Unknown),
         (Act::reply(302, "").header("Location", "/elsewhere"), Status, NotSent),
         (Act::reply(200, "<html>"), Malformed, Unknown),
         (Act::reply(200, ""), Malformed, Unknown),
@@ -191,6 +195,44 @@ fn the_budget_is_hard() {
     }
 }
 
+/// The peer has read a part of it, and then breaks: it cannot have a message. It decides so itself.
+#[test]
+fn a_broken_upload_was_not_sent() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(8).unwrap();
+    let listener: TcpListener = socket.into();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (message, read) = (Message::from("x".repeat(1_000_000)), Arc::new(Mutex::new(0)));
+    let counted = read.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            *counted.lock().unwrap() += stream.read(&mut [0; 4096]).unwrap();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    });
+    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
+    let error = client.send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Disconnected, 5));
+    assert!(*read.lock().unwrap() < 5 * 10_000);
+    // Where the kernel took all of it into its buffers at once, we cannot know that the peer never will.
+    assert!(error.delivery() <= Delivery::Unknown);
+}
+
+#[test]
+fn silence_is_tried_again_and_five_attempts_keep_to_the_budget() {
+    let server = Server::play([Act::Hang]);
+    let budget = Duration::from_secs(2);
+    let start = Instant::now();
+    let error = send(&server, brief().budget(budget).silence(Duration::from_millis(60))).unwrap_err();
+    assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
+    assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Timeout, 5, Delivery::Unknown));
+    assert!(error.to_string().contains(": ReadTimeout: "), "{error}");
+    assert_eq!(server.requests().len(), 5);
+}
+
 #[test]
 fn a_wait_that_the_platform_asks_for_is_kept_only_where_it_was_opted_for() {
     let calm = r#"{"error":"come again","restarting":true,"retry_after":0}"#;
@@ -206,9 +248,18 @@ fn a_wait_that_the_platform_asks_for_is_kept_only_where_it_was_opted_for() {
         assert_eq!(send(&server, brief().honor_retry_after()).unwrap().text(), "hello");
         assert_eq!(server.requests().len(), 3);
     }
-    let server = Server::play([Act::reply(503, r#"{"error":"e","busy":true}"#).header("Retry-After", "0"), ok()]);
-    assert_eq!(send(&server, brief().honor_retry_after()).unwrap_err().delivery(), Delivery::Unknown);
-    assert_eq!(server.requests().len(), 1, "what is busy likely has it");
+    for (body, delivery) in [
+        (r#"{"error":"e","busy":true}"#, Delivery::Unknown),
+        (r#"{"error":"e","busy":true,"waking":true}"#, Delivery::Unknown),
+        (r#"{"error":"e","restarting":true,"delivery_confirmed":true}"#, Delivery::Delivered),
+    ] {
+        for status in [429, 503] {
+            let server = Server::play([Act::reply(status, body).header("Retry-After", "0"), ok()]);
+            let error = send(&server, brief().honor_retry_after().only_undelivered()).unwrap_err();
+            assert_eq!(error.delivery(), delivery);
+            assert_eq!(server.requests().len(), 1, "whoever likely has it is not sent it again");
+        }
+    }
 }
 
 #[test]
@@ -266,6 +317,9 @@ fn a_request_above_1_mib_and_one_without_parts_are_not_sent() {
     assert!(error.to_string().ends_with("the request has 1048577 bytes; the platform takes 1048576"), "{error}");
     assert_eq!(client.send_message(PEER, Message::new()).unwrap_err().kind(), ErrorKind::InvalidMessage);
     assert_eq!(client.send("nope", "hi").unwrap_err().kind(), ErrorKind::InvalidPeerId);
+    let deep = (0..1_000).fold(json!(1), |value, _| json!([value]));
+    let error = client.send_message(PEER, Message::from("x").data(deep)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidMessage, "{error}");
     assert_eq!(server.requests().len(), 2);
 }
 

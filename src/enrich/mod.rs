@@ -156,7 +156,11 @@ impl Enricher {
         let expires = now.plus(self.times.ttl);
         let file = || -> Vec<Removed> {
             let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
-            with_id.map(|(id, peer)| self.cache.put(id, Answer::Found(peer.clone()), expires)).collect()
+            let known = with_id.map(|(id, peer)| match self.cache.record(id) {
+                Some(known) => (id, peer.clone().beside(&known)),
+                None => (id, peer.clone()),
+            });
+            known.map(|(id, peer)| self.cache.put(id, Answer::Found(peer), expires)).collect()
         };
         drop(self.flights.unless_forgotten(begun, file));
         Ok(peers)

@@ -79,4 +79,25 @@ mod tests {
         assert_eq!(classify_io(&std::io::Error::other("too many open files")).0, ErrorKind::Internal);
         assert_eq!(classify_io(&IoKind::InvalidData.into()).0, ErrorKind::Tls);
     }
+
+    #[test]
+    fn failures_have_the_names_that_the_originals_users_look_for() {
+        for (why, name) in [
+            (Ureq::Timeout(Timeout::Resolve), "ConnectTimeout"),
+            (Ureq::Timeout(Timeout::Connect), "ConnectTimeout"),
+            (Ureq::Timeout(Timeout::PerWrite), "WriteTimeout"),
+            (Ureq::Timeout(Timeout::PerRead), "ReadTimeout"),
+            (Ureq::Timeout(Timeout::Global), "ReadTimeout"),
+            (Ureq::HostNotFound, "ConnectError"),
+            (Ureq::Io(IoKind::ConnectionRefused.into()), "ConnectError"),
+            (Ureq::Io(IoKind::ConnectionReset.into()), "ReadError"),
+            (Ureq::Io(IoKind::BrokenPipe.into()), "WriteError"),
+            (Ureq::Io(IoKind::UnexpectedEof.into()), "RemoteProtocolError"),
+        ] {
+            let error = failure("POST http://h/", why, Deadline::after(std::time::Duration::from_secs(9)));
+            let text = error.to_string();
+            let words = text.strip_prefix(&format!("POST http://h/: {name}: ")).unwrap_or_default();
+            assert!(!words.is_empty(), "{text} is no {name} with a message");
+        }
+    }
 }

@@ -4,6 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+/// How deep data may nest, with room for the request around it in the 128 levels of most parsers.
+const MAX_DEPTH: usize = 120;
+
 /// A message to a peer: parts, and what they belong to.
 ///
 /// ```
@@ -85,6 +88,18 @@ impl Message {
         self
     }
 
+    /// Whether its data nests deeper than JSON parsers read, and than a stack is sure to hold.
+    pub(crate) fn is_too_deep(&self) -> bool {
+        let mut level: Vec<&Value> = self.parts.iter().chain(self.metadata.values()).collect();
+        for _ in 0..MAX_DEPTH {
+            level = level.into_iter().flat_map(children).collect();
+            if level.is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// How many parts it has.
     pub fn part_count(&self) -> usize {
         self.parts.len()
@@ -100,6 +115,14 @@ impl From<&str> for Message {
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Message::new().text(text)
+    }
+}
+
+fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(fields) => Box::new(fields.values()),
+        _ => Box::new(std::iter::empty()),
     }
 }
 
@@ -131,6 +154,14 @@ mod tests {
         let expected = json!({ "jsonrpc": "2.0", "id": "r", "method": "message/send", "params": { "message": {
             "role": "user", "messageId": "m", "parts": [{ "kind": "text", "text": "a \"b\"\r\n" }] } } });
         assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_told() {
+        let nested = |depth| (0..depth).fold(json!(1), |value, _| json!([value]));
+        assert!(!Message::from("x").data(nested(118)).metadata("k", nested(119)).is_too_deep());
+        assert!(Message::from("x").data(nested(119)).is_too_deep());
+        assert!(Message::from("x").metadata("k", nested(1_000)).is_too_deep());
     }
 
     #[test]

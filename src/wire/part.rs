@@ -1,7 +1,7 @@
 //! The parts of a reply: of protocol 0.3 (`kind`), of its drafts (`type`), of 1.0 (neither).
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
 /// A part of a reply.
@@ -50,14 +50,33 @@ pub(super) fn part(part: &Value) -> Part<'_> {
             .as_str()
             .map(Part::Text)
             .or_else(|| file(part.get("file").unwrap_or(part)).map(Part::File))
-            .or_else(|| part.get("data").map(Part::Data)),
+            .or_else(|| part.get("data").filter(|data| !data.is_null()).map(Part::Data)),
     };
     typed.unwrap_or(Part::Other(part))
 }
 
-/// Whether a part that should be a text has one that is none.
+/// Whether a part that should be a text has one that is none. A field that is not set may come as null.
 pub(super) fn is_broken_text(part: &Value) -> bool {
-    matches!(kind(part), Some("text") | None) && part.get("text").is_some_and(|text| !text.is_string())
+    let broken = |text: &Value| match kind(part) {
+        Some("text") => !text.is_string(),
+        None => !text.is_string() && !text.is_null(),
+        Some(_) => false,
+    };
+    part.get("text").is_some_and(broken)
+}
+
+/// Base64 in either alphabet, padded or not: readers of protocol buffers' JSON take all of them.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let plain: String = text
+        .trim_end_matches('=')
+        .chars()
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            c => c,
+        })
+        .collect();
+    STANDARD_NO_PAD.decode(plain).ok()
 }
 
 fn kind(part: &Value) -> Option<&str> {
@@ -68,7 +87,7 @@ fn file(file: &Value) -> Option<File<'_>> {
     let field = |names: &[&str]| names.iter().find_map(|name| file[name].as_str());
     let content = match field(&["uri", "url", "fileWithUri"]) {
         Some(uri) => FileContent::Uri(uri),
-        None => FileContent::Bytes(STANDARD.decode(field(&["bytes", "raw", "fileWithBytes"])?).ok()?),
+        None => FileContent::Bytes(decode(field(&["bytes", "raw", "fileWithBytes"])?)?),
     };
     Some(File {
         name: field(&["name", "filename"]),
@@ -124,6 +143,14 @@ mod tests {
             assert_eq!(part(&odd), Part::Other(&odd));
             assert!(!is_broken_text(&odd));
         }
-        assert!(is_broken_text(&json!({"kind":"text","text":5})) && is_broken_text(&json!({"text":null})));
+        for broken in [json!({"kind":"text","text":5}), json!({"kind":"text","text":null}), json!({"text":5})] {
+            assert!(is_broken_text(&broken), "{broken}");
+        }
+        let unset = json!({"text":null,"data":{"a":1},"url":null});
+        assert!(!is_broken_text(&unset));
+        assert_eq!(part(&unset), Part::Data(&json!({"a":1})));
+        for text in ["-_-_", "+/+/", "aGk", "aGk="] {
+            assert!(matches!(part(&json!({"raw": text})), Part::File(_)), "{text}");
+        }
     }
 }

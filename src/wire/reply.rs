@@ -40,8 +40,8 @@ pub struct Queued(Value);
 
 impl Reply {
     /// What a person reads: the first text of a message (empty when it has parts and none is a text); the
-    /// texts of a task's artifacts, a line each, or else its status message; `(no response)` where there
-    /// is nothing of the kind.
+    /// texts of a task's artifacts, a line each, and where it asks for something its status message, or else
+    /// that message alone; `(no response)` where there is nothing of the kind.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Reply::Message(message) => match message.raw_parts() {
@@ -62,7 +62,7 @@ impl Reply {
         }
     }
 
-    /// The whole body as it came.
+    /// The whole body as it came (numbers as `serde_json` reads them: an integer beyond 64 bits is a float).
     pub fn as_json(&self) -> &Value {
         match self {
             Reply::Message(ReplyMessage(body)) | Reply::Task(Task { body, .. }) | Reply::Queued(Queued(body)) => body,
@@ -83,7 +83,8 @@ impl ReplyMessage {
 
     fn object(&self) -> &Value {
         let result = &self.0["result"];
-        if result["parts"].is_array() || !result["message"].is_object() { result } else { &result["message"] }
+        let inner = &result["message"];
+        if list(&result["parts"]).is_empty() && !list(&inner["parts"]).is_empty() { inner } else { result }
     }
 
     fn raw_parts(&self) -> &[Value] {
@@ -132,7 +133,11 @@ impl Task {
     }
 
     fn text(&self) -> Cow<'_, str> {
-        let texts: Vec<&str> = self.artifact_parts().filter_map(text_of).collect();
+        let mut texts: Vec<&str> = self.artifact_parts().filter_map(text_of).collect();
+        if !texts.is_empty() && self.state.ends_with("-required") {
+            // It has a question, beside what it has done so far.
+            texts.extend(self.status_parts().filter_map(text_of));
+        }
         match texts.as_slice() {
             [] => self.status_parts().find_map(text_of).unwrap_or(NO_RESPONSE).into(),
             [text] => (*text).into(),
@@ -166,13 +171,20 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<Duration>,
     /// A 429, or a 503 of an agent that is restarting or waking: the platform asks us to come again.
     pub(crate) asks_again: bool,
+    pub(crate) rpc_code: Option<i64>,
 }
 
 /// Reads an answer to a message. `words` makes a text of the peer's or the platform's fit to be shown;
 /// `excerpt` is the start of the body.
 pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str) -> String) -> Result<Reply, Refusal> {
-    let refusal =
-        |kind, detail, delivery| Refusal { kind, detail, delivery, retry_after: None, asks_again: status == 429 };
+    let refusal = |kind, detail, delivery| Refusal {
+        kind,
+        detail,
+        delivery,
+        retry_after: None,
+        asks_again: status == 429,
+        rpc_code: None,
+    };
     let unusable = |detail| {
         let kind = match status {
             200..300 => ErrorKind::Malformed,
@@ -183,11 +195,14 @@ pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str)
     };
     let body: Value = match serde_json::from_slice(body) {
         Ok(body) => body,
-        Err(_) if body.is_empty() => return unusable(format!("HTTP {status} without a body")),
+        Err(_) if body.is_empty() && status == 202 => return Ok(Reply::Queued(Queued(Value::Null))),
+        Err(_) if body.is_empty() => return unusable(without_body(status)),
         Err(_) => return unusable(format!("HTTP {status} with a body that is not JSON: {excerpt}")),
     };
+    // The word that it is queued counts only where there is neither an answer nor an error beside it.
     let result = &body["result"];
-    if is_queued(&body) || (is_queued(result) && !result["parts"].is_array()) {
+    let queued = if result.is_object() { is_queued(result) && !is_answer(result) } else { is_queued(&body) };
+    if queued && status < 300 && body["error"].is_null() {
         return Ok(Reply::Queued(Queued(body)));
     }
     if result.is_object() {
@@ -195,8 +210,9 @@ pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str)
     }
     match &body["error"] {
         error @ Value::Object(_) => {
-            let delivery = if status < 300 { Delivery::Delivered } else { by_status(status) };
-            Err(refusal(ErrorKind::Rpc, words(&rpc_words(error)), delivery))
+            // Whoever speaks JSON-RPC has read the request.
+            let delivery = if status < 300 { Delivery::Delivered } else { Delivery::Unknown };
+            Err(Refusal { rpc_code: rpc_code(error), ..refusal(ErrorKind::Rpc, words(&rpc_words(error)), delivery) })
         }
         Value::String(error) => Err(platform_refusal(status, &body, &words(error))),
         _ => unusable(format!("unexpected response shape (no result, no error): {excerpt}")),
@@ -231,9 +247,13 @@ fn by_answer(kind: ErrorKind) -> Delivery {
     if kind == ErrorKind::Agent { Delivery::Delivered } else { Delivery::Unknown }
 }
 
-/// What a bare status tells of the delivery: what the platform refuses, it has not passed on.
+/// What a bare status tells of the delivery: with these the platform, or what stands before it, refuses a
+/// request before it passes it on. Behind any other may stand an agent that has it.
 fn by_status(status: u16) -> Delivery {
-    if (300..500).contains(&status) { Delivery::NotSent } else { Delivery::Unknown }
+    match status {
+        300..=399 | 401..=405 | 411 | 413..=415 | 417 | 421 | 426 | 429 | 431 => Delivery::NotSent,
+        _ => Delivery::Unknown,
+    }
 }
 
 /// The platform's own error, with what it says beside it.
@@ -250,16 +270,20 @@ fn platform_refusal(status: u16, body: &Value, words: &str) -> Refusal {
         detail += &format!(", retry after {} s", wait.as_secs_f64());
     }
     detail.push(')');
-    let coming_back = status == 503 && (is("restarting") || is("waking")) && !is("busy");
+    // By then the agent likely has it.
+    let may_have_it = is("busy") || is("delivery_confirmed");
+    let coming_back = status == 503 && (is("restarting") || is("waking")) && !may_have_it;
     let delivery = match () {
         () if is("delivery_confirmed") => Delivery::Delivered,
-        // By then the agent likely has it.
         () if is("busy") => Delivery::Unknown,
         () if coming_back => Delivery::NotSent,
+        // The platform's own words: what it refuses so, it has not passed on.
+        () if (400..500).contains(&status) => Delivery::NotSent,
         () => by_status(status),
     };
     let kind = if status == 401 { ErrorKind::Unauthorized } else { ErrorKind::Platform };
-    Refusal { kind, detail, delivery, retry_after, asks_again: status == 429 || coming_back }
+    let asks_again = coming_back || (status == 429 && !may_have_it);
+    Refusal { kind, detail, delivery, retry_after, asks_again, rpc_code: None }
 }
 
 /// A JSON-RPC error in the original's words.
@@ -270,15 +294,34 @@ fn rpc_words(error: &Value) -> String {
         other => other.to_string(),
     };
     let words = if words.is_empty() { "JSON-RPC error with no message".to_owned() } else { words };
-    match &error["code"] {
-        Value::Null => words,
-        Value::String(code) => format!("{words} (code={code})"),
-        // An integer that some JSON library wrote as a float is an integer.
-        code => match code.as_f64().filter(|code| code.fract() == 0.0) {
-            Some(code) => format!("{words} (code={code:.0})"),
-            None => format!("{words} (code={code})"),
-        },
+    match (rpc_code(error), &error["code"]) {
+        (Some(code), _) => format!("{words} (code={code})"),
+        (None, Value::Null) => words,
+        (None, Value::String(code)) => format!("{words} (code={code})"),
+        (None, code) => format!("{words} (code={code})"),
     }
+}
+
+/// The code as an integer; one that some JSON library wrote as a float is one, too.
+fn rpc_code(error: &Value) -> Option<i64> {
+    let code = &error["code"];
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and is small enough")]
+    let whole = |float: f64| (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64);
+    code.as_i64().or_else(|| code.as_f64().and_then(whole))
+}
+
+/// A 403 without a body is not the platform's, but its hosted edge's.
+fn without_body(status: u16) -> String {
+    let hint = if status == 403 { "; check the origin and the org id" } else { "" };
+    format!("HTTP {status} without a body{hint}")
+}
+
+/// Whether a result is a message or a task, whatever else it says.
+fn is_answer(result: &Value) -> bool {
+    result["parts"].is_array()
+        || result["message"]["parts"].is_array()
+        || result["task"].is_object()
+        || result["status"]["state"].is_string()
 }
 
 fn is_queued(object: &Value) -> bool {
@@ -291,7 +334,11 @@ fn task_of(result: &Value) -> &Value {
 
 /// `TASK_STATE_INPUT_REQUIRED` of 1.0 is `input-required` of 0.3.
 fn plain_state(state: &str) -> String {
-    state.strip_prefix("TASK_STATE_").unwrap_or(state).to_lowercase().replace('_', "-")
+    match state.strip_prefix("TASK_STATE_").unwrap_or(state).to_lowercase().replace('_', "-").as_str() {
+        "cancelled" => "canceled".to_owned(),
+        "unspecified" => "unknown".to_owned(),
+        state => state.to_owned(),
+    }
 }
 
 fn list(value: &Value) -> &[Value] {

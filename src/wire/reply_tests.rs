@@ -20,6 +20,10 @@ fn a_message_is_read_in_each_of_its_shapes() {
         json!({"result":{"parts":[{"text":"hi"}]},"later":1}),
         json!({"result":{"parts":part},"error":{"message":"the result wins"}}),
         json!({"result":{"parts":[{"kind":"data","data":1},{"kind":"text","text":"hi"}]}}),
+        json!({"result":{"parts":[],"message":{"parts":part}}}),
+        json!({"status":"queued","result":{"parts":part}}),
+        json!({"result":{"queued":true,"parts":part}}),
+        json!({"result":{"queued":true,"message":{"parts":part}}}),
     ] {
         let reply = answer(200, &body).unwrap();
         assert!(matches!(reply, Reply::Message(_)), "{body}");
@@ -40,6 +44,8 @@ fn a_task_is_read_in_both_spellings() {
         (json!({"task":{"id":"t","status":status("TASK_STATE_INPUT_REQUIRED")}}), "input-required"),
         (json!({"task":{"id":"t","status":status("TASK_STATE_FAILED")}}), "failed"),
         (json!({"task":{"id":"t"}}), "unknown"),
+        (json!({"id":"t","queued":true,"status":status("TASK_STATE_CANCELLED")}), "canceled"),
+        (json!({"id":"t","status":status("TASK_STATE_UNSPECIFIED")}), "unknown"),
     ] {
         let Reply::Task(task) = answer(200, &json!({"result": result})).unwrap() else { panic!("{result}") };
         assert_eq!((task.state(), task.id()), (state, Some("t")));
@@ -56,6 +62,8 @@ fn a_task_is_read_in_both_spellings() {
         (task.artifacts().len(), task.status_message(), task.context_id()),
         (2, vec![Part::Text("status")], Some("c"))
     );
+    body["result"]["status"]["state"] = json!("input-required");
+    assert_eq!(text(&body), "one\ntwo\nstatus", "its question is not lost");
     body["result"]["artifacts"] = json!([]);
     assert_eq!(text(&body), "status");
     body["result"]["status"] = json!({"state":"working"});
@@ -73,12 +81,17 @@ fn queued_is_no_error_and_no_empty_reply() {
         assert_eq!(queued.method(), "message/send");
         assert_eq!(queued.queue_id().is_some(), body.to_string().contains("q-1"));
     }
+    let bare = read(202, b"", "", str::to_owned).unwrap();
+    assert!(matches!(&bare, Reply::Queued(queued) if queued.method() == "message/send"), "{bare:?}");
+    let failed = answer(500, &json!({"error":"not queued: disk full","status":"queued"})).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::Platform);
 }
 
 #[test]
 fn an_error_object_is_the_agents_and_is_told_in_the_originals_words() {
     for (error, detail) in [
         (json!({"code":-32600,"message":" spaced "}), "spaced (code=-32600)"),
+        (json!({"code":9007199254740993_i64,"message":"m"}), "m (code=9007199254740993)"),
         (json!({"code":-32600.0,"message":"m","data":[1,{"x":null}]}), "m (code=-32600)"),
         (json!({"code":0.5}), "JSON-RPC error with no message (code=0.5)"),
         (json!({"code":"E1","message":5}), "5 (code=E1)"),
@@ -88,7 +101,10 @@ fn an_error_object_is_the_agents_and_is_told_in_the_originals_words() {
         let refusal = answer(200, &json!({"result":null,"error":error})).unwrap_err();
         assert_eq!((refusal.kind, refusal.detail.as_str()), (ErrorKind::Rpc, detail));
         assert_eq!(refusal.delivery, Delivery::Delivered);
+        let elsewhere = answer(400, &json!({"error":error})).unwrap_err();
+        assert_eq!(elsewhere.delivery, Delivery::Unknown, "whoever speaks JSON-RPC has read it");
     }
+    assert_eq!(answer(200, &json!({"error":{"code":-7}})).unwrap_err().rpc_code, Some(-7));
 }
 
 #[test]
@@ -110,6 +126,16 @@ fn an_error_text_is_the_platforms_and_says_what_is_known_of_the_delivery() {
             false,
         ),
         (503, json!({"error":"e"}), "e (HTTP 503)", Delivery::Unknown, false),
+        (
+            503,
+            json!({"error":"e","restarting":true,"delivery_confirmed":true}),
+            "e (HTTP 503, restarting)",
+            Delivery::Delivered,
+            false,
+        ),
+        (503, json!({"error":"e","waking":true,"busy":true}), "e (HTTP 503, waking, busy)", Delivery::Unknown, false),
+        (429, json!({"error":"e","busy":true}), "e (HTTP 429, busy)", Delivery::Unknown, false),
+        (429, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 429)", Delivery::Delivered, false),
         (502, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 502)", Delivery::Delivered, false),
         (502, json!({"error":"e","restarting":true}), "e (HTTP 502, restarting)", Delivery::Unknown, false),
         (429, json!({"error":"e"}), "e (HTTP 429)", Delivery::NotSent, true),
@@ -149,6 +175,9 @@ fn the_rest_is_malformed_or_a_status() {
         (302, ErrorKind::Status, Delivery::NotSent),
         (401, ErrorKind::Unauthorized, Delivery::NotSent),
         (413, ErrorKind::Status, Delivery::NotSent),
+        (408, ErrorKind::Status, Delivery::Unknown),
+        (422, ErrorKind::Status, Delivery::Unknown),
+        (499, ErrorKind::Status, Delivery::Unknown),
         (502, ErrorKind::Status, Delivery::Unknown),
     ] {
         let html = read(status, b"<html>", "<html>", str::to_owned).unwrap_err();

@@ -28,11 +28,18 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever reads our output has seen enough.
         Err(Failure::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Unprinted(why, code)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(code),
         Err(Failure::Output(why)) => complain(&format!("the output cannot be written: {why}"), 1),
         Err(Failure::Usage(why)) => complain(&why, 2),
         Err(Failure::Call(error)) if error.kind() == ErrorKind::Config => complain(&error.to_string(), 2),
         Err(Failure::Call(error)) => complain(&error.to_string(), 1),
-        Err(Failure::Send(error)) => complain(&format!("{error}\na2a-peer: {}", send::known(error.delivery())), 1),
+        Err(Failure::Send(error)) => {
+            // The verdict is ours, and comes first: the words after it are the peer's.
+            complain(&format!("{}: {error}", send::known(error.delivery())), 1)
+        }
+        Err(Failure::Unprinted(why, code)) => {
+            complain(&format!("delivered, but the answer cannot be written: {why}"), code)
+        }
     }
 }
 
@@ -43,6 +50,8 @@ enum Failure {
     Call(Error),
     /// A message that was to be delivered.
     Send(Error),
+    /// A message was delivered, or is queued, as the exit status tells; its answer could not be written.
+    Unprinted(io::Error, u8),
 }
 
 impl From<io::Error> for Failure {

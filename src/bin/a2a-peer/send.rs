@@ -10,7 +10,7 @@ use a2a_blocking::{CancelToken, Client, Delivery, Message, PeerId, Progress, Rep
 use serde_json::json;
 
 use crate::Failure;
-use crate::text::{lines, millis};
+use crate::text::{json_line, lines, millis};
 
 /// How often the live line is drawn anew.
 const TICK: Duration = Duration::from_millis(200);
@@ -70,26 +70,31 @@ pub(crate) fn send(
         live.end();
     }
     let reply = outcome.map_err(Failure::Send)?;
-    if as_json {
-        let line =
-            json!({ "peer": peer.to_string(), "text": reply.text(), "reply": reply.as_json(), "ms": millis(took) });
-        writeln!(out, "{line}")?;
+    let code = if matches!(reply, Reply::Queued(_)) { 3 } else { 0 };
+    match &reply {
+        Reply::Queued(queued) => {
+            let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
+            let _ = writeln!(io::stderr(), "a2a-peer: queued{}: the platform delivers it later", lines(&id));
+        }
+        Reply::Task(task) => {
+            let _ = writeln!(io::stderr(), "a2a-peer: the task is {}", lines(task.state()));
+        }
+        _ => {}
     }
-    if let Reply::Queued(queued) = &reply {
-        let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
-        let _ = writeln!(io::stderr(), "a2a-peer: queued{}: the platform delivers it later", lines(&id));
-        return Ok(ExitCode::from(3));
-    }
-    if !as_json {
+    let printed = if as_json {
+        let id = peer.to_string();
+        let line = json!({ "peer": id, "text": reply.text(), "reply": reply.as_json(), "ms": millis(took) });
+        writeln!(out, "{}", json_line(&line))
+    } else if code == 0 {
         let text = reply.text();
         // A program that reads it gets it as it is.
         let text = if io::stdout().is_terminal() { lines(&text) } else { text.into_owned() };
-        writeln!(out, "{text}")?;
-    }
-    if let Reply::Task(task) = &reply {
-        let _ = writeln!(io::stderr(), "a2a-peer: the task is {}", lines(task.state()));
-    }
-    Ok(ExitCode::SUCCESS)
+        writeln!(out, "{text}")
+    } else {
+        Ok(())
+    };
+    printed.and_then(|()| out.flush()).map_err(|why| Failure::Unprinted(why, code))?;
+    Ok(ExitCode::from(code))
 }
 
 /// What is known of a message whose send failed, in words.
@@ -132,10 +137,11 @@ fn draw(told: &Receiver<Progress>) {
         let Some(Progress { attempt, max_attempts, pause, .. }) = now else { continue };
         let elapsed = start.elapsed().as_secs();
         let waits = match pause {
-            None => "waiting for the answer".to_owned(),
-            Some(pause) => format!("no answer; again in {} s", pause.saturating_sub(since.elapsed()).as_secs() + 1),
+            None => "waiting".to_owned(),
+            Some(pause) => format!("again in {} s", pause.saturating_sub(since.elapsed()).as_secs() + 1),
         };
-        let line = format!("attempt {attempt} of {max_attempts}, {elapsed} s: {waits} (Ctrl-C ends it)");
+        // Short enough for a narrow terminal: a line that wraps cannot be drawn over.
+        let line = format!("{attempt}/{max_attempts}, {elapsed} s: {waits}");
         let _ = write!(io::stderr(), "\r\x1b[K{line}");
     }
     let _ = write!(io::stderr(), "\r\x1b[K");

@@ -8,7 +8,7 @@ use a2a_blocking::{Client, Error, Peer, PeerId, Source};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::text::{millis, printable};
+use crate::text::{json_line, millis, printable};
 
 const WIDTH: usize = 28;
 
@@ -28,7 +28,7 @@ pub(crate) fn enrich(
         let took = start.elapsed();
         all &= lookup.peer.is_some();
         if as_json {
-            writeln!(out, "{}", line(*id, lookup.peer.as_ref(), took))?;
+            writeln!(out, "{}", json_line(&line(*id, lookup.peer.as_ref(), took)))?;
         } else {
             row(out, &id.to_string(), lookup.peer.as_ref())?;
         }
@@ -51,7 +51,7 @@ pub(crate) fn discover(client: &Client, id: PeerId, as_json: bool, out: &mut imp
             if let Err(error) = &result {
                 line["error"] = explain(error);
             }
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", json_line(&line))?;
         }
         (Ok(peer), false) => {
             heading(out)?;
@@ -71,7 +71,7 @@ pub(crate) fn peers(client: &Client, as_json: bool, out: &mut impl Write) -> Res
     for peer in &peers {
         if as_json {
             let id = peer.peer_id().map(|id| id.to_string());
-            writeln!(out, "{}", json!({ "peer": id, "record": peer.as_json() }))?;
+            writeln!(out, "{}", json_line(&json!({ "peer": id, "record": peer.as_json() })))?;
         } else {
             row(out, peer.id().unwrap_or("-"), Some(peer))?;
         }
@@ -82,7 +82,7 @@ pub(crate) fn peers(client: &Client, as_json: bool, out: &mut impl Write) -> Res
 pub(crate) fn info(client: &Client, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let workspace = client.workspace()?;
     if as_json {
-        writeln!(out, "{}", json!(workspace.as_json()))?;
+        writeln!(out, "{}", json_line(&json!(workspace.as_json())))?;
         return Ok(ExitCode::SUCCESS);
     }
     for (field, value) in workspace.as_json() {

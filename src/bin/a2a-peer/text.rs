@@ -2,25 +2,45 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// The text with whatever could move the cursor or turn the line round escaped, cut to `width` characters.
 pub(crate) fn printable(text: &str, width: usize) -> String {
-    let mut shown = String::new();
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => shown.push(c),
-            _ => shown.extend(c.escape_debug()),
-        }
+    let shown = escaped(text, |_| false);
+    if shown.chars().count() <= width {
+        return shown;
     }
-    if shown.chars().count() > width {
-        shown = shown.chars().take(width.saturating_sub(1)).chain(['…']).collect();
-    }
-    shown
+    shown.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The text with whatever could move the cursor escaped, but for the ends of its lines and its tabs.
+/// The same, but for the ends of its lines and its tabs, and whole.
 pub(crate) fn lines(text: &str) -> String {
-    let plain = |c: char| matches!(c, '\n' | '\t' | '"' | '\'' | '\\');
-    text.chars().flat_map(|c| if plain(c) { vec![c] } else { c.escape_debug().collect() }).collect()
+    escaped(text, |c| matches!(c, '\n' | '\t'))
+}
+
+/// A line of JSON in which nothing can move the cursor either: it means the same with `\u` escapes.
+pub(crate) fn json_line(value: &Value) -> String {
+    let mut line = String::new();
+    for c in value.to_string().chars() {
+        if moves(c) {
+            let mut units = [0; 2];
+            line.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+fn escaped(text: &str, kept: impl Fn(char) -> bool) -> String {
+    let escape = |c: char| if moves(c) && !kept(c) { c.escape_default().collect() } else { vec![c] };
+    text.chars().flat_map(escape).collect()
+}
+
+/// Control and bidirectional characters. Letters of all scripts, with their marks and joiners, are none.
+fn moves(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A duration as a person says it.
@@ -48,6 +68,10 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2J\r\n\u{202e}b", 80), "a\\u{1b}[2J\\r\\n\\u{202e}b");
         assert_eq!(printable(&"é".repeat(100), 5), "éééé…");
         assert_eq!(lines("a\u{1b}[2J\n\t\"b\"\r"), "a\\u{1b}[2J\n\t\"b\"\\r");
+        let scripts = "สวัสดี नमस्ते e\u{301} ❤\u{fe0f} 10\u{a0}% 👩\u{200d}💻";
+        assert_eq!((printable(scripts, 80), lines(scripts)), (scripts.to_owned(), scripts.to_owned()));
+        let line = json_line(&serde_json::json!({ "a\u{9b}31m": "\u{7f}\u{202e}é\n" }));
+        assert_eq!(line, r#"{"a\u009b31m":"\u007f\u202eé\n"}"#);
         assert_eq!(printable("søren 日本 \"x\"", 80), "søren 日本 \"x\"");
     }
 
