@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -390,7 +390,7 @@ fn the_words_of_a_peer_cannot_move_a_cursor_and_the_token_is_cut_out_of_them() {
 #[cfg(feature = "rustls")]
 #[test]
 fn plain_http_on_a_tls_port_is_not_tried_again() {
-    let server = Server::raw(|_, mut stream: TcpStream| {
+    let server = Server::raw(|_, mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
