@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Tick};
 use crate::config::ClientBuilder;
-use crate::enrich::{Enricher, Lookup, Times};
+use crate::enrich::{Enricher, Limits, Lookup, Rules, Sizes};
 use crate::error::{Error, guard};
 use crate::http::{Http, Pace};
 use crate::peer::{Peer, PeerId, PeerRef};
@@ -18,6 +18,9 @@ use crate::stats::Stats;
 use crate::token::TokenStore;
 use crate::wire::{Message, Reply};
 use crate::workspace::{Workspace, workspace};
+
+/// The longest that [`Client::wait_idle`] waits.
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// One workspace's way to its platform, with a cache of the peers that it hears of.
 ///
@@ -43,7 +46,7 @@ pub struct Client {
 
 struct Inner {
     http: Arc<Http>,
-    enricher: Enricher,
+    enricher: Arc<Enricher>,
     call_timeout: Duration,
 }
 
@@ -70,9 +73,17 @@ impl ClientBuilder {
         let settings = self.check()?;
         let tokens = TokenStore::open(settings.token.clone())?;
         let http = Arc::new(Http::new(&settings, tokens));
-        let times =
-            Times { ttl: settings.ttl, negative_ttl: settings.negative_ttl, lookup_timeout: settings.lookup_timeout };
-        let enricher = Enricher::new(Registry::new(http.clone()), settings.capacity, times);
+        let rules = Rules {
+            ttl: settings.ttl,
+            negative_ttl: settings.negative_ttl,
+            stale_if_error: settings.stale_if_error,
+            ttl_spread: settings.ttl_spread,
+            lookup_timeout: settings.lookup_timeout,
+        };
+        let (first_wait, max_wait) = settings.circuit_waits;
+        let limits = Limits { threshold: settings.circuit_threshold, first_wait, max_wait };
+        let sizes = Sizes { capacity: settings.capacity, threads: settings.background_threads, queue: settings.queue };
+        let enricher = Enricher::new(Registry::new(http.clone()), rules, limits, sizes);
         Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout: settings.call_timeout }) })
     }
 }
@@ -114,11 +125,36 @@ impl Client {
         }
     }
 
+    /// Who is this, without waiting? A fresh record, or an older one, at once; otherwise `None`, and the
+    /// record is fetched in the background, for the next push.
+    ///
+    /// It makes no request and waits for none, whatever the registry does: microseconds, and nanoseconds
+    /// where a fresh record is remembered. The first call that finds something to fetch starts the background
+    /// threads. A peer that nobody has asked about yet is `None` once; [`wait_idle`](Client::wait_idle) waits
+    /// for the fetching where that matters, as in a test.
+    pub fn enrich_nonblocking(&self, peer: impl PeerRef) -> Option<Peer> {
+        self.inner.enricher.lookup_nonblocking(peer.peer_id()?, Tick::now()).peer
+    }
+
+    /// Waits until nothing is to be fetched in the background any more, for so long at the most. Whether it
+    /// came to that: while the registry does not answer, what is asked for waits for its return.
+    pub fn wait_idle(&self, timeout: Duration) -> bool {
+        self.inner.enricher.wait_idle(timeout.min(MAX_WAIT))
+    }
+
     /// The same as [`enrich`](Client::enrich) at a time of the caller's: what was filed is fresh or not
     /// as of `now`, and what is fetched counts as fetched then. It makes expiry testable without
     /// sleeping. A lookup is bounded by real time all the same.
     pub fn enrich_at(&self, peer: impl PeerRef, now: Instant) -> Option<Peer> {
-        self.inner.enricher.lookup(peer.peer_id()?, Tick::at(now)).peer
+        self.lookup_at(peer, now).peer
+    }
+
+    /// The same as [`enrich_at`](Client::enrich_at), with where the answer came from.
+    pub fn lookup_at(&self, peer: impl PeerRef, now: Instant) -> Lookup {
+        match peer.peer_id() {
+            Some(peer) => self.inner.enricher.lookup(peer, Tick::at(now)),
+            None => Lookup::INVALID,
+        }
     }
 
     /// Asks the registry for a peer's record, past the cache, in 10 s at the most.

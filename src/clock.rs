@@ -13,6 +13,9 @@ use once_cell::sync::Lazy;
 pub(crate) struct Tick(u64);
 
 impl Tick {
+    /// Before any other.
+    pub(crate) const START: Tick = Tick(0);
+
     /// The moment that it is now.
     #[inline]
     pub(crate) fn now() -> Self {
@@ -29,6 +32,18 @@ impl Tick {
             // Rounded down, as above, so that a TTL counts the same on both sides of the anchor.
             None => Tick(tick.0.saturating_sub(units(anchor.saturating_duration_since(instant)) + 1)),
         }
+    }
+
+    /// How long ago `earlier` was; zero if it is yet to come.
+    pub(crate) fn since(self, earlier: Tick) -> Duration {
+        let units = self.0.saturating_sub(earlier.0);
+        let nanos = ((units & 0xffff_ffff) * 1_000_000_000) >> 32;
+        Duration::from_secs(units >> 32) + Duration::from_nanos(nanos)
+    }
+
+    /// Its number of units, for a hash.
+    pub(crate) fn units(self) -> u64 {
+        self.0
     }
 
     /// This moment and `wait`, or the end of time.
@@ -92,6 +107,16 @@ mod tests {
     fn the_two_clocks_agree_to_a_scheduler_tick() {
         let (a, b) = (Tick::at(Instant::now()), Tick::now());
         assert!(a.plus(SECOND) > b && b.plus(SECOND) > a);
+    }
+
+    #[test]
+    fn the_time_between_two_ticks_is_what_was_added() {
+        let now = Tick::now();
+        for wait in [Duration::ZERO, Duration::from_millis(1500), 300 * SECOND] {
+            let measured = now.plus(wait).since(now);
+            assert!(measured <= wait && wait - measured < Duration::from_nanos(2), "{measured:?}");
+        }
+        assert_eq!(now.since(now.plus(SECOND)), Duration::ZERO);
     }
 
     #[test]

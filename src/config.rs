@@ -1,5 +1,6 @@
 //! Settings: from the environment (the only room that reads it) and by builder, checked in one place.
 
+mod settings;
 mod url;
 
 use std::env;
@@ -10,12 +11,9 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::token::TokenSource;
 
+pub(crate) use settings::Settings;
+use settings::{checked_origin, checked_workspace_id, default_platform, header_value};
 pub(crate) use url::PlatformUrl;
-
-/// Bounds of a workspace id's length. It stands in a URL and a header.
-const WORKSPACE_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=128;
-/// The longest bound of a lookup. A poller that waits longer than this for a name is not polling.
-const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Makes a [`Client`](crate::Client).
 ///
@@ -47,8 +45,14 @@ pub struct ClientBuilder {
     token_file: Option<PathBuf>,
     ttl: Option<Duration>,
     negative_ttl: Option<Duration>,
+    stale_if_error: Option<Duration>,
+    ttl_spread: Option<f64>,
     lookup_timeout: Option<Duration>,
     capacity: Option<usize>,
+    circuit_threshold: Option<u32>,
+    circuit_waits: Option<(Duration, Duration)>,
+    background_threads: Option<usize>,
+    queue: Option<usize>,
 }
 
 /// A value, and what a user would change it by.
@@ -174,6 +178,52 @@ impl ClientBuilder {
         self
     }
 
+    /// How long past its TTL a record still serves while lookups fail: an old name is better than none.
+    /// Default: 3,600 s. Zero serves none. The registry's own no drops a record at once all the same.
+    pub fn stale_if_error(mut self, time: Duration) -> Self {
+        self.stale_if_error = Some(time);
+        self
+    }
+
+    /// By how much each record's TTL is shortened at the most, as a fraction of it: 0 to 0.5. How much it is
+    /// depends on the peer and the time alone. Default: 0.1, so that processes which started together do not
+    /// refresh together; 0 for a test that pins a record's expiry.
+    pub fn ttl_spread(mut self, fraction: f64) -> Self {
+        self.ttl_spread = Some(fraction);
+        self
+    }
+
+    /// How many lookups in a row are not answered (no HTTP status: refused, broken, timed out) before no more
+    /// are made but probes. Default: 3; at least 1. It is also how many such lookups one thread waits for in
+    /// an outage. From the first one on, lookups are made one at a time.
+    pub fn circuit_threshold(mut self, lookups: u32) -> Self {
+        self.circuit_threshold = Some(lookups);
+        self
+    }
+
+    /// How long after the last unanswered lookup a probe is made, and at the most, since each wait is twice
+    /// the one before (±25 %). Default: 1 s and 30 s, so that records flow again within a second of a short
+    /// outage, and a long one costs two requests a minute. More than zero; the first not above the second.
+    pub fn circuit_waits(mut self, first: Duration, longest: Duration) -> Self {
+        self.circuit_waits = Some((first, longest));
+        self
+    }
+
+    /// How many threads refresh in the background; they start when there is something to refresh. Default: 2,
+    /// so that one slow answer does not hold up the rest; at most 64. With 0 there is no refreshing ahead,
+    /// [`enrich_nonblocking`](crate::Client::enrich_nonblocking) only remembers, and callers make the probes.
+    pub fn background_threads(mut self, threads: usize) -> Self {
+        self.background_threads = Some(threads);
+        self
+    }
+
+    /// How many peers may wait to be refreshed in the background; more are dropped and counted. Default:
+    /// 1,024, some 40 KiB; at least 1.
+    pub fn queue(mut self, peers: usize) -> Self {
+        self.queue = Some(peers);
+        self
+    }
+
     /// How many peers the cache holds, absent and failed ones included. Default: 10,000, at least 1.
     /// It also holds at most 64 MiB of JSON.
     pub fn capacity(mut self, peers: usize) -> Self {
@@ -203,6 +253,12 @@ impl ClientBuilder {
             token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
             ttl,
             negative_ttl: self.negative_ttl.unwrap_or(ttl),
+            stale_if_error: self.stale_if_error.unwrap_or(Duration::from_secs(3_600)),
+            ttl_spread: self.ttl_spread.unwrap_or(0.1),
+            circuit_threshold: self.circuit_threshold.unwrap_or(3),
+            circuit_waits: self.circuit_waits.unwrap_or((Duration::from_secs(1), Duration::from_secs(30))),
+            background_threads: self.background_threads.unwrap_or(2),
+            queue: self.queue.unwrap_or(1_024),
             lookup_timeout: self.lookup_timeout.unwrap_or(Duration::from_secs(2)),
             call_timeout: Duration::from_secs(10),
             send_timeout: Duration::from_secs(600),
@@ -210,73 +266,6 @@ impl ClientBuilder {
             platform,
         };
         settings.check()
-    }
-}
-
-/// Settings that have been checked.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) platform: PlatformUrl,
-    pub(crate) workspace_id: String,
-    pub(crate) org_id: Option<String>,
-    pub(crate) origin: Option<String>,
-    pub(crate) token: TokenSource,
-    pub(crate) ttl: Duration,
-    pub(crate) negative_ttl: Duration,
-    pub(crate) lookup_timeout: Duration,
-    /// The bound of a call that its user waits for, as the original's.
-    pub(crate) call_timeout: Duration,
-    /// The usual bound of a send. Each has its own; this is what connections are set up for.
-    pub(crate) send_timeout: Duration,
-    pub(crate) capacity: usize,
-}
-
-impl Settings {
-    fn check(self) -> Result<Self, Error> {
-        if self.ttl.is_zero() {
-            return Err(Error::config("ttl: zero would ask the registry at every push; use discover for that"));
-        }
-        if self.lookup_timeout.is_zero() || self.lookup_timeout > MAX_LOOKUP_TIMEOUT {
-            let given = self.lookup_timeout;
-            return Err(Error::config(format!("lookup_timeout: {given:?}; it takes more than 0 and at most 600 s")));
-        }
-        if self.capacity == 0 {
-            return Err(Error::config("capacity: zero would cache nothing; it takes at least 1"));
-        }
-        Ok(self)
-    }
-}
-
-fn default_platform() -> Setting {
-    let in_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
-    let host = if in_docker { "host.docker.internal" } else { "localhost" };
-    Setting { value: Ok(format!("http://{host}:8080")), by: "PLATFORM_URL" }
-}
-
-fn checked_workspace_id(text: &str) -> Result<String, String> {
-    if !WORKSPACE_ID_CHARS.contains(&text.len()) {
-        return Err(format!("{} characters long; it takes 1 to 128 of A-Z a-z 0-9 -", text.chars().count()));
-    }
-    match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
-        Some(bad) => Err(format!("{text:?} has {bad:?}; it takes A-Z a-z 0-9 - only")),
-        None => Ok(text.to_owned()),
-    }
-}
-
-fn header_value(text: &str) -> Result<String, String> {
-    match text.chars().find(|c| !c.is_ascii_graphic()) {
-        Some(bad) => Err(format!("{text:?} has {bad:?}; it takes printable ASCII without spaces")),
-        None if text.is_empty() => Err("empty; leave it out instead".to_owned()),
-        None => Ok(text.to_owned()),
-    }
-}
-
-/// In lower case, as browsers send it.
-fn checked_origin(text: &str) -> Result<String, String> {
-    match PlatformUrl::parse(text) {
-        Ok(url) if url.has_path() => Err(format!("{text:?} has a path; it takes scheme://host[:port]")),
-        Ok(url) => Ok(url.to_string().to_ascii_lowercase()),
-        Err(why) => Err(why),
     }
 }
 
@@ -290,6 +279,10 @@ mod tests {
         let times = [settings.ttl, settings.negative_ttl, settings.lookup_timeout, settings.call_timeout];
         assert_eq!(times.map(|time| time.as_secs()), [300, 300, 2, 10]);
         assert_eq!((settings.capacity, settings.origin, settings.org_id), (10_000, None, None));
+        assert_eq!((settings.stale_if_error.as_secs(), settings.ttl_spread), (3_600, 0.1));
+        let (first, longest) = settings.circuit_waits;
+        assert_eq!((settings.circuit_threshold, first.as_secs(), longest.as_secs()), (3, 1, 30));
+        assert_eq!((settings.background_threads, settings.queue), (2, 1_024));
     }
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]

@@ -1,41 +1,33 @@
 //! HTTP: the agents, their timeouts and caps, and who we say that we are. The only room that names
 //! `ureq`.
 
+mod agent;
 mod failure;
+mod reply;
 mod upload;
 
 use std::io::Read;
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ureq::{Agent, Body, SendBody};
+use ureq::{Body, SendBody};
 
 use crate::clock::{Deadline, millis_up};
 use crate::config::{PlatformUrl, Settings};
-use crate::error::{Error, ErrorKind, escaped, excerpt, guard};
+use crate::error::{Error, ErrorKind, guard};
 use crate::token::{Token, TokenStore};
+use agent::{Bounded, MAX_IDLE_AGE};
+pub(crate) use agent::{SEND_SILENCE, Wire};
 use failure::{failure, timed_out};
+pub(crate) use reply::Reply;
 pub(crate) use upload::Upload;
 
-/// How long an idle connection is kept: shorter than the 5 s and more after which servers commonly close
-/// theirs, so that few requests meet a connection that is just being closed.
-const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
-/// Idle connections kept: with `ureq`'s own 3, eight threads opened five new ones a burst (0.04 with 64).
-const MAX_IDLE: usize = 64;
 /// The longest wait that a platform can ask us for: beyond a day it is no wait but a no.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// What the buffers of a request hold that is to have a fresh connection: another size than the agent's
 /// keeps it away from the pool, and the pool as it is.
 const FRESH_BUFFER: usize = 128 * 1024 + 1;
-/// By how much less than an agent's own bound the time left may be for a request to go by that bound.
-const BOUND_SLACK: Duration = Duration::from_millis(1);
-/// How many characters of a peer's own words an error takes over.
-const MAX_WORDS: usize = 4_000;
-/// A message's bounds for connecting, for each write, and for silence, as the original's.
-const SEND_CONNECT: Duration = Duration::from_secs(30);
-const SEND_WRITE: Duration = Duration::from_secs(30);
-pub(crate) const SEND_SILENCE: Duration = Duration::from_secs(300);
-
 /// A platform, as one workspace talks to it.
 pub(crate) struct Http {
     lookups: Bounded,
@@ -46,52 +38,10 @@ pub(crate) struct Http {
     /// What every request carries, the token apart.
     headers: Vec<(&'static str, String)>,
     tokens: TokenStore,
+    /// The process that the pooled connections belong to.
+    process: u32,
     /// When an exchange last ended with its connection in good order, by `millis_up`; zero for never.
     last_exchange: AtomicU64,
-}
-
-/// An agent and the bound that it is set to. Requests that have all of that bound need no settings of their
-/// own, and only for those does `ureq` keep its TLS set-up: 17 ms and 2,300 allocations a connection with
-/// the system's trust store.
-#[derive(Clone)]
-struct Bounded {
-    agent: Agent,
-    bound: Duration,
-}
-
-impl Bounded {
-    fn new(config: Config, bound: Duration) -> Self {
-        Bounded { agent: config.timeout_global(Some(bound)).build().into(), bound }
-    }
-
-    /// The bound for a request with so much time left, where it is not the agent's own.
-    fn shorter(&self, left: Duration) -> Option<Duration> {
-        (left > self.bound || self.bound - left > BOUND_SLACK).then_some(left)
-    }
-}
-
-/// Connections for messages: fresh ones, since on a pooled one a request can be lost in the moment of
-/// its being closed, and a message, unlike a lookup, cannot be repeated for nothing.
-#[derive(Clone)]
-pub(crate) struct Wire(Bounded);
-
-impl Wire {
-    /// A wire that can be shut down without harm to others, for sends of so much time at the most.
-    pub(crate) fn new(bound: Duration) -> Self {
-        let config = config()
-            .max_idle_connections(0)
-            .max_idle_connections_per_host(0)
-            .timeout_resolve(Some(SEND_CONNECT))
-            .timeout_connect(Some(SEND_CONNECT))
-            .timeout_per_write(Some(SEND_WRITE))
-            .timeout_per_read(Some(SEND_SILENCE));
-        Wire(Bounded::new(config, bound))
-    }
-
-    /// Breaks what is under way, and lets nothing more be sent.
-    pub(crate) fn shut_down(self) {
-        self.0.agent.shutdown();
-    }
 }
 
 /// Which of its headers a call names the caller by, beside the token.
@@ -132,71 +82,20 @@ struct Exchange<'a> {
     token: Option<Token>,
 }
 
-/// An answer, whatever its status.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) retry_after: Option<Duration>,
-    pub(crate) encoding: Option<String>,
-    pub(crate) body: Vec<u8>,
-    /// The request's method and URL.
-    pub(crate) target: String,
-    token: Option<Token>,
-}
-
-impl Reply {
-    /// The start of the body for an error, without the token where the platform echoes it.
-    pub(crate) fn excerpt(&self) -> String {
-        self.shown(&String::from_utf8_lossy(&self.body))
-    }
-
-    /// Words from the answer as an error may show them: without the token, cut, and with escapes.
-    pub(crate) fn shown(&self, words: &str) -> String {
-        excerpt(&self.without_token(words))
-    }
-
-    /// Words from the answer with their line ends, but without the token and what is beyond a screen or two.
-    pub(crate) fn words(&self, words: &str) -> String {
-        escaped(self.without_token(words).chars().take(MAX_WORDS), |c| matches!(c, '\n' | '\t'))
-    }
-
-    fn without_token(&self, words: &str) -> String {
-        self.token.as_ref().map_or_else(|| words.to_owned(), |token| token.cut_from(words))
-    }
-
-    pub(crate) fn sent_a_token(&self) -> bool {
-        self.token.is_some()
-    }
-
-    /// An error that this answer is.
-    pub(crate) fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
-        let error = Error::new(kind, detail).at(self.target.as_str()).with_status(self.status);
-        error.with_retry_after(self.retry_after).with_excerpt(self.excerpt())
-    }
-
-    /// The body's encoding, if it is one that was not asked for and is not undone.
-    pub(crate) fn foreign_encoding(&self) -> Option<String> {
-        let encoding = self.encoding.as_deref().map(str::trim)?;
-        (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| self.shown(encoding))
-    }
-}
-
 impl Http {
     pub(crate) fn new(settings: &Settings, tokens: TokenStore) -> Self {
         let mut headers = Vec::new();
         headers.extend(settings.origin.clone().map(|origin| ("Origin", origin)));
         headers.extend(settings.org_id.clone().map(|org| ("X-Molecule-Org-Id", org)));
-        let pooled = || {
-            let config = config().max_idle_age(MAX_IDLE_AGE);
-            config.max_idle_connections(MAX_IDLE).max_idle_connections_per_host(MAX_IDLE)
-        };
         Http {
-            lookups: Bounded::new(pooled(), settings.lookup_timeout),
-            calls: Bounded::new(pooled(), settings.call_timeout),
+            lookups: Bounded::pooled(settings.lookup_timeout),
+            calls: Bounded::pooled(settings.call_timeout),
             sends: Wire::new(settings.send_timeout),
             platform: settings.platform.clone(),
             workspace_id: settings.workspace_id.clone(),
             headers,
             tokens,
+            process: process::id(),
             last_exchange: AtomicU64::new(0),
         }
     }
@@ -297,7 +196,8 @@ impl Http {
         let result = match upload {
             None => {
                 let mut request = by.agent.get(url);
-                if fresh {
+                // After a fork the other process has the same sockets, and would read our answers.
+                if fresh || process::id() != self.process {
                     request = request.config().timeout_global(Some(left)).output_buffer_size(FRESH_BUFFER).build();
                 } else if let Some(left) = by.shorter(left) {
                     request = request.config().timeout_global(Some(left)).build();
@@ -339,37 +239,6 @@ impl Exchange<'_> {
     }
 }
 
-type Config = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
-
-/// What all agents have in common.
-fn config() -> Config {
-    let config = Agent::config_builder()
-        .user_agent(concat!("a2a-blocking/", env!("CARGO_PKG_VERSION")))
-        .accept("application/json")
-        .accept_encoding("identity")
-        // An error status has a body that says why, and a `Retry-After`.
-        .http_status_as_error(false)
-        // The token goes to the platform and nowhere that it points to.
-        .max_redirects(0)
-        // By default even loopback goes through the proxy that the environment names.
-        .proxy(None);
-    #[cfg(any(feature = "rustls", feature = "native-tls"))]
-    let config = config.tls_config(tls());
-    config
-}
-
-#[cfg(any(feature = "rustls", feature = "native-tls"))]
-fn tls() -> ureq::tls::TlsConfig {
-    use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
-
-    let rustls = cfg!(feature = "rustls");
-    let system_roots = !rustls || cfg!(feature = "platform-verifier");
-    TlsConfig::builder()
-        .provider(if rustls { TlsProvider::Rustls } else { TlsProvider::NativeTls })
-        .root_certs(if system_roots { RootCerts::PlatformVerifier } else { RootCerts::WebPki })
-        .build()
-}
-
 fn read_body(target: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     // Not `limit`, which refuses a body of exactly its length and counts compressed bytes.
@@ -389,14 +258,5 @@ mod tests {
         assert!(!may_be_pooled(0, 1), "nothing was exchanged yet");
         assert!(may_be_pooled(1, 1) && may_be_pooled(1, 5_001));
         assert!(!may_be_pooled(1, 5_002));
-    }
-
-    #[test]
-    fn a_request_with_all_of_the_bound_needs_no_settings_of_its_own() {
-        let by = Bounded::new(config(), Duration::from_secs(2));
-        assert_eq!(by.shorter(Duration::from_micros(1_999_990)), None);
-        let brief = Duration::from_millis(1_990);
-        assert_eq!(by.shorter(brief), Some(brief));
-        assert_eq!(by.shorter(brief * 2), Some(brief * 2));
     }
 }

@@ -20,9 +20,26 @@
 //!    that the registry said no, or that it gave no usable answer.
 //! 3. Otherwise there is one lookup, 2 s in all. Threads that miss the same peer together share it.
 //! 4. A 401 has the token read again, and the lookup made once more if it changed.
-//! 5. The cache holds 10,000 peers and 64 MiB of records. Past that, peers that nobody has asked for since
+//! 5. A lookup that fails keeps an older record, which serves for up to an hour past its TTL. The registry's
+//!    own no drops it at once.
+//! 6. A hit in the last fifth of its TTL has the record refreshed in the background, so that a busy peer never
+//!    waits. TTLs are shortened by up to 10 %, each by another amount, so that a fleet does not ask as one.
+//! 7. After a lookup that was not answered at all, one is made at a time; after three in a row none, but for a
+//!    probe after 1 s, 2 s, and so on up to 30 s. Whoever misses meanwhile returns at once, with an older
+//!    record or none. Any HTTP status ends it, and those who had no answer are asked for again in the
+//!    background. A 429 or 503 with `Retry-After` is obeyed in the same way, for 60 s at the most. So a dead
+//!    registry stalls a thread for three lookups, whatever the number of peers.
+//! 8. The cache holds 10,000 peers and 64 MiB of records. Past that, peers that nobody has asked for since
 //!    they came go first, so that a burst of strangers does not push out the busy ones.
-//! 6. A lookup begun before [`Client::forget`] or [`Client::clear`] files nothing.
+//! 9. [`Client::enrich_nonblocking`] does all of this without ever waiting.
+//! 10. A lookup begun before [`Client::forget`] or [`Client::clear`] files nothing.
+//!
+//! # Threads
+//!
+//! Two background threads start when there is first something to do for them, hold the client weakly, and end
+//! by themselves when its last handle is gone: at once, or when the lookup that they are in is over. They are
+//! never joined, and do not keep a process from ending. A fork is noticed: the child starts its own, and does
+//! not use its parent's connections. Where the system has no threads to give, enrichment goes on without them.
 //!
 //! Requests go to the platform's own address only: redirects are not followed, and the environment's
 //! proxy is not used.
@@ -56,11 +73,13 @@ mod error;
 pub mod global;
 mod http;
 mod peer;
+mod random;
 mod registry;
 mod retry;
 mod rpc;
 mod send;
 mod stats;
+mod sync;
 mod token;
 mod wire;
 mod workspace;
@@ -73,7 +92,7 @@ pub use error::{Delivery, Error, ErrorKind, Removed};
 pub use peer::{Peer, PeerId, PeerRef};
 pub use retry::RetryPolicy;
 pub use send::{Progress, SendOptions};
-pub use stats::Stats;
+pub use stats::{CircuitState, Stats};
 pub use wire::{File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 pub use workspace::Workspace;
 

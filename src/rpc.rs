@@ -1,15 +1,13 @@
 //! One POST of a message: a request in, a typed outcome out. No retry.
 
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
-
-use uuid::Uuid;
 
 use crate::clock::Deadline;
 use crate::error::{Delivery, Error, ErrorKind, guard};
 use crate::http::{Ask, Http, Identity, Upload, Wire};
 use crate::peer::PeerId;
+use crate::random::fresh_id;
 use crate::wire::{self, Message, Reply};
 
 /// The largest request, in bytes: there the platform cuts it.
@@ -130,13 +128,4 @@ impl Outgoing {
 /// Where messages to a peer go, below the platform's address.
 pub(crate) fn message_path(peer: PeerId) -> String {
     format!("/workspaces/{peer}/a2a")
-}
-
-/// A random UUID.
-///
-/// # Errors
-///
-/// Where the system has no random numbers to give, which `uuid` panics at.
-pub(crate) fn fresh_id() -> Result<Uuid, Error> {
-    catch_unwind(Uuid::new_v4).map_err(|_| Error::new(ErrorKind::Internal, "the system has no random numbers to give"))
 }

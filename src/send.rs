@@ -11,8 +11,9 @@ use crate::clock::Deadline;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::http::{Http, Wire};
 use crate::peer::PeerId;
+use crate::random::random;
 use crate::retry::RetryPolicy;
-use crate::rpc::{Again, Failed, Outgoing, fresh_id};
+use crate::rpc::{Again, Failed, Outgoing};
 use crate::wire::{Message, Reply};
 
 /// How one send goes about it. The default is [`RetryPolicy::new`], no token, and nobody watching.
@@ -123,14 +124,6 @@ fn pause_after(attempt: u32, again: Again, policy: RetryPolicy, delivery: Delive
         Again::Asked(_) if policy.retries_only_undelivered() && delivery != Delivery::NotSent => None,
         Again::Asked(wait) => Some(wait.unwrap_or_else(backoff)),
     }
-}
-
-/// A number from 0 to 1, or the middle where the system has none to give.
-fn random() -> f64 {
-    const BITS: u32 = 53;
-    // The low 62 bits of a random UUID are random; a double holds 53.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    fresh_id().map_or(0.5, |id| (id.as_u128() & ((1 << BITS) - 1)) as f64 / (1_u64 << BITS) as f64)
 }
 
 fn cancelled(outgoing: &Outgoing, when: &str) -> Error {
@@ -254,13 +247,5 @@ mod tests {
         assert_eq!(pause(1, asked, plain.honor_retry_after().only_undelivered(), unknown), None);
         assert_eq!(pause(1, asked, plain.honor_retry_after(), Delivery::Delivered), None);
         assert_eq!(pause(2, Again::Asked(None), plain.honor_retry_after(), not_sent), Some(second * 2));
-    }
-
-    #[test]
-    fn random_numbers_spread_over_the_whole_range() {
-        let mut all: Vec<f64> = (0..1000).map(|_| random()).collect();
-        all.sort_by(f64::total_cmp);
-        assert!(all[0] >= 0.0 && all[0] < 0.1 && all[999] <= 1.0 && all[999] > 0.9);
-        assert!((0.4..0.6).contains(&all[500]));
     }
 }

@@ -328,7 +328,8 @@ fn the_demo_ends_by_itself_and_its_summary_adds_up() {
     assert_eq!(told, [(1, true), (2, true), (1, true), (1, false)], "{sends:?}");
     let summary = lines.pop().unwrap();
     assert_eq!(summary["pushes"], lines.len());
-    assert_eq!(summary["gets"], 7, "one for each peer, whoever asks: {summary}");
+    // One for each peer, whoever asks; and some in the background for the one that does not answer.
+    assert!((7..20).contains(&summary["gets"].as_u64().unwrap()), "{summary}");
     let sum: u64 = ["hits", "negative_hits", "waited"].iter().map(|key| summary[key].as_u64().unwrap()).sum();
     assert_eq!(summary["pushes"], sum);
     for source in ["fresh", "fetched", "absent", "failed"] {

@@ -43,6 +43,15 @@ fn values_that_make_no_sense_are_refused_by_name() {
     assert!(refused(base().lookup_timeout(Duration::ZERO)).starts_with("lookup_timeout: 0ns"));
     assert!(refused(base().lookup_timeout(Duration::MAX)).starts_with("lookup_timeout: "));
     assert!(refused(base().capacity(0)).starts_with("capacity: "));
+    for spread in [-0.1, 0.6, f64::NAN] {
+        assert!(refused(base().ttl_spread(spread)).starts_with("ttl_spread: "));
+    }
+    assert!(refused(base().circuit_threshold(0)).starts_with("circuit_threshold: "));
+    let second = Duration::from_secs(1);
+    assert!(refused(base().circuit_waits(Duration::ZERO, second)).starts_with("circuit_waits: 0ns and 1s"));
+    assert!(refused(base().circuit_waits(second * 2, second)).starts_with("circuit_waits: 2s and 1s"));
+    assert!(refused(base().background_threads(65)).starts_with("background_threads: 65"));
+    assert!(refused(base().queue(0)).starts_with("queue: "));
     assert!(refused(base().org_id("a\nb")).starts_with(r#"org_id: "a\nb" has '\n'"#));
     assert!(refused(base().origin(Some("https://h/path"))).contains("has a path"));
     assert!(refused(base().origin(Some("h"))).contains("has no scheme"));

@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["http"],
     &["retry"],
-    &["config", "token", "peer", "stats", "cancel", "clock", "sync", "error"],
+    &["config", "token", "peer", "stats", "cancel", "clock", "random", "sync", "error"],
 ];
 
 /// What only some rooms may name.
@@ -30,7 +30,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     (r"\benv::|env_var", &["config"]),
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
     (r"\bRwLock\b", &["cache", "token"]),
-    (r"\bMutex\b|\bCondvar\b", &["enrich", "cancel"]),
+    (r"\bMutex\b|\bCondvar\b", &["enrich", "cancel", "stats", "sync"]),
     (r"\bTcp(Stream|Listener)\b", &[]),
     (r"\bFile::|\bfs::", &["token"]),
 ];

@@ -17,32 +17,77 @@ use order::{Order, Place};
 /// How many bytes of memory a cache's records take at the most, all together.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What came of a lookup.
+/// What is to be filed of a peer, and until when it counts.
+#[derive(Debug, Clone)]
+pub(crate) enum Filing {
+    /// The registry's record: fresh until one moment, to be refreshed ahead of it from another, and good
+    /// enough while the registry is down until a third.
+    Found { record: Peer, refresh_at: Tick, fresh_until: Tick, stale_until: Tick },
+    /// The registry's own no. It drops an older record.
+    Absent { until: Tick },
+    /// No usable answer. It keeps an older record. Where not so much as a status came, it counts only as long
+    /// as the [outage](Cache::outage) that it belongs to.
+    Failed { until: Tick, outage: Option<u64> },
+}
+
+/// What is known of a peer at a moment.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Answer {
-    /// The registry's record.
-    Found(Peer),
+pub(crate) enum Known {
+    /// A record younger than its TTL, and whether it is time to refresh it.
+    Fresh { record: Peer, refresh: bool },
+    /// An older record; a lookup has failed not long ago.
+    Stale(Peer),
     /// The registry's own no.
     Absent,
-    /// No usable answer.
+    /// No record; a lookup has failed not long ago.
+    Failed,
+    /// A lookup was not answered not long ago, in an outage that is over. Perhaps it was the peer's own: it is
+    /// worth a lookup that nobody waits for. With the record that stands in.
+    Retry(Option<Peer>),
+    /// A lookup is due. The record is what may stand in for one that fails.
+    Due(Option<Peer>),
+}
+
+/// What the last lookup that brought no record brought.
+#[derive(Clone, Copy, PartialEq)]
+enum No {
+    Absent,
     Failed,
 }
 
-impl Answer {
-    fn bytes(&self) -> usize {
-        match self {
-            Answer::Found(peer) => peer.bytes(),
-            Answer::Absent | Answer::Failed => 0,
-        }
-    }
-}
-
 struct Entry {
-    answer: Answer,
-    expires: Tick,
+    /// The last good record, kept past its TTL.
+    record: Option<Peer>,
+    refresh_at: Tick,
+    fresh_until: Tick,
+    stale_until: Tick,
+    /// What a lookup brought since then in place of another, and until when that counts.
+    no: No,
+    no_until: Tick,
+    /// The outage that an unanswered lookup belongs to; zero for none.
+    outage: u64,
     place: Place,
     /// Asked for since the hand last passed. The one thing that a reader writes.
     visited: AtomicBool,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.record.as_ref().map_or(0, Peer::bytes)
+    }
+
+    /// What is known, where it is no fresh record.
+    #[cold]
+    fn known(&self, now: Tick, outage: u64) -> Known {
+        let stale = self.record.as_ref().filter(|_| now < self.stale_until).cloned();
+        match (self.no, stale) {
+            (_, stale) if now >= self.no_until => Known::Due(stale),
+            (No::Failed, stale) if self.outage != 0 && self.outage != outage => Known::Retry(stale),
+            (No::Absent, _) => Known::Absent,
+            (No::Failed, Some(record)) => Known::Stale(record),
+            (No::Failed, None) => Known::Failed,
+        }
+    }
 }
 
 struct Shelf {
@@ -51,10 +96,12 @@ struct Shelf {
     order: Order,
     bytes: usize,
     evictions: u64,
+    /// The number of the outage, counted from 1.
+    outage: u64,
 }
 
-/// The entries that a write took out, to be dropped when no lock is held any more.
-pub(crate) type Removed = Vec<Answer>;
+/// The records that a write took out, to be dropped when no lock is held any more.
+pub(crate) type Removed = Vec<Peer>;
 
 /// How full a cache is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,34 +122,47 @@ impl Cache {
         Cache { shelf: RwLock::new(Shelf::new()), capacity }
     }
 
-    /// What is known of a peer and still fresh at `now`. An entry is fresh up to its expiry, not at it.
+    /// What is known of a peer at `now`. A record is fresh up to its expiry, not at it.
     #[inline]
-    pub(crate) fn get(&self, peer: PeerId, now: Tick) -> Option<Answer> {
+    pub(crate) fn get(&self, peer: PeerId, now: Tick) -> Known {
         let shelf = self.shelf.read();
-        let entry = shelf.entries.get(&peer).filter(|entry| now < entry.expires)?;
+        let Some(entry) = shelf.entries.get(&peer) else { return Known::Due(None) };
         // Only the first reader writes: the others would take the line from each other for nothing.
         if !entry.visited.load(Ordering::Relaxed) {
             entry.visited.store(true, Ordering::Relaxed);
         }
-        Some(entry.answer.clone())
+        match &entry.record {
+            Some(record) if now < entry.fresh_until => {
+                Known::Fresh { record: record.clone(), refresh: now >= entry.refresh_at }
+            }
+            _ => entry.known(now, shelf.outage),
+        }
     }
 
     /// The record of a peer, however old.
     pub(crate) fn record(&self, peer: PeerId) -> Option<Peer> {
-        match &self.shelf.read().entries.get(&peer)?.answer {
-            Answer::Found(record) => Some(record.clone()),
-            Answer::Absent | Answer::Failed => None,
-        }
+        self.shelf.read().entries.get(&peer)?.record.clone()
     }
 
-    /// Files an answer until `expires`, and evicts what no longer fits.
+    /// Files what came of a lookup, and evicts what no longer fits.
     #[must_use = "drop what was removed when no lock is held"]
-    pub(crate) fn put(&self, peer: PeerId, answer: Answer, expires: Tick) -> Removed {
+    pub(crate) fn put(&self, peer: PeerId, filing: Filing) -> Removed {
+        let bytes = if let Filing::Found { record, .. } = &filing { record.bytes() } else { 0 };
         let mut removed = Removed::new();
         let mut shelf = self.shelf.write();
-        shelf.make_room(peer, answer.bytes(), self.capacity, &mut removed);
-        shelf.put(peer, answer, expires, &mut removed);
+        shelf.make_room(peer, bytes, self.capacity, &mut removed);
+        shelf.put(peer, filing, &mut removed);
         removed
+    }
+
+    /// The number of the present outage, or of the next one where there is none.
+    pub(crate) fn outage(&self) -> u64 {
+        self.shelf.read().outage
+    }
+
+    /// The outage is over: what was filed of unanswered lookups no longer counts.
+    pub(crate) fn end_outage(&self) {
+        self.shelf.write().outage += 1;
     }
 
     #[must_use = "drop what was removed when no lock is held"]
@@ -126,12 +186,12 @@ impl Cache {
 
 impl Shelf {
     fn new() -> Self {
-        Shelf { entries: HashMap::default(), order: Order::new(), bytes: 0, evictions: 0 }
+        Shelf { entries: HashMap::default(), order: Order::new(), bytes: 0, evictions: 0, outage: 1 }
     }
 
     fn make_room(&mut self, peer: PeerId, bytes: usize, capacity: usize, removed: &mut Removed) {
         let (entries, held) = match self.entries.get(&peer) {
-            Some(old) => (0, old.answer.bytes()),
+            Some(old) => (0, old.bytes()),
             None => (1, 0),
         };
         while self.entries.len() + entries > capacity || self.bytes - held + bytes > MAX_BYTES {
@@ -141,35 +201,56 @@ impl Shelf {
             };
             let Some(victim) = order.evict(spared) else { return };
             if let Some(entry) = self.entries.remove(&victim) {
-                self.bytes -= entry.answer.bytes();
+                self.bytes -= entry.bytes();
                 self.evictions += 1;
-                removed.push(entry.answer);
+                removed.extend(entry.record);
             }
         }
     }
 
-    fn put(&mut self, peer: PeerId, answer: Answer, expires: Tick, removed: &mut Removed) {
-        let bytes = answer.bytes();
-        match self.entries.entry(peer) {
-            Slot::Occupied(mut slot) => {
-                let entry = slot.get_mut();
-                self.bytes -= entry.answer.bytes();
-                entry.expires = expires;
-                removed.push(std::mem::replace(&mut entry.answer, answer));
-            }
+    fn put(&mut self, peer: PeerId, filing: Filing, removed: &mut Removed) {
+        let entry = match self.entries.entry(peer) {
+            Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(slot) => {
                 let Some(place) = self.order.push(peer) else { return };
-                slot.insert(Entry { answer, expires, place, visited: AtomicBool::new(false) });
+                slot.insert(Entry {
+                    record: None,
+                    refresh_at: Tick::START,
+                    fresh_until: Tick::START,
+                    stale_until: Tick::START,
+                    no: No::Failed,
+                    no_until: Tick::START,
+                    outage: 0,
+                    place,
+                    visited: AtomicBool::new(false),
+                })
+            }
+        };
+        self.bytes -= entry.bytes();
+        match filing {
+            Filing::Found { record, refresh_at, fresh_until, stale_until } => {
+                removed.extend(entry.record.replace(record));
+                (entry.refresh_at, entry.fresh_until, entry.stale_until) = (refresh_at, fresh_until, stale_until);
+                entry.no_until = Tick::START;
+            }
+            Filing::Absent { until } => {
+                removed.extend(entry.record.take());
+                (entry.no, entry.no_until, entry.outage) = (No::Absent, until, 0);
+            }
+            Filing::Failed { until, outage } => {
+                (entry.no, entry.no_until, entry.outage) = (No::Failed, until, outage.unwrap_or(0));
+                // A record that is still fresh is not refreshed again meanwhile, either.
+                entry.refresh_at = until;
             }
         }
-        self.bytes += bytes;
+        self.bytes += entry.bytes();
     }
 
-    fn take(&mut self, peer: PeerId) -> Option<Answer> {
+    fn take(&mut self, peer: PeerId) -> Option<Peer> {
         let entry = self.entries.remove(&peer)?;
         self.order.remove(entry.place);
-        self.bytes -= entry.answer.bytes();
-        Some(entry.answer)
+        self.bytes -= entry.bytes();
+        entry.record
     }
 }
 

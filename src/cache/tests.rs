@@ -9,9 +9,25 @@ fn peer(n: u64) -> PeerId {
 }
 
 /// A record that takes a little more than so many bytes.
-fn found(peer: PeerId, bytes: usize) -> Answer {
-    let fields = Map::from_iter([("name".to_owned(), "x".repeat(bytes).into())]);
-    Answer::Found(Peer::discovered(peer, fields))
+fn record(peer: PeerId, bytes: usize) -> Peer {
+    Peer::discovered(peer, Map::from_iter([("name".to_owned(), "x".repeat(bytes).into())]))
+}
+
+/// Such a record, fresh until then and never refreshed or served for longer.
+fn found(peer: PeerId, bytes: usize, until: Tick) -> Filing {
+    Filing::Found { record: record(peer, bytes), refresh_at: until, fresh_until: until, stale_until: until }
+}
+
+fn absent(until: Tick) -> Filing {
+    Filing::Absent { until }
+}
+
+fn failed(until: Tick) -> Filing {
+    Filing::Failed { until, outage: None }
+}
+
+fn fresh(cache: &Cache, peer: PeerId) -> bool {
+    matches!(cache.get(peer, Tick::now()), Known::Fresh { .. })
 }
 
 fn never() -> Tick {
@@ -20,20 +36,84 @@ fn never() -> Tick {
 
 fn consistent(cache: &Cache) {
     let shelf = cache.shelf.read();
-    let bytes: usize = shelf.entries.values().map(|entry| entry.answer.bytes()).sum();
+    let bytes: usize = shelf.entries.values().map(|entry| entry.bytes()).sum();
     assert_eq!(shelf.bytes, bytes);
 }
 
+const NANO: Duration = Duration::from_nanos(1);
+const TTL: Duration = Duration::from_secs(300);
+
 #[test]
-fn an_entry_is_fresh_a_nanosecond_before_its_expiry_and_not_at_it() {
-    let cache = Cache::new(10);
+fn an_entry_counts_a_nanosecond_before_its_expiry_and_not_at_it() {
     let start = Instant::now();
-    let ttl = Duration::from_secs(300);
-    for answer in [found(peer(1), 10), Answer::Absent, Answer::Failed] {
-        drop(cache.put(peer(1), answer.clone(), Tick::at(start).plus(ttl)));
-        assert_eq!(cache.get(peer(1), Tick::at(start + ttl - Duration::from_nanos(1))), Some(answer));
-        assert_eq!(cache.get(peer(1), Tick::at(start + ttl)), None);
+    let until = Tick::at(start).plus(TTL);
+    let fresh = Known::Fresh { record: record(peer(1), 9), refresh: false };
+    for (filing, known) in
+        [(found(peer(1), 9, until), fresh), (absent(until), Known::Absent), (failed(until), Known::Failed)]
+    {
+        let cache = Cache::new(10);
+        drop(cache.put(peer(1), filing));
+        assert_eq!(cache.get(peer(1), Tick::at(start + TTL - NANO)), known);
+        assert_eq!(cache.get(peer(1), Tick::at(start + TTL)), Known::Due(None));
     }
+}
+
+/// Each of a record's three moments, at its edges.
+#[test]
+fn a_record_is_refreshed_ahead_then_stale_then_gone() {
+    let (cache, start) = (Cache::new(10), Instant::now());
+    let at = |secs| start + Duration::from_secs(secs);
+    let [refresh_at, fresh_until, stale_until] = [10, 20, 30].map(|secs| Tick::at(at(secs)));
+    drop(cache.put(peer(1), Filing::Found { record: record(peer(1), 9), refresh_at, fresh_until, stale_until }));
+    let get = |when| cache.get(peer(1), Tick::at(when));
+    let fresh = |refresh| Known::Fresh { record: record(peer(1), 9), refresh };
+    assert_eq!((get(at(10) - NANO), get(at(10))), (fresh(false), fresh(true)));
+    assert_eq!((get(at(20) - NANO), get(at(20))), (fresh(true), Known::Due(Some(record(peer(1), 9)))));
+    assert_eq!(get(at(30) - NANO), Known::Due(Some(record(peer(1), 9))));
+    assert_eq!(get(at(30)), Known::Due(None));
+}
+
+#[test]
+fn a_failure_keeps_the_record_and_counts_for_its_time() {
+    let (cache, start) = (Cache::new(10), Instant::now());
+    let at = |secs| Tick::at(start + Duration::from_secs(secs));
+    let filing =
+        Filing::Found { record: record(peer(1), 9), refresh_at: at(8), fresh_until: at(10), stale_until: at(100) };
+    drop(cache.put(peer(1), filing));
+    // A refresh ahead that failed takes nothing of the freshness, and is not tried again meanwhile.
+    drop(cache.put(peer(1), failed(at(50))));
+    assert_eq!(cache.get(peer(1), at(9)), Known::Fresh { record: record(peer(1), 9), refresh: false });
+    for (secs, known) in [
+        (10, Known::Stale(record(peer(1), 9))),
+        (49, Known::Stale(record(peer(1), 9))),
+        (50, Known::Due(Some(record(peer(1), 9)))),
+        (100, Known::Due(None)),
+    ] {
+        assert_eq!(cache.get(peer(1), at(secs)), known, "at {secs}");
+    }
+    drop(cache.put(peer(1), failed(at(200))));
+    assert_eq!(cache.get(peer(1), at(99)), Known::Stale(record(peer(1), 9)));
+    assert_eq!(cache.get(peer(1), at(100)), Known::Failed, "too old by now");
+    // The registry's own no drops it at once.
+    assert_eq!(cache.put(peer(1), absent(at(60))).len(), 1);
+    assert_eq!((cache.get(peer(1), at(9)), cache.get(peer(1), at(60))), (Known::Absent, Known::Due(None)));
+    consistent(&cache);
+}
+
+#[test]
+fn the_end_of_an_outage_forgets_its_failures_and_no_others() {
+    let cache = Cache::new(10);
+    let outage = cache.outage();
+    drop(cache.put(peer(1), Filing::Failed { until: never(), outage: Some(outage) }));
+    drop(cache.put(peer(2), failed(never())));
+    drop(cache.put(peer(3), absent(never())));
+    let known = |n| cache.get(peer(n), Tick::now());
+    assert_eq!([known(1), known(2), known(3)], [Known::Failed, Known::Failed, Known::Absent]);
+    cache.end_outage();
+    assert_eq!([known(1), known(2), known(3)], [Known::Retry(None), Known::Failed, Known::Absent]);
+    // One of the outage that is over, filed late, does not count either.
+    drop(cache.put(peer(4), Filing::Failed { until: never(), outage: Some(outage) }));
+    assert_eq!(known(4), Known::Retry(None));
 }
 
 #[test]
@@ -41,17 +121,17 @@ fn a_million_strangers_leave_the_cache_at_its_capacity_and_the_busy_ones_in_it()
     let cache = Cache::new(1000);
     let busy: Vec<PeerId> = (0..100).map(|n| peer(u64::MAX - n)).collect();
     for id in &busy {
-        drop(cache.put(*id, found(*id, 100), never()));
+        drop(cache.put(*id, found(*id, 100, never())));
     }
     let mut id = 0x9e37_79b9_7f4a_7c15_u64;
     for n in 0..1_000_000 {
         id = id.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let answer = if n % 2 == 0 { found(peer(id), 100) } else { Answer::Absent };
-        drop(cache.put(peer(id), answer, never()));
+        let filing = if n % 2 == 0 { found(peer(id), 100, never()) } else { absent(never()) };
+        drop(cache.put(peer(id), filing));
         // Each of the busy ones asks once while 500 strangers come.
         if n % 5 == 0 {
             let asked = busy[n / 5 % busy.len()];
-            assert!(cache.get(asked, Tick::now()).is_some(), "a busy peer was evicted at {n}");
+            assert!(fresh(&cache, asked), "a busy peer was evicted at {n}");
         }
     }
     let fill = cache.fill();
@@ -65,16 +145,16 @@ fn the_bytes_of_json_are_bounded_too() {
     let cache = Cache::new(10_000);
     let each = 256 * 1024;
     for n in 0..1000 {
-        drop(cache.put(peer(n), found(peer(n), each), never()));
+        drop(cache.put(peer(n), found(peer(n), each, never())));
     }
     let most = 64 << 20;
     assert!((most - 2 * each..=most).contains(&cache.fill().bytes), "{:?}", cache.fill());
     assert_eq!(cache.fill().entries, most / each - 1);
     // An entry that grows makes the others go, not itself.
     let last = peer(999);
-    drop(cache.put(last, found(last, 2 * each), never()));
+    drop(cache.put(last, found(last, 2 * each, never())));
     assert!(cache.fill().bytes <= most);
-    assert!(cache.get(last, Tick::now()).is_some());
+    assert!(fresh(&cache, last));
     consistent(&cache);
 }
 
@@ -82,8 +162,8 @@ fn the_bytes_of_json_are_bounded_too() {
 fn a_capacity_of_one_holds_the_last() {
     let cache = Cache::new(1);
     for n in 0..10 {
-        drop(cache.put(peer(n), Answer::Absent, never()));
-        assert_eq!(cache.get(peer(n), Tick::now()), Some(Answer::Absent));
+        drop(cache.put(peer(n), absent(never())));
+        assert_eq!(cache.get(peer(n), Tick::now()), Known::Absent);
         assert_eq!(cache.fill().entries, 1);
     }
 }
@@ -92,15 +172,15 @@ fn a_capacity_of_one_holds_the_last() {
 fn forgetting_and_clearing_leave_nothing_behind() {
     let cache = Cache::new(10);
     for n in 0..20 {
-        drop(cache.put(peer(n), found(peer(n), 7), never()));
+        drop(cache.put(peer(n), found(peer(n), 7, never())));
     }
     assert_eq!(cache.remove(peer(19)).len(), 1);
     assert_eq!(cache.remove(peer(19)).len(), 0);
-    assert_eq!(cache.fill().bytes, 9 * found(peer(0), 7).bytes());
+    assert_eq!(cache.fill().bytes, 9 * record(peer(0), 7).bytes());
     drop(cache.clear());
     assert_eq!((cache.fill().entries, cache.fill().bytes), (0, 0));
     for n in 0..20 {
-        drop(cache.put(peer(n), found(peer(n), 7), never()));
+        drop(cache.put(peer(n), found(peer(n), 7, never())));
     }
     assert_eq!(cache.fill().entries, 10);
     consistent(&cache);

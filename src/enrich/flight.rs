@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::clock::Deadline;
 use crate::peer::PeerId;
+use crate::sync::{Condvar, Mutex, wait_while};
 
 /// The lookups under way.
 ///
@@ -34,13 +33,13 @@ enum State<T> {
 }
 
 /// The part that a caller has in a flight.
-pub(super) enum Part<'a, T: Clone> {
+pub(super) enum Part<'a, T: Clone, K> {
     /// It has to make the lookup.
     Leader(Leader<'a, T>),
     /// Another thread makes it.
     Waiter(Arc<Flight<T>>),
     /// The answer was filed in between.
-    Known(T),
+    Known(K),
 }
 
 /// The duty to end a flight. Dropped without having landed, it releases the waiters with nothing.
@@ -56,7 +55,7 @@ impl<T: Clone> Flights<T> {
     }
 
     /// Joins the peer's flight, or starts it unless the answer is `known` by now.
-    pub(super) fn join(&self, peer: PeerId, known: impl FnOnce() -> Option<T>) -> Part<'_, T> {
+    pub(super) fn join<K>(&self, peer: PeerId, known: impl FnOnce() -> Option<K>) -> Part<'_, T, K> {
         let mut under_way = self.under_way.lock();
         if let Some(flight) = under_way.get(&peer) {
             return Part::Waiter(flight.clone());
@@ -67,6 +66,11 @@ impl<T: Clone> Flights<T> {
         let flight = Arc::new(Flight { state: Mutex::new(State::UnderWay), ended: Condvar::new() });
         under_way.insert(peer, flight.clone());
         Part::Leader(Leader { flights: self, flight, peer })
+    }
+
+    /// The peer's flight, if one is under way.
+    pub(super) fn under_way(&self, peer: PeerId) -> Option<Arc<Flight<T>>> {
+        self.under_way.lock().get(&peer).cloned()
     }
 
     /// Keeps the peer's flight under way, if any, from filing its answer, and removes what is filed.
@@ -132,8 +136,8 @@ impl<T: Clone> Drop for Leader<'_, T> {
 impl<T: Clone> Flight<T> {
     /// The answer, if the flight ends with one by the deadline.
     pub(super) fn wait(&self, deadline: Deadline) -> Option<T> {
-        let mut state = self.state.lock();
-        self.ended.wait_while_until(&mut state, |state| matches!(state, State::UnderWay), deadline.instant());
+        let under_way = |state: &State<T>| matches!(state, State::UnderWay);
+        let state = wait_while(&self.ended, self.state.lock(), under_way, deadline.instant());
         match &*state {
             State::Landed(answer) => Some(answer.clone()),
             State::UnderWay | State::Abandoned => None,
@@ -150,6 +154,7 @@ impl<T: Clone> Flight<T> {
     }
 }
 
+#[cfg(not(a2a_loom))]
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -164,14 +169,14 @@ mod tests {
     }
 
     fn lead(flights: &Flights<u32>) -> Leader<'_, u32> {
-        match flights.join(peer(), || None) {
+        match flights.join(peer(), || None::<u32>) {
             Part::Leader(leader) => leader,
             _ => panic!("not the leader"),
         }
     }
 
     fn wait(flights: &Flights<u32>) -> Arc<Flight<u32>> {
-        match flights.join(peer(), || panic!("asked what is known while a flight is under way")) {
+        match flights.join(peer(), || -> Option<u32> { panic!("asked what is known while a flight is under way") }) {
             Part::Waiter(flight) => flight,
             _ => panic!("not a waiter"),
         }
@@ -255,3 +260,8 @@ mod tests {
         }
     }
 }
+
+#[cfg(a2a_loom)]
+#[cfg(test)]
+#[path = "flight_loom.rs"]
+mod loom_tests;

@@ -1,144 +1,282 @@
 //! Enrichment: a cache in front of the registry, and one bounded lookup for what is not in it.
 
+mod circuit;
 mod flight;
+mod lookup;
+mod refresh;
+mod rules;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::cache::{Answer, Cache, Removed};
+use crate::cache::{Cache, Filing, Known, Removed};
 use crate::clock::{Deadline, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::http::Pace;
 use crate::peer::{Peer, PeerId};
+use crate::random::random;
 use crate::registry::Registry;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Answered, Answers, Counters, Stats};
+use crate::sync::Mutex;
 use crate::wire::Listing;
-use flight::{Flights, Part};
+pub(crate) use circuit::Limits;
+use circuit::{Circuit, Pass, Report};
+use flight::{Flights, Leader, Part};
+pub use lookup::{Lookup, Source};
+use refresh::{Background, Job};
+pub(crate) use rules::Rules;
 
-/// An enrichment, and where it came from.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Lookup {
-    /// The registry's record, where there is one.
-    pub peer: Option<Peer>,
-    /// Where the answer came from.
-    pub source: Source,
-    /// Whether it was remembered: no request was made or waited for.
-    pub remembered: bool,
-}
-
-/// Where an enrichment came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Source {
-    /// A record from the cache, younger than its TTL.
-    Fresh,
-    /// A record from the registry, by this call or one that it shared.
-    Fetched,
-    /// No record: the registry says that it does not know the peer, or not to us.
+/// What a lookup brought, as all that share it hear of it.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Found(Peer),
     Absent,
-    /// No record: the lookup brought no usable answer.
     Failed,
-    /// No record: the text is no peer id, and nobody was asked.
-    Invalid,
 }
 
-impl Lookup {
-    /// The answer to a text that is no peer id.
-    pub(crate) const INVALID: Lookup = Lookup { peer: None, source: Source::Invalid, remembered: false };
-
-    #[inline]
-    fn new(answer: Answer, remembered: bool) -> Self {
-        let (peer, source) = match answer {
-            Answer::Found(peer) => (Some(peer), if remembered { Source::Fresh } else { Source::Fetched }),
-            Answer::Absent => (None, Source::Absent),
-            Answer::Failed => (None, Source::Failed),
-        };
-        Lookup { peer, source, remembered }
-    }
-}
-
-/// How long answers are remembered, and how long a lookup may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    pub(crate) ttl: Duration,
-    pub(crate) negative_ttl: Duration,
-    pub(crate) lookup_timeout: Duration,
-}
+/// How many peers are remembered for the end of an outage: as many as the queue holds by default.
+const MAX_UNANSWERED: usize = 1_024;
 
 /// The cache, the registry, and the rules between them.
 pub(crate) struct Enricher {
     registry: Registry,
     cache: Cache,
-    flights: Flights<Answer>,
-    times: Times,
+    flights: Flights<Outcome>,
+    circuit: Arc<Circuit>,
+    /// Whose lookups were not answered in this outage: they are asked for again when it is over.
+    unanswered: Mutex<Vec<PeerId>>,
+    background: Background,
+    rules: Rules,
     counters: Counters,
+    answers: Answers,
+    /// The process that the lookups under way belong to.
+    process: AtomicU32,
+    /// For the background threads, which must not keep it alive.
+    own: Weak<Enricher>,
+}
+
+/// The sizes that enrichment keeps to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) capacity: usize,
+    pub(crate) threads: usize,
+    pub(crate) queue: usize,
 }
 
 impl Enricher {
-    pub(crate) fn new(registry: Registry, capacity: usize, times: Times) -> Self {
-        let cache = Cache::new(capacity);
-        Enricher { registry, cache, flights: Flights::new(), times, counters: Counters::default() }
+    pub(crate) fn new(registry: Registry, rules: Rules, limits: Limits, sizes: Sizes) -> Arc<Self> {
+        let circuit = Arc::new(Circuit::new(limits));
+        Arc::new_cyclic(|own| Enricher {
+            registry,
+            cache: Cache::new(sizes.capacity),
+            flights: Flights::new(),
+            unanswered: Mutex::new(Vec::new()),
+            background: Background::new(circuit.clone(), sizes.threads, sizes.queue),
+            circuit,
+            rules,
+            counters: Counters::default(),
+            answers: Answers::new(),
+            process: AtomicU32::new(process::id()),
+            own: own.clone(),
+        })
     }
 
     /// What is known of the peer at `now`, or what one lookup brings.
     #[inline]
     pub(crate) fn lookup(&self, peer: PeerId, now: Tick) -> Lookup {
-        match self.cache.get(peer, now) {
-            Some(answer) => Lookup::new(answer, true),
-            None => self.miss(peer, now),
+        let known = self.cache.get(peer, now);
+        if let Known::Fresh { record, refresh: false } = known {
+            self.answers.add_one(Answered::Fresh);
+            return Lookup::new(Some(record), Source::Fresh, true);
         }
+        let lookup = self.settle(peer, now, known);
+        self.answers.add_one(lookup.answered());
+        lookup
+    }
+
+    /// What is known of the peer at `now`, and no waiting: a lookup that is due is made in the background.
+    pub(crate) fn lookup_nonblocking(&self, peer: PeerId, now: Tick) -> Lookup {
+        let known = self.cache.get(peer, now);
+        let lookup = match known {
+            Known::Due(stale) | Known::Retry(stale) => {
+                self.background.push(&self.own, Job::new(peer, now));
+                Lookup::stand_in(stale, Source::Failed, true)
+            }
+            known => self.settle(peer, now, known),
+        };
+        self.answers.add_one(lookup.answered());
+        lookup
     }
 
     #[cold]
-    fn miss(&self, peer: PeerId, now: Tick) -> Lookup {
-        let deadline = Deadline::after(self.times.lookup_timeout);
-        match self.flights.join(peer, || self.cache.get(peer, now)) {
-            Part::Known(answer) => Lookup::new(answer, true),
-            Part::Waiter(flight) => {
-                self.counters.shared.add_one();
-                Lookup::new(flight.wait(deadline).unwrap_or(Answer::Failed), false)
+    fn settle(&self, peer: PeerId, now: Tick, known: Known) -> Lookup {
+        match known {
+            Known::Fresh { record, refresh } => {
+                if refresh {
+                    self.background.push(&self.own, Job::new(peer, now));
+                }
+                Lookup::new(Some(record), Source::Fresh, true)
             }
-            Part::Leader(leader) => {
-                // Locks here are not poisoned, and nothing is half written while a lookup is under way.
-                let answer = catch_unwind(AssertUnwindSafe(|| self.ask(peer, deadline))).unwrap_or(Answer::Failed);
-                // A list of peers says more of them than the registry's discover does.
-                let answer = match (answer, self.cache.record(peer)) {
-                    (Answer::Found(record), Some(known)) => Answer::Found(record.over(&known)),
-                    (answer, _) => answer,
-                };
-                // From the start of the lookup: the record is at least as young as that.
-                let ttl = match answer {
-                    Answer::Found(_) => self.times.ttl,
-                    Answer::Absent | Answer::Failed => self.times.negative_ttl,
-                };
-                drop(leader.land(&answer, |answer| {
-                    // What is not to be remembered takes nobody's place.
-                    (!ttl.is_zero()).then(|| self.cache.put(peer, answer.clone(), now.plus(ttl)))
-                }));
-                Lookup::new(answer, false)
+            Known::Stale(record) => Lookup::new(Some(record), Source::Stale, true),
+            Known::Absent => Lookup::new(None, Source::Absent, true),
+            Known::Failed => Lookup::new(None, Source::Failed, true),
+            // Who is alone in not being answered must not cost each push from it a wait.
+            Known::Retry(stale) if self.background.is_there(&self.own) => {
+                self.background.push(&self.own, Job::new(peer, now));
+                Lookup::stand_in(stale, Source::Failed, true)
+            }
+            Known::Due(stale) | Known::Retry(stale) => {
+                let deadline = Deadline::after(self.rules.lookup_timeout);
+                let lookup = self.miss(peer, now, stale, deadline);
+                self.counters.waited(self.rules.lookup_timeout.saturating_sub(deadline.left()));
+                lookup
             }
         }
     }
 
-    fn ask(&self, peer: PeerId, deadline: Deadline) -> Answer {
-        self.counters.lookups.add_one();
-        match self.registry.discover(peer, Pace::Lookup, deadline) {
-            Ok(record) => {
-                self.counters.found.add_one();
-                Answer::Found(record)
-            }
-            Err(error) if error.kind() == ErrorKind::Absent => {
-                self.counters.absent.add_one();
-                log::debug!("enrich: {error}");
-                Answer::Absent
-            }
-            Err(error) => {
-                self.counters.failed.add_one();
-                log::debug!("enrich: {error}");
-                Answer::Failed
+    fn miss(&self, peer: PeerId, now: Tick, stale: Option<Peer>, deadline: Deadline) -> Lookup {
+        self.notice_fork();
+        // Where a background thread makes the probes, no caller has to.
+        let closed = self.circuit.is_closed();
+        let may_probe = closed || !self.background.is_there(&self.own);
+        if closed {
+            // Whoever misses the same peer shares its lookup, and needs no leave of its own.
+            if let Some(flight) = self.flights.under_way(peer) {
+                self.counters.shared.add(1);
+                return self.shared(flight.wait(deadline), stale);
             }
         }
+        let Some(pass) = self.circuit.admit(peer, now, may_probe) else {
+            self.counters.shed.add(1);
+            // It has its record soon after the registry is back.
+            self.background.push(&self.own, Job::new(peer, now));
+            return Lookup::stand_in(stale, Source::Shed, true);
+        };
+        match self.flights.join(peer, || self.settled(peer, now)) {
+            Part::Known(known) => {
+                pass.give_back();
+                known
+            }
+            Part::Waiter(flight) => {
+                pass.give_back();
+                if !closed {
+                    self.counters.shed.add(1);
+                    return Lookup::stand_in(stale, Source::Shed, true);
+                }
+                self.counters.shared.add(1);
+                self.shared(flight.wait(deadline), stale)
+            }
+            Part::Leader(leader) => match self.lead(leader, pass, peer, now, deadline) {
+                Outcome::Found(record) => Lookup::new(Some(record), Source::Fetched, false),
+                Outcome::Absent => Lookup::new(None, Source::Absent, false),
+                Outcome::Failed => Lookup::stand_in(stale, Source::Failed, false),
+            },
+        }
+    }
+
+    /// After a fork the lookups that were under way go on in the other process only.
+    fn notice_fork(&self) {
+        let here = process::id();
+        if self.process.swap(here, Relaxed) != here {
+            self.flights.forget_all(|| ());
+            self.circuit.reset();
+        }
+    }
+
+    /// What is filed of a peer by now, where that needs no lookup.
+    fn settled(&self, peer: PeerId, now: Tick) -> Option<Lookup> {
+        match self.cache.get(peer, now) {
+            Known::Fresh { record, .. } => Some(Lookup::new(Some(record), Source::Fresh, true)),
+            Known::Stale(record) => Some(Lookup::new(Some(record), Source::Stale, true)),
+            Known::Absent => Some(Lookup::new(None, Source::Absent, true)),
+            Known::Failed => Some(Lookup::new(None, Source::Failed, true)),
+            Known::Due(_) | Known::Retry(_) => None,
+        }
+    }
+
+    fn shared(&self, outcome: Option<Outcome>, stale: Option<Peer>) -> Lookup {
+        match outcome {
+            Some(Outcome::Found(record)) => Lookup::new(Some(record), Source::Fetched, false),
+            Some(Outcome::Absent) => Lookup::new(None, Source::Absent, false),
+            Some(Outcome::Failed) | None => Lookup::stand_in(stale, Source::Failed, false),
+        }
+    }
+
+    /// Makes the lookup, files what came of it, and tells the circuit and whoever waits.
+    fn lead(
+        &self,
+        leader: Leader<'_, Outcome>,
+        pass: Pass<'_>,
+        peer: PeerId,
+        now: Tick,
+        deadline: Deadline,
+    ) -> Outcome {
+        let outage = self.cache.outage();
+        // Locks here are not poisoned, and nothing is half written while a lookup is under way.
+        let asked = catch_unwind(AssertUnwindSafe(|| self.ask(peer, deadline)));
+        let (outcome, report) = asked.unwrap_or((Outcome::Failed, Report::Unanswered));
+        // A list of peers says more of them than the registry's discover does.
+        let outcome = match (outcome, self.cache.record(peer)) {
+            (Outcome::Found(record), Some(known)) => Outcome::Found(record.over(&known)),
+            (outcome, _) => outcome,
+        };
+        // From the start of the lookup: the record is at least as young as that.
+        let filing = match &outcome {
+            Outcome::Found(record) => Some(self.rules.found(peer, record.clone(), now)),
+            // What is not to be remembered takes nobody's place.
+            _ if self.rules.negative_ttl.is_zero() => None,
+            Outcome::Absent => Some(Filing::Absent { until: now.plus(self.rules.negative_ttl) }),
+            Outcome::Failed => {
+                let until = now.plus(self.rules.negative_ttl);
+                Some(Filing::Failed { until, outage: (report == Report::Unanswered).then_some(outage) })
+            }
+        };
+        // Before anybody is woken who would miss the next peer.
+        let recovered = pass.report(report, random());
+        if recovered {
+            self.cache.end_outage();
+            for peer in std::mem::take(&mut *self.unanswered.lock()) {
+                self.background.push(&self.own, Job::new(peer, now));
+            }
+        } else if report == Report::Unanswered {
+            let mut unanswered = self.unanswered.lock();
+            if unanswered.len() < MAX_UNANSWERED {
+                unanswered.push(peer);
+            }
+        }
+        drop(leader.land(&outcome, |_| filing.map(|filing| self.cache.put(peer, filing))));
+        if recovered || report != Report::Answered {
+            self.background.notice();
+        }
+        outcome
+    }
+
+    fn ask(&self, peer: PeerId, deadline: Deadline) -> (Outcome, Report) {
+        self.counters.lookups.add(1);
+        let error = match self.registry.discover(peer, Pace::Lookup, deadline) {
+            Ok(record) => {
+                self.counters.found.add(1);
+                return (Outcome::Found(record), Report::Answered);
+            }
+            Err(error) => error,
+        };
+        let report = match (error.status(), error.retry_after()) {
+            (Some(429 | 503), Some(wait)) => Report::Held(wait),
+            (Some(_), _) => Report::Answered,
+            (None, _) => Report::Unanswered,
+        };
+        let outcome = match error.kind() {
+            ErrorKind::Absent => Outcome::Absent,
+            kind => {
+                self.counters.failed(kind);
+                Outcome::Failed
+            }
+        };
+        log::debug!("enrich: {error}");
+        (outcome, report)
     }
 
     /// Our own workspace's peers, as the registry lists them; those with a valid id are filed.
@@ -153,14 +291,13 @@ impl Enricher {
             self.counters.skipped.add(skipped);
             log::debug!("peers: {skipped} entries of the list are no objects, and are left out");
         }
-        let expires = now.plus(self.times.ttl);
         let file = || -> Vec<Removed> {
             let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
             let known = with_id.map(|(id, peer)| match self.cache.record(id) {
                 Some(known) => (id, peer.clone().beside(&known)),
                 None => (id, peer.clone()),
             });
-            known.map(|(id, peer)| self.cache.put(id, Answer::Found(peer), expires)).collect()
+            known.map(|(id, peer)| self.cache.put(id, self.rules.found(id, peer, now))).collect()
         };
         drop(self.flights.unless_forgotten(begun, file));
         Ok(peers)
@@ -170,26 +307,36 @@ impl Enricher {
         &self.registry
     }
 
+    pub(crate) fn wait_idle(&self, timeout: Duration) -> bool {
+        self.background.wait_idle(Deadline::after(timeout))
+    }
+
     pub(crate) fn forget(&self, peer: PeerId) {
+        self.background.forget(peer);
         drop(self.flights.forget(peer, || self.cache.remove(peer)));
     }
 
     pub(crate) fn clear(&self) {
+        self.background.forget_all();
         drop(self.flights.forget_all(|| self.cache.clear()));
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let fill = self.cache.fill();
+        let (circuit, openings) = self.circuit.observe();
+        let [fresh, stale, absent, unknown] = self.answers.totals();
         Stats {
-            lookups: self.counters.lookups.get(),
-            found: self.counters.found.get(),
-            absent: self.counters.absent.get(),
-            failed: self.counters.failed.get(),
-            shared: self.counters.shared.get(),
-            skipped: self.counters.skipped.get(),
+            fresh,
+            stale,
+            absent,
+            unknown,
+            dropped: self.background.dropped(),
+            circuit,
+            openings,
             entries: fill.entries,
             bytes: fill.bytes,
             evictions: fill.evictions,
+            ..self.counters.snapshot()
         }
     }
 }

@@ -3,6 +3,7 @@
 mod message;
 mod part;
 mod record;
+mod refusal;
 mod reply;
 
 pub use message::Message;

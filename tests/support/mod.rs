@@ -17,9 +17,9 @@ pub const WORKSPACE: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 pub const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 pub const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
 
-/// A builder for a client of the server, with nothing else set.
+/// A builder for a client of the server, whose records all expire after exactly their TTL.
 pub fn builder(server: &Server) -> ClientBuilder {
-    Client::builder().platform_url(server.url()).workspace_id(WORKSPACE)
+    Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).ttl_spread(0.0)
 }
 
 pub fn client(server: &Server) -> Client {

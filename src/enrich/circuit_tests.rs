@@ -1,0 +1,142 @@
+use std::time::Instant;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// No jitter.
+const MIDDLE: f64 = 0.5;
+
+fn circuit() -> Circuit {
+    Circuit::new(Limits { threshold: 3, first_wait: SECOND, max_wait: 30 * SECOND })
+}
+
+fn peer(n: u32) -> PeerId {
+    PeerId::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap()
+}
+
+fn at(secs: u64) -> Tick {
+    static START: once_cell::sync::Lazy<Tick> = once_cell::sync::Lazy::new(|| Tick::at(Instant::now()));
+    START.plus(Duration::from_secs(secs))
+}
+
+fn state(circuit: &Circuit) -> CircuitState {
+    circuit.observe().0
+}
+
+fn fail(circuit: &Circuit, now: Tick) {
+    let pass = circuit.admit(peer(1), now, true).expect("leave");
+    assert!(!pass.report(Report::Unanswered, MIDDLE));
+}
+
+fn opened(now: Tick) -> Circuit {
+    let circuit = circuit();
+    (0..3).for_each(|_| fail(&circuit, now));
+    assert_eq!(circuit.observe(), (CircuitState::Open, 1));
+    circuit
+}
+
+#[test]
+fn after_one_unanswered_lookup_one_is_made_at_a_time() {
+    let circuit = circuit();
+    let (first, second) = (circuit.admit(peer(1), at(0), false), circuit.admit(peer(2), at(0), false));
+    assert!(first.is_some() && second.is_some(), "closed, it lets all through");
+    first.unwrap().report(Report::Unanswered, MIDDLE);
+    assert_eq!(state(&circuit), CircuitState::OneAtATime);
+    let only = circuit.admit(peer(3), at(0), false).expect("the one");
+    assert!(!circuit.would_admit() && circuit.admit(peer(4), at(0), true).is_none());
+    // One from before the first failure does not free the place of the one.
+    second.unwrap().report(Report::Unanswered, MIDDLE);
+    assert!(circuit.admit(peer(4), at(0), true).is_none());
+    assert!(only.report(Report::Answered, MIDDLE), "the first answer after an outage");
+    assert!(circuit.is_closed() && circuit.would_admit());
+}
+
+#[test]
+fn after_three_in_a_row_it_is_open_until_its_wait_is_over() {
+    let circuit = opened(at(0));
+    let nano = Duration::from_nanos(1);
+    let (before, due) = (Tick::START.plus(at(1).since(Tick::START) - nano), at(1).plus(nano));
+    assert!(circuit.admit(peer(2), at(0), true).is_none());
+    assert!(circuit.admit(peer(2), before, true).is_none());
+    assert!(circuit.admit(peer(2), due, false).is_none(), "the probe is a background thread's to make");
+    let probe = circuit.admit(peer(2), due, true).expect("the probe");
+    assert_eq!(state(&circuit), CircuitState::Probing);
+    assert!(circuit.admit(peer(3), at(9), true).is_none(), "one probe is enough");
+    assert!(probe.report(Report::Answered, MIDDLE));
+    assert!(circuit.is_closed());
+}
+
+#[test]
+fn an_answer_in_between_starts_the_count_anew() {
+    let circuit = circuit();
+    for _ in 0..5 {
+        fail(&circuit, at(0));
+        fail(&circuit, at(0));
+        let recovered = circuit.admit(peer(1), at(0), true).unwrap().report(Report::Answered, MIDDLE);
+        assert!(recovered && circuit.is_closed());
+    }
+    assert!(!circuit.admit(peer(1), at(0), true).unwrap().report(Report::Answered, MIDDLE), "there was no outage");
+}
+
+#[test]
+fn each_wait_is_twice_the_one_before_up_to_the_longest_with_jitter() {
+    let circuit = opened(at(0));
+    let mut now = at(0);
+    for wait in [1, 2, 4, 8, 16, 30, 30] {
+        let Due::In(left) = circuit.due(now) else { panic!("{:?}", circuit.due(now)) };
+        assert!((left.as_secs_f64() - wait as f64).abs() < 0.001, "{left:?}, not {wait} s");
+        now = now.plus(left);
+        assert_eq!(circuit.due(now), Due::Probe(peer(1)));
+        assert!(!circuit.admit(peer(1), now, true).unwrap().report(Report::Unanswered, MIDDLE));
+    }
+    assert_eq!(circuit.observe(), (CircuitState::Open, 1), "it opened once");
+    for (random, factor) in [(0.0, 0.75), (1.0, 1.25)] {
+        assert_eq!(spread(8 * SECOND, random), (8 * SECOND).mul_f64(factor));
+    }
+}
+
+#[test]
+fn a_probe_is_for_whom_a_miss_asked_last() {
+    let circuit = opened(at(0));
+    assert_eq!(circuit.due(at(2)), Due::Probe(peer(1)), "or else for whom the last lookup asked");
+    assert!(circuit.admit(peer(7), at(0), false).is_none());
+    assert_eq!(circuit.due(at(2)), Due::Probe(peer(7)));
+}
+
+#[test]
+fn a_registry_that_asks_for_patience_has_it_for_a_minute_at_most() {
+    for (asked, held) in [(5, 5), (3_600, 60)] {
+        let circuit = circuit();
+        circuit.admit(peer(1), at(0), true).unwrap().report(Report::Held(asked * SECOND), MIDDLE);
+        assert_eq!(state(&circuit), CircuitState::Open);
+        assert!(circuit.admit(peer(1), at(held - 1), true).is_none());
+        assert!(circuit.admit(peer(1), at(held + 1), true).is_some());
+    }
+}
+
+#[test]
+fn late_reports_from_before_do_no_harm() {
+    let circuit = circuit();
+    let late: Vec<_> = (0..3).map(|_| circuit.admit(peer(1), at(0), true).unwrap()).collect();
+    (0..3).for_each(|_| fail(&circuit, at(0)));
+    let due = circuit.due(at(0));
+    let mut late = late.into_iter();
+    late.next().unwrap().report(Report::Unanswered, MIDDLE);
+    assert_eq!(circuit.due(at(0)), due, "it opens no further");
+    assert!(late.next().unwrap().report(Report::Answered, MIDDLE), "an answer is an answer");
+    assert!(circuit.is_closed());
+    drop(late.next());
+    assert_eq!(state(&circuit), CircuitState::OneAtATime, "a pass that was lost in a panic counts as unanswered");
+}
+
+#[test]
+fn a_leave_that_was_not_used_is_there_for_the_next() {
+    let circuit = circuit();
+    fail(&circuit, at(0));
+    circuit.admit(peer(1), at(0), true).unwrap().give_back();
+    assert!(circuit.would_admit());
+    let circuit = opened(at(0));
+    circuit.admit(peer(1), at(2), true).unwrap().give_back();
+    let again = circuit.admit(peer(1), at(2), true);
+    assert!(again.is_some() && circuit.admit(peer(1), at(2), true).is_none());
+}

@@ -1,0 +1,62 @@
+//! What an enrichment answers.
+
+use crate::peer::Peer;
+use crate::stats::Answered;
+
+/// An enrichment, and where it came from.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Lookup {
+    /// The registry's record, where there is one.
+    pub peer: Option<Peer>,
+    /// Where the answer came from.
+    pub source: Source,
+    /// Whether it was remembered: no request was made or waited for.
+    pub remembered: bool,
+}
+
+/// Where an enrichment came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// A record from the cache, younger than its TTL.
+    Fresh,
+    /// A record from the cache, older than its TTL, because lookups fail.
+    Stale,
+    /// A record from the registry, by this call or one that it shared.
+    Fetched,
+    /// No record: the registry says that it does not know the peer, or not to us.
+    Absent,
+    /// No record: the lookup brought no usable answer.
+    Failed,
+    /// No record, and no lookup was made: the registry does not answer, and is given time.
+    Shed,
+    /// No record: the text is no peer id, and nobody was asked.
+    Invalid,
+}
+
+impl Lookup {
+    /// The answer to a text that is no peer id.
+    pub(crate) const INVALID: Lookup = Lookup { peer: None, source: Source::Invalid, remembered: false };
+
+    #[inline]
+    pub(super) fn new(peer: Option<Peer>, source: Source, remembered: bool) -> Self {
+        Lookup { peer, source, remembered }
+    }
+
+    /// The record that stands in for what could not be had, if there is one.
+    pub(super) fn stand_in(stale: Option<Peer>, otherwise: Source, remembered: bool) -> Self {
+        let source = if stale.is_some() { Source::Stale } else { otherwise };
+        Lookup { peer: stale, source, remembered }
+    }
+
+    /// What it is counted as.
+    pub(super) fn answered(&self) -> Answered {
+        match self.source {
+            Source::Fresh | Source::Fetched => Answered::Fresh,
+            Source::Stale => Answered::Stale,
+            Source::Absent => Answered::Absent,
+            Source::Failed | Source::Shed | Source::Invalid => Answered::Unknown,
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The background threads: they refresh what is asked for without waiting, and probe for the end of an
+//! outage.
+
+use std::collections::{HashSet, VecDeque};
+use std::process;
+// Not `parking_lot`'s: those keep their waiters in lists, and after a fork wake threads that are not there.
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use super::Enricher;
+use super::circuit::{Circuit, Due, Pass};
+use super::flight::Part;
+use crate::cache::Known;
+use crate::clock::{Deadline, Tick};
+use crate::error::guard;
+use crate::peer::PeerId;
+
+/// How long after the system refused us a thread we ask for one again.
+const THREADLESS: Duration = Duration::from_secs(30);
+
+/// A lookup that nobody waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job {
+    peer: PeerId,
+    /// When it was asked for, by the caller's clock and by ours.
+    now: Tick,
+    queued: Tick,
+}
+
+impl Job {
+    pub(super) fn new(peer: PeerId, now: Tick) -> Self {
+        Job { peer, now, queued: Tick::now() }
+    }
+
+    /// The caller's time when it is `run`, which may be long after it was asked for: a record that comes then
+    /// is as young as that.
+    fn now(&self, run: Tick) -> Tick {
+        self.now.plus(run.since(self.queued))
+    }
+}
+
+/// The queue, and the threads that work on it. They hold this, and the rest of the client weakly.
+pub(super) struct Background {
+    queue: Arc<Queue>,
+}
+
+struct Queue {
+    circuit: Arc<Circuit>,
+    threads: usize,
+    capacity: usize,
+    jobs: Mutex<Jobs>,
+    /// Something has changed for the threads.
+    changed: Condvar,
+    /// A job has ended.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    /// The peers that wait, each once.
+    known: HashSet<PeerId>,
+    running: usize,
+    dropped: u64,
+    closed: bool,
+    /// The process that the threads were started in: after a fork there are none.
+    process: Option<u32>,
+    /// When the system last refused us a thread.
+    refused: Option<Tick>,
+}
+
+impl Background {
+    pub(super) fn new(circuit: Arc<Circuit>, threads: usize, capacity: usize) -> Self {
+        let (jobs, changed, ended) = (Mutex::default(), Condvar::new(), Condvar::new());
+        Background { queue: Arc::new(Queue { circuit, threads, capacity, jobs, changed, ended }) }
+    }
+
+    /// Queues a lookup, unless one for the peer waits already or the queue is full. The first call starts
+    /// the threads.
+    pub(super) fn push(&self, core: &Weak<Enricher>, job: Job) {
+        if self.queue.threads == 0 {
+            return;
+        }
+        let mut jobs = self.queue.lock();
+        if jobs.known.contains(&job.peer) {
+            return;
+        }
+        if jobs.waiting.len() >= self.queue.capacity {
+            jobs.dropped += 1;
+            return;
+        }
+        let start = jobs.threads_are_due();
+        if jobs.process.is_none() {
+            // The system refuses us threads: who would make it?
+            return;
+        }
+        jobs.known.insert(job.peer);
+        jobs.waiting.push_back(job);
+        drop(jobs);
+        if start {
+            self.start(core);
+        }
+        self.queue.changed.notify_all();
+    }
+
+    /// Whether there are background threads, which are started if they are not.
+    pub(super) fn is_there(&self, core: &Weak<Enricher>) -> bool {
+        if self.queue.threads == 0 {
+            return false;
+        }
+        let mut jobs = self.queue.lock();
+        let start = jobs.threads_are_due();
+        let are_there = jobs.process.is_some();
+        drop(jobs);
+        if start { self.start(core) } else { are_there }
+    }
+
+    /// Tells the threads that the circuit has changed.
+    pub(super) fn notice(&self) {
+        self.queue.changed.notify_all();
+    }
+
+    fn start(&self, core: &Weak<Enricher>) -> bool {
+        let started = (0..self.queue.threads).filter(|n| {
+            let (queue, core) = (self.queue.clone(), core.clone());
+            let thread = thread::Builder::new().name(format!("a2a-refresh-{n}"));
+            thread.spawn(move || work(&queue, &core)).is_ok()
+        });
+        let any = started.count() > 0;
+        if !any {
+            // It is the caller's thread, which a logger's panic must not reach.
+            let _ = guard(|| {
+                log::debug!("no thread is to be had for refreshing in the background");
+                Ok(())
+            });
+            let mut jobs = self.queue.lock();
+            (jobs.process, jobs.refused) = (None, Some(Tick::now()));
+            jobs.forget_all();
+        }
+        any
+    }
+
+    pub(super) fn forget(&self, peer: PeerId) {
+        let mut jobs = self.queue.lock();
+        if jobs.known.remove(&peer) {
+            jobs.waiting.retain(|job| job.peer != peer);
+        }
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.queue.lock().forget_all();
+    }
+
+    /// Requests that a full queue dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.queue.lock().dropped
+    }
+
+    /// Waits until nothing is queued or under way. Whether it came to that by the deadline.
+    pub(super) fn wait_idle(&self, deadline: Deadline) -> bool {
+        let busy = |jobs: &mut Jobs| jobs.running > 0 || !jobs.waiting.is_empty();
+        let waited = self.queue.ended.wait_timeout_while(self.queue.lock(), deadline.left(), busy);
+        let (mut jobs, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !busy(&mut jobs)
+    }
+}
+
+impl Drop for Background {
+    /// The threads end by themselves: those that sleep at once, those in a lookup when it is over.
+    fn drop(&mut self) {
+        let mut jobs = self.queue.lock();
+        jobs.closed = true;
+        jobs.forget_all();
+        drop(jobs);
+        self.queue.changed.notify_all();
+        self.queue.ended.notify_all();
+    }
+}
+
+impl Jobs {
+    /// Whether threads are to be started now: there are none in this process, and none were refused lately.
+    fn threads_are_due(&mut self) -> bool {
+        let here = Some(process::id());
+        if self.process == here || self.refused.is_some_and(|at| Tick::now().since(at) < THREADLESS) {
+            return false;
+        }
+        if self.process.is_some() {
+            // A fork: whoever worked on these stayed in the other process.
+            self.running = 0;
+            self.forget_all();
+        }
+        (self.process, self.refused) = (here, None);
+        true
+    }
+
+    fn forget_all(&mut self) {
+        self.waiting.clear();
+        self.known.clear();
+    }
+}
+
+/// What a thread is to do next.
+enum Task {
+    Refresh(Job),
+    Probe(PeerId),
+}
+
+fn work(queue: &Queue, core: &Weak<Enricher>) {
+    while let Some(task) = queue.next() {
+        // The last handle may go while we hold this one: then it is dropped here, with no lock held.
+        let Some(core) = core.upgrade() else { return };
+        let panicked = guard(|| {
+            match task {
+                Task::Refresh(job) => core.refresh(job),
+                Task::Probe(peer) => core.probe(peer),
+            }
+            Ok(())
+        });
+        drop(core);
+        if let Err(error) = panicked {
+            // A logger that panics may do so again.
+            let _ = guard(|| {
+                log::debug!("refreshing in the background: {error}");
+                Ok(())
+            });
+        }
+        queue.end();
+    }
+}
+
+impl Enricher {
+    /// A background lookup, unless it is no longer due.
+    fn refresh(&self, job: Job) {
+        let (peer, now) = (job.peer, job.now(Tick::now()));
+        match self.cache.get(peer, now) {
+            Known::Due(_) | Known::Retry(_) | Known::Fresh { refresh: true, .. } => {}
+            Known::Fresh { refresh: false, .. } | Known::Stale(_) | Known::Absent | Known::Failed => return,
+        }
+        match self.circuit.admit(peer, now, false) {
+            Some(pass) => self.lead_in_background(pass, peer, now),
+            // It waits for the registry to be back.
+            None => self.background.push(&self.own, Job::new(peer, now)),
+        }
+    }
+
+    /// The probe that is due, with the peer that was missed last.
+    fn probe(&self, peer: PeerId) {
+        let now = Tick::now();
+        if let Some(pass) = self.circuit.admit(peer, now, true) {
+            self.lead_in_background(pass, peer, now);
+        }
+        // Closed, it lets the other threads go on; open, they have a new time to wait for.
+        self.background.notice();
+    }
+
+    fn lead_in_background(&self, pass: Pass<'_>, peer: PeerId, now: Tick) {
+        self.notice_fork();
+        // What is known does not matter: it is a refresh, or a probe.
+        match self.flights.join(peer, || None::<()>) {
+            Part::Leader(leader) => {
+                self.counters.refreshes.add(1);
+                self.lead(leader, pass, peer, now, Deadline::after(self.rules.lookup_timeout));
+            }
+            Part::Waiter(_) | Part::Known(()) => pass.give_back(),
+        }
+    }
+}
+
+impl Queue {
+    /// Nothing that is done under it can panic half way.
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next task; `None` once the client is gone.
+    fn next(&self) -> Option<Task> {
+        let mut jobs = self.lock();
+        loop {
+            if jobs.closed {
+                return None;
+            }
+            let due = self.circuit.due(Tick::now());
+            if let Due::Probe(peer) = due {
+                jobs.running += 1;
+                return Some(Task::Probe(peer));
+            }
+            // While the circuit is open they wait for its closing; before it is, one at a time finds out.
+            let admits = self.circuit.would_admit() && (jobs.running == 0 || self.circuit.is_closed());
+            if let Some(job) = admits.then(|| jobs.waiting.pop_front()).flatten() {
+                jobs.known.remove(&job.peer);
+                jobs.running += 1;
+                return Some(Task::Refresh(job));
+            }
+            match due {
+                Due::In(wait) => {
+                    let waited = self.changed.wait_timeout(jobs, wait);
+                    (jobs, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                }
+                Due::Probe(_) | Due::Never => {
+                    jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn end(&self) {
+        let mut jobs = self.lock();
+        jobs.running = jobs.running.saturating_sub(1);
+        drop(jobs);
+        self.ended.notify_all();
+        // Another may have waited for this one to be through.
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(not(a2a_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_waited_out_an_outage_is_as_of_when_it_runs() {
+        let (hour, ttl) = (Duration::from_secs(3_600), Duration::from_secs(300));
+        let peer = PeerId::parse("3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c").unwrap();
+        // The caller's clock may be another.
+        let job = Job::new(peer, Tick::now().plus(hour));
+        let run = Tick::now().plus(ttl * 2);
+        let waited = job.now(run).since(job.now);
+        assert!(waited > ttl && waited <= ttl * 2 + Duration::from_secs(5), "{waited:?}");
+    }
+}
