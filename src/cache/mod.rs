@@ -76,7 +76,7 @@ impl Entry {
         self.record.as_ref().map_or(0, Peer::bytes)
     }
 
-    /// What is known, where it is no fresh record.
+    /// What is known, where it is neither a fresh record nor the plain lack of one.
     #[cold]
     fn known(&self, now: Tick, outage: u64) -> Known {
         let stale = self.record.as_ref().filter(|_| now < self.stale_until).cloned();
@@ -135,6 +135,10 @@ impl Cache {
             Some(record) if now < entry.fresh_until => {
                 Known::Fresh { record: record.clone(), refresh: now >= entry.refresh_at }
             }
+            None if now < entry.no_until && entry.outage == 0 => match entry.no {
+                No::Absent => Known::Absent,
+                No::Failed => Known::Failed,
+            },
             _ => entry.known(now, shelf.outage),
         }
     }

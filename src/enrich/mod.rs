@@ -88,11 +88,16 @@ impl Enricher {
     #[inline]
     pub(crate) fn lookup(&self, peer: PeerId, now: Tick) -> Lookup {
         let known = self.cache.get(peer, now);
+        // By itself: what nearly every call comes to.
         if let Known::Fresh { record, refresh: false } = known {
             self.answers.add_one(Answered::Fresh);
             return Lookup::new(Some(record), Source::Fresh, true);
         }
-        let lookup = self.settle(peer, now, known);
+        let lookup = match known {
+            Known::Absent => Lookup::new(None, Source::Absent, true),
+            Known::Failed => Lookup::new(None, Source::Failed, true),
+            known => self.settle(peer, now, known),
+        };
         self.answers.add_one(lookup.answered());
         lookup
     }

@@ -62,6 +62,15 @@ impl Reply {
         }
     }
 
+    /// What is known of the message: an agent that answered has it ([`Delivery::Delivered`]); what is queued
+    /// the platform has ([`Delivery::Accepted`]).
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Reply::Message(_) | Reply::Task(_) => Delivery::Delivered,
+            Reply::Queued(_) => Delivery::Accepted,
+        }
+    }
+
     /// The whole body as it came (numbers as `serde_json` reads them: an integer beyond 64 bits is a float).
     pub fn as_json(&self) -> &Value {
         match self {

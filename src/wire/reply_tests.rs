@@ -28,7 +28,7 @@ fn a_message_is_read_in_each_of_its_shapes() {
         let reply = answer(200, &body).unwrap();
         assert!(matches!(reply, Reply::Message(_)), "{body}");
         assert_eq!(reply.text(), "hi", "{body}");
-        assert_eq!(reply.as_json(), &body);
+        assert_eq!((reply.as_json(), reply.delivery()), (&body, Delivery::Delivered));
     }
     assert_eq!(text(&json!({"result":{"parts":[]}})), "(no response)");
     assert_eq!(text(&json!({"result":{"anything":"else"}})), "(no response)");
@@ -77,6 +77,7 @@ fn queued_is_no_error_and_no_empty_reply() {
         json!({"queued":true,"queue_id":"q-1"}),
         json!({"jsonrpc":"2.0","result":{"queued":true,"queue_id":"q-1"}}),
     ] {
+        assert_eq!(answer(202, &body).unwrap().delivery(), Delivery::Accepted);
         let Reply::Queued(queued) = answer(202, &body).unwrap() else { panic!("{body}") };
         assert_eq!(queued.method(), "message/send");
         assert_eq!(queued.queue_id().is_some(), body.to_string().contains("q-1"));
