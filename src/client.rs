@@ -136,6 +136,13 @@ impl Client {
         self.inner.enricher.lookup_nonblocking(peer.peer_id()?, Tick::now()).peer
     }
 
+    /// The last name that was seen of a peer, however old: what to call it where nothing better is known.
+    /// Nothing is asked. `None` where no name was seen, the registry has since said that there is no such
+    /// peer, or it was pushed out of the cache.
+    pub fn peer_name(&self, peer: impl PeerRef) -> Option<String> {
+        self.inner.enricher.known(peer.peer_id()?)?.name().map(str::to_owned)
+    }
+
     /// Waits until nothing is to be fetched in the background any more, for so long at the most. Whether it
     /// came to that: while the registry does not answer, what is asked for waits for its return.
     pub fn wait_idle(&self, timeout: Duration) -> bool {

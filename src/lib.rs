@@ -34,15 +34,15 @@
 //! 9. [`Client::enrich_nonblocking`] does all of this without ever waiting.
 //! 10. A lookup begun before [`Client::forget`] or [`Client::clear`] files nothing.
 //!
+//! Requests go to the platform's own address only: redirects are not followed, and the environment's
+//! proxy is not used.
+//!
 //! # Threads
 //!
 //! Two background threads start when there is first something to do for them, hold the client weakly, and end
 //! by themselves when its last handle is gone: at once, or when the lookup that they are in is over. They are
 //! never joined, and do not keep a process from ending. A fork is noticed: the child starts its own, and does
 //! not use its parent's connections. Where the system has no threads to give, enrichment goes on without them.
-//!
-//! Requests go to the platform's own address only: redirects are not followed, and the environment's
-//! proxy is not used.
 //!
 //! # Features
 //!

@@ -99,6 +99,21 @@ fn an_old_record_serves_while_refreshes_fail_and_the_failure_is_remembered() {
 }
 
 #[test]
+fn a_name_is_remembered_for_as_long_as_the_registry_does_not_take_it_back() {
+    let (server, now) = registry();
+    let client = alone(&server).stale_if_error(Duration::ZERO).build().unwrap();
+    let start = Instant::now();
+    assert_eq!((client.peer_name(PEER), client.peer_name("nobody")), (None, None));
+    client.lookup_at(PEER, start);
+    now.set(BROKEN);
+    assert_eq!(client.lookup_at(PEER, start + TTL * 9).peer, None, "too old for a record");
+    assert_eq!(client.peer_name(PEER).as_deref(), Some("take 0"));
+    now.set(DENYING);
+    client.lookup_at(PEER, start + TTL * 99);
+    assert_eq!((client.peer_name(PEER), server.requests().len()), (None, 3));
+}
+
+#[test]
 fn no_stale_records_where_none_are_wanted() {
     let (server, now) = registry();
     let client = alone(&server).stale_if_error(Duration::ZERO).build().unwrap();

@@ -308,6 +308,11 @@ impl Enricher {
         Ok(peers)
     }
 
+    /// The record of a peer, however old.
+    pub(crate) fn known(&self, peer: PeerId) -> Option<Peer> {
+        self.cache.record(peer)
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
