@@ -27,8 +27,9 @@
 //! 7. After a lookup that was not answered at all, one is made at a time; after three in a row none, but for a
 //!    probe after 1 s, 2 s, and so on up to 30 s. Whoever misses meanwhile returns at once, with an older
 //!    record or none. Any HTTP status ends it, and those who had no answer are asked for again in the
-//!    background. A 429 or 503 with `Retry-After` is obeyed in the same way, for 60 s at the most. So a dead
-//!    registry stalls a thread for three lookups, whatever the number of peers.
+//!    background. A 429 or 503 with `Retry-After` is obeyed in the same way, for 60 s at the most. So,
+//!    where there are background threads, a dead registry stalls a thread for three lookups, whatever the
+//!    number of peers.
 //! 8. The cache holds 10,000 peers and 64 MiB of records. Past that, peers that nobody has asked for since
 //!    they came go first, so that a burst of strangers does not push out the busy ones.
 //! 9. [`Client::enrich_nonblocking`] does all of this without ever waiting.

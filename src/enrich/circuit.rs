@@ -165,7 +165,11 @@ impl Circuit {
         let was_closed = inner.state == State::Closed;
         let next = match report {
             Report::Answered => State::Closed,
-            Report::Held(wait) => self.open(now, wait.min(MAX_HOLD), self.limits.first_wait),
+            // Never at once: whoever asks for peace by mistake is not to be asked in a loop.
+            Report::Held(wait) => {
+                let first = self.limits.first_wait;
+                self.open(now, wait.clamp(first.min(MAX_HOLD), MAX_HOLD), first)
+            }
             Report::Unanswered => self.after_unanswered(inner.state, kind, now, random),
         };
         let opens = matches!(next, State::Open { .. });
@@ -205,6 +209,12 @@ impl Circuit {
 }
 
 impl Pass<'_> {
+    /// The lookup took so long: waits count from its end.
+    pub(super) fn after(mut self, took: Duration) -> Self {
+        self.now = self.now.plus(took);
+        self
+    }
+
     /// Reports what came of the lookup. Whether it is the first answer after an outage.
     pub(super) fn report(mut self, report: Report, random: f64) -> bool {
         self.reported = true;

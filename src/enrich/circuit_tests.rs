@@ -105,7 +105,7 @@ fn a_probe_is_for_whom_a_miss_asked_last() {
 
 #[test]
 fn a_registry_that_asks_for_patience_has_it_for_a_minute_at_most() {
-    for (asked, held) in [(5, 5), (3_600, 60)] {
+    for (asked, held) in [(5, 5), (3_600, 60), (0, 1)] {
         let circuit = circuit();
         circuit.admit(peer(1), at(0), true).unwrap().report(Report::Held(asked * SECOND), MIDDLE);
         assert_eq!(state(&circuit), CircuitState::Open);
@@ -139,4 +139,14 @@ fn a_leave_that_was_not_used_is_there_for_the_next() {
     circuit.admit(peer(1), at(2), true).unwrap().give_back();
     let again = circuit.admit(peer(1), at(2), true);
     assert!(again.is_some() && circuit.admit(peer(1), at(2), true).is_none());
+}
+
+#[test]
+fn a_wait_counts_from_the_end_of_the_lookup() {
+    let circuit = circuit();
+    for _ in 0..3 {
+        circuit.admit(peer(1), at(0), true).unwrap().after(2 * SECOND).report(Report::Unanswered, MIDDLE);
+    }
+    assert!(circuit.admit(peer(1), at(2), true).is_none());
+    assert!(circuit.admit(peer(1), at(4), true).is_some());
 }

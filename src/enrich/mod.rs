@@ -26,7 +26,7 @@ pub(crate) use circuit::Limits;
 use circuit::{Circuit, Pass, Report};
 use flight::{Flights, Leader, Part};
 pub use lookup::{Lookup, Source};
-use refresh::{Background, Job};
+use refresh::Background;
 pub(crate) use rules::Rules;
 
 /// What a lookup brought, as all that share it hear of it.
@@ -107,7 +107,7 @@ impl Enricher {
         let known = self.cache.get(peer, now);
         let lookup = match known {
             Known::Due(stale) | Known::Retry(stale) => {
-                self.background.push(&self.own, Job::new(peer, now));
+                self.queue_up(peer, now);
                 Lookup::stand_in(stale, Source::Failed, true)
             }
             known => self.settle(peer, now, known),
@@ -121,7 +121,7 @@ impl Enricher {
         match known {
             Known::Fresh { record, refresh } => {
                 if refresh {
-                    self.background.push(&self.own, Job::new(peer, now));
+                    self.queue_up(peer, now);
                 }
                 Lookup::new(Some(record), Source::Fresh, true)
             }
@@ -130,7 +130,7 @@ impl Enricher {
             Known::Failed => Lookup::new(None, Source::Failed, true),
             // Who is alone in not being answered must not cost each push from it a wait.
             Known::Retry(stale) if self.background.is_there(&self.own) => {
-                self.background.push(&self.own, Job::new(peer, now));
+                self.queue_up(peer, now);
                 Lookup::stand_in(stale, Source::Failed, true)
             }
             Known::Due(stale) | Known::Retry(stale) => {
@@ -154,19 +154,23 @@ impl Enricher {
                 return self.shared(flight.wait(deadline), stale);
             }
         }
-        let Some(pass) = self.circuit.admit(peer, now, may_probe) else {
+        // Where threads of ours wait for it, its time is the real one.
+        let real = if self.background.is_wanted() { Tick::now() } else { now };
+        let Some(pass) = self.circuit.admit(peer, real, may_probe) else {
             self.counters.shed.add(1);
             // It has its record soon after the registry is back.
-            self.background.push(&self.own, Job::new(peer, now));
+            self.queue_up(peer, now);
             return Lookup::stand_in(stale, Source::Shed, true);
         };
         match self.flights.join(peer, || self.settled(peer, now)) {
             Part::Known(known) => {
                 pass.give_back();
+                self.background.notice();
                 known
             }
             Part::Waiter(flight) => {
                 pass.give_back();
+                self.background.notice();
                 if !closed {
                     self.counters.shed.add(1);
                     return Lookup::stand_in(stale, Source::Shed, true);
@@ -185,9 +189,10 @@ impl Enricher {
     /// After a fork the lookups that were under way go on in the other process only.
     fn notice_fork(&self) {
         let here = process::id();
-        if self.process.swap(here, Relaxed) != here {
+        if self.process.load(Relaxed) != here && self.process.swap(here, Relaxed) != here {
             self.flights.forget_all(|| ());
             self.circuit.reset();
+            self.background.notice();
         }
     }
 
@@ -240,11 +245,13 @@ impl Enricher {
             }
         };
         // Before anybody is woken who would miss the next peer.
-        let recovered = pass.report(report, random());
+        let took = self.rules.lookup_timeout.saturating_sub(deadline.left());
+        let recovered = pass.after(took).report(report, random());
         if recovered {
             self.cache.end_outage();
-            for peer in std::mem::take(&mut *self.unanswered.lock()) {
-                self.background.push(&self.own, Job::new(peer, now));
+            let again = std::mem::take(&mut *self.unanswered.lock());
+            for peer in again {
+                self.queue_up(peer, now);
             }
         } else if report == Report::Unanswered {
             let mut unanswered = self.unanswered.lock();
@@ -323,11 +330,13 @@ impl Enricher {
 
     pub(crate) fn forget(&self, peer: PeerId) {
         self.background.forget(peer);
+        self.unanswered.lock().retain(|other| *other != peer);
         drop(self.flights.forget(peer, || self.cache.remove(peer)));
     }
 
     pub(crate) fn clear(&self) {
         self.background.forget_all();
+        self.unanswered.lock().clear();
         drop(self.flights.forget_all(|| self.cache.clear()));
     }
 

@@ -118,6 +118,8 @@ impl Background {
 
     /// Tells the threads that the circuit has changed.
     pub(super) fn notice(&self) {
+        // A thread that has looked at the circuit and is about to wait is waited for: it would not hear of it.
+        drop(self.queue.lock());
         self.queue.changed.notify_all();
     }
 
@@ -137,6 +139,7 @@ impl Background {
             let mut jobs = self.queue.lock();
             (jobs.process, jobs.refused) = (None, Some(Tick::now()));
             jobs.forget_all();
+            self.queue.ended.notify_all();
         }
         any
     }
@@ -145,11 +148,18 @@ impl Background {
         let mut jobs = self.queue.lock();
         if jobs.known.remove(&peer) {
             jobs.waiting.retain(|job| job.peer != peer);
+            self.queue.ended.notify_all();
         }
     }
 
     pub(super) fn forget_all(&self) {
         self.queue.lock().forget_all();
+        self.queue.ended.notify_all();
+    }
+
+    /// Whether there are to be background threads, so that the circuit goes by the real time.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.queue.threads > 0
     }
 
     /// Requests that a full queue dropped.
@@ -159,6 +169,7 @@ impl Background {
 
     /// Waits until nothing is queued or under way. Whether it came to that by the deadline.
     pub(super) fn wait_idle(&self, deadline: Deadline) -> bool {
+        self.queue.lock().leave_to_parent();
         let busy = |jobs: &mut Jobs| jobs.running > 0 || !jobs.waiting.is_empty();
         let waited = self.queue.ended.wait_timeout_while(self.queue.lock(), deadline.left(), busy);
         let (mut jobs, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -185,13 +196,17 @@ impl Jobs {
         if self.process == here || self.refused.is_some_and(|at| Tick::now().since(at) < THREADLESS) {
             return false;
         }
-        if self.process.is_some() {
-            // A fork: whoever worked on these stayed in the other process.
-            self.running = 0;
-            self.forget_all();
-        }
+        self.leave_to_parent();
         (self.process, self.refused) = (here, None);
         true
+    }
+
+    /// After a fork: whoever worked on these stayed in the other process.
+    fn leave_to_parent(&mut self) {
+        if self.process.is_some_and(|other| other != process::id()) {
+            (self.process, self.running) = (None, 0);
+            self.forget_all();
+        }
     }
 
     fn forget_all(&mut self) {
@@ -230,6 +245,12 @@ fn work(queue: &Queue, core: &Weak<Enricher>) {
 }
 
 impl Enricher {
+    /// Has a peer looked up in the background.
+    pub(super) fn queue_up(&self, peer: PeerId, now: Tick) {
+        self.notice_fork();
+        self.background.push(&self.own, Job::new(peer, now));
+    }
+
     /// A background lookup, unless it is no longer due.
     fn refresh(&self, job: Job) {
         let (peer, now) = (job.peer, job.now(Tick::now()));
@@ -237,10 +258,10 @@ impl Enricher {
             Known::Due(_) | Known::Retry(_) | Known::Fresh { refresh: true, .. } => {}
             Known::Fresh { refresh: false, .. } | Known::Stale(_) | Known::Absent | Known::Failed => return,
         }
-        match self.circuit.admit(peer, now, false) {
-            Some(pass) => self.lead_in_background(pass, peer, now),
+        match self.circuit.admit(peer, Tick::now(), false) {
+            Some(pass) => self.lead_in_background(pass, peer, now, false),
             // It waits for the registry to be back.
-            None => self.background.push(&self.own, Job::new(peer, now)),
+            None => self.queue_up(peer, now),
         }
     }
 
@@ -248,13 +269,13 @@ impl Enricher {
     fn probe(&self, peer: PeerId) {
         let now = Tick::now();
         if let Some(pass) = self.circuit.admit(peer, now, true) {
-            self.lead_in_background(pass, peer, now);
+            self.lead_in_background(pass, peer, now, true);
         }
         // Closed, it lets the other threads go on; open, they have a new time to wait for.
         self.background.notice();
     }
 
-    fn lead_in_background(&self, pass: Pass<'_>, peer: PeerId, now: Tick) {
+    fn lead_in_background(&self, pass: Pass<'_>, peer: PeerId, now: Tick, is_probe: bool) {
         self.notice_fork();
         // What is known does not matter: it is a refresh, or a probe.
         match self.flights.join(peer, || None::<()>) {
@@ -262,7 +283,14 @@ impl Enricher {
                 self.counters.refreshes.add(1);
                 self.lead(leader, pass, peer, now, Deadline::after(self.rules.lookup_timeout));
             }
-            Part::Waiter(_) | Part::Known(()) => pass.give_back(),
+            Part::Waiter(flight) => {
+                if is_probe {
+                    // One from before is still under way: what comes of it is what a probe would tell.
+                    flight.wait(Deadline::after(self.rules.lookup_timeout));
+                }
+                pass.give_back();
+            }
+            Part::Known(()) => pass.give_back(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, fence};
 
 use crate::sync::Mutex;
 
@@ -93,6 +94,8 @@ impl Threads {
         self.living.retain(|counts| {
             let alive = Arc::strong_count(counts) > 1;
             if !alive {
+                // The thread's last writes were before it let go of these.
+                fence(Acquire);
                 for (past, count) in past.iter_mut().zip(&counts.0) {
                     *past += count.load(Relaxed);
                 }
