@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Deadline, Tick};
 use crate::config::ClientBuilder;
 use crate::enrich::{Enricher, Limits, Lookup, Rules, Sizes};
-use crate::error::{Error, guard};
+use crate::error::{Delivery, Error, guard};
 use crate::http::{Http, Pace};
 use crate::peer::{Peer, PeerId, PeerRef};
 use crate::registry::Registry;
@@ -261,7 +261,9 @@ impl Client {
     /// at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled).
     pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
         let peer = peer.try_peer_id()?;
-        guard(|| send(&self.inner.http, peer, message, options))
+        // Where in a send a panic came is not known.
+        guard(|| Ok(send(&self.inner.http, peer, message, options)))
+            .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
     }
 
     /// The URL of a peer's agent card: `{platform}/registry/discover/{id}`. Nothing is sent.

@@ -279,8 +279,7 @@ impl StdError for Error {
 pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // Locks here are not poisoned, and nothing is left half written by an exchange.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        let error = Error::new(ErrorKind::Internal, "a panic below the call, in the HTTP client or a logger");
-        Err(error.with_delivery(Delivery::Unknown))
+        Err(Error::new(ErrorKind::Internal, "a panic below the call, in the HTTP client or a logger"))
     })
 }
 

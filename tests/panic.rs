@@ -58,6 +58,7 @@ fn the_other_calls_answer_with_an_error() {
     assert_eq!(error.kind(), ErrorKind::Internal, "an entry that is no object is logged: {error}");
     let error = client.discover(PEER).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal, "a lost pooled connection is logged: {error}");
+    assert_eq!(error.delivery(), Delivery::NotSent, "there was nothing to deliver");
     // The answer's id is not the request's, which is logged; on a thread of its own, too.
     for options in [SendOptions::new(), SendOptions::new().cancel(&CancelToken::new())] {
         let error = client.send_with(PEER, &Message::from("hi"), &options).unwrap_err();

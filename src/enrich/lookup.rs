@@ -1,5 +1,6 @@
 //! What an enrichment answers.
 
+use crate::cache::Known;
 use crate::peer::Peer;
 use crate::stats::Answered;
 
@@ -35,6 +36,14 @@ pub enum Source {
     Invalid,
 }
 
+/// A lookup that is due.
+pub(super) struct Due {
+    /// What may stand in for one that fails.
+    pub(super) stale: Option<Peer>,
+    /// Whether it is for a peer that was not answered, and better made while nobody waits.
+    pub(super) retry: bool,
+}
+
 impl Lookup {
     /// The answer to a text that is no peer id.
     pub(crate) const INVALID: Lookup = Lookup { peer: None, source: Source::Invalid, remembered: false };
@@ -42,6 +51,18 @@ impl Lookup {
     #[inline]
     pub(super) fn new(peer: Option<Peer>, source: Source, remembered: bool) -> Self {
         Lookup { peer, source, remembered }
+    }
+
+    /// What is known, as an answer, where that needs no lookup.
+    pub(super) fn remembered(known: Known) -> Result<Self, Due> {
+        match known {
+            Known::Fresh { record, .. } => Ok(Lookup::new(Some(record), Source::Fresh, true)),
+            Known::Stale(record) => Ok(Lookup::new(Some(record), Source::Stale, true)),
+            Known::Absent => Ok(Lookup::new(None, Source::Absent, true)),
+            Known::Failed => Ok(Lookup::new(None, Source::Failed, true)),
+            Known::Due(stale) => Err(Due { stale, retry: false }),
+            Known::Retry(stale) => Err(Due { stale, retry: true }),
+        }
     }
 
     /// The record that stands in for what could not be had, if there is one.

@@ -2,6 +2,7 @@
 
 mod circuit;
 mod flight;
+mod job;
 mod lookup;
 mod refresh;
 mod rules;
@@ -25,9 +26,10 @@ use crate::wire::Listing;
 pub(crate) use circuit::Limits;
 use circuit::{Circuit, Pass, Report};
 use flight::{Flights, Leader, Part};
+use lookup::Due;
 pub use lookup::{Lookup, Source};
 use refresh::Background;
-pub(crate) use rules::Rules;
+pub(crate) use rules::{Rules, Sizes};
 
 /// What a lookup brought, as all that share it hear of it.
 #[derive(Debug, Clone)]
@@ -56,14 +58,6 @@ pub(crate) struct Enricher {
     process: AtomicU32,
     /// For the background threads, which must not keep it alive.
     own: Weak<Enricher>,
-}
-
-/// The sizes that enrichment keeps to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) capacity: usize,
-    pub(crate) threads: usize,
-    pub(crate) queue: usize,
 }
 
 impl Enricher {
@@ -118,28 +112,22 @@ impl Enricher {
 
     #[cold]
     fn settle(&self, peer: PeerId, now: Tick, known: Known) -> Lookup {
-        match known {
-            Known::Fresh { record, refresh } => {
-                if refresh {
-                    self.queue_up(peer, now);
-                }
-                Lookup::new(Some(record), Source::Fresh, true)
-            }
-            Known::Stale(record) => Lookup::new(Some(record), Source::Stale, true),
-            Known::Absent => Lookup::new(None, Source::Absent, true),
-            Known::Failed => Lookup::new(None, Source::Failed, true),
-            // Who is alone in not being answered must not cost each push from it a wait.
-            Known::Retry(stale) if self.background.is_there(&self.own) => {
-                self.queue_up(peer, now);
-                Lookup::stand_in(stale, Source::Failed, true)
-            }
-            Known::Due(stale) | Known::Retry(stale) => {
-                let deadline = Deadline::after(self.rules.lookup_timeout);
-                let lookup = self.miss(peer, now, stale, deadline);
-                self.counters.waited(self.rules.lookup_timeout.saturating_sub(deadline.left()));
-                lookup
-            }
+        if let Known::Fresh { refresh: true, .. } = known {
+            self.queue_up(peer, now);
         }
+        let Due { stale, retry } = match Lookup::remembered(known) {
+            Ok(lookup) => return lookup,
+            Err(due) => due,
+        };
+        // Who is alone in not being answered must not cost each push from it a wait.
+        if retry && self.background.is_there(&self.own) {
+            self.queue_up(peer, now);
+            return Lookup::stand_in(stale, Source::Failed, true);
+        }
+        let deadline = Deadline::after(self.rules.lookup_timeout);
+        let lookup = self.miss(peer, now, stale, deadline);
+        self.counters.waited(self.rules.lookup_timeout.saturating_sub(deadline.left()));
+        lookup
     }
 
     fn miss(&self, peer: PeerId, now: Tick, stale: Option<Peer>, deadline: Deadline) -> Lookup {
@@ -162,7 +150,7 @@ impl Enricher {
             self.queue_up(peer, now);
             return Lookup::stand_in(stale, Source::Shed, true);
         };
-        match self.flights.join(peer, || self.settled(peer, now)) {
+        match self.flights.join(peer, || Lookup::remembered(self.cache.get(peer, now)).ok()) {
             Part::Known(known) => {
                 pass.give_back();
                 self.background.notice();
@@ -193,17 +181,6 @@ impl Enricher {
             self.flights.forget_all(|| ());
             self.circuit.reset();
             self.background.notice();
-        }
-    }
-
-    /// What is filed of a peer by now, where that needs no lookup.
-    fn settled(&self, peer: PeerId, now: Tick) -> Option<Lookup> {
-        match self.cache.get(peer, now) {
-            Known::Fresh { record, .. } => Some(Lookup::new(Some(record), Source::Fresh, true)),
-            Known::Stale(record) => Some(Lookup::new(Some(record), Source::Stale, true)),
-            Known::Absent => Some(Lookup::new(None, Source::Absent, true)),
-            Known::Failed => Some(Lookup::new(None, Source::Failed, true)),
-            Known::Due(_) | Known::Retry(_) => None,
         }
     }
 

@@ -34,6 +34,14 @@ impl Rules {
     }
 }
 
+/// The sizes that enrichment keeps to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) capacity: usize,
+    pub(crate) threads: usize,
+    pub(crate) queue: usize,
+}
+
 /// The TTL less up to so much of it.
 pub(crate) fn spread(ttl: Duration, by: f64, peer: PeerId, now: Tick) -> Duration {
     if by <= 0.0 {

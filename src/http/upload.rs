@@ -49,3 +49,20 @@ impl Read for Reader {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_may_be_sent_once_all_of_it_is_taken_and_not_before() {
+        let upload = Upload::new(b"0123456789".to_vec());
+        let (mut reader, mut some) = (upload.reader(), [0; 4]);
+        for (taken, whole) in [(4, false), (4, false), (2, true), (0, true)] {
+            assert_eq!((reader.read(&mut some).unwrap(), upload.may_be_sent()), (taken, whole));
+        }
+        upload.restart();
+        assert!(!upload.clone().may_be_sent(), "its clones are one");
+        assert_eq!((upload.reader().read(&mut some).unwrap(), &some), (4, b"0123"));
+    }
+}
