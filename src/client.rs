@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Tick};
 use crate::config::ClientBuilder;
-use crate::enrich::{Enricher, Limits, Lookup, Rules, Sizes};
+use crate::enrich::{Enricher, Lookup};
 use crate::error::{Delivery, Error, guard};
 use crate::http::{Http, Pace};
 use crate::peer::{Peer, PeerId, PeerRef};
@@ -73,17 +73,7 @@ impl ClientBuilder {
         let settings = self.check()?;
         let tokens = TokenStore::open(settings.token.clone())?;
         let http = Arc::new(Http::new(&settings, tokens));
-        let rules = Rules {
-            ttl: settings.ttl,
-            negative_ttl: settings.negative_ttl,
-            stale_if_error: settings.stale_if_error,
-            ttl_spread: settings.ttl_spread,
-            lookup_timeout: settings.lookup_timeout,
-        };
-        let (first_wait, max_wait) = settings.circuit_waits;
-        let limits = Limits { threshold: settings.circuit_threshold, first_wait, max_wait };
-        let sizes = Sizes { capacity: settings.capacity, threads: settings.background_threads, queue: settings.queue };
-        let enricher = Enricher::new(Registry::new(http.clone()), rules, limits, sizes);
+        let enricher = Enricher::new(Registry::new(http.clone()), &settings);
         Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout: settings.call_timeout }) })
     }
 }

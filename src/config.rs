@@ -187,7 +187,10 @@ impl ClientBuilder {
 
     /// By how much each record's TTL is shortened at the most, as a fraction of it: 0 to 0.5. How much it is
     /// depends on the peer and the time alone. Default: 0.1, so that processes which started together do not
-    /// refresh together; 0 for a test that pins a record's expiry.
+    /// refresh together. With it, a peer's first record is refreshed at some moment before the last fifth of its
+    /// TTL, and what fell due in an outage is made up for over twice the outage's length (over four fifths of
+    /// a TTL at the most), with the older record served until then. 0, for a test that pins a record's expiry,
+    /// turns all three off.
     pub fn ttl_spread(mut self, fraction: f64) -> Self {
         self.ttl_spread = Some(fraction);
         self

@@ -23,11 +23,13 @@
 //! 5. A lookup that fails keeps an older record, which serves for up to an hour past its TTL. The registry's
 //!    own no drops it at once.
 //! 6. A hit in the last fifth of its TTL has the record refreshed in the background, so that a busy peer never
-//!    waits. TTLs are shortened by up to 10 %, each by another amount, so that a fleet does not ask as one.
+//!    waits. TTLs are shortened by up to 10 %, each by another amount, and the first refresh of a peer comes at
+//!    some moment before that last fifth, so that a fleet does not ask as one.
 //! 7. After a lookup that was not answered at all, one is made at a time; after three in a row none, but for a
 //!    probe after 1 s, 2 s, and so on up to 30 s. Whoever misses meanwhile returns at once, with an older
-//!    record or none. Any HTTP status ends it, and those who had no answer are asked for again in the
-//!    background. A 429 or 503 with `Retry-After` is obeyed in the same way, for 60 s at the most. So,
+//!    record or none. Any HTTP status ends it. Peers of whom there is no record are asked for at once in the
+//!    background; older records serve on, each until its own moment of the time in which the outage is made up
+//!    for: twice its length, and four fifths of a TTL at the most. A 429 or 503 with `Retry-After` is obeyed in the same way, for 60 s at the most. So,
 //!    where there are background threads, a dead registry stalls a thread for three lookups, whatever the
 //!    number of peers.
 //! 8. The cache holds 10,000 peers and 64 MiB of records. Past that, peers that nobody has asked for since
@@ -88,6 +90,8 @@ mod workspace;
 pub use cancel::CancelToken;
 pub use client::Client;
 pub use config::ClientBuilder;
+#[doc(hidden)]
+pub use enrich::simulation;
 pub use enrich::{Lookup, Source};
 pub use error::{Delivery, Error, ErrorKind, Removed};
 pub use peer::{Peer, PeerId, PeerRef};

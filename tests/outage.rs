@@ -11,14 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{CircuitState, Client, ClientBuilder, Lookup, Source};
-use support::{Act, PEER, Server};
+use support::{Act, PEER, SOON, Server, eventually};
 
 const TTL: Duration = Duration::from_secs(300);
 const NANO: Duration = Duration::from_nanos(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// For what takes milliseconds on a machine that has nothing else to do.
-const SOON: Duration = Duration::from_secs(20);
-
 /// How a registry behaves, from now on.
 #[derive(Clone, Default)]
 struct Mood(Arc<AtomicUsize>);
@@ -55,14 +52,6 @@ fn alone(server: &Server) -> ClientBuilder {
 
 fn other(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < SOON, "it never came to this: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn seen(lookup: &Lookup) -> (Source, bool, bool) {

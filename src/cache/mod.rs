@@ -6,12 +6,14 @@ mod order;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use crate::clock::Tick;
 use crate::peer::{Peer, PeerId};
+use crate::random::fraction;
 use order::{Order, Place};
 
 /// How many bytes of memory a cache's records take at the most, all together.
@@ -35,7 +37,7 @@ pub(crate) enum Filing {
 pub(crate) enum Known {
     /// A record younger than its TTL, and whether it is time to refresh it.
     Fresh { record: Peer, refresh: bool },
-    /// An older record; a lookup has failed not long ago.
+    /// An older record; a lookup has failed not long ago, or is to wait for its turn after an outage.
     Stale(Peer),
     /// The registry's own no.
     Absent,
@@ -78,11 +80,12 @@ impl Entry {
 
     /// What is known, where it is neither a fresh record nor the plain lack of one.
     #[cold]
-    fn known(&self, now: Tick, outage: u64) -> Known {
+    fn known(&self, peer: PeerId, now: Tick, recovery: &Recovery) -> Known {
         let stale = self.record.as_ref().filter(|_| now < self.stale_until).cloned();
         match (self.no, stale) {
+            (_, Some(record)) if recovery.puts_off(peer, self, now) => Known::Stale(record),
             (_, stale) if now >= self.no_until => Known::Due(stale),
-            (No::Failed, stale) if self.outage != 0 && self.outage != outage => Known::Retry(stale),
+            (No::Failed, stale) if recovery.has_ended(self.outage) => Known::Retry(stale),
             (No::Absent, _) => Known::Absent,
             (No::Failed, Some(record)) => Known::Stale(record),
             (No::Failed, None) => Known::Failed,
@@ -96,8 +99,31 @@ struct Shelf {
     order: Order,
     bytes: usize,
     evictions: u64,
-    /// The number of the outage, counted from 1.
+    recovery: Recovery,
+}
+
+/// The end of the last outage: what fell due in it is not to be asked for all at once.
+struct Recovery {
+    /// The number of the present outage, or of the next one where there is none, counted from 1.
     outage: u64,
+    at: Tick,
+    /// The time over which refreshes are made up for.
+    window: Duration,
+}
+
+impl Recovery {
+    /// Whether an outage is over; it is none's number that is zero.
+    fn has_ended(&self, outage: u64) -> bool {
+        outage != 0 && outage != self.outage
+    }
+
+    /// Whether a record that fell due in the outage is yet to wait for its turn, a moment of the window that is
+    /// each peer's own.
+    #[cold]
+    fn puts_off(&self, peer: PeerId, entry: &Entry, now: Tick) -> bool {
+        let fell_due = entry.refresh_at <= self.at || self.has_ended(entry.outage);
+        fell_due && now < self.at.plus(self.window.mul_f64(fraction(peer, self.at, 0)))
+    }
 }
 
 /// The records that a write took out, to be dropped when no lock is held any more.
@@ -133,13 +159,14 @@ impl Cache {
         }
         match &entry.record {
             Some(record) if now < entry.fresh_until => {
-                Known::Fresh { record: record.clone(), refresh: now >= entry.refresh_at }
+                let refresh = now >= entry.refresh_at && !shelf.recovery.puts_off(peer, entry, now);
+                Known::Fresh { record: record.clone(), refresh }
             }
             None if now < entry.no_until && entry.outage == 0 => match entry.no {
                 No::Absent => Known::Absent,
                 No::Failed => Known::Failed,
             },
-            _ => entry.known(now, shelf.outage),
+            _ => entry.known(peer, now, &shelf.recovery),
         }
     }
 
@@ -161,12 +188,14 @@ impl Cache {
 
     /// The number of the present outage, or of the next one where there is none.
     pub(crate) fn outage(&self) -> u64 {
-        self.shelf.read().outage
+        self.shelf.read().recovery.outage
     }
 
-    /// The outage is over: what was filed of unanswered lookups no longer counts.
-    pub(crate) fn end_outage(&self) {
-        self.shelf.write().outage += 1;
+    /// The outage is over: what was filed of unanswered lookups no longer counts. Records that are to be
+    /// refreshed by now serve on, each until its own moment of the `window` that begins.
+    pub(crate) fn end_outage(&self, now: Tick, window: Duration) {
+        let recovery = &mut self.shelf.write().recovery;
+        *recovery = Recovery { outage: recovery.outage + 1, at: now, window };
     }
 
     #[must_use = "drop what was removed when no lock is held"]
@@ -190,7 +219,8 @@ impl Cache {
 
 impl Shelf {
     fn new() -> Self {
-        Shelf { entries: HashMap::default(), order: Order::new(), bytes: 0, evictions: 0, outage: 1 }
+        let recovery = Recovery { outage: 1, at: Tick::START, window: Duration::ZERO };
+        Shelf { entries: HashMap::default(), order: Order::new(), bytes: 0, evictions: 0, recovery }
     }
 
     fn make_room(&mut self, peer: PeerId, bytes: usize, capacity: usize, removed: &mut Removed) {

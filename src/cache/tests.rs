@@ -109,11 +109,64 @@ fn the_end_of_an_outage_forgets_its_failures_and_no_others() {
     drop(cache.put(peer(3), absent(never())));
     let known = |n| cache.get(peer(n), Tick::now());
     assert_eq!([known(1), known(2), known(3)], [Known::Failed, Known::Failed, Known::Absent]);
-    cache.end_outage();
+    cache.end_outage(Tick::now(), Duration::ZERO);
     assert_eq!([known(1), known(2), known(3)], [Known::Retry(None), Known::Failed, Known::Absent]);
     // One of the outage that is over, filed late, does not count either.
     drop(cache.put(peer(4), Filing::Failed { until: never(), outage: Some(outage) }));
     assert_eq!(known(4), Known::Retry(None));
+}
+
+/// A thousand records that fell due in an outage, and two that did not: each serves until its own moment of
+/// the window, and those moments are spread over it.
+#[test]
+fn after_an_outage_records_wait_for_their_turn() {
+    let cache = Cache::new(2_000);
+    let start = Tick::now();
+    let at = |secs: u64| start.plus(Duration::from_secs(secs));
+    let filing = |n, refresh: u64| Filing::Found {
+        record: record(peer(n), 9),
+        refresh_at: at(refresh),
+        fresh_until: at(refresh + 60),
+        stale_until: at(9_000),
+    };
+    // Of two that fell due, one is not even stale yet; and one falls due after the outage.
+    (0..1_000).for_each(|n| drop(cache.put(peer(n), filing(n, 100))));
+    (1_000..2_000).for_each(|n| drop(cache.put(peer(n), filing(n, 650))));
+    drop(cache.put(peer(1), filing(1, 701)));
+    cache.end_outage(at(700), Duration::from_secs(240));
+
+    let due = |n, secs| match cache.get(peer(n), at(secs)) {
+        Known::Fresh { refresh, .. } => refresh,
+        Known::Due(Some(_)) => true,
+        Known::Stale(_) => false,
+        other => panic!("{n}: {other:?}"),
+    };
+    for (secs, expected) in [(700, 0), (760, 250), (820, 500), (880, 750), (939, 996)] {
+        for half in [0..1_000, 1_000..2_000] {
+            let count = half.filter(|n| *n != 1 && due(*n, secs)).count();
+            assert!(count.abs_diff(expected) < 60, "{count} are due at {secs}, not {expected}");
+        }
+    }
+    assert!((0..2_000).all(|n| due(n, 940)), "at the end of the window all are");
+    assert!(!due(1, 700) && due(1, 701), "it has nothing to do with the outage");
+}
+
+#[test]
+fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
+    let cache = Cache::new(10);
+    let start = Tick::now();
+    let at = |secs: u64| start.plus(Duration::from_secs(secs));
+    let filing =
+        Filing::Found { record: record(peer(1), 9), refresh_at: at(5), fresh_until: at(10), stale_until: at(900) };
+    drop(cache.put(peer(1), filing));
+    drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
+    cache.end_outage(at(100), Duration::from_secs(100));
+    let stale = Known::Stale(record(peer(1), 9));
+    assert_eq!(cache.get(peer(1), at(100)), stale);
+    assert_eq!(cache.get(peer(1), at(200)), Known::Retry(Some(record(peer(1), 9))));
+    // Another outage, and its failure is remembered as before.
+    drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
+    assert_eq!(cache.get(peer(1), at(250)), stale);
 }
 
 #[test]

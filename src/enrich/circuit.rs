@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Tick;
+use crate::config::Settings;
 use crate::peer::PeerId;
 use crate::stats::CircuitState;
 use crate::sync::Mutex;
@@ -15,13 +16,20 @@ const JITTER: f64 = 0.25;
 
 /// When it opens, and how long it stays open.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(super) struct Limits {
     /// Unanswered lookups in a row that open it.
-    pub(crate) threshold: u32,
+    pub(super) threshold: u32,
     /// The first wait before a probe; each later one is twice the one before.
-    pub(crate) first_wait: Duration,
+    pub(super) first_wait: Duration,
     /// The longest wait before a probe.
-    pub(crate) max_wait: Duration,
+    pub(super) max_wait: Duration,
+}
+
+impl Limits {
+    pub(super) fn of(settings: &Settings) -> Self {
+        let (first_wait, max_wait) = settings.circuit_waits;
+        Limits { threshold: settings.circuit_threshold, first_wait, max_wait }
+    }
 }
 
 pub(super) struct Circuit {
@@ -34,6 +42,8 @@ struct Inner {
     /// Whom a miss asked for last, while it was not closed: whom a probe asks for.
     last_missed: Option<PeerId>,
     openings: u64,
+    /// When it was last closed, as long as it is not.
+    since: Tick,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,7 +103,7 @@ pub(super) enum Due {
 
 impl Circuit {
     pub(super) fn new(limits: Limits) -> Self {
-        let inner = Inner { state: State::Closed, last_missed: None, openings: 0 };
+        let inner = Inner { state: State::Closed, last_missed: None, openings: 0, since: Tick::START };
         Circuit { limits, inner: Mutex::new(inner) }
     }
 
@@ -131,6 +141,11 @@ impl Circuit {
         self.inner.lock().state == State::Closed
     }
 
+    /// Whether no lookup is made but a probe.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.inner.lock().state, State::Open { .. } | State::Probing { .. })
+    }
+
     /// Whether a lookup that is no probe would have leave now.
     pub(super) fn would_admit(&self) -> bool {
         matches!(self.inner.lock().state, State::Closed | State::OneAtATime { under_way: false, .. })
@@ -159,7 +174,7 @@ impl Circuit {
         (state, inner.openings)
     }
 
-    fn report(&self, pass: &Pass<'_>, report: Report, random: f64) -> bool {
+    fn report(&self, pass: &Pass<'_>, report: Report, random: f64) -> Option<Duration> {
         let Pass { peer, kind, now, .. } = *pass;
         let mut inner = self.inner.lock();
         let was_closed = inner.state == State::Closed;
@@ -179,7 +194,12 @@ impl Circuit {
         inner.state = next;
         // There is always somebody to probe for while it is open.
         inner.last_missed = if next == State::Closed { None } else { inner.last_missed.or(Some(peer)) };
-        !was_closed && report != Report::Unanswered
+        let outage = (!was_closed && report != Report::Unanswered).then(|| now.since(inner.since));
+        // A wish to be left alone ends an outage, and begins the next.
+        if was_closed || outage.is_some() {
+            inner.since = now;
+        }
+        outage
     }
 
     fn after_unanswered(&self, state: State, kind: Kind, now: Tick, random: f64) -> State {
@@ -215,8 +235,8 @@ impl Pass<'_> {
         self
     }
 
-    /// Reports what came of the lookup. Whether it is the first answer after an outage.
-    pub(super) fn report(mut self, report: Report, random: f64) -> bool {
+    /// Reports what came of the lookup. If it is the first answer after an outage, the length of that.
+    pub(super) fn report(mut self, report: Report, random: f64) -> Option<Duration> {
         self.reported = true;
         self.circuit.report(&self, report, random)
     }

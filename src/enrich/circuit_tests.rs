@@ -25,7 +25,7 @@ fn state(circuit: &Circuit) -> CircuitState {
 
 fn fail(circuit: &Circuit, now: Tick) {
     let pass = circuit.admit(peer(1), now, true).expect("leave");
-    assert!(!pass.report(Report::Unanswered, MIDDLE));
+    assert_eq!(pass.report(Report::Unanswered, MIDDLE), None);
 }
 
 fn opened(now: Tick) -> Circuit {
@@ -47,7 +47,7 @@ fn after_one_unanswered_lookup_one_is_made_at_a_time() {
     // One from before the first failure does not free the place of the one.
     second.unwrap().report(Report::Unanswered, MIDDLE);
     assert!(circuit.admit(peer(4), at(0), true).is_none());
-    assert!(only.report(Report::Answered, MIDDLE), "the first answer after an outage");
+    assert_eq!(only.report(Report::Answered, MIDDLE), Some(Duration::ZERO), "the first answer after an outage");
     assert!(circuit.is_closed() && circuit.would_admit());
 }
 
@@ -62,7 +62,7 @@ fn after_three_in_a_row_it_is_open_until_its_wait_is_over() {
     let probe = circuit.admit(peer(2), due, true).expect("the probe");
     assert_eq!(state(&circuit), CircuitState::Probing);
     assert!(circuit.admit(peer(3), at(9), true).is_none(), "one probe is enough");
-    assert!(probe.report(Report::Answered, MIDDLE));
+    assert_eq!(probe.report(Report::Answered, MIDDLE), Some(due.since(at(0))), "as long as it lasted");
     assert!(circuit.is_closed());
 }
 
@@ -72,10 +72,11 @@ fn an_answer_in_between_starts_the_count_anew() {
     for _ in 0..5 {
         fail(&circuit, at(0));
         fail(&circuit, at(0));
-        let recovered = circuit.admit(peer(1), at(0), true).unwrap().report(Report::Answered, MIDDLE);
-        assert!(recovered && circuit.is_closed());
+        let ended = circuit.admit(peer(1), at(0), true).unwrap().report(Report::Answered, MIDDLE);
+        assert!(ended.is_some() && circuit.is_closed());
     }
-    assert!(!circuit.admit(peer(1), at(0), true).unwrap().report(Report::Answered, MIDDLE), "there was no outage");
+    let answered = circuit.admit(peer(1), at(0), true).unwrap().report(Report::Answered, MIDDLE);
+    assert_eq!(answered, None, "there was no outage");
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn each_wait_is_twice_the_one_before_up_to_the_longest_with_jitter() {
         assert!((left.as_secs_f64() - wait as f64).abs() < 0.001, "{left:?}, not {wait} s");
         now = now.plus(left);
         assert_eq!(circuit.due(now), Due::Probe(peer(1)));
-        assert!(!circuit.admit(peer(1), now, true).unwrap().report(Report::Unanswered, MIDDLE));
+        assert_eq!(circuit.admit(peer(1), now, true).unwrap().report(Report::Unanswered, MIDDLE), None);
     }
     assert_eq!(circuit.observe(), (CircuitState::Open, 1), "it opened once");
     for (random, factor) in [(0.0, 0.75), (1.0, 1.25)] {
@@ -107,11 +108,26 @@ fn a_probe_is_for_whom_a_miss_asked_last() {
 fn a_registry_that_asks_for_patience_has_it_for_a_minute_at_most() {
     for (asked, held) in [(5, 5), (3_600, 60), (0, 1)] {
         let circuit = circuit();
-        circuit.admit(peer(1), at(0), true).unwrap().report(Report::Held(asked * SECOND), MIDDLE);
+        let ended = circuit.admit(peer(1), at(0), true).unwrap().report(Report::Held(asked * SECOND), MIDDLE);
+        assert_eq!(ended, None);
         assert_eq!(state(&circuit), CircuitState::Open);
         assert!(circuit.admit(peer(1), at(held - 1), true).is_none());
-        assert!(circuit.admit(peer(1), at(held + 1), true).is_some());
+        let answered = circuit.admit(peer(1), at(held + 1), true).unwrap().report(Report::Answered, MIDDLE);
+        assert_eq!(answered, Some(Duration::from_secs(held + 1)), "to whoever asks, it is an outage");
     }
+}
+
+#[test]
+fn an_outage_is_as_long_as_it_is_not_closed() {
+    let circuit = circuit();
+    circuit.admit(peer(1), at(5), true).unwrap().report(Report::Answered, MIDDLE);
+    (10..13).for_each(|secs| fail(&circuit, at(secs)));
+    assert_eq!(circuit.admit(peer(1), at(20), true).unwrap().report(Report::Unanswered, MIDDLE), None);
+    let held = Report::Held(7 * SECOND);
+    let ended = circuit.admit(peer(1), at(30), true).unwrap().report(held, MIDDLE);
+    assert_eq!(ended, Some(20 * SECOND), "from the first that was not answered");
+    let ended = circuit.admit(peer(1), at(40), true).unwrap().report(Report::Answered, MIDDLE);
+    assert_eq!(ended, Some(10 * SECOND), "the wish to be left alone began another");
 }
 
 #[test]
@@ -123,7 +139,7 @@ fn late_reports_from_before_do_no_harm() {
     let mut late = late.into_iter();
     late.next().unwrap().report(Report::Unanswered, MIDDLE);
     assert_eq!(circuit.due(at(0)), due, "it opens no further");
-    assert!(late.next().unwrap().report(Report::Answered, MIDDLE), "an answer is an answer");
+    assert!(late.next().unwrap().report(Report::Answered, MIDDLE).is_some(), "an answer is an answer");
     assert!(circuit.is_closed());
     drop(late.next());
     assert_eq!(state(&circuit), CircuitState::OneAtATime, "a pass that was lost in a panic counts as unanswered");

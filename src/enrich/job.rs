@@ -29,9 +29,13 @@ impl Job {
 }
 
 impl Enricher {
-    /// Has a peer looked up in the background.
+    /// Has a peer looked up in the background. While the circuit is open the places are for those of whom there
+    /// is no record: the others are asked for again soon enough by who is served the old one.
     pub(super) fn queue_up(&self, peer: PeerId, now: Tick) {
         self.notice_fork();
+        if self.circuit.is_open() && self.cache.record(peer).is_some() {
+            return;
+        }
         self.background.push(&self.own, Job::new(peer, now));
     }
 

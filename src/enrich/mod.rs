@@ -6,6 +6,7 @@ mod job;
 mod lookup;
 mod refresh;
 mod rules;
+pub mod simulation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Filing, Known, Removed};
 use crate::clock::{Deadline, Tick};
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::http::Pace;
 use crate::peer::{Peer, PeerId};
@@ -23,13 +25,12 @@ use crate::registry::Registry;
 use crate::stats::{Answered, Answers, Counters, Stats};
 use crate::sync::Mutex;
 use crate::wire::Listing;
-pub(crate) use circuit::Limits;
-use circuit::{Circuit, Pass, Report};
+use circuit::{Circuit, Limits, Pass, Report};
 use flight::{Flights, Leader, Part};
 use lookup::Due;
 pub use lookup::{Lookup, Source};
 use refresh::Background;
-pub(crate) use rules::{Rules, Sizes};
+use rules::Rules;
 
 /// What a lookup brought, as all that share it hear of it.
 #[derive(Debug, Clone)]
@@ -61,16 +62,16 @@ pub(crate) struct Enricher {
 }
 
 impl Enricher {
-    pub(crate) fn new(registry: Registry, rules: Rules, limits: Limits, sizes: Sizes) -> Arc<Self> {
-        let circuit = Arc::new(Circuit::new(limits));
+    pub(crate) fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
+        let circuit = Arc::new(Circuit::new(Limits::of(settings)));
         Arc::new_cyclic(|own| Enricher {
             registry,
-            cache: Cache::new(sizes.capacity),
+            cache: Cache::new(settings.capacity),
             flights: Flights::new(),
             unanswered: Mutex::new(Vec::new()),
-            background: Background::new(circuit.clone(), sizes.threads, sizes.queue),
+            background: Background::new(circuit.clone(), settings.background_threads, settings.queue),
             circuit,
-            rules,
+            rules: Rules::of(settings),
             counters: Counters::default(),
             answers: Answers::new(),
             process: AtomicU32::new(process::id()),
@@ -206,13 +207,14 @@ impl Enricher {
         let asked = catch_unwind(AssertUnwindSafe(|| self.ask(peer, deadline)));
         let (outcome, report) = asked.unwrap_or((Outcome::Failed, Report::Unanswered));
         // A list of peers says more of them than the registry's discover does.
-        let outcome = match (outcome, self.cache.record(peer)) {
-            (Outcome::Found(record), Some(known)) => Outcome::Found(record.over(&known)),
+        let known = self.cache.record(peer);
+        let outcome = match (outcome, &known) {
+            (Outcome::Found(record), Some(known)) => Outcome::Found(record.over(known)),
             (outcome, _) => outcome,
         };
         // From the start of the lookup: the record is at least as young as that.
         let filing = match &outcome {
-            Outcome::Found(record) => Some(self.rules.found(peer, record.clone(), now)),
+            Outcome::Found(record) => Some(self.rules.found(peer, record.clone(), now, known.is_none())),
             // What is not to be remembered takes nobody's place.
             _ if self.rules.negative_ttl.is_zero() => None,
             Outcome::Absent => Some(Filing::Absent { until: now.plus(self.rules.negative_ttl) }),
@@ -223,9 +225,9 @@ impl Enricher {
         };
         // Before anybody is woken who would miss the next peer.
         let took = self.rules.lookup_timeout.saturating_sub(deadline.left());
-        let recovered = pass.after(took).report(report, random());
-        if recovered {
-            self.cache.end_outage();
+        let ended = pass.after(took).report(report, random());
+        if let Some(outage) = ended {
+            self.cache.end_outage(now.plus(took), self.rules.catch_up(outage));
             let again = std::mem::take(&mut *self.unanswered.lock());
             for peer in again {
                 self.queue_up(peer, now);
@@ -237,7 +239,7 @@ impl Enricher {
             }
         }
         drop(leader.land(&outcome, |_| filing.map(|filing| self.cache.put(peer, filing))));
-        if recovered || report != Report::Answered {
+        if ended.is_some() || report != Report::Answered {
             self.background.notice();
         }
         outcome
@@ -282,11 +284,11 @@ impl Enricher {
         }
         let file = || -> Vec<Removed> {
             let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
-            let known = with_id.map(|(id, peer)| match self.cache.record(id) {
-                Some(known) => (id, peer.clone().beside(&known)),
-                None => (id, peer.clone()),
+            let filings = with_id.map(|(id, peer)| match self.cache.record(id) {
+                Some(known) => (id, self.rules.found(id, peer.clone().beside(&known), now, false)),
+                None => (id, self.rules.found(id, peer.clone(), now, true)),
             });
-            known.map(|(id, peer)| self.cache.put(id, self.rules.found(id, peer, now))).collect()
+            filings.map(|(id, filing)| self.cache.put(id, filing)).collect()
         };
         drop(self.flights.unless_forgotten(begun, file));
         Ok(peers)

@@ -9,13 +9,24 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, ClientBuilder};
 
 pub const WORKSPACE: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 pub const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 pub const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
+
+/// For what takes milliseconds on a machine that has nothing else to do.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < SOON, "it never came to this: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// A builder for a client of the server, whose records all expire after exactly their TTL.
 pub fn builder(server: &Server) -> ClientBuilder {
