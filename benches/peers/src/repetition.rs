@@ -1,0 +1,140 @@
+//! One repetition: some milliseconds of calls, on one thread or two, and whether the machine let them be.
+
+use std::hint::{black_box, spin_loop};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpu_time::ThreadTime;
+
+use crate::ids::Walk;
+
+/// How long a candidate runs before its time is taken, so that no one pays for what another left in the caches.
+const WARM_UP: Duration = Duration::from_micros(500);
+/// The time between two looks at the clock: its cost is nothing beside that, and two threads end together.
+const LOOK: Duration = Duration::from_micros(10);
+
+/// What came of one repetition.
+#[derive(Debug, Clone, Copy)]
+pub struct Repetition {
+    /// What a call took. With two threads, what it took each of them.
+    pub nanos: f64,
+    /// The share of the time in which a thread had its core to itself, as the kernel saw it.
+    pub busy: f64,
+}
+
+/// Calls for all of a batch of ids.
+pub type Run = Arc<dyn Fn(&[&'static str]) + Send + Sync>;
+
+/// The loop around a call. What it returns must be read from the record, and be small.
+pub fn calls<T>(call: impl Fn(&str) -> T + Send + Sync + 'static) -> Run {
+    Arc::new(move |ids| {
+        for id in ids {
+            black_box(call(black_box(id)));
+        }
+    })
+}
+
+/// The time of one piece of work that makes so many calls.
+pub fn timed(work: impl FnOnce() -> usize) -> Repetition {
+    Timed::of(work).repetition
+}
+
+struct Timed {
+    start: Instant,
+    end: Instant,
+    repetition: Repetition,
+}
+
+impl Timed {
+    fn of(work: impl FnOnce() -> usize) -> Self {
+        let (cpu, start) = (ThreadTime::now(), Instant::now());
+        let calls = work();
+        let (end, cpu) = (Instant::now(), cpu.elapsed());
+        let wall = end - start;
+        let busy = cpu.as_secs_f64() / wall.as_secs_f64();
+        Timed { start, end, repetition: Repetition { nanos: wall.as_nanos() as f64 / calls as f64, busy } }
+    }
+}
+
+fn for_a_time(run: &Run, walk: &mut Walk, batch: usize, length: Duration) -> usize {
+    let (start, mut calls) = (Instant::now(), 0);
+    while start.elapsed() < length {
+        let ids = walk.batch(batch);
+        run(ids);
+        calls += ids.len();
+    }
+    calls
+}
+
+/// How many calls to make between two looks at the clock.
+fn warm_up(run: &Run, walk: &mut Walk) -> usize {
+    let calls = for_a_time(run, walk, 16, WARM_UP) as u32;
+    (LOOK * calls).div_duration_f64(WARM_UP) as usize + 1
+}
+
+/// One repetition on this thread.
+pub fn one(run: &Run, walk: &mut Walk, length: Duration) -> Repetition {
+    let batch = warm_up(run, walk);
+    timed(|| for_a_time(run, walk, batch, length))
+}
+
+type Job = Box<dyn FnOnce() -> Timed + Send>;
+
+/// This thread and another, which lives on from one repetition to the next, as pollers do.
+pub struct Pair {
+    jobs: Sender<Job>,
+    done: Receiver<Timed>,
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        let (jobs, queue) = channel::<Job>();
+        let (report, done) = channel();
+        // It never sleeps: woken up, it would be put on the core of the thread that wakes it, to run after it.
+        thread::spawn(move || {
+            loop {
+                match queue.try_recv() {
+                    Ok(job) => report.send(job()).unwrap_or(()),
+                    Err(TryRecvError::Empty) => spin_loop(),
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+        });
+        Pair { jobs, done }
+    }
+}
+
+impl Pair {
+    /// One repetition on both threads at once.
+    pub fn both(&self, run: &Run, walks: &mut [Walk; 2], length: Duration) -> Repetition {
+        let ready = Arc::new(AtomicUsize::new(0));
+        let side = |walk: &Walk| {
+            let (run, ready, mut walk) = (run.clone(), ready.clone(), walk.clone());
+            move || {
+                let batch = warm_up(&run, &mut walk);
+                ready.fetch_add(1, Ordering::SeqCst);
+                while ready.load(Ordering::SeqCst) < 2 {
+                    spin_loop();
+                }
+                Timed::of(|| for_a_time(&run, &mut walk, batch, length))
+            }
+        };
+        let (mut here, there) = (side(&walks[0]), side(&walks[1]));
+        self.jobs.send(Box::new(there)).unwrap();
+        let (a, b) = (here(), self.done.recv().unwrap());
+        // Not all repetitions ask for the same.
+        for walk in walks {
+            walk.batch(1_000);
+        }
+        // Two threads on one core have it to themselves one after the other.
+        let together = a.end.min(b.end).saturating_duration_since(a.start.max(b.start));
+        let longest = (a.end - a.start).max(b.end - b.start);
+        let overlap = together.as_secs_f64() / longest.as_secs_f64();
+        let (a, b) = (a.repetition, b.repetition);
+        // From how many calls both made together: each call of the slower thread counts once, not for more.
+        Repetition { nanos: 2.0 / (1.0 / a.nanos + 1.0 / b.nanos), busy: a.busy.min(b.busy).min(overlap) }
+    }
+}

@@ -1,0 +1,117 @@
+//! Tables in Markdown that a terminal shows well, too, and the targets.
+
+use std::fmt::Display;
+
+use crate::rounds::Spread;
+
+/// A table with its columns aligned: the first to the left, all others to the right.
+pub fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            0 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+    };
+    let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    let rule = widths.iter().enumerate().map(|(column, width)| match column {
+        0 => "-".repeat(*width),
+        _ => format!("{}:", "-".repeat(width - 1)),
+    });
+    let rule: Vec<String> = rule.collect();
+    [line(&head), line(&rule)].into_iter().chain(rows.iter().map(|row| line(row))).collect()
+}
+
+/// A time in three digits or so.
+pub fn nanos(nanos: f64) -> String {
+    match nanos {
+        ..99.95 => format!("{nanos:.1} ns"),
+        ..999.5 => format!("{nanos:.0} ns"),
+        ..9_995.0 => format!("{:.2} µs", nanos / 1_000.0),
+        _ => format!("{:.1} µs", nanos / 1_000.0),
+    }
+}
+
+/// What a ratio has to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Bound {
+    /// So many times the other's time at most.
+    AtMost(f64),
+    /// So many times faster than the other.
+    Faster(f64),
+}
+
+impl Bound {
+    /// A ratio counts as it is printed.
+    fn holds(self, ratio: f64) -> bool {
+        let ratio = (ratio * 100.0).round() / 100.0;
+        match self {
+            Bound::AtMost(most) => ratio <= most,
+            Bound::Faster(least) => ratio >= least,
+        }
+    }
+}
+
+impl Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bound::AtMost(most) => write!(f, "at most {most}x"),
+            Bound::Faster(1.0) => write!(f, "never slower"),
+            Bound::Faster(least) => write!(f, "{least}x faster"),
+        }
+    }
+}
+
+/// What was to be reached, and what was.
+#[derive(Default)]
+pub struct Targets {
+    met: usize,
+    rows: Vec<Vec<String>>,
+}
+
+impl Targets {
+    /// One row, with the ratio as the target has it: ours to the peer's where a multiple is the most that
+    /// it may be, the peer's to ours where it is to be faster. Without a ratio it was not measured, and not met.
+    pub fn check(&mut self, case: &str, ours: &str, peer: (&str, &str), ratio: Option<Spread>, bound: Bound) {
+        let met = ratio.is_some_and(|ratio| bound.holds(ratio.median));
+        let ratio = ratio.map_or("not measured".to_owned(), |Spread { low, median, high }| {
+            format!("{median:.2} ({low:.2} to {high:.2})")
+        });
+        self.push(case, ours, &format!("{}: {}", peer.0, peer.1), &ratio, &bound.to_string(), met);
+    }
+
+    pub fn push(&mut self, case: &str, ours: &str, peer: &str, ratio: &str, target: &str, met: bool) {
+        self.met += usize::from(met);
+        let verdict = if met { "yes" } else { "NO" };
+        self.rows.push([case, ours, peer, ratio, target, verdict].map(str::to_owned).to_vec());
+    }
+
+    /// All of them, and the count as the last line. What the `ratio` is goes above it.
+    pub fn print(&self, ratio: &str) {
+        let head = ["case", "ours", "peer", ratio, "target", "met?"];
+        println!("\n{}", markdown(&head, &self.rows));
+        println!("targets met: {} of {}", self.met, self.rows.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_counts_as_it_is_printed() {
+        assert!(Bound::AtMost(1.25).holds(1.2549) && !Bound::AtMost(1.25).holds(1.2551));
+        assert!(Bound::Faster(1.0).holds(0.9951) && !Bound::Faster(1.0).holds(0.9949));
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let table = markdown(&["a", "of"], &[vec!["long".into(), "1".into()]]);
+        assert_eq!(table, "| a    | of |\n| ---- | -: |\n| long |  1 |\n");
+    }
+}
