@@ -109,10 +109,7 @@ impl Client {
     /// The same as [`enrich`](Client::enrich), with where the answer came from.
     #[inline]
     pub fn lookup(&self, peer: impl PeerRef) -> Lookup {
-        match peer.peer_id() {
-            Some(peer) => self.inner.enricher.lookup(peer, Tick::now()),
-            None => Lookup::INVALID,
-        }
+        self.inner.enricher.lookup(&peer)
     }
 
     /// Who is this, without waiting? A fresh record, or an older one, at once; otherwise `None`, and the
@@ -123,7 +120,7 @@ impl Client {
     /// threads. A peer that nobody has asked about yet is `None` once; [`wait_idle`](Client::wait_idle) waits
     /// for the fetching where that matters, as in a test.
     pub fn enrich_nonblocking(&self, peer: impl PeerRef) -> Option<Peer> {
-        self.inner.enricher.lookup_nonblocking(peer.peer_id()?, Tick::now()).peer
+        self.inner.enricher.lookup_nonblocking(&peer).peer
     }
 
     /// The last name that was seen of a peer, however old: what to call it where nothing better is known.
@@ -148,10 +145,7 @@ impl Client {
 
     /// The same as [`enrich_at`](Client::enrich_at), with where the answer came from.
     pub fn lookup_at(&self, peer: impl PeerRef, now: Instant) -> Lookup {
-        match peer.peer_id() {
-            Some(peer) => self.inner.enricher.lookup(peer, Tick::at(now)),
-            None => Lookup::INVALID,
-        }
+        self.inner.enricher.look_up(&peer, Tick::at(now))
     }
 
     /// Asks the registry for a peer's record, past the cache, in 10 s at the most.

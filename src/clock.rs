@@ -9,7 +9,7 @@ use once_cell::sync::Lazy;
 /// Reading it costs a quarter of what [`Instant::now`] costs and lags it by a scheduler tick at the
 /// most (1 to 16 ms), which is nothing beside a TTL of minutes. A nanosecond is four of its units, so
 /// two instants a nanosecond apart stay in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
 
 impl Tick {
@@ -41,9 +41,15 @@ impl Tick {
         Duration::from_secs(units >> 32) + Duration::from_nanos(nanos)
     }
 
-    /// Its number of units, for a hash.
+    /// Its number of units.
+    #[inline]
     pub(crate) fn units(self) -> u64 {
         self.0
+    }
+
+    /// The moment of so many units.
+    pub(crate) fn of_units(units: u64) -> Self {
+        Tick(units)
     }
 
     /// This moment and `wait`, or the end of time.

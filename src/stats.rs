@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::ErrorKind;
 
-pub(crate) use answers::{Answered, Answers};
+pub(crate) use answers::{Answered, Answers, Counts};
 
 /// Which of its states a circuit is in: how a client treats its registry after lookups that nobody answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

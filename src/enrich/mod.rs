@@ -19,10 +19,10 @@ use crate::clock::{Deadline, Tick};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::http::Pace;
-use crate::peer::{Peer, PeerId};
+use crate::peer::{No, Peer, PeerId, PeerRef, Recalled};
 use crate::random::random;
 use crate::registry::Registry;
-use crate::stats::{Answered, Answers, Counters, Stats};
+use crate::stats::{Counters, Stats};
 use crate::sync::Mutex;
 use crate::wire::Listing;
 use circuit::{Circuit, Limits, Pass, Report};
@@ -54,7 +54,6 @@ pub(crate) struct Enricher {
     background: Background,
     rules: Rules,
     counters: Counters,
-    answers: Answers,
     /// The process that the lookups under way belong to.
     process: AtomicU32,
     /// For the background threads, which must not keep it alive.
@@ -73,45 +72,66 @@ impl Enricher {
             circuit,
             rules: Rules::of(settings),
             counters: Counters::default(),
-            answers: Answers::new(),
             process: AtomicU32::new(process::id()),
             own: own.clone(),
         })
     }
 
-    /// What is known of the peer at `now`, or what one lookup brings.
+    /// What is known of the peer, or what one lookup brings.
     #[inline]
-    pub(crate) fn lookup(&self, peer: PeerId, now: Tick) -> Lookup {
-        let known = self.cache.get(peer, now);
-        // By itself: what nearly every call comes to.
-        if let Known::Fresh { record, refresh: false } = known {
-            self.answers.add_one(Answered::Fresh);
-            return Lookup::new(Some(record), Source::Fresh, true);
+    pub(crate) fn lookup(&self, peer: &impl PeerRef) -> Lookup {
+        match self.recall(peer) {
+            Ok(lookup) => lookup,
+            Err(now) => self.look_up(peer, now),
         }
-        let lookup = match known {
-            Known::Absent => Lookup::new(None, Source::Absent, true),
-            Known::Failed => Lookup::new(None, Source::Failed, true),
-            known => self.settle(peer, now, known),
+    }
+
+    /// What is known of the peer, and no waiting: a lookup that is due is made in the background.
+    #[inline]
+    pub(crate) fn lookup_nonblocking(&self, peer: &impl PeerRef) -> Lookup {
+        match self.recall(peer) {
+            Ok(lookup) => lookup,
+            Err(now) => self.look_up_nonblocking(peer, now),
+        }
+    }
+
+    /// What nearly every call comes to; otherwise, the time that it is.
+    #[inline]
+    fn recall(&self, peer: &impl PeerRef) -> Result<Lookup, Tick> {
+        match self.cache.recall(peer) {
+            Recalled::Found(record) => Ok(Lookup::new(Some(record), Source::Fresh, true)),
+            Recalled::No(No::Absent) => Ok(Lookup::new(None, Source::Absent, true)),
+            Recalled::No(No::Failed) => Ok(Lookup::new(None, Source::Failed, true)),
+            Recalled::Nothing(now) => Err(now),
+        }
+    }
+
+    /// The same as [`lookup`](Enricher::lookup) at a time of the caller's, whatever this thread keeps.
+    #[inline(never)]
+    pub(crate) fn look_up(&self, peer: &impl PeerRef, now: Tick) -> Lookup {
+        let Some(id) = peer.peer_id() else { return Lookup::INVALID };
+        let lookup = match self.cache.get_spelled(id, peer.spelling().as_ref(), now) {
+            Known::Fresh { record, refresh: false } => Lookup::new(Some(record), Source::Fresh, true),
+            known => self.settle(id, now, known),
         };
-        self.answers.add_one(lookup.answered());
+        self.cache.count(lookup.answered());
         lookup
     }
 
-    /// What is known of the peer at `now`, and no waiting: a lookup that is due is made in the background.
-    pub(crate) fn lookup_nonblocking(&self, peer: PeerId, now: Tick) -> Lookup {
-        let known = self.cache.get(peer, now);
-        let lookup = match known {
+    #[inline(never)]
+    fn look_up_nonblocking(&self, peer: &impl PeerRef, now: Tick) -> Lookup {
+        let Some(id) = peer.peer_id() else { return Lookup::INVALID };
+        let lookup = match self.cache.get_spelled(id, peer.spelling().as_ref(), now) {
             Known::Due(stale) | Known::Retry(stale) => {
-                self.queue_up(peer, now);
+                self.queue_up(id, now);
                 Lookup::stand_in(stale, Source::Failed, true)
             }
-            known => self.settle(peer, now, known),
+            known => self.settle(id, now, known),
         };
-        self.answers.add_one(lookup.answered());
+        self.cache.count(lookup.answered());
         lookup
     }
 
-    #[cold]
     fn settle(&self, peer: PeerId, now: Tick, known: Known) -> Lookup {
         if let Known::Fresh { refresh: true, .. } = known {
             self.queue_up(peer, now);
@@ -322,7 +342,7 @@ impl Enricher {
     pub(crate) fn stats(&self) -> Stats {
         let fill = self.cache.fill();
         let (circuit, openings) = self.circuit.observe();
-        let [fresh, stale, absent, unknown] = self.answers.totals();
+        let [fresh, stale, absent, unknown] = self.cache.answers();
         Stats {
             fresh,
             stale,

@@ -1,9 +1,8 @@
 //! Counting answers without a counter that threads share: a hit would pay more for it than for all else.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::{AtomicU64, AtomicUsize, fence};
+use std::sync::atomic::{AtomicU64, fence};
 
 use crate::sync::Mutex;
 
@@ -20,57 +19,49 @@ pub(crate) enum Answered {
 /// of their own, since others read them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Counts([AtomicU64; 4]);
+pub(crate) struct Counts([AtomicU64; 4]);
 
 /// The answers of one client, over all threads.
 pub(crate) struct Answers {
-    id: usize,
+    id: u32,
     threads: Mutex<Threads>,
 }
 
 #[derive(Default)]
 struct Threads {
     living: Vec<Arc<Counts>>,
-    /// What threads counted that have ended.
+    /// What threads counted that have ended, or had no counts of their own.
     past: [u64; 4],
 }
 
-thread_local! {
-    /// This thread's counts, by the client that they are for.
-    static OWN: RefCell<Vec<(usize, Arc<Counts>)>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Answers {
+    /// The number of each client after the first 2³² - 1, for which threads keep nothing.
+    pub(crate) const NOBODY: u32 = u32::MAX;
+
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        Answers { id: NEXT.fetch_add(1, Relaxed), threads: Mutex::new(Threads::default()) }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = u32::try_from(NEXT.fetch_add(1, Relaxed)).unwrap_or(Answers::NOBODY);
+        Answers { id, threads: Mutex::new(Threads::default()) }
     }
 
+    /// What threads tell a client's answers by from another's.
     #[inline]
-    pub(crate) fn add_one(&self, what: Answered) {
-        // A thread that is ending has no counts of its own any more.
-        let counted = OWN.try_with(|own| {
-            let Ok(mut own) = own.try_borrow_mut() else { return };
-            match own.iter().find(|(id, _)| *id == self.id) {
-                Some((_, counts)) => counts.add_one(what),
-                None => self.register(&mut own).add_one(what),
-            }
-        });
-        if counted.is_err() {
-            self.threads.lock().past[what as usize] += 1;
-        }
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
-    #[cold]
-    fn register(&self, own: &mut Vec<(usize, Arc<Counts>)>) -> Arc<Counts> {
-        // Those of clients that are gone: nobody but this thread holds them.
-        own.retain(|(_, counts)| Arc::strong_count(counts) > 1);
+    /// Counts for a thread that has none.
+    pub(crate) fn register(&self) -> Arc<Counts> {
         let counts = Arc::new(Counts::default());
-        own.push((self.id, counts.clone()));
         let mut threads = self.threads.lock();
         threads.retire();
         threads.living.push(counts.clone());
         counts
+    }
+
+    /// Counts for a thread that can have none of its own any more.
+    pub(crate) fn add_one(&self, what: Answered) {
+        self.threads.lock().past[what as usize] += 1;
     }
 
     /// The number of fresh, stale, absent and unknown answers.
@@ -106,45 +97,9 @@ impl Threads {
 }
 
 impl Counts {
-    #[inline]
-    fn add_one(&self, what: Answered) {
+    #[inline(always)]
+    pub(crate) fn add_one(&self, what: Answered) {
         let count = &self.0[what as usize];
         count.store(count.load(Relaxed) + 1, Relaxed);
-    }
-}
-
-#[cfg(not(a2a_loom))]
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    #[test]
-    fn no_answer_is_lost_when_threads_end_and_clients_go() {
-        let (one, other) = (Answers::new(), Answers::new());
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for n in 0..10_000 {
-                        one.add_one(if n % 4 == 0 { Answered::Absent } else { Answered::Fresh });
-                        other.add_one(Answered::Stale);
-                    }
-                });
-            }
-        });
-        one.add_one(Answered::Unknown);
-        assert_eq!(one.totals(), [60_000, 0, 20_000, 1]);
-        assert_eq!(other.totals(), [0, 80_000, 0, 0]);
-        assert_eq!(one.totals(), [60_000, 0, 20_000, 1], "reading changes nothing");
-    }
-
-    #[test]
-    fn clients_that_are_gone_leave_nothing_in_a_thread() {
-        for _ in 0..1_000 {
-            Answers::new().add_one(Answered::Fresh);
-        }
-        Answers::new().add_one(Answered::Fresh);
-        assert!(OWN.with(|own| own.borrow().len()) <= 2);
     }
 }

@@ -1,0 +1,230 @@
+//! What threads keep by themselves, against what the map says.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::Map;
+
+use super::*;
+use crate::peer::{No, recall_at};
+
+const PEERS: u64 = 6;
+
+fn text(n: u64) -> String {
+    format!("{n:08x}-0000-4000-8000-00000000000{:x}", n % 16)
+}
+
+fn peer(n: u64) -> PeerId {
+    PeerId::parse(&text(n)).unwrap()
+}
+
+fn record(n: u64, version: u64) -> Peer {
+    Peer::discovered(peer(n), Map::from_iter([("version".to_owned(), version.into())]))
+}
+
+fn version(record: &Peer) -> u64 {
+    record.get("version").and_then(serde_json::Value::as_u64).unwrap()
+}
+
+/// A call for a peer at a time: what the front says, or the map.
+fn ask(cache: &Cache, n: u64, now: Tick) -> Known {
+    let text = text(n);
+    match recall_at(cache.answers.id(), &text, now) {
+        Recalled::Found(record) => Known::Fresh { record, refresh: false },
+        Recalled::No(No::Absent) => Known::Absent,
+        Recalled::No(No::Failed) => Known::Failed,
+        Recalled::Nothing(_) => {
+            let known = cache.get_spelled(peer(n), text.as_bytes().try_into().ok(), now);
+            cache.count(Answered::Unknown);
+            known
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many times, so that the front keeps the answer.
+    Ask(u64, usize),
+    Hold(u64),
+    Drop,
+    Found(u64, u64),
+    Absent(u64, u64),
+    Failed(u64, u64, bool),
+    Remove(u64),
+    Clear,
+    EndOutage(u64),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (n, secs) = (0..PEERS, 0..400_u64);
+    prop_oneof![
+        8 => (n.clone(), 1..70_usize).prop_map(|(n, times)| Step::Ask(n, times)),
+        2 => n.clone().prop_map(Step::Hold),
+        1 => Just(Step::Drop),
+        4 => (n.clone(), secs.clone()).prop_map(|(n, ttl)| Step::Found(n, ttl)),
+        1 => (n.clone(), secs.clone()).prop_map(|(n, ttl)| Step::Absent(n, ttl)),
+        2 => (n.clone(), secs.clone(), any::<bool>()).prop_map(|(n, ttl, status)| Step::Failed(n, ttl, status)),
+        1 => n.prop_map(Step::Remove),
+        1 => Just(Step::Clear),
+        1 => secs.clone().prop_map(Step::EndOutage),
+        2 => (1..120_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is filed, called back and held, and whenever: a call is answered as the map alone would.
+    #[test]
+    fn the_front_never_answers_what_the_map_would_not(steps in prop::collection::vec(step(), 1..80)) {
+        let cache = Cache::new(4);
+        let (mut now, mut version, mut held) = (Tick::now(), 0, Vec::new());
+        for step in steps {
+            let after = |secs| now.plus(Duration::from_secs(secs));
+            version += 1;
+            match step {
+                Step::Ask(n, times) => {
+                    for _ in 0..times {
+                        // First: what a call of the map itself marks is none of the front's.
+                        let asked = ask(&cache, n, now);
+                        prop_assert_eq!(asked, cache.get(peer(n), now));
+                    }
+                }
+                Step::Hold(n) => held.push(ask(&cache, n, now)),
+                Step::Drop => held.clear(),
+                Step::Found(n, ttl) => drop(cache.put(peer(n), Filing::Found {
+                    record: record(n, version),
+                    refresh_at: after(ttl * 4 / 5),
+                    fresh_until: after(ttl),
+                    stale_until: after(ttl * 2),
+                })),
+                Step::Absent(n, ttl) => drop(cache.put(peer(n), Filing::Absent { until: after(ttl) })),
+                Step::Failed(n, ttl, status) => {
+                    let outage = (!status).then(|| cache.outage());
+                    drop(cache.put(peer(n), Filing::Failed { until: after(ttl), outage }));
+                }
+                Step::Remove(n) => drop(cache.remove(peer(n))),
+                Step::Clear => drop(cache.clear()),
+                Step::EndOutage(window) => cache.end_outage(now, Duration::from_secs(window)),
+                Step::Wait(secs) => now = after(secs),
+            }
+        }
+    }
+}
+
+/// Writers file ever newer records, others forget and clear, strangers have some evicted; and no reader ever gets one
+/// that is older than what was filed when it began to ask, nor another peer's.
+#[test]
+fn no_thread_gets_what_was_called_back_before_it_asked() {
+    let cache = Cache::new(16);
+    let published: [AtomicU64; PEERS as usize] = Default::default();
+    let ended = AtomicBool::new(false);
+    let hits = AtomicU64::new(0);
+    let far = Tick::now().plus(Duration::from_secs(3_600));
+    thread::scope(|scope| {
+        for writer in 0..2_u64 {
+            let (cache, published, ended) = (&cache, &published, &ended);
+            scope.spawn(move || {
+                for round in 1.. {
+                    for n in (0..PEERS).filter(|n| n % 2 == writer) {
+                        let found =
+                            |record| Filing::Found { record, refresh_at: far, fresh_until: far, stale_until: far };
+                        match round % 7 {
+                            0 => drop(cache.remove(peer(n))),
+                            1 => (0..20).for_each(|s| drop(cache.put(peer(100 + s), found(record(100 + s, 0))))),
+                            2 if round % 5 == 0 => drop(cache.clear()),
+                            _ => {}
+                        }
+                        drop(cache.put(peer(n), found(record(n, round))));
+                        published[n as usize].store(round, SeqCst);
+                    }
+                    // Long enough for the readers to keep what there is.
+                    thread::sleep(Duration::from_micros(300));
+                    if ended.load(Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        let readers: Vec<_> = (0..3_u64)
+            .map(|reader| {
+                let (cache, published, ended, hits) = (&cache, &published, &ended, &hits);
+                scope.spawn(move || {
+                    let mut held = Vec::new();
+                    for turn in reader.. {
+                        let n = turn % PEERS;
+                        let at_least = published[n as usize].load(SeqCst);
+                        if let Known::Fresh { record, .. } = ask(cache, n, Tick::now()) {
+                            assert_eq!(record.peer_id(), Some(peer(n)));
+                            assert!(version(&record) >= at_least, "{} after {at_least}", version(&record));
+                            hits.fetch_add(1, Relaxed);
+                            // Some are held for a while, and dropped out of order.
+                            if turn % 11 == 0 {
+                                held.push(record);
+                            }
+                        }
+                        if held.len() > 9 {
+                            drop(held.swap_remove((turn % 10) as usize));
+                        }
+                        if ended.load(Relaxed) {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let enough = || hits.load(Relaxed) > 50_000 && published.iter().all(|round| round.load(Relaxed) > 300);
+        let start = Instant::now();
+        while !enough() && readers.iter().all(|reader| !reader.is_finished()) && start.elapsed().as_secs() < 60 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        ended.store(true, Relaxed);
+    });
+    assert!(hits.load(Relaxed) > 50_000, "{hits:?}");
+}
+
+#[test]
+fn a_peer_that_is_only_asked_for_in_the_front_is_busy_to_the_sieve() {
+    let cache = Cache::new(100);
+    let far = Tick::now().plus(Duration::from_secs(3_600));
+    let found = |n| Filing::Found { record: record(n, 1), refresh_at: far, fresh_until: far, stale_until: far };
+    drop(cache.put(peer(0), found(0)));
+    let (mut front, mut lost) = (0, 0);
+    for stranger in 1_000..6_000 {
+        drop(cache.put(peer(stranger), found(stranger)));
+        for _ in 0..40 {
+            match recall_at(cache.answers.id(), &text(0), Tick::now()) {
+                Recalled::Found(_) => front += 1,
+                _ if matches!(ask(&cache, 0, Tick::now()), Known::Fresh { .. }) => {}
+                _ => lost += 1,
+            }
+        }
+    }
+    assert_eq!(lost, 0);
+    assert!(front > 100_000, "{front}");
+    assert_eq!(cache.fill().entries, 100);
+}
+
+/// The end of a client is the end of its records, in whatever thread they are kept.
+#[test]
+fn a_client_that_is_gone_leaves_no_records_in_the_threads_that_asked_it() {
+    let far = Tick::now().plus(Duration::from_secs(3_600));
+    let (one, other) = (Cache::new(100), Cache::new(100));
+    let mut filed = Vec::new();
+    for n in 0..50 {
+        let record = record(n, 1);
+        filed.push(Filed::record(&record).unwrap());
+        drop(one.put(peer(n), Filing::Found { record, refresh_at: far, fresh_until: far, stale_until: far }));
+        (0..40).for_each(|_| drop(ask(&one, n, Tick::now())));
+    }
+    assert!(filed.iter().all(|filed| filed.handles() == 3), "here, in the cache, and in the front");
+    drop(one);
+    assert!(
+        filed.iter().all(|filed| !matches!(ask(&other, 0, Tick::now()), Known::Fresh { .. }) && filed.handles() == 1)
+    );
+}

@@ -1,0 +1,71 @@
+//! A hit takes no memory: counted by the allocator.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use a2a_blocking::{PeerId, Source};
+use support::{Act, PEER, RECORD, Server};
+
+/// The system's, with a count of what this thread allocates.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: each call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, and it was the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// How often this thread allocates meanwhile.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = COUNT.get();
+    work();
+    COUNT.get() - before
+}
+
+#[test]
+fn a_hit_allocates_nothing() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1]))) > 0, "it counts");
+    const STRANGER: &str = "00000000-0000-4000-8000-000000000001";
+    let server = Server::decide(|_, request| match request.path.contains(PEER) {
+        true => Act::reply(200, RECORD),
+        false => Act::reply(404, r#"{"error":"no such workspace"}"#),
+    });
+    let client = support::client(&server);
+    let id: PeerId = PEER.parse().unwrap();
+    let shouted = format!(" {} ", PEER.to_uppercase());
+    assert_eq!((client.lookup(PEER).source, client.lookup(STRANGER).source), (Source::Fetched, Source::Absent));
+    // By now the thread keeps all that it may.
+    for _ in 0..200 {
+        assert!(client.enrich(PEER).is_some() && client.enrich(id).is_some() && client.enrich(STRANGER).is_none());
+    }
+    let hits = allocations(|| {
+        for _ in 0..1_000 {
+            assert_eq!(client.enrich(PEER).unwrap().peer_id(), Some(id));
+            assert!(client.enrich(id).is_some() && client.enrich(&shouted).is_some());
+            assert!(client.enrich_nonblocking(PEER).is_some());
+            assert!(client.enrich(STRANGER).is_none() && client.enrich("no id").is_none());
+        }
+    });
+    assert_eq!(hits, 0);
+    assert_eq!(server.requests().len(), 2);
+    let stats = client.stats();
+    assert_eq!((stats.fresh, stats.absent), (1 + 400 + 4_000, 1 + 200 + 1_000));
+}
