@@ -32,7 +32,7 @@ const SETS: usize = PLACES / WAYS;
 const ONE_IN: u32 = 32;
 /// How much memory a thread's records take at the most. As long as they live they are the cache's own; but those that
 /// it has called back since are held until their place is taken, or until the thread hears of a purge.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// Generations before a thread takes another number.
 const GENERATIONS: u32 = u32::MAX / PLACES as u32;
 
