@@ -73,6 +73,7 @@ mod enrich;
 mod error;
 pub mod global;
 mod http;
+mod inbox;
 mod peer;
 mod random;
 mod registry;
@@ -90,11 +91,12 @@ pub use client::Client;
 pub use config::ClientBuilder;
 pub use enrich::{Lookup, Source};
 pub use error::{Delivery, Error, ErrorKind, Removed};
+pub use inbox::{InboxPoller, Notification, Polled, PollerBuilder, PollerHandle, Push, PushKind, StopReason, Verdict};
 pub use peer::{Peer, PeerId, PeerRef};
 pub use retry::RetryPolicy;
 pub use send::{Progress, SendOptions};
 pub use stats::{CircuitState, Stats};
-pub use wire::{File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
+pub use wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 pub use workspace::Workspace;
 
 #[cfg(doctest)]
