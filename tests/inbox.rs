@@ -197,11 +197,10 @@ fn the_defaults_are_five_tries_and_waits_of_one_to_eight_seconds() {
     assert_eq!(policy.backoff(4, 1.0).as_secs(), 8);
 }
 
-fn replying(
-    platform: &Platform,
-    name: &str,
-    text: &'static str,
-) -> Vec<(String, Result<Option<String>, (ErrorKind, String)>)> {
+/// What a push said, and what came of the reply to it.
+type Replied = (String, Result<Option<String>, (ErrorKind, String)>);
+
+fn replying(platform: &Platform, name: &str, text: &'static str) -> Vec<Replied> {
     let dir = Dir::new(name);
     let server = platform.serve();
     let mut poller = brisk(client(&server), &dir).build().unwrap();
