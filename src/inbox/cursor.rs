@@ -98,7 +98,12 @@ impl Cursor {
 
     /// That these rows were listed.
     pub(super) fn listed(&mut self, batch: &[Seen]) {
-        self.newest = self.newest.max(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at).max());
+        self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at).max());
+    }
+
+    /// That there is a row of that time.
+    pub(super) fn saw(&mut self, at: Option<Moment>) {
+        self.newest = self.newest.max(at);
     }
 
     /// That the `at`th row of the batch is through, and so are those before it.

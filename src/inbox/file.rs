@@ -1,7 +1,7 @@
 //! The cursor's file: locked, replaced atomically, synced now and then.
 //!
-//! It is one small JSON object: `version`, `workspace`, `anchor` and `acked` (pairs of an id and a time), `floor`,
-//! `tries` by id, and `snapshot`. Where more than some hundreds of rows are acked after the anchor, as when all of a
+//! It is one small JSON object: `version`, `workspace`, `anchor` and `acked` (ids with their times, the
+//! latter's in nanoseconds), `floor`, `tries` by id, and `snapshot`. Where more than some hundreds of rows are acked after the anchor, as when all of a
 //! flood have one time, they go into a second file beside it (`….acked`), and the first one holds those that came
 //! since: so a row costs the same, however many there are. The second file is written before the first stops
 //! listing its rows, and whatever stands in it was acked, so that the two together are right at every moment.
@@ -104,7 +104,7 @@ impl CursorFile {
         let bad = |what: &str| Unusable::Because(format!("its {what} is none"));
         let anchor = match &saved["anchor"] {
             Value::Null => None,
-            value => Some(mark(value).ok_or_else(|| bad("anchor"))?),
+            value => Some(anchor(value).ok_or_else(|| bad("anchor"))?),
         };
         let floor = match &saved["floor"] {
             Value::Null => None,
@@ -152,23 +152,31 @@ impl CursorFile {
 
     fn replace(&mut self, cursor: &mut Cursor, sync: bool) -> io::Result<()> {
         if cursor.fresh().len() > MAX_INLINE {
-            let all: Vec<Value> = cursor.acked().map(pair).collect();
-            write(&self.beside("acked"), json!({ "acked": all }).to_string().as_bytes(), sync)?;
+            let mut out = b"{\"acked\":".to_vec();
+            put_marks(&mut out, cursor.acked())?;
+            out.push(b'}');
+            write(&self.beside("acked"), &out, sync)?;
             self.snapshot = cursor.acked().last().map(|mark| mark.at);
             cursor.snapshot_taken();
         }
         let anchor = cursor.anchor.as_ref().map(|anchor| anchor.at);
         let outlived = self.snapshot.take_if(|newest| Some(*newest) < anchor).is_some();
-        let mut saved = Map::new();
-        saved.insert("version".to_owned(), VERSION.into());
-        saved.insert("workspace".to_owned(), self.workspace.as_str().into());
-        saved.insert("anchor".to_owned(), cursor.anchor.as_ref().map(pair).into());
-        saved.insert("floor".to_owned(), cursor.floor.map(|floor| floor.to_string()).into());
-        saved.insert("acked".to_owned(), cursor.fresh().iter().map(pair).collect());
+        let mut head = Map::new();
+        head.insert("version".to_owned(), VERSION.into());
+        head.insert("workspace".to_owned(), self.workspace.as_str().into());
+        let anchor = cursor.anchor.as_ref().map(|anchor| json!([&*anchor.id, anchor.at.to_string()]));
+        head.insert("anchor".to_owned(), anchor.into());
+        head.insert("floor".to_owned(), cursor.floor.map(|floor| floor.to_string()).into());
         let tries = cursor.all_tries().iter().map(|(id, tries)| (id.to_string(), Value::from(*tries)));
-        saved.insert("tries".to_owned(), Value::Object(tries.collect()));
-        saved.insert("snapshot".to_owned(), self.snapshot.is_some().into());
-        write(&self.path, Value::Object(saved).to_string().as_bytes(), sync)?;
+        head.insert("tries".to_owned(), Value::Object(tries.collect()));
+        head.insert("snapshot".to_owned(), self.snapshot.is_some().into());
+        let mut out = serde_json::to_vec(&head)?;
+        // Only these can be many, and they are written at each row.
+        out.pop();
+        out.extend_from_slice(b",\"acked\":");
+        put_marks(&mut out, cursor.fresh().iter())?;
+        out.push(b'}');
+        write(&self.path, &out, sync)?;
         if outlived {
             // What is in it is not looked at any more: whether it goes is no matter.
             let _ = fs::remove_file(self.beside("acked"));
@@ -255,15 +263,23 @@ fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn pair(mark: &Mark) -> Value {
-    json!([&*mark.id, mark.at.to_string()])
-}
-
-fn mark(value: &Value) -> Option<Mark> {
+fn anchor(value: &Value) -> Option<Mark> {
     Some(Mark { id: value[0].as_str()?.into(), at: Moment::parse(value[1].as_str()?)? })
 }
 
+fn put_marks<'a>(out: &mut Vec<u8>, marks: impl Iterator<Item = &'a Mark>) -> io::Result<()> {
+    out.push(b'[');
+    for (n, mark) in marks.enumerate() {
+        out.extend_from_slice(if n > 0 { b",[" } else { b"[" });
+        serde_json::to_writer(&mut *out, &*mark.id)?;
+        write!(out, ",{}]", mark.at.nanos())?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
 fn marks(value: &Value) -> Option<Vec<Mark>> {
+    let mark = |value: &Value| Some(Mark { id: value[0].as_str()?.into(), at: Moment::from_nanos(value[1].as_i64()?) });
     value.as_array()?.iter().map(mark).collect()
 }
 

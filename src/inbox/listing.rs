@@ -23,6 +23,7 @@ const MAX_BARREN: usize = 256;
 /// By how much more than a row's own time the time is asked for below which rows are listed, so that
 /// others of the same time are among them. The platform's times are in microseconds.
 const TIE: Duration = Duration::from_micros(1);
+const TIED: &str = "inbox: a gap: a page does not take all rows of one time, and some of them cannot be listed:";
 
 /// Rows to be delivered, the oldest first.
 pub(super) struct Batch {
@@ -52,10 +53,10 @@ pub(super) struct Lister {
     newest: Option<(Moment, Tick)>,
 }
 
-/// A look past a page that is full of rows which are through, but not complete yet.
+/// A look past rows that are through, but not complete yet, so that the anchor cannot move over them.
 struct Ahead {
-    after: Arc<str>,
-    /// The newest time on that page. When it is complete, its rows are listed again from the anchor on.
+    after: Mark,
+    /// The newest time among those rows. When it is complete, they are listed again.
     first_end: Moment,
 }
 
@@ -93,10 +94,11 @@ impl Lister {
     /// A failed poll; [`ErrorKind::Cancelled`] after a stop.
     pub(super) fn list(&mut self, cursor: &mut Cursor) -> Result<Batch, Error> {
         let mut lost = false;
-        while let Some(anchor) = cursor.anchor.clone().filter(|_| self.knows_since_id) {
-            let after = self.ahead.as_ref().map_or(&anchor.id, |ahead| &ahead.after).to_string();
-            match self.get(&Position::After(after))? {
-                Listing::Page(listed, _) if is_after(&listed, &anchor) => return Ok(self.forward(listed, cursor)),
+        while self.knows_since_id {
+            let ahead = self.ahead.as_ref().map(|ahead| &ahead.after);
+            let Some(after) = ahead.or(cursor.anchor.as_ref()).cloned() else { break };
+            match self.get(&Position::After(after.id.to_string()))? {
+                Listing::Page(listed, _) if is_after(&listed, &after) => return Ok(self.forward(listed, cursor)),
                 Listing::Page(..) => {
                     say!(warn, "inbox: the platform does not know since_id; paging back by time from now on");
                     (self.knows_since_id, self.ahead) = (false, None);
@@ -143,7 +145,7 @@ impl Lister {
 
     fn forward(&mut self, listed: Listed, cursor: &mut Cursor) -> Batch {
         let Listed { rows, odd, full } = listed;
-        let last = rows.last().map(|row| Arc::from(row.id.as_str()));
+        let last = rows.last().map(|row| row.id.clone());
         let contiguous = self.ahead.is_none();
         let batch = self.batch(rows, odd, Extent { contiguous, full, settled: false }, cursor);
         self.turn_page(batch, last, cursor)
@@ -178,11 +180,12 @@ impl Lister {
     }
 
     /// What is to be asked for after a page from the anchor on, or from where the look ahead is.
-    fn turn_page(&mut self, mut batch: Batch, last: Option<Arc<str>>, cursor: &Cursor) -> Batch {
+    fn turn_page(&mut self, mut batch: Batch, last: Option<String>, cursor: &Cursor) -> Batch {
         let Extent { full, settled, .. } = batch.extent;
         let new = batch.seen.iter().any(|seen| !cursor.is_acked(&seen.mark.id));
         self.barren = if new { 0 } else { self.barren + 1 };
-        let (Some(last), true) = (last, full) else {
+        let last = last.and_then(|last| batch.seen.iter().find(|seen| *seen.mark.id == *last));
+        let (Some(last), true) = (last.map(|seen| seen.mark.clone()), full) else {
             (self.ahead, batch.extent.full) = (None, false);
             return batch;
         };
@@ -206,11 +209,12 @@ impl Lister {
     }
 
     /// Pages back by time: to the floor, or where there is none to the backlog's age. Of a long way back the oldest
-    /// rows are taken; the rest is listed again from there on.
+    /// rows are taken; the rest is listed again from there on. So it is, where the platform knows `since_id`, with
+    /// what is newer than more rows of one time than a page takes: by time some of those cannot be listed.
     fn look_back(&mut self, cursor: &mut Cursor, lost: bool) -> Result<Batch, Error> {
         let floor = cursor.floor.max(cursor.anchor.as_ref().map(|anchor| anchor.at));
         let secs = floor.is_none().then(|| self.backlog.as_secs().max(1));
-        let mut held = Held::default();
+        let (mut held, mut newer) = (Held::default(), None::<Held>);
         let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
         let mut odd = Vec::new();
         for page in 0.. {
@@ -219,6 +223,7 @@ impl Lister {
             };
             odd.extend(listed.odd);
             let oldest = listed.rows.iter().filter_map(|row| row.at).min();
+            cursor.saw(listed.rows.iter().filter_map(|row| row.at).max());
             let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
             let mut news = Vec::new();
             for row in listed.rows {
@@ -237,14 +242,18 @@ impl Lister {
             if below.is_some() || !listed.full {
                 break;
             }
-            let next = oldest.map(|oldest| if is_new { oldest.plus(TIE) } else { oldest });
-            let Some(next) = next.filter(|next| before.is_none_or(|before| *next < before)) else {
+            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
+            // Others of the oldest row's time may be left. Where all that can be had of them were, they are left behind.
+            let ties = oldest.filter(|_| is_new).map(|oldest| oldest.plus(TIE)).filter(is_further);
+            let Some(next) = ties.or(oldest).filter(is_further) else {
                 let at = oldest.map(|oldest| oldest.to_string()).unwrap_or_default();
                 say!(warn, "inbox: a gap: the platform lists no rows before {at}, though its page is full");
                 break;
             };
-            if !is_new {
-                say!(warn, "inbox: a gap: more rows have the time {next} than a page takes, and some cannot be listed");
+            if ties.is_none() && self.knows_since_id {
+                newer = Some(std::mem::take(&mut held));
+            } else if ties.is_none() {
+                say!(warn, "{TIED} {next}");
             }
             if page + 1 >= MAX_PAGES {
                 say!(warn, "inbox: a gap: what is older than {next} is too far back, and is left out");
@@ -252,7 +261,12 @@ impl Lister {
             }
             (before, last_page) = (Some(next), ids);
         }
-        let dropped = held.dropped;
+        let mut dropped = held.dropped || newer.is_some();
+        if let Some(newer) = newer.filter(|_| held.rows == 0 && below.is_none()) {
+            // Nothing is older that could be begun after.
+            say!(warn, "{TIED} {}", before.map_or(String::new(), |at| at.to_string()));
+            (dropped, held) = (newer.dropped, newer);
+        }
         let rows = held.into_rows();
         if lost {
             let first = rows.first().and_then(|row| row.at).map_or("now".to_owned(), |at| at.to_string());
@@ -271,7 +285,10 @@ impl Lister {
             _ => {}
         }
         let extent = Extent { contiguous: true, full: dropped, settled: false };
-        Ok(self.batch(rows, odd, extent, cursor))
+        let batch = self.batch(rows, odd, extent, cursor);
+        let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
+        self.ahead = last.map(|last| Ahead { first_end: last.at, after: last });
+        Ok(batch)
     }
 }
 

@@ -52,6 +52,15 @@ impl Moment {
         Some(Moment(seconds.checked_mul(NANOS)?.checked_add(nanos)?))
     }
 
+    /// Its nanoseconds since 1970.
+    pub(crate) fn nanos(self) -> i64 {
+        self.0
+    }
+
+    pub(crate) fn from_nanos(nanos: i64) -> Self {
+        Moment(nanos)
+    }
+
     pub(crate) fn plus(self, time: Duration) -> Self {
         Moment(self.0.saturating_add(nanos(time)))
     }
