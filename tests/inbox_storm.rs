@@ -18,7 +18,7 @@ use a2a_blocking::{Client, InboxPoller, PollerBuilder, Push, RetryPolicy, Verdic
 use support::platform::{Platform, SECOND};
 use support::{Act, Dir, PEER, Server, WORKSPACE};
 
-/// Each storm can be played again by its seed.
+/// Each storm can be played again by its seed: A2A_STORM_SEED=7 plays that one only.
 const SEEDS: [u64; 4] = [1, 0x5eed, 7_777_777, 0xdead_beef];
 /// In all storms together. Without optimisation there are fewer, so that plain `cargo test` stays short.
 const ROWS: usize = if cfg!(debug_assertions) { 24_000 } else { 100_000 };
@@ -84,10 +84,15 @@ struct Ledger {
 
 fn storm(seed: u64, rows: usize) {
     let (platform, dir) = (Platform::new(), Dir::new(&format!("storm-{seed}")));
-    let source = Source { dice: Dice(seed), now: 100 * SECOND, left: rows, in_time: HashSet::new() };
+    let source = Source { dice: Dice(seed), now: 100 * SECOND, left: rows - 10, in_time: HashSet::new() };
     let source = Arc::new(Mutex::new(source));
     let (inner, rain) = (platform.clone(), source.clone());
-    let server = Server::decide(move |_, request| {
+    platform.fill(90, 10, PEER);
+    let server = Server::decide(move |n, request| {
+        // Once there is a cursor. Before, what is older than the backlog by then is none of the poller's.
+        if n == 0 {
+            return inner.answer(request);
+        }
         let mut source = rain.lock().unwrap();
         source.commit(&inner);
         match source.dice.roll(30) {
@@ -176,7 +181,8 @@ fn storm(seed: u64, rows: usize) {
 
 #[test]
 fn in_a_storm_each_row_is_acknowledged_once_in_order_and_none_is_lost() {
-    for seed in SEEDS {
+    let one = env::var("A2A_STORM_SEED").ok().map(|seed| vec![seed.parse().unwrap()]);
+    for seed in one.unwrap_or(SEEDS.to_vec()) {
         storm(seed, ROWS / SEEDS.len());
     }
 }

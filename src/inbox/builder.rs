@@ -65,8 +65,8 @@ impl PollerBuilder {
         self
     }
 
-    /// How far it looks back where there is no cursor, by the platform's clock, in whole seconds. Default: 600 s;
-    /// at least a second.
+    /// How far it looks back from its start where there is no cursor, by the platform's clock, in whole seconds.
+    /// Default: 600 s; at least a second.
     pub fn backlog(mut self, age: Duration) -> Self {
         self.backlog = age;
         self

@@ -44,6 +44,8 @@ pub(super) struct Lister {
     pub(super) detached: bool,
     page: usize,
     backlog: Duration,
+    /// When it began: how far back the backlog goes does not change while nothing can be had of it.
+    start: Tick,
     /// The rows that are asked for now: fewer than `page` after a page that was too large or too slow.
     limit: usize,
     knows_since_id: bool,
@@ -79,6 +81,7 @@ impl Lister {
             detached: false,
             page,
             backlog,
+            start: Tick::now(),
             limit: page,
             knows_since_id: true,
             ahead: None,
@@ -213,7 +216,7 @@ impl Lister {
     /// what is newer than more rows of one time than a page takes: by time some of those cannot be listed.
     fn look_back(&mut self, cursor: &mut Cursor, lost: bool) -> Result<Batch, Error> {
         let floor = cursor.floor.max(cursor.anchor.as_ref().map(|anchor| anchor.at));
-        let secs = floor.is_none().then(|| self.backlog.as_secs().max(1));
+        let secs = floor.is_none().then(|| (self.backlog + Tick::now().since(self.start)).as_secs().max(1));
         let (mut held, mut newer) = (Held::default(), None::<Held>);
         let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
         let mut odd = Vec::new();
