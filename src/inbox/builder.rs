@@ -51,8 +51,8 @@ impl PollerBuilder {
     }
 
     /// Where the cursor is kept. Default: `inbox-cursor-WORKSPACE.json` beside the token file; required where the
-    /// client has none. The directory must be there. Files of this name with `.lock`, `.new`, `.acked` and
-    /// `.unreadable` behind it may appear.
+    /// client has none. The directory must be there. Files of this name with `.lock`, `.new`, `.synced`,
+    /// `.acked` and `.unreadable` behind it may appear.
     pub fn cursor_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.cursor_file = Some(path.into());
         self

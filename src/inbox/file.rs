@@ -7,15 +7,15 @@
 //! listing its rows, and whatever stands in it was acked, so that the two together are right at every moment.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind as IoKind, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fs4::fs_std::FileExt;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::cursor::{Cursor, Mark};
+use super::disk::{beside, directory, lock, read, write};
 use crate::clock::Tick;
 use crate::error::Error;
 use crate::wire::Moment;
@@ -25,8 +25,6 @@ const VERSION: u64 = 1;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How many acked rows the first file holds before they go into the second.
 const MAX_INLINE: usize = 256;
-/// The largest file that is read, in bytes: a million acked rows.
-const MAX_BYTES: u64 = 128 * 1024 * 1024;
 
 pub(super) struct CursorFile {
     path: PathBuf,
@@ -49,14 +47,13 @@ impl CursorFile {
     /// A directory that is not there, another poller that has the lock, a file of another workspace.
     pub(super) fn open(path: PathBuf, workspace: &str) -> Result<(Self, Cursor), Error> {
         let shown = path.display();
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if path.file_name().is_none() || !parent.is_dir() {
+        if path.file_name().is_none() || !directory(&path).is_dir() {
             return Err(Error::config(format!(
                 "cursor_file: {shown} is in no directory that is there; make it, or name another"
             )));
         }
         let lock = lock(&path)?;
-        let mut file = CursorFile {
+        let file = CursorFile {
             workspace: workspace.to_owned(),
             _lock: lock,
             snapshot: None,
@@ -65,7 +62,7 @@ impl CursorFile {
             failing: false,
             path,
         };
-        let cursor = match file.load() {
+        let cursor = match file.load(&file.path) {
             Ok(cursor) => cursor.unwrap_or_default(),
             Err(Unusable::OtherWorkspace(other)) => {
                 let path = file.path.display();
@@ -73,26 +70,31 @@ impl CursorFile {
                     "cursor_file: {path} is of the workspace {other}, and this is {workspace}; name another"
                 )));
             }
-            Err(Unusable::Because(why)) => {
-                let copy = file.beside("unreadable");
-                let kept = match fs::rename(&file.path, &copy) {
-                    Ok(()) => format!("kept as {}", copy.display()),
-                    Err(why) => format!("it cannot be kept: {why}"),
-                };
-                let path = file.path.display();
-                say!(error, "inbox: the cursor {path} is unreadable ({why}; {kept}); going on from the backlog");
-                Cursor::default()
-            }
+            Err(Unusable::Because(why)) => file.without(&why),
         };
         Ok((file, cursor))
+    }
+
+    /// What there is to go on from where the cursor is unreadable.
+    fn without(&self, why: &str) -> Cursor {
+        let copy = self.beside("unreadable");
+        let kept = match fs::rename(&self.path, &copy) {
+            Ok(()) => format!("kept as {}", copy.display()),
+            Err(why) => format!("it cannot be kept: {why}"),
+        };
+        let synced = self.load(&self.beside("synced")).ok().flatten();
+        let from = if synced.is_some() { "where it was last synced" } else { "the backlog" };
+        let path = self.path.display();
+        say!(error, "inbox: the cursor {path} is unreadable ({why}; {kept}); going on from {from}");
+        synced.unwrap_or_default()
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
         beside(&self.path, suffix)
     }
 
-    fn load(&mut self) -> Result<Option<Cursor>, Unusable> {
-        let Some(saved) = read(&self.path)? else { return Ok(None) };
+    fn load(&self, path: &Path) -> Result<Option<Cursor>, Unusable> {
+        let Some(saved) = read(path).map_err(Unusable::Because)? else { return Ok(None) };
         if saved["version"] != VERSION {
             return Err(Unusable::Because(format!("its version is {}, this release has {VERSION}", saved["version"])));
         }
@@ -112,7 +114,7 @@ impl CursorFile {
         };
         let mut acked = marks(&saved["acked"]).ok_or_else(|| bad("list of acked rows"))?;
         if saved["snapshot"] == true {
-            let more = read(&self.beside("acked"))?.ok_or_else(|| bad("second file"))?;
+            let more = read(&self.beside("acked")).map_err(Unusable::Because)?.ok_or_else(|| bad("second file"))?;
             acked.extend(marks(&more["acked"]).ok_or_else(|| bad("second file"))?);
         }
         let tries = saved["tries"].as_object().into_iter().flatten();
@@ -161,27 +163,50 @@ impl CursorFile {
         }
         let anchor = cursor.anchor.as_ref().map(|anchor| anchor.at);
         let outlived = self.snapshot.take_if(|newest| Some(*newest) < anchor).is_some();
-        let mut head = Map::new();
-        head.insert("version".to_owned(), VERSION.into());
-        head.insert("workspace".to_owned(), self.workspace.as_str().into());
-        let anchor = cursor.anchor.as_ref().map(|anchor| json!([&*anchor.id, anchor.at.to_string()]));
-        head.insert("anchor".to_owned(), anchor.into());
-        head.insert("floor".to_owned(), cursor.floor.map(|floor| floor.to_string()).into());
-        let tries = cursor.all_tries().iter().map(|(id, tries)| (id.to_string(), Value::from(*tries)));
-        head.insert("tries".to_owned(), Value::Object(tries.collect()));
-        head.insert("snapshot".to_owned(), self.snapshot.is_some().into());
-        let mut out = serde_json::to_vec(&head)?;
-        // Only these can be many, and they are written at each row.
-        out.pop();
-        out.extend_from_slice(b",\"acked\":");
+        // At each row: no tree of values is built for it.
+        let mut out = Vec::with_capacity(512);
+        write!(out, "{{\"version\":{VERSION},\"workspace\":")?;
+        serde_json::to_writer(&mut out, &self.workspace)?;
+        out.extend_from_slice(b",\"anchor\":");
+        match &cursor.anchor {
+            Some(anchor) => {
+                out.push(b'[');
+                serde_json::to_writer(&mut out, &*anchor.id)?;
+                write!(out, ",\"{}\"]", anchor.at)?;
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+        match cursor.floor {
+            Some(floor) => write!(out, ",\"floor\":\"{floor}\"")?,
+            None => out.extend_from_slice(b",\"floor\":null"),
+        }
+        out.extend_from_slice(b",\"tries\":{");
+        for (n, (id, tries)) in cursor.all_tries().iter().enumerate() {
+            out.extend_from_slice(if n > 0 { b"," } else { b"" });
+            serde_json::to_writer(&mut out, &**id)?;
+            write!(out, ":{tries}")?;
+        }
+        write!(out, "}},\"snapshot\":{},\"acked\":", self.snapshot.is_some())?;
         put_marks(&mut out, cursor.fresh().iter())?;
         out.push(b'}');
         write(&self.path, &out, sync)?;
+        if sync {
+            self.keep();
+        }
         if outlived {
             // What is in it is not looked at any more: whether it goes is no matter.
             let _ = fs::remove_file(self.beside("acked"));
         }
         Ok(())
+    }
+
+    /// Gives what was synced another name. Not all file systems keep the old file until the new one is on the disk: there
+    /// a power failure can leave an empty one, and this is what there is then.
+    fn keep(&self) {
+        let synced = self.beside("synced");
+        // Where there are no such links, it has to do without.
+        let _ = fs::remove_file(&synced);
+        let _ = fs::hard_link(&self.path, &synced);
     }
 }
 
@@ -189,78 +214,6 @@ impl CursorFile {
 enum Unusable {
     Because(String),
     OtherWorkspace(String),
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
-}
-
-/// The lock on a file beside, since the cursor's own is replaced. It goes with the process.
-fn lock(path: &Path) -> Result<Option<File>, Error> {
-    let name = beside(path, "lock");
-    let failed = |why: io::Error| {
-        say!(error, "inbox: {} cannot be locked ({why}): two pollers might run", name.display());
-        Ok(None)
-    };
-    let file = match File::options().create(true).write(true).truncate(false).open(&name) {
-        Ok(file) => file,
-        Err(why) => return failed(why),
-    };
-    match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(Some(file)),
-        Ok(false) => {
-            let path = path.display();
-            Err(Error::config(format!("cursor_file: another poller has {path}; one workspace takes one poller")))
-        }
-        Err(why) => failed(why),
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Value>, Unusable> {
-    let failed = |why: io::Error| Unusable::Because(why.to_string());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(why) if why.kind() == IoKind::NotFound => return Ok(None),
-        Err(why) => return Err(failed(why)),
-    };
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    serde_json::from_str(&text).map(Some).map_err(|why| Unusable::Because(format!("it is not JSON: {why}")))
-}
-
-/// Puts a new file in the place of the old one: whoever reads sees all of the one or all of the other.
-fn write(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-    let new = beside(path, "new");
-    let mut options = File::options();
-    options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    if sync {
-        file.sync_data()?;
-    }
-    drop(file);
-    fs::rename(&new, path)?;
-    if sync {
-        sync_directory(path)?;
-    }
-    Ok(())
-}
-
-/// So that the new name outlasts a power failure, too.
-#[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_directory(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 fn anchor(value: &Value) -> Option<Mark> {

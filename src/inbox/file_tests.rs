@@ -57,3 +57,24 @@ fn nothing_is_written_where_nothing_has_changed() {
     assert!(!dir.join("c").exists());
     fs::remove_dir_all(dir).unwrap();
 }
+
+/// As after a power failure, on a file system that does not keep the old file until the new one is on the disk.
+#[test]
+fn an_empty_file_is_no_loss_of_what_was_synced() {
+    let dir = dir("power");
+    let path = dir.join("c");
+    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
+    let mut cursor = Cursor::restore(Some(mark(7)), None, [mark(8)], Vec::new());
+    cursor.begin(&"a".into(), 1);
+    file.save(&mut cursor, true);
+    cursor.begin(&"b".into(), 1);
+    file.save(&mut cursor, false);
+    drop(file);
+    let new = dir.join("empty");
+    fs::write(&new, "").unwrap();
+    fs::rename(new, &path).unwrap();
+    let (_file, again) = CursorFile::open(path, "w").unwrap();
+    assert_eq!((&again.anchor, again.tries("a"), again.tries("b")), (&cursor.anchor, 1, 0));
+    assert!(again.is_acked(&mark(8).id));
+    fs::remove_dir_all(dir).unwrap();
+}

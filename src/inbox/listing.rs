@@ -1,11 +1,12 @@
 //! Which rows come next: by the anchor where the platform knows `since_id`, and by time where there is no anchor,
 //! its row is gone, or the platform is too old to know it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cursor::{Cursor, Extent, LATE, Mark, Seen};
+use super::held::Held;
 use crate::cancel::{CancelToken, Registration};
 use crate::clock::{Deadline, Tick};
 use crate::error::{Error, ErrorKind};
@@ -15,9 +16,6 @@ use crate::workspace::{Listing, Position, activity};
 
 /// The most pages that one look back takes: a million rows.
 const MAX_PAGES: usize = 2_000;
-/// How much of a look back is held: the newest rows beyond it are listed again later.
-const MAX_HELD_ROWS: usize = 5_000;
-const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 /// How many full pages without a new row are asked for before there is a pause.
 const MAX_BARREN: usize = 256;
 /// By how much more than a row's own time the time is asked for below which rows are listed, so that
@@ -300,33 +298,4 @@ fn is_after(listed: &Listed, anchor: &Mark) -> bool {
     let times: Vec<Moment> = listed.rows.iter().filter_map(|row| row.at).collect();
     let newest_first = times.first() > times.last();
     !newest_first && listed.rows.iter().all(|row| *row.id != *anchor.id && row.at.is_none_or(|at| at >= anchor.at))
-}
-
-/// The oldest rows of a way back, page by page.
-#[derive(Default)]
-struct Held {
-    /// The newest page first, and in each the newest row first.
-    pages: VecDeque<(Vec<Row>, usize)>,
-    rows: usize,
-    bytes: usize,
-    dropped: bool,
-}
-
-impl Held {
-    fn push(&mut self, rows: Vec<Row>, bytes: usize) {
-        self.rows += rows.len();
-        self.bytes += bytes;
-        self.pages.push_back((rows, bytes));
-        while self.pages.len() > 1 && (self.rows > MAX_HELD_ROWS || self.bytes > MAX_HELD_BYTES) {
-            if let Some((rows, bytes)) = self.pages.pop_front() {
-                self.dropped |= !rows.is_empty();
-                self.rows -= rows.len();
-                self.bytes -= bytes;
-            }
-        }
-    }
-
-    fn into_rows(self) -> Vec<Row> {
-        self.pages.into_iter().rev().flat_map(|(rows, _)| rows.into_iter().rev()).collect()
-    }
 }

@@ -13,9 +13,11 @@ macro_rules! say {
 mod builder;
 mod cursor;
 mod deliver;
+mod disk;
 mod file;
 mod handle;
 mod heartbeat;
+mod held;
 mod listing;
 mod notification;
 mod poller;
