@@ -101,7 +101,8 @@ impl Lister {
             match self.get(&Position::After(after.id.to_string()))? {
                 Listing::Page(listed, _) if is_after(&listed, &after) => return Ok(self.forward(listed, cursor)),
                 Listing::Page(..) => {
-                    say!(warn, "inbox: the platform does not know since_id; paging back by time from now on");
+                    let platform = self.http.platform();
+                    say!(warn, "inbox: {platform} does not know since_id; paging back by time from now on");
                     (self.knows_since_id, self.ahead) = (false, None);
                 }
                 // The look ahead goes by rows that may be gone sooner.
