@@ -444,6 +444,7 @@ fn a_removed_workspace_ends_the_poller_with_the_reason() {
         let (_, callback) = recorder();
         let builder = brisk(client(&server), &dir).heartbeat(by_heartbeat.then_some(Duration::from_millis(20)));
         let poller = builder.spawn(callback).unwrap();
+        eventually("its end", || poller.is_finished());
         let Some(StopReason::Removed(removed)) = at_once(|| poller.join()) else { panic!("{poller:?}") };
         assert_eq!((removed.id.as_str(), removed.hint.as_str()), ("w", "make another"));
         assert_eq!(poller.reason(), Some(StopReason::Removed(removed)));

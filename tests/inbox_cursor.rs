@@ -467,3 +467,71 @@ fn a_platform_that_goes_round_is_not_asked_for_ever() {
         assert!(polls < 1_000);
     }
 }
+
+/// A row that comes late on a full page, while those on the next ones are looked at already.
+#[test]
+fn a_look_ahead_passes_nothing_that_may_still_come() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-ahead"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 2, PEER);
+    platform.fill(20, 1, PEER);
+    let mut poller = brisk(&server, &file).page_size(10).build().unwrap();
+    drain(&mut poller);
+    // A full page in half a second: it is not complete, and the anchor cannot move over it.
+    for n in 0..12 {
+        platform.add(60 * SECOND + n * SECOND / 20, PEER, &format!("burst {n}"));
+    }
+    let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+    assert_eq!((polled.delivered, polled.more), (9, true), "beside the one that is five seconds behind nothing");
+    assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 1);
+    // Now one comes late in front of it, and then time goes on.
+    platform.add(60 * SECOND + SECOND / 100, PEER, "late");
+    platform.fill(70, 5, PEER);
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        texts.extend(drain(&mut poller));
+    }
+    assert!(texts.contains(&"late".to_owned()), "{texts:?}");
+    assert_eq!(texts.len(), 2 + 1 + 5, "{texts:?}");
+}
+
+/// All that it answers is newer than the anchor, and much lies between: only the order tells.
+#[test]
+fn a_full_page_of_the_newest_rows_is_not_taken_for_those_after_the_cursor() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-newest"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 20, PEER);
+    let mut poller = brisk(&server, &file).page_size(20).build().unwrap();
+    drain(&mut poller);
+    platform.state().ignores_since_id = true;
+    platform.fill(100, 70, PEER);
+    assert_eq!(drain(&mut poller), names(100..170));
+}
+
+/// By time alone not all rows of one time can be listed; after a row that is older they can.
+#[test]
+fn a_look_back_over_a_flood_of_one_time_goes_on_by_since_id() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-flood"));
+    let server = platform.serve();
+    platform.add(200_000 * SECOND, PEER, "before");
+    for n in 0..35 {
+        platform.add(200_100 * SECOND, PEER, &format!("tied {n}"));
+    }
+    let expected: Vec<String> =
+        std::iter::once("before".to_owned()).chain((0..35).map(|n| format!("tied {n}"))).collect();
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    assert_eq!(drain(&mut poller), expected);
+    assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 0);
+    // Also where the older row is too near to be an anchor.
+    platform.state().rows.retain(|entry| entry.at > 200_000 * SECOND);
+    platform.add(200_099 * SECOND, PEER, "just before");
+    let mut poller = brisk(&server, &dir.file("d")).page_size(10).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 36);
+    assert!(drain(&mut poller).is_empty());
+    assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 0);
+    // And where there is none, what cannot be had is said.
+    platform.state().rows.retain(|entry| entry.at > 200_099 * SECOND);
+    let mut poller = brisk(&server, &dir.file("e")).page_size(10).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 10);
+    assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 1);
+}
