@@ -1,5 +1,6 @@
 //! How a poller goes about it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -134,5 +135,14 @@ impl PollerBuilder {
             .clone()
             .or_else(beside_token)
             .ok_or_else(|| Error::config("cursor_file: required where the client has no token file to put it beside"))
+    }
+}
+
+impl fmt::Debug for PollerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PollerBuilder { client, interval, cursor_file, retry, .. } = self;
+        let mut shown = f.debug_struct("PollerBuilder");
+        shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
+        shown.field("retry", retry).finish_non_exhaustive()
     }
 }

@@ -116,7 +116,17 @@ impl Lister {
         self.look_back(cursor, lost)
     }
 
+    /// One page; where it is too large, a shorter one.
     fn get(&mut self, position: &Position) -> Result<Listing, Error> {
+        loop {
+            match self.get_page(position) {
+                Err(error) if error.kind() == ErrorKind::TooLarge && self.limit > 1 => self.limit /= 2,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn get_page(&mut self, position: &Position) -> Result<Listing, Error> {
         let deadline = Deadline::after(self.timeout);
         let (http, wire, position, limit) = (self.http.clone(), self.wire.clone(), position.clone(), self.limit);
         let ask = move || activity(&http, &wire, &position, limit, deadline);
@@ -128,12 +138,11 @@ impl Lister {
         };
         match &outcome {
             Err(_) if self.token.is_cancelled() => return Err(stopped()),
-            // Fewer rows are smaller, and faster.
-            Err(error) if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Timeout) => {
-                self.limit = (self.limit / 2).max(1);
-            }
+            // Fewer rows are there sooner.
+            Err(error) if error.kind() == ErrorKind::Timeout => self.limit = (limit / 2).max(1),
             Err(_) => {}
-            Ok(_) => self.limit = (limit * 2).min(self.page),
+            // Back to whole pages by and by: each step may be one too far.
+            Ok(_) => self.limit = (limit + limit / 4 + 1).min(self.page),
         }
         outcome.map(|listing| match listing {
             Listing::Page(mut listed, bytes) => {

@@ -100,7 +100,7 @@ fn header(kind: PushKind, name: Option<&str>, role: Option<&str>, peer: Option<P
 
 /// A name as it may be shown; `None` where nothing is left of it.
 fn reduced(name: &str) -> Option<String> {
-    // What is far beyond the limit is not looked at: single characters are, since most may be left out.
+    // Most characters may be left out: more are looked at than are shown, but not megabytes of them.
     let start: String = name.chars().take(64 * MAX_NAME).collect();
     let shown = OUTSIDE.as_ref()?.replace_all(&start, " ");
     let shown = shown.trim();

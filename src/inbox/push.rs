@@ -119,7 +119,7 @@ impl Push {
         &self.inner.fields
     }
 
-    /// The how manieth time it is that the callback gets it, from 1. Those before a crash count.
+    /// Which try this is, from 1. Tries before a crash count.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
