@@ -607,3 +607,14 @@ fn settings_that_make_no_sense_are_refused() {
     let error = InboxPoller::builder(client(&server)).build().unwrap_err();
     assert!(error.to_string().starts_with("cursor_file: required"), "{error}");
 }
+
+#[test]
+fn what_is_handed_about_may_go_to_other_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
+    shared::<Push>();
+    shared::<PollerHandle>();
+    shared::<a2a_blocking::Notification>();
+    sent::<InboxPoller>();
+    sent::<PollerBuilder>();
+}

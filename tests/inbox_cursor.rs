@@ -444,13 +444,19 @@ fn a_row_that_was_begun_before_a_crash_keeps_its_tries_though_others_come_first(
 fn what_is_no_row_is_logged_once() {
     let (platform, dir) = (Platform::new(), Dir::new("cursor-odd"));
     let server = platform.serve();
-    platform.add_row(SECOND, json!({ "id": null, "marked": "odd-one-out" }));
+    platform.add_row(
+        SECOND,
+        json!({ "id": null, "a_mark": "odd-one-out", "echo": "hush-hush", "long": "x".repeat(9_000) }),
+    );
     platform.fill(2, 2, PEER);
-    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    let client = support::builder(&server).token("hush-hush").build().unwrap();
+    let _logging = brisk(&server, &dir.file("other"));
+    let mut poller = InboxPoller::builder(client).cursor_file(dir.file("c")).build().unwrap();
     for _ in 0..5 {
         drain(&mut poller);
     }
     assert_eq!(logged(&["WARN", "odd-one-out"]), 1);
+    assert_eq!((logged(&["[token]"]), logged(&["hush-hush"])), (1, 0));
 }
 
 /// A platform that answers anything is no reason to ask it without a pause.

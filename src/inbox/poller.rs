@@ -30,15 +30,15 @@ const MAX_ODD: usize = 1_000;
 /// was when it starts again.
 ///
 /// ```no_run
-/// use a2a_blocking::{Client, InboxPoller, Verdict};
+/// use a2a_blocking::{Client, Delivery, InboxPoller, Verdict};
 ///
 /// let poller = InboxPoller::builder(Client::from_env()?).spawn(|push| {
 ///     let sender = push.sender();
 ///     println!("{}: {}", sender.as_ref().and_then(|peer| peer.name()).unwrap_or("somebody"), push.text());
 ///     match push.reply("on it") {
-///         Ok(_) => Verdict::Ack,
-///         Err(error) if error.is_transient() => Verdict::Retry,
-///         Err(_) => Verdict::Ack,
+///         // Nobody can have it.
+///         Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => Verdict::Retry,
+///         _ => Verdict::Ack,
 ///     }
 /// })?;
 /// println!("ended: {:?}", poller.join());

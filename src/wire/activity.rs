@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::time::Moment;
-use crate::error::excerpt;
-
 /// What a row without any text reads: the original's words.
 const EMPTY: &str = "(empty A2A message)";
 /// The longest id that is taken for one, in bytes: it goes back in a URL.
 const MAX_ID: usize = 256;
+
+/// How many characters of an entry that is no row are kept.
+const MAX_ODD: usize = 4_000;
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -56,7 +57,7 @@ pub(crate) fn activity(body: &[u8]) -> Result<Listed, String> {
     for entry in entries {
         match row(entry) {
             Ok(row) => listed.rows.push(row),
-            Err(odd) => listed.odd.push(excerpt(&odd.to_string())),
+            Err(odd) => listed.odd.push(odd.to_string().chars().take(MAX_ODD).collect()),
         }
     }
     Ok(listed)

@@ -63,7 +63,9 @@ pub(crate) fn activity(
                 return Err(reply.error(ErrorKind::Malformed, detail));
             }
             let listed = wire::activity(&reply.body);
-            let listed = listed.map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
+            let mut listed = listed.map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
+            // They are logged.
+            listed.odd.iter_mut().for_each(|odd| *odd = reply.shown(odd));
             Ok(Listing::Page(listed, reply.body.len()))
         }
         410 if is_removal(&reply) => Err(removal(&reply, id)),
