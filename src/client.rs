@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,13 @@ use crate::error::{Delivery, Error, guard};
 use crate::http::{Http, Pace};
 use crate::peer::{Peer, PeerId, PeerRef};
 use crate::registry::Registry;
+use crate::retry::RetryPolicy;
 use crate::rpc::message_path;
 use crate::send::{SendOptions, send};
 use crate::stats::Stats;
 use crate::token::TokenStore;
 use crate::wire::{Message, Reply};
-use crate::workspace::{Workspace, workspace};
+use crate::workspace::{Workspace, notify, workspace};
 
 /// The longest that [`Client::wait_idle`] waits.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
@@ -48,6 +50,7 @@ struct Inner {
     http: Arc<Http>,
     enricher: Arc<Enricher>,
     call_timeout: Duration,
+    token_file: Option<PathBuf>,
 }
 
 impl Inner {
@@ -74,7 +77,8 @@ impl ClientBuilder {
         let tokens = TokenStore::open(settings.token.clone())?;
         let http = Arc::new(Http::new(&settings, tokens));
         let enricher = Enricher::new(Registry::new(http.clone()), &settings);
-        Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout: settings.call_timeout }) })
+        let (call_timeout, token_file) = (settings.call_timeout, settings.token_file);
+        Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout, token_file }) })
     }
 }
 
@@ -250,6 +254,22 @@ impl Client {
             .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
     }
 
+    /// Says a text to the human on the canvas of our own workspace, in 30 s at the most. It is tried again only
+    /// while nothing of it can have arrived.
+    ///
+    /// # Errors
+    ///
+    /// With what is known of the [`delivery`](Error::delivery): an empty text
+    /// ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)), one above 1 MiB
+    /// ([`TooLarge`](crate::ErrorKind::TooLarge); neither is sent), a status that is no yes, a transport that
+    /// failed.
+    pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
+        let policy = RetryPolicy::new().budget(Duration::from_secs(30));
+        // Where in it a panic came is not known.
+        guard(|| Ok(notify(&self.inner.http, text.as_ref(), policy)))
+            .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
+    }
+
     /// The URL of a peer's agent card: `{platform}/registry/discover/{id}`. Nothing is sent.
     ///
     /// # Errors
@@ -257,6 +277,20 @@ impl Client {
     /// [`InvalidPeerId`](crate::ErrorKind::InvalidPeerId) for a text that is no peer id.
     pub fn agent_card_url(&self, peer: impl PeerRef) -> Result<String, Error> {
         Ok(self.inner.enricher.registry().agent_card_url(peer.try_peer_id()?))
+    }
+
+    pub(crate) fn http(&self) -> &Arc<Http> {
+        &self.inner.http
+    }
+
+    /// The bound of a call that its user waits for.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.inner.call_timeout
+    }
+
+    /// The token file that was set, whether or not the token comes from it.
+    pub(crate) fn token_file(&self) -> Option<&Path> {
+        self.inner.token_file.as_deref()
     }
 
     /// Where messages to a peer go.

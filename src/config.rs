@@ -253,6 +253,7 @@ impl ClientBuilder {
             workspace_id: workspace_id.check(checked_workspace_id)?,
             org_id: self.org_id.map(|id| id.check(header_value)).transpose()?,
             origin,
+            token_file: self.token_file.clone(),
             token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
             ttl,
             negative_ttl: self.negative_ttl.unwrap_or(ttl),

@@ -116,7 +116,19 @@ impl Http {
     ///
     /// No whole answer by the deadline, or a body above the cap. A status is no error.
     pub(crate) fn get(&self, ask: &Ask<'_>, pace: Pace) -> Result<Reply, Error> {
-        let by = if pace == Pace::Lookup { &self.lookups } else { &self.calls };
+        self.get_by(ask, if pace == Pace::Lookup { &self.lookups } else { &self.calls })
+    }
+
+    /// One GET as by [`get`](Http::get), over a wire that can be shut down without harm to others.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Http::get).
+    pub(crate) fn get_over(&self, ask: &Ask<'_>, wire: &Wire) -> Result<Reply, Error> {
+        self.get_by(ask, &wire.0)
+    }
+
+    fn get_by(&self, ask: &Ask<'_>, by: &Bounded) -> Result<Reply, Error> {
         self.with_rotation(ask, by, None, |exchange| {
             let may_be_pooled = may_be_pooled(self.last_exchange.load(Ordering::Relaxed), millis_up());
             let outcome = match self.run(exchange, false) {

@@ -13,6 +13,9 @@
 //! # Ok::<(), a2a_blocking::Error>(())
 //! ```
 //!
+//! [`InboxPoller`] is the poller itself: it hands every message that arrives in the workspace's inbox to a callback,
+//! at least once and in order, and goes on where it was after a crash.
+//!
 //! # What an enrichment does
 //!
 //! 1. A text that is no peer id is `None`, and nobody is asked.
@@ -54,6 +57,10 @@
 //! dropped by the thread that asked for it, before it asks for the same one again: it is handed out again then, and no
 //! counter is touched that threads share.
 //!
+//! A poller has a thread (`a2a-in-…`) and one for its heartbeat (`a2a-heartbeat`), and makes each request on a thread
+//! of its own, so that a stop need not wait for a connection that does not come about. The callback runs in the
+//! poller's thread, with no lock held. [`PollerHandle::stop`] waits for the thread's end, dropping the handle does not.
+//!
 //! # Features
 //!
 //! | feature | what it does |
@@ -68,8 +75,10 @@
 //! # Logging
 //!
 //! By the [`log`] crate: a lookup that brought no record at debug, with the URL and what went wrong; a
-//! token that cannot be read again at warn; an environment that makes no client at error, once. None of
-//! it shows the token. The HTTP client below logs too: its target `ureq_proto` at *trace* level dumps every
+//! token that cannot be read again at warn; an environment that makes no client at error, once. Of a poller: a
+//! poll that failed at warn (the first of a series; the rest at debug), a gap that could not be closed and an entry
+//! that is no row at warn, a push that was given up, a callback that panicked and a cursor that cannot be read or
+//! written at error. None of it shows the token. The HTTP client below logs too: its target `ureq_proto` at *trace* level dumps every
 //! byte that is sent, the token among them, so keep that target at debug; and `ureq` at debug level shows some
 //! headers of an answer as they came (`Location`, `Content-Encoding`).
 
@@ -82,6 +91,7 @@ mod enrich;
 mod error;
 pub mod global;
 mod http;
+mod inbox;
 mod peer;
 mod random;
 mod registry;
@@ -101,11 +111,12 @@ pub use config::ClientBuilder;
 pub use enrich::simulation;
 pub use enrich::{Lookup, Source};
 pub use error::{Delivery, Error, ErrorKind, Removed};
+pub use inbox::{InboxPoller, Notification, Polled, PollerBuilder, PollerHandle, Push, PushKind, StopReason, Verdict};
 pub use peer::{Peer, PeerId, PeerRef};
 pub use retry::RetryPolicy;
 pub use send::{Progress, SendOptions};
 pub use stats::{CircuitState, Stats};
-pub use wire::{File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
+pub use wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 pub use workspace::Workspace;
 
 #[cfg(doctest)]

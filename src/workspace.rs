@@ -1,4 +1,7 @@
-//! Our own workspace, as the platform has it.
+//! Our own workspace: as the platform has it, its inbox, its human, its sign of life.
+
+mod activity;
+mod calls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +12,8 @@ use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind, Removed};
 use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::wire;
+pub(crate) use activity::{Listing, MAX_PAGE, Position, activity};
+pub(crate) use calls::{Vitals, heartbeat, notify};
 
 /// The largest description of a workspace that is read, in bytes of JSON.
 const MAX_WORKSPACE: u64 = 10_000_000;
@@ -73,14 +78,17 @@ pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspac
             error(ErrorKind::Unauthorized, format!("answered {}; the platform refuses our token", reply.status))
         }
         404 => error(ErrorKind::Absent, format!("answered 404; the platform knows no workspace {id}")),
-        410 => {
-            let removed = removed(&reply, id);
-            let when = removed.removed_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
-            let detail = format!("the workspace {} was removed{when}: {}", removed.id, removed.hint);
-            Err(reply.error(ErrorKind::Removed, detail).with_removed(removed))
-        }
+        410 => Err(removal(&reply, id)),
         status => error(ErrorKind::Status, format!("answered {status}")),
     }
+}
+
+/// The error that a 410 of a removed workspace is.
+fn removal(reply: &Reply, our_id: &str) -> Error {
+    let removed = removed(reply, our_id);
+    let when = removed.removed_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+    let detail = format!("the workspace {} was removed{when}: {}", removed.id, removed.hint);
+    reply.error(ErrorKind::Removed, detail).with_removed(removed)
 }
 
 /// What a 410 says, with what is missing filled in as the original does.

@@ -150,6 +150,7 @@ fn bad_usage_is_2_and_says_what_to_do() {
             "has no scheme; for example http://localhost:8080",
         ),
         (&["--platform", "http://h", "demo"], "demo brings its own platform"),
+        (&["--workspace", "w", "--token-file", "/nonexistent/t", "poll"], "is in no directory that is there"),
         (&["--workspace", "w", "--token-file", "/", "discover", PEER], "the token file / cannot be read"),
         (&["--token", "secret", "demo"], "unexpected argument '--token'"),
         (&[], "Usage"),
@@ -167,6 +168,7 @@ fn help_names_every_command_and_its_exit_status() {
     for word in [
         "enrich",
         "discover",
+        "poll",
         "demo",
         "--platform",
         "--workspace",
@@ -318,29 +320,104 @@ fn ctrl_c_ends_a_send_with_what_is_known_of_the_delivery() {
 
 /// The main job, to its end, and what the platform's own ledger says of it.
 #[test]
-fn the_demo_ends_by_itself_and_its_summary_adds_up() {
+fn the_demo_ends_by_itself_and_its_summary_accounts_for_every_row() {
     let Said { code, out, err } = run(&["demo", "--json"]);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!((code, err.lines().count()), (Some(0), 1), "{err}");
+    assert!(err.contains("the callback panicked at"), "{err}");
     let mut lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let sends = lines.split_off(lines.len() - 4);
-    let told: Vec<(u64, bool)> =
-        sends.iter().map(|line| (line["attempts"].as_u64().unwrap(), line["sent"].as_bool().unwrap())).collect();
-    assert_eq!(told, [(1, true), (2, true), (1, true), (1, false)], "{sends:?}");
     let summary = lines.pop().unwrap();
-    assert_eq!(summary["pushes"], lines.len());
-    // One for each peer, whoever asks; and some in the background for the one that does not answer.
-    assert!((7..20).contains(&summary["gets"].as_u64().unwrap()), "{summary}");
-    let sum: u64 = ["hits", "negative_hits", "waited"].iter().map(|key| summary[key].as_u64().unwrap()).sum();
-    assert_eq!(summary["pushes"], sum);
-    for source in ["fresh", "fetched", "absent", "failed"] {
-        assert!(lines.iter().any(|line| line["source"] == source), "no push was {source}");
-    }
+    let count = |done: &[&str]| lines.iter().filter(|line| done.iter().any(|done| line["done"] == *done)).count();
+    assert_eq!((&summary["rows"], &summary["lost"], &summary["twice"]), (&240.into(), &0.into(), &0.into()));
+    assert_eq!((&summary["delivered"], &summary["dead_lettered"]), (&239.into(), &1.into()));
+    assert_eq!(count(&["acked", "answered"]), 239);
+    // One fails once, one panics once, one fails five times.
+    assert_eq!((&summary["retried"], count(&["failed"]), count(&["panicked"])), (&7.into(), 6, 1));
+    assert_eq!((&summary["notices"], count(&["given up"])), (&4.into(), 1));
+    assert_eq!(summary["messages"].as_u64().unwrap() + 4, count(&["answered"]) as u64);
+    assert!(summary["heartbeats"].as_u64().unwrap() >= 2, "{summary}");
+    let ids: std::collections::HashSet<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 240);
     let Said { code, out, .. } = run(&["demo"]);
     assert_eq!(code, Some(0));
-    assert!(
-        out.contains("240 pushes in ") && out.contains("ops-agent (sre)") && out.contains("absent, remembered"),
-        "{out}"
+    for words in
+        ["delivered: 239, retried: 7, dead-lettered: 1, twice: 0, lost: 0", "ops-agent (sre)", "the registry dies"]
+    {
+        assert!(out.contains(words), "{words} is not in\n{out}");
+    }
+}
+
+/// A platform whose inbox has one message of a peer and one of the human.
+fn inbox() -> (support::platform::Platform, Server, support::Dir) {
+    let platform = support::platform::Platform::new();
+    platform.add(1_000_000, PEER, "disk is full\nand \u{1b}[2Jmore");
+    platform.add_row(2_000_000, serde_json::json!({ "summary": "hello" }));
+    let server = platform.serve();
+    static DIRS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let n = DIRS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    (platform, server, support::Dir::new(&format!("cli-inbox-{n}")))
+}
+
+#[test]
+fn poll_prints_what_arrives_once_and_answers_it() {
+    let (platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let base =
+        ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let Said { code, out, err } = run(&[&base[..], &["--reply-with", "on it"]].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let expected = format!(
+        "2026-05-01T00:00:01.000000Z  {PEER}: disk is full\n    and \\u{{1b}}[2Jmore\n2026-05-01T00:00:02.000000Z  the human: hello\n"
     );
+    assert_eq!(out, expected);
+    let state = platform.state();
+    assert_eq!((state.notices.as_slice(), state.messages.len()), (&["on it".to_owned()][..], 1));
+    drop(state);
+    platform.add(3_000_000, PEER, "again");
+    let Said { code, out, .. } = run(&[&base[..], &["--json"]].concat());
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines.len(), &lines[0]["text"], &lines[0]["peer"]), (Some(0), 1, &"again".into(), &PEER.into()));
+    assert_eq!((&lines[0]["kind"], &lines[0]["row"]["source_id"]), (&"peer_agent".into(), &PEER.into()));
+    for bad in [&["--interval", "0"][..], &["--interval", "x"], &["--cursor", "/nonexistent/c"]] {
+        let url = server.url();
+        let args = [&["--platform", &url, "--workspace", WORKSPACE, "poll"][..], bad].concat();
+        assert_eq!(run(&args).code, Some(2), "{bad:?}");
+    }
+}
+
+/// What could not be printed comes again.
+#[cfg(unix)]
+#[test]
+fn poll_acknowledges_nothing_that_could_not_be_printed() {
+    let (_platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let args =
+        ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let Said { code, err, .. } = said(binary(&args).stdout(full).output().unwrap());
+    assert!(code == Some(1) && err.contains("the output cannot be written"), "{code:?} {err}");
+    assert_eq!(run(&args).out.lines().count(), 3);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_poll_cleanly_and_a_removed_workspace_ends_it_with_the_reason() {
+    use std::io::{BufRead, BufReader};
+    let (_platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!((0..3).all(|_| out.next().unwrap().is_ok()), "both messages");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let ended = said(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_eq!(run(&[&args[..], &["--once"]].concat()).out, "", "it remembers");
+
+    let gone = Server::play([Act::reply(410, r#"{"error":"removed","id":"w","hint":"make another"}"#)]);
+    let args = ["--platform", &gone.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let Said { code, err, .. } = run(&args);
+    assert!(code == Some(1) && err.contains("the workspace was removed: make another"), "{code:?} {err}");
 }
 
 #[cfg(unix)]

@@ -30,9 +30,9 @@ const EFFECTS: &[(&str, &[&str])] = &[
     (r"\benv::|env_var", &["config"]),
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
     (r"\bRwLock\b", &["cache", "token"]),
-    (r"\bMutex\b|\bCondvar\b", &["enrich", "cancel", "stats", "sync"]),
+    (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "stats", "sync"]),
     (r"\bTcp(Stream|Listener)\b", &[]),
-    (r"\bFile::|\bfs::", &["token"]),
+    (r"\bFile::|\bfs::", &["inbox", "token"]),
 ];
 
 /// Each room's code without its tests and comments.

@@ -1,7 +1,7 @@
 //! Settings that have been checked, and the checks.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Setting;
@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) org_id: Option<String>,
     pub(crate) origin: Option<String>,
     pub(crate) token: TokenSource,
+    /// The file that was set, whether or not the token comes from it.
+    pub(crate) token_file: Option<PathBuf>,
     pub(crate) ttl: Duration,
     pub(crate) negative_ttl: Duration,
     pub(crate) stale_if_error: Duration,

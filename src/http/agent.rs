@@ -60,6 +60,11 @@ impl Wire {
         Wire(Bounded::new(config, bound))
     }
 
+    /// One that keeps its connections for the next request, for GETs of so much time at the most.
+    pub(crate) fn pooled(bound: Duration) -> Self {
+        Wire(Bounded::pooled(bound))
+    }
+
     /// Breaks what is under way, and lets nothing more be sent.
     pub(crate) fn shut_down(self) {
         self.0.agent.shutdown();

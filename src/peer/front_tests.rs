@@ -104,7 +104,7 @@ fn a_handle_that_ends_on_another_thread_is_dropped_there() {
     let peer = lent(&answers, &id(1)).unwrap();
     let (answers, filed) = (&answers, &filed);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let other = scope.spawn(move || {
             // That thread has a front of its own, with the same place in it.
             kept(answers, &id(1), filed);
             let own = lent(answers, &id(1)).unwrap();
@@ -112,6 +112,8 @@ fn a_handle_that_ends_on_another_thread_is_dropped_there() {
             assert!(lent(answers, &id(1)).is_none(), "its own is lent");
             drop(own);
         });
+        // Its end, not only that of its work.
+        other.join().unwrap();
     });
     assert_eq!(handles(filed), 0, "nor did the other thread leave any");
 }
@@ -173,7 +175,7 @@ fn more_peers_than_places_stay_within_the_memory() {
         kept(&answers, &id(n), filed);
     }
     let held = big.iter().filter(|filed| handles(filed) > 0).count();
-    assert!((500..=MAX_BYTES / 4_096).contains(&held), "{held}");
+    assert!((300..=MAX_BYTES / 4_096).contains(&held), "{held}");
     big.iter().for_each(|filed| filed.mark().call_back());
     purge();
     count(&answers, Answered::Unknown);

@@ -28,6 +28,8 @@ pub struct Message {
     context_id: Option<String>,
     task_id: Option<String>,
     metadata: Map<String, Value>,
+    /// Whether it answers another agent's, rather than speaks for a user.
+    by_agent: bool,
 }
 
 impl Message {
@@ -88,6 +90,12 @@ impl Message {
         self
     }
 
+    /// Speaks as an agent that answers, in place of a user who asks.
+    pub(crate) fn by_agent(mut self) -> Self {
+        self.by_agent = true;
+        self
+    }
+
     /// Whether its data nests deeper than JSON parsers read, and than a stack is sure to hold.
     pub(crate) fn is_too_deep(&self) -> bool {
         let mut level: Vec<&Value> = self.parts.iter().chain(self.metadata.values()).collect();
@@ -128,10 +136,10 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 
 /// The JSON-RPC request. It is the same for each attempt of a send.
 pub(crate) fn envelope(message: &Message, request_id: &str, message_id: &str) -> Vec<u8> {
-    let Message { parts, message_id: own_id, context_id, task_id, metadata } = message;
+    let Message { parts, message_id: own_id, context_id, task_id, metadata, by_agent } = message;
     let own_id = own_id.as_deref().unwrap_or(message_id);
     let mut fields = Map::new();
-    fields.insert("role".into(), "user".into());
+    fields.insert("role".into(), if *by_agent { "agent" } else { "user" }.into());
     fields.insert("messageId".into(), own_id.into());
     fields.insert("parts".into(), parts.clone().into());
     fields.extend(context_id.iter().map(|id| ("contextId".into(), id.as_str().into())));

@@ -1,14 +1,19 @@
 //! JSON in and out. Pure: no I/O, no clock.
 
+mod activity;
 mod message;
 mod part;
 mod record;
 mod refusal;
 mod reply;
+mod time;
 
+pub use activity::Attachment;
+pub(crate) use activity::{Listed, Row, activity, attachments, body_text, created_at, request_body, source, text};
 pub use message::Message;
 pub(crate) use message::envelope;
 pub use part::{File, FileContent, Part};
 pub(crate) use record::{Listing, error_words, is_no, listing, object};
 pub(crate) use reply::read;
 pub use reply::{Queued, Reply, ReplyMessage, Task};
+pub(crate) use time::Moment;

@@ -43,7 +43,8 @@ Examples:
   a2a-peer demo
   a2a-peer --platform http://localhost:8080 --workspace my-team enrich 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c
   a2a-peer --json enrich $(cat peers.txt) | jq .record.name
-  git diff | a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -";
+  git diff | a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -
+  a2a-peer poll --json | jq .text";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -92,13 +93,38 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         context: Option<String>,
     },
-    /// See it work, with nothing to set up: an embedded platform, two pollers, some hundred pushes
+    /// Print what arrives in my own inbox, until Ctrl-C
+    ///
+    /// A line each: when, from whom, what; with --json {"activity_id", "kind", "peer", "sender", "text", "method",
+    /// "created_at", "attempt", "row"}. What was printed is not printed again the next time: the cursor remembers
+    /// where it was, and without one it begins with the last 600 s. Exit status: 0, also after Ctrl-C; 1 the workspace
+    /// was removed, or with --once the poll failed; 2 bad usage.
+    Poll {
+        /// Print what is there now, and end
+        #[arg(long)]
+        once: bool,
+        /// Answer each message with this text
+        #[arg(long, value_name = "TEXT")]
+        reply_with: Option<String>,
+        /// Where to remember what was printed [default: beside the token file]
+        #[arg(long, value_name = "PATH")]
+        cursor: Option<PathBuf>,
+        /// How long to wait between two polls, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
+        interval: f64,
+    },
+    /// See it work, with nothing to set up: an embedded platform, two workspaces' pollers, some hundred messages
     Demo,
 }
 
 /// A function, so that the message of clap is ours and not its source.
 fn peer_id(text: &str) -> Result<PeerId, Error> {
     PeerId::parse(text)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let in_range = |seconds: &f64| (0.01..=86_400.0).contains(seconds);
+    text.parse().ok().filter(in_range).ok_or_else(|| "it takes a number from 0.01 to 86400".to_owned())
 }
 
 impl Args {

@@ -1,26 +1,26 @@
-//! `demo`: the main job on an embedded platform. Two pollers get pushes, and ask of each who sent it; then
-//! four messages go out.
+//! `demo`: the main job on an embedded platform. Two workspaces' pollers get what peers write, ask of each who sent
+//! it, and answer some; meanwhile the registry dies and comes back, and callbacks fail.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Lookup, Message, Peer, Reply, SendOptions, Source};
+use a2a_blocking::{Client, InboxPoller, Peer, PollerHandle, Push, PushKind, RetryPolicy, Verdict};
 use serde_json::json;
 
 use crate::Failure;
-use crate::platform::{ANSWERS, PEERS, Platform, TOKEN, WORKSPACE};
-use crate::send::known;
+use crate::platform::{PEERS, Platform, TOKEN, WORKSPACES};
 use crate::text::{millis, printable, spoken};
 
-const POLLERS: usize = 2;
-const PUSHES_EACH: usize = 120;
-/// Between two pushes of a poller, so that a person can follow.
-const PACE: Duration = Duration::from_millis(8);
+/// What is written to each workspace, and how fast, so that a person can follow.
+const ROWS_EACH: usize = 120;
+const PACE: Duration = Duration::from_millis(20);
+/// How long the whole may take: what has not arrived by then is lost.
+const PATIENCE: Duration = Duration::from_secs(30);
 const TEXTS: &[&str] = &[
     "disk is full on node 7",
     "please review #4211",
@@ -30,147 +30,245 @@ const TEXTS: &[&str] = &[
     "rolled back to v1.9",
     "standup in five minutes",
 ];
+const FAILS_ONCE: &str = "this one fails once";
+const PANICS_ONCE: &str = "this one panics once";
+const POISON: &str = "this one always fails";
 
-/// One push, once its callback is through.
+/// What happens meanwhile.
+enum Event {
+    Handled(Handled),
+    /// Whether the registry lives from now on.
+    Registry(bool),
+}
+
+/// What a callback did with a push.
 struct Handled {
-    poller: usize,
+    workspace: usize,
     at: Duration,
-    peer: &'static str,
-    text: &'static str,
-    lookup: Lookup,
+    push: Push,
+    sender: Option<Peer>,
+    done: Done,
     took: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Done {
+    Acked,
+    Answered,
+    Failed,
+    Panicked,
+    GivenUp,
 }
 
 pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let platform = Platform::start().map_err(|why| Failure::Usage(format!("no loopback port to be had: {why}")))?;
-    let client = Client::builder().platform_url(&platform.url).workspace_id(WORKSPACE).token(TOKEN).build()?;
+    let dir =
+        Cursors::make().map_err(|why| Failure::Usage(format!("no directory for the cursors to be had: {why}")))?;
     if !as_json {
         let peers = PEERS.len();
-        writeln!(out, "an embedded platform at {}, {peers} peers: one unknown, one forbidden, one slow", platform.url)?;
-        writeln!(out, "{:>7}  {:8}  {:24}  {:26}  {:24}  TOOK", "AT", "POLLER", "FROM", "TEXT", "ANSWER")?;
+        writeln!(
+            out,
+            "an embedded platform at {}, two workspaces, {peers} peers: one unknown, one forbidden",
+            platform.url
+        )?;
+        writeln!(out, "{:>7}  {:5}  {:24}  {:26}  {:10}  TOOK", "AT", "INBOX", "FROM", "TEXT", "DONE")?;
     }
     let start = Instant::now();
-    let (send, pushes) = mpsc::channel();
-    for poller in 0..POLLERS {
-        let (client, send) = (client.clone(), send.clone());
-        thread::Builder::new().name(format!("poller-{poller}")).spawn(move || poll(poller, start, &client, &send))?;
+    let (send, events) = mpsc::channel();
+    let mut pollers = Vec::new();
+    for workspace in 0..WORKSPACES.len() {
+        pollers.push(poller(&platform, &dir.0, workspace, start, &send)?);
     }
-    drop(send);
-    let mut all = Vec::new();
-    for push in pushes {
-        print(&push, as_json, out)?;
-        all.push(push);
-    }
-    summarise(&all, &platform, start.elapsed(), as_json, out)?;
-    write_back(&client, &platform, as_json, out)?;
-    Ok(ExitCode::SUCCESS)
-}
+    let peers = platform.clone();
+    thread::Builder::new().name("peers".into()).spawn(move || write(&peers, &send))?;
 
-/// Then four messages: one is answered at once, one after a reset, one is queued, one refused.
-fn write_back(client: &Client, platform: &Platform, as_json: bool, out: &mut impl Write) -> io::Result<()> {
-    if !as_json {
-        writeln!(out, "\n{:24}  {:>8}  {:>8}  ANSWER", "TO", "ATTEMPTS", "TOOK")?;
-    }
-    for (peer, _) in ANSWERS {
-        let attempts = Arc::new(AtomicU32::new(0));
-        let counted = attempts.clone();
-        let options = SendOptions::new().on_progress(move |at| counted.store(at.attempt, Relaxed));
-        let start = Instant::now();
-        let outcome = client.send_with(peer, &Message::from("who is on call tonight?"), &options);
-        let (took, attempts) = (start.elapsed(), attempts.load(Relaxed));
-        let answer = match &outcome {
-            Ok(Reply::Queued(_)) => "queued: the platform delivers it later".to_owned(),
-            Ok(reply) => format!("\"{}\"", reply.text()),
-            Err(error) => format!("{:?}, {}: {error}", error.kind(), known(error.delivery())),
-        };
-        if as_json {
-            let (sent, ms) = (outcome.is_ok(), millis(took));
-            writeln!(out, "{}", json!({ "to": peer, "attempts": attempts, "sent": sent, "answer": answer, "ms": ms }))?;
-            continue;
+    let (mut all, expected) = (Vec::new(), ROWS_EACH * WORKSPACES.len());
+    let through = |all: &[Handled]| all.iter().filter(|one| one.is_through()).count();
+    while through(&all) < expected {
+        let left = PATIENCE.saturating_sub(start.elapsed());
+        match events.recv_timeout(left) {
+            Ok(Event::Registry(_)) if as_json => {}
+            Ok(Event::Registry(true)) => writeln!(out, "{:>7}  the registry is back", spoken(start.elapsed()))?,
+            Ok(Event::Registry(false)) => writeln!(out, "{:>7}  the registry dies", spoken(start.elapsed()))?,
+            Ok(Event::Handled(one)) => {
+                print(&one, as_json, out)?;
+                all.push(one);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
-        // It has been talking to us: its name is a hit.
-        let name = client.enrich(peer).and_then(|peer| peer.name().map(str::to_owned)).unwrap_or_default();
-        let (name, took, answer) = (printable(&name, 24), spoken(took), printable(&answer, 200));
-        writeln!(out, "{name:24}  {attempts:>8}  {took:>8}  {answer}")?;
     }
-    if !as_json {
-        writeln!(out, "\n{} messages sent, {} read by the platform", ANSWERS.len(), platform.messages())?;
-    }
-    Ok(())
+    pollers.iter().for_each(PollerHandle::stop);
+    let lost = summarise(&all, &platform, start.elapsed(), as_json, out)?;
+    Ok(ExitCode::from(u8::from(lost > 0)))
 }
 
-/// A poller: for each push its callback asks who sent it.
-fn poll(poller: usize, start: Instant, client: &Client, handled: &Sender<Handled>) {
-    for n in 0..PUSHES_EACH {
-        thread::sleep(PACE);
-        // The two walk the peers in different orders, and meet.
-        let peer = PEERS[(n * (2 * poller + 3) + poller) % PEERS.len()].0;
-        let text = TEXTS[(n * 5 + poller) % TEXTS.len()];
+/// A workspace's poller. Its callback asks who it is from, without waiting, and answers a question.
+fn poller(
+    platform: &Platform,
+    dir: &Path,
+    workspace: usize,
+    start: Instant,
+    events: &Sender<Event>,
+) -> Result<PollerHandle, Failure> {
+    let builder = Client::builder().platform_url(&platform.url).workspace_id(WORKSPACES[workspace]).token(TOKEN);
+    // Faster than in life, so that nobody has to wait, and that records outlive the registry.
+    let builder = builder.ttl(Duration::from_millis(300));
+    let client = builder
+        .lookup_timeout(Duration::from_millis(200))
+        .circuit_waits(Duration::from_millis(100), Duration::from_secs(1))
+        .build()?;
+    let retry = RetryPolicy::new().base(Duration::from_millis(20)).cap(Duration::from_millis(80));
+    let (send, given_up) = (events.clone(), events.clone());
+    let report = move |send: &Sender<Event>, push: &Push, sender, done, took| {
+        // Where nobody listens any more, the demo is over.
+        let handled = Handled { workspace, at: start.elapsed(), push: push.clone(), sender, done, took };
+        let _ = send.send(Event::Handled(handled));
+    };
+    let builder = InboxPoller::builder(client)
+        .cursor_file(dir.join(format!("inbox-{workspace}")))
+        .interval(Duration::from_millis(50))
+        .heartbeat(Some(Duration::from_millis(500)))
+        .retry(retry)
+        .on_dead_letter(move |push| report(&given_up, push, None, Done::GivenUp, Duration::ZERO));
+    let callback = move |push: &Push| {
         let called = Instant::now();
-        let lookup = client.lookup(peer);
-        let took = called.elapsed();
-        if handled.send(Handled { poller, at: start.elapsed(), peer, text, lookup, took }).is_err() {
-            return;
+        let sender = push.sender();
+        let done = match (push.text(), push.attempt()) {
+            (POISON, _) | (FAILS_ONCE, 1) => Done::Failed,
+            (PANICS_ONCE, 1) => Done::Panicked,
+            (text, _) if text.ends_with('?') || push.kind() == PushKind::CanvasUser => match push.reply("on it") {
+                Ok(_) => Done::Answered,
+                Err(_) => Done::Failed,
+            },
+            _ => Done::Acked,
+        };
+        report(&send, push, sender, done, called.elapsed());
+        match done {
+            Done::Acked | Done::Answered => Verdict::Ack,
+            // A panic without the words that it would print.
+            Done::Panicked => std::panic::resume_unwind(Box::new("as a callback may")),
+            Done::Failed | Done::GivenUp => Verdict::Retry,
         }
+    };
+    Ok(builder.spawn(callback)?)
+}
+
+/// What the peers do; in the second third of it the registry is dead.
+fn write(platform: &Platform, events: &Sender<Event>) {
+    for n in 0..ROWS_EACH {
+        if n == ROWS_EACH / 3 || n == 2 * ROWS_EACH / 3 {
+            let alive = n > ROWS_EACH / 3;
+            platform.set_registry(alive);
+            // Where nobody listens any more, the demo is over.
+            let _ = events.send(Event::Registry(alive));
+        }
+        for workspace in 0..WORKSPACES.len() {
+            let peer = PEERS[(n * (2 * workspace + 3) + workspace) % PEERS.len()].0;
+            let (peer, text) = match (n, workspace) {
+                (20, 0) => (Some(peer), FAILS_ONCE),
+                (50, 1) => (Some(peer), PANICS_ONCE),
+                (90, 0) => (Some(peer), POISON),
+                (30 | 60, _) => (None, "what is the state of things"),
+                _ => (Some(peer), TEXTS[(n * 5 + workspace) % TEXTS.len()]),
+            };
+            platform.write(workspace, peer, text);
+        }
+        thread::sleep(PACE);
     }
 }
 
-fn print(push: &Handled, as_json: bool, out: &mut impl Write) -> io::Result<()> {
-    let Handled { poller, at, peer, text, lookup, took } = push;
-    let record = lookup.peer.as_ref();
-    let source = format!("{:?}", lookup.source).to_lowercase();
+impl Handled {
+    fn is_through(&self) -> bool {
+        matches!(self.done, Done::Acked | Done::Answered | Done::GivenUp)
+    }
+}
+
+fn print(one: &Handled, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+    let Handled { workspace, at, push, sender, done, took } = one;
+    let done = match done {
+        Done::Acked => "acked",
+        Done::Answered => "answered",
+        Done::Failed => "failed",
+        Done::Panicked => "panicked",
+        Done::GivenUp => "given up",
+    };
     if as_json {
-        let record = record.map(Peer::as_json);
-        let (remembered, ms) = (lookup.remembered, took.as_secs_f64() * 1e3);
+        let (id, kind, record) = (push.activity_id(), push.kind().as_str(), sender.as_ref().map(Peer::as_json));
+        let (attempt, ms) = (push.attempt(), millis(*took));
         return writeln!(
             out,
             "{}",
-            json!({ "poller": poller, "peer": peer, "text": text, "record": record, "source": source, "remembered": remembered, "ms": ms })
+            json!({ "workspace": WORKSPACES[*workspace], "id": id, "kind": kind, "text": push.text(), "record": record,
+                "attempt": attempt, "done": done, "ms": ms })
         );
     }
-    let who = match record {
-        Some(peer) => format!("{} ({})", peer.name().unwrap_or("?"), peer.role().unwrap_or("?")),
-        None => format!("somebody ({}…{})", &peer[..4], &peer[32..]),
+    let who = match (sender, push.peer()) {
+        (Some(peer), _) => format!("{} ({})", peer.name().unwrap_or("?"), peer.role().unwrap_or("?")),
+        (None, Some(id)) => format!("somebody ({}…)", &id.to_string()[..8]),
+        (None, None) => "the human".to_owned(),
     };
-    let answer = match (lookup.source, lookup.remembered) {
-        (Source::Fresh, _) => "from the cache".to_owned(),
-        (Source::Fetched, _) => "from the registry".to_owned(),
-        (_, true) => format!("{source}, remembered"),
-        (_, false) => format!("{source}, asked"),
-    };
-    let (at, who, text, took) = (spoken(*at), printable(&who, 24), printable(text, 26), spoken(*took));
-    writeln!(out, "{at:>7}  poller-{poller}  {who:24}  {text:26}  {answer:24}  {took}")
+    let (at, who, text, took) = (spoken(*at), printable(&who, 24), printable(push.text(), 26), spoken(*took));
+    writeln!(out, "{at:>7}  {workspace:5}  {who:24}  {text:26}  {done:10}  {took}")
 }
 
+/// What became of each row that the platform has: how many are lost.
 fn summarise(
     all: &[Handled],
     platform: &Platform,
     took: Duration,
     as_json: bool,
     out: &mut impl Write,
-) -> io::Result<()> {
-    let count = |remembered: bool, known: bool| {
-        all.iter().filter(|push| push.lookup.remembered == remembered && push.lookup.peer.is_some() == known).count()
-    };
-    let (hits, negative_hits) = (count(true, true), count(true, false));
-    let waited = all.len() - hits - negative_hits;
-    let (pushes, gets) = (all.len(), platform.lookups());
-    let slowest = all.iter().map(|push| push.took).max().unwrap_or_default();
-    let mut remembered: Vec<Duration> =
-        all.iter().filter(|push| push.lookup.remembered).map(|push| push.took).collect();
-    remembered.sort_unstable();
-    let median = remembered.get(remembered.len() / 2).copied().unwrap_or_default();
+) -> io::Result<usize> {
+    let ledger: Vec<String> = (0..WORKSPACES.len()).flat_map(|workspace| platform.ids(workspace)).collect();
+    let with = |done: &[Done]| all.iter().filter(|one| done.contains(&one.done)).count();
+    let is_through: HashSet<&str> =
+        all.iter().filter(|one| one.is_through()).map(|one| one.push.activity_id()).collect();
+    let rows = ledger.len();
+    // Of those that were yet to be written when it was over nothing is known either.
+    let unwritten = (ROWS_EACH * WORKSPACES.len()).saturating_sub(rows);
+    let lost = ledger.iter().filter(|id| !is_through.contains(id.as_str())).count() + unwritten;
+    let (delivered, dead) = (with(&[Done::Acked, Done::Answered]), with(&[Done::GivenUp]));
+    let retried = with(&[Done::Failed, Done::Panicked]);
+    let twice = (delivered + dead).saturating_sub(is_through.len());
+    let known = all.iter().filter(|one| one.sender.is_some()).count();
+    let callback = all.iter().filter(|one| one.done != Done::Answered).map(|one| one.took).max().unwrap_or_default();
+    let [lookups, messages, notices, heartbeats] = platform.counts();
     if as_json {
-        let (slowest, median) = (millis(slowest), median.as_secs_f64() * 1e3);
-        let summary = json!({ "pushes": pushes, "gets": gets, "hits": hits, "negative_hits": negative_hits,
-            "waited": waited, "slowest_ms": slowest, "median_hit_ms": median });
-        return writeln!(out, "{summary}");
+        let summary = json!({ "rows": rows, "delivered": delivered, "retried": retried, "dead_lettered": dead,
+            "twice": twice, "lost": lost, "gets": lookups, "messages": messages, "notices": notices,
+            "heartbeats": heartbeats, "slowest_ms": millis(callback) });
+        writeln!(out, "{summary}")?;
+        return Ok(lost + twice);
     }
-    let (took, slowest, median) = (spoken(took), spoken(slowest), spoken(median));
     writeln!(
         out,
-        "\n{pushes} pushes in {took}: {gets} GETs by the platform's own count, {waited} callbacks waited for one"
+        "\n{rows} rows by the platform's own ledger, in {}, the registry dead for a third of it",
+        spoken(took)
     )?;
-    writeln!(out, "{hits} hits and {negative_hits} negative hits, {median} in the median")?;
-    writeln!(out, "slowest callback {slowest}: the slow peer's lookup, cut at its bound of 2 s")
+    writeln!(out, "delivered: {delivered}, retried: {retried}, dead-lettered: {dead}, twice: {twice}, lost: {lost}")?;
+    writeln!(
+        out,
+        "{known} callbacks knew the sender's record; {lookups} lookups, slowest callback without an answer {}",
+        spoken(callback)
+    )?;
+    writeln!(out, "{messages} answers to peers, {notices} to the human, {heartbeats} heartbeats")?;
+    Ok(lost + twice)
+}
+
+/// Where the cursors are kept, for as long as the demo runs.
+struct Cursors(PathBuf);
+
+impl Cursors {
+    fn make() -> io::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("a2a-peer-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        Ok(Cursors(dir))
+    }
+}
+
+impl Drop for Cursors {
+    fn drop(&mut self) {
+        // Some system cleans up behind us where this fails.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod platform;
+mod poll;
 mod send;
 mod show;
 mod text;
@@ -24,22 +25,24 @@ fn main() -> ExitCode {
         .filter_module("ureq_proto", log::LevelFilter::Warn)
         .filter_module("ureq_proto::util", log::LevelFilter::Warn)
         .init();
-    match run(&args) {
-        Ok(code) => code,
+    run(&args).unwrap_or_else(|failure| ExitCode::from(report(failure)))
+}
+
+/// Says why a command failed: its exit status.
+fn report(failure: Failure) -> u8 {
+    match failure {
         // Whoever reads our output has seen enough.
-        Err(Failure::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Unprinted(why, code)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(code),
-        Err(Failure::Output(why)) => complain(&format!("the output cannot be written: {why}"), 1),
-        Err(Failure::Usage(why)) => complain(&why, 2),
-        Err(Failure::Call(error)) if error.kind() == ErrorKind::Config => complain(&error.to_string(), 2),
-        Err(Failure::Call(error)) => complain(&error.to_string(), 1),
-        Err(Failure::Send(error)) => {
+        Failure::Output(why) if why.kind() == io::ErrorKind::BrokenPipe => 0,
+        Failure::Unprinted(why, code) if why.kind() == io::ErrorKind::BrokenPipe => code,
+        Failure::Output(why) => complain(&format!("the output cannot be written: {why}"), 1),
+        Failure::Usage(why) => complain(&why, 2),
+        Failure::Call(error) if error.kind() == ErrorKind::Config => complain(&error.to_string(), 2),
+        Failure::Call(error) => complain(&error.to_string(), 1),
+        Failure::Send(error) => {
             // The verdict is ours, and comes first: the words after it are the peer's.
             complain(&format!("{}: {error}", send::known(error.delivery())), 1)
         }
-        Err(Failure::Unprinted(why, code)) => {
-            complain(&format!("delivered, but the answer cannot be written: {why}"), code)
-        }
+        Failure::Unprinted(why, code) => complain(&format!("delivered, but the answer cannot be written: {why}"), code),
     }
 }
 
@@ -79,6 +82,13 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
             let policy = RetryPolicy::new().attempts(*attempts).budget(Duration::from_secs(*timeout));
             send::send(&client, *peer, &message, policy, args.json, &mut out)
         }
+        Command::Poll { once, reply_with, cursor, interval } => {
+            let interval = Duration::from_secs_f64(*interval);
+            let (reply_with, cursor) = (reply_with.clone(), cursor.clone());
+            // Its callback writes by itself.
+            drop(out);
+            poll::poll(args.client()?, poll::Options { once: *once, reply_with, cursor, interval }, args.json)
+        }
         Command::Demo => {
             args.refuse_platform().map_err(Failure::Usage)?;
             demo::run(args.json, &mut out)
@@ -86,8 +96,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-fn complain(why: &str, code: u8) -> ExitCode {
+fn complain(why: &str, code: u8) -> u8 {
     // Nothing is left to do where even this cannot be written.
     let _ = writeln!(io::stderr(), "a2a-peer: {}", text::lines(why));
-    ExitCode::from(code)
+    code
 }

@@ -1,0 +1,148 @@
+//! How a poller goes about it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::deliver::Verdict;
+use super::handle::PollerHandle;
+use super::poller::InboxPoller;
+use super::push::Push;
+use crate::client::Client;
+use crate::error::Error;
+use crate::retry::RetryPolicy;
+use crate::workspace::MAX_PAGE;
+
+/// What is told of a push that was tried as often as it may be.
+pub(super) type DeadLetter = Box<dyn FnMut(&Push) + Send>;
+
+/// Makes an [`InboxPoller`], by [`InboxPoller::builder`].
+#[must_use = "a builder does nothing until `spawn` or `build`"]
+pub struct PollerBuilder {
+    pub(super) client: Client,
+    pub(super) interval: Duration,
+    pub(super) cursor_file: Option<PathBuf>,
+    pub(super) retry: RetryPolicy,
+    pub(super) backlog: Duration,
+    pub(super) page_size: usize,
+    pub(super) heartbeat: Option<Duration>,
+    pub(super) dead_letter: Option<DeadLetter>,
+}
+
+impl PollerBuilder {
+    pub(super) fn new(client: Client) -> Self {
+        PollerBuilder {
+            client,
+            interval: Duration::from_secs(5),
+            cursor_file: None,
+            retry: RetryPolicy::new().attempts(5).base(Duration::from_secs(1)).cap(Duration::from_secs(8)),
+            backlog: Duration::from_secs(600),
+            page_size: MAX_PAGE,
+            heartbeat: Some(Duration::from_secs(30)),
+            dead_letter: None,
+        }
+    }
+
+    /// How long it waits between two polls. Default: 5 s; more than zero. After a full page it does not wait. A
+    /// poll that fails is tried again after this time, then twice it, and so on up to 60 s (±25 %), and not before
+    /// the platform's `Retry-After` (an hour at the most).
+    pub fn interval(mut self, wait: Duration) -> Self {
+        self.interval = wait;
+        self
+    }
+
+    /// Where the cursor is kept. Default: `inbox-cursor-WORKSPACE.json` beside the token file; required where the
+    /// client has none. The directory must be there. Files of this name with `.lock`, `.new`, `.synced`,
+    /// `.acked` and `.unreadable` behind it may appear.
+    pub fn cursor_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cursor_file = Some(path.into());
+        self
+    }
+
+    /// How often a push is tried, and the waits between: the policy's attempts, base, cap and jitter; the rest of it
+    /// is for sends. Default: five tries, waits of 1, 2, 4 and 8 s (±25 %, 8 s at the most).
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How far it looks back from its start where there is no cursor, by the platform's clock, in whole seconds.
+    /// Default: 600 s; at least a second.
+    pub fn backlog(mut self, age: Duration) -> Self {
+        self.backlog = age;
+        self
+    }
+
+    /// How many rows a poll asks for. Default: 500, which is also the most that the platform gives; at least 1.
+    pub fn page_size(mut self, rows: usize) -> Self {
+        self.page_size = rows;
+        self
+    }
+
+    /// How often it says that the workspace is alive, on a thread of its own. Default: every 30 s. `None`
+    /// leaves it out: without a sign of life the platform takes a workspace for offline after 90 s.
+    pub fn heartbeat(mut self, every: Option<Duration>) -> Self {
+        self.heartbeat = every;
+        self
+    }
+
+    /// What is told of a push that was tried as often as the policy says, in the poller's thread; then it counts as
+    /// through. Default: its id is logged as an error. A panic in it is caught and logged.
+    pub fn on_dead_letter(mut self, tell: impl FnMut(&Push) + Send + 'static) -> Self {
+        self.dead_letter = Some(Box::new(tell));
+        self
+    }
+
+    /// The poller, for those who have a loop of their own and call [`InboxPoller::poll_once`]. It locks and reads
+    /// the cursor, and asks the platform for nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value that makes no sense, no cursor file where one is
+    /// required, one that another poller has or that is of another workspace.
+    pub fn build(self) -> Result<InboxPoller, Error> {
+        InboxPoller::new(self)
+    }
+
+    /// Starts the poller on a thread of its own, which calls `callback` for each push, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](PollerBuilder::build), or [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the system
+    /// has no thread to give.
+    pub fn spawn(self, callback: impl FnMut(&Push) -> Verdict + Send + 'static) -> Result<PollerHandle, Error> {
+        self.build()?.spawn(callback)
+    }
+
+    pub(super) fn check(&self) -> Result<PathBuf, Error> {
+        if self.interval.is_zero() {
+            return Err(Error::config("interval: zero would ask the platform without a pause; it takes more"));
+        }
+        if self.heartbeat.is_some_and(|every| every.is_zero()) {
+            return Err(Error::config("heartbeat: zero would be one without a pause; it takes more, or None"));
+        }
+        if self.backlog < Duration::from_secs(1) {
+            return Err(Error::config(format!("backlog: {:?}; it takes at least 1 s", self.backlog)));
+        }
+        if !(1..=MAX_PAGE).contains(&self.page_size) {
+            return Err(Error::config(format!("page_size: {}; it takes 1 to {MAX_PAGE}", self.page_size)));
+        }
+        let beside_token = || {
+            let token = self.client.token_file()?;
+            Some(token.with_file_name(format!("inbox-cursor-{}.json", self.client.http().workspace_id())))
+        };
+        self.cursor_file
+            .clone()
+            .or_else(beside_token)
+            .ok_or_else(|| Error::config("cursor_file: required where the client has no token file to put it beside"))
+    }
+}
+
+impl fmt::Debug for PollerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PollerBuilder { client, interval, cursor_file, retry, .. } = self;
+        let mut shown = f.debug_struct("PollerBuilder");
+        shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
+        shown.field("retry", retry).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,217 @@
+//! Where a poller is in its inbox: pure, without I/O and without a clock.
+//!
+//! The platform lists the rows after a given one by (time, order of arrival). But a row is committed after its
+//! time was taken: up to [`LATE`] after it, a row may still come up in front of others. So what was listed is
+//! *complete* only up to that long before the newest row that is known: this one shows what time it is on the
+//! platform, whatever our own clock says. Hence:
+//!
+//! - The *anchor* is a row that was passed, with nothing before it that was not. The platform is asked for the rows
+//!   after it. It moves only inside what is complete, and only over rows that follow it without a gap.
+//! - The rows after it that are through already are kept by their ids (*acked*), and are not delivered again.
+//! - The *floor* is the time up to which everything is dealt with: from there on rows count where the platform
+//!   can be asked by time only. It is never below the anchor's time.
+//! - *Tries* are those of rows that were begun and are not through.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::wire::Moment;
+
+/// How late a row may come up after its time and still be found. Later ones can be missed.
+pub(super) const LATE: Duration = Duration::from_secs(5);
+/// Of how many rows that were begun and never came up again the tries are kept.
+const MAX_TRIES_KEPT: usize = 64;
+
+/// A row by its id and its time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark {
+    pub(super) at: Moment,
+    pub(super) id: Arc<str>,
+}
+
+/// A listed row as the cursor sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seen {
+    pub(super) mark: Mark,
+    /// Whether the time is its own, and not a neighbour's.
+    pub(super) timed: bool,
+}
+
+/// What is known of a batch of rows that are about to be delivered, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Extent {
+    /// Whether nothing lies between the anchor, or the floor, and the first of them.
+    pub(super) contiguous: bool,
+    /// Whether more may follow the last of them.
+    pub(super) full: bool,
+    /// Whether nothing can come late between them any more, whatever their times.
+    pub(super) settled: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    pub(super) anchor: Option<Mark>,
+    pub(super) floor: Option<Moment>,
+    acked: HashSet<Arc<str>>,
+    by_time: BTreeSet<Mark>,
+    /// Those of `acked` that a snapshot of it does not have yet.
+    fresh: Vec<Mark>,
+    newest: Option<Moment>,
+    tries: Vec<(Arc<str>, u32)>,
+    /// Whether it differs from what was last saved.
+    pub(super) dirty: bool,
+}
+
+impl Cursor {
+    /// One that was saved.
+    pub(super) fn restore(
+        anchor: Option<Mark>,
+        floor: Option<Moment>,
+        acked: impl IntoIterator<Item = Mark>,
+        tries: Vec<(Arc<str>, u32)>,
+    ) -> Self {
+        let mut cursor = Cursor { floor, tries, newest: anchor.as_ref().map(|anchor| anchor.at), ..Cursor::default() };
+        for mark in acked {
+            cursor.newest = cursor.newest.max(Some(mark.at));
+            cursor.ack(mark);
+        }
+        cursor.anchor = anchor;
+        cursor.prune();
+        cursor.dirty = false;
+        cursor
+    }
+
+    /// The time up to which a listing that begins at the anchor is complete.
+    pub(super) fn complete(&self) -> Option<Moment> {
+        self.newest.map(|newest| newest.minus(LATE))
+    }
+
+    /// The newest time of a row that was listed.
+    pub(super) fn newest(&self) -> Option<Moment> {
+        self.newest
+    }
+
+    pub(super) fn is_acked(&self, id: &str) -> bool {
+        self.acked.contains(id)
+    }
+
+    /// That these rows were listed.
+    pub(super) fn listed(&mut self, batch: &[Seen]) {
+        self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at).max());
+    }
+
+    /// That there is a row of that time.
+    pub(super) fn saw(&mut self, at: Option<Moment>) {
+        self.newest = self.newest.max(at);
+    }
+
+    /// That the `at`th row of the batch is through, and so are those before it.
+    pub(super) fn pass(&mut self, batch: &[Seen], at: usize, extent: Extent) {
+        let Some(seen) = batch.get(at) else { return };
+        self.tries.retain(|(id, _)| *id != seen.mark.id);
+        self.ack(seen.mark.clone());
+        if extent.contiguous && seen.timed && self.is_complete(seen.mark.at, extent) {
+            // Where times are equal, a platform may take all of them for not after the anchor.
+            let ends_its_time = match batch.get(at + 1) {
+                Some(next) => next.mark.at > seen.mark.at,
+                None => {
+                    !extent.full || self.anchor.as_ref().is_none_or(|anchor| !batch.iter().any(|s| s.mark == *anchor))
+                }
+            };
+            if ends_its_time {
+                self.move_anchor(seen.mark.clone());
+            }
+        }
+    }
+
+    /// That all rows of the batch are through.
+    pub(super) fn finish(&mut self, extent: Extent) {
+        let anchor = self.anchor.as_ref().map(|anchor| anchor.at);
+        let complete = if extent.settled { self.newest } else { self.complete() };
+        let reached = if extent.contiguous && !extent.full { complete.max(anchor) } else { anchor };
+        if reached > self.floor {
+            (self.floor, self.dirty) = (reached, true);
+        }
+        self.prune();
+    }
+
+    fn is_complete(&self, at: Moment, extent: Extent) -> bool {
+        extent.settled || self.complete().is_some_and(|complete| at <= complete)
+    }
+
+    fn ack(&mut self, mark: Mark) {
+        if self.acked.insert(mark.id.clone()) {
+            self.by_time.insert(mark.clone());
+            self.fresh.push(mark);
+            self.dirty = true;
+        }
+    }
+
+    fn move_anchor(&mut self, mark: Mark) {
+        if self.anchor.as_ref() != Some(&mark) {
+            (self.anchor, self.dirty) = (Some(mark), true);
+            self.prune();
+        }
+    }
+
+    /// Begins after another row from now on: one that is there and is not above the floor.
+    pub(super) fn adopt(&mut self, mark: Mark) {
+        self.move_anchor(mark);
+    }
+
+    /// The anchor is no row of the platform's any more: only the floor is left to go by.
+    pub(super) fn lose_anchor(&mut self) {
+        let lost = self.anchor.take().map(|anchor| anchor.at);
+        (self.floor, self.dirty) = (self.floor.max(lost), true);
+    }
+
+    /// Forgets the rows that are not listed any more.
+    fn prune(&mut self) {
+        let Some(from) = self.anchor.as_ref().map(|anchor| anchor.at).or(self.floor) else { return };
+        while self.by_time.first().is_some_and(|first| first.at < from) {
+            if let Some(old) = self.by_time.pop_first() {
+                self.acked.remove(&old.id);
+            }
+        }
+    }
+
+    /// How often the row was begun.
+    pub(super) fn tries(&self, id: &str) -> u32 {
+        self.tries.iter().find(|(known, _)| **known == *id).map_or(0, |(_, tries)| *tries)
+    }
+
+    pub(super) fn begin(&mut self, id: &Arc<str>, tries: u32) {
+        self.tries.retain(|(known, _)| known != id);
+        if self.tries.len() >= MAX_TRIES_KEPT {
+            self.tries.remove(0);
+        }
+        self.tries.push((id.clone(), tries));
+        self.dirty = true;
+    }
+
+    pub(super) fn all_tries(&self) -> &[(Arc<str>, u32)] {
+        &self.tries
+    }
+
+    /// The acked rows that the last snapshot does not have.
+    pub(super) fn fresh(&mut self) -> &[Mark] {
+        let acked = &self.acked;
+        self.fresh.retain(|mark| acked.contains(&mark.id));
+        &self.fresh
+    }
+
+    /// All acked rows.
+    pub(super) fn acked(&self) -> impl Iterator<Item = &Mark> {
+        self.by_time.iter()
+    }
+
+    /// That a snapshot has all of them.
+    pub(super) fn snapshot_taken(&mut self) {
+        self.fresh.clear();
+    }
+}
+
+#[cfg(test)]
+#[path = "cursor_tests.rs"]
+mod tests;

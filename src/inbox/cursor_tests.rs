@@ -1,0 +1,117 @@
+use super::*;
+
+fn at(second: i64) -> Moment {
+    Moment::from_nanos(second * 1_000_000_000)
+}
+
+fn row(id: &str, second: i64) -> Seen {
+    Seen { mark: Mark { at: at(second), id: id.into() }, timed: true }
+}
+
+const PAGE: Extent = Extent { contiguous: true, full: false, settled: false };
+
+/// That all of the rows are listed and through.
+fn through(cursor: &mut Cursor, batch: &[Seen], extent: Extent) {
+    cursor.listed(batch);
+    (0..batch.len()).for_each(|n| cursor.pass(batch, n, extent));
+    cursor.finish(extent);
+}
+
+fn anchor(cursor: &Cursor) -> Option<&str> {
+    cursor.anchor.as_ref().map(|anchor| &*anchor.id)
+}
+
+fn acked(cursor: &Cursor) -> Vec<&str> {
+    cursor.acked().map(|mark| &*mark.id).collect()
+}
+
+#[test]
+fn the_anchor_is_the_last_row_five_seconds_behind_the_newest() {
+    let mut cursor = Cursor::default();
+    through(&mut cursor, &[row("a", 10), row("b", 14)], PAGE);
+    assert_eq!((anchor(&cursor), cursor.floor), (None, Some(at(9))), "none is far enough behind");
+    through(&mut cursor, &[row("c", 15)], PAGE);
+    assert_eq!((anchor(&cursor), cursor.floor), (None, Some(at(10))), "it was not in this listing");
+    through(&mut cursor, &[row("a", 10), row("b", 14), row("c", 15)], PAGE);
+    assert_eq!((anchor(&cursor), acked(&cursor)), (Some("a"), vec!["a", "b", "c"]));
+    through(&mut cursor, &[row("b", 14), row("c", 15), row("d", 19), row("e", 20)], PAGE);
+    assert_eq!((anchor(&cursor), acked(&cursor)), (Some("c"), vec!["c", "d", "e"]), "to the second");
+    assert_eq!((cursor.is_acked("b"), cursor.is_acked("c")), (false, true));
+}
+
+#[test]
+fn it_moves_over_nothing_that_is_not_through() {
+    let mut cursor = Cursor::default();
+    let batch = [row("a", 10), row("b", 20), row("c", 30), row("d", 40)];
+    cursor.listed(&batch);
+    for (n, expected) in [Some("a"), Some("b"), Some("c"), Some("c")].into_iter().enumerate() {
+        cursor.pass(&batch, n, PAGE);
+        assert_eq!(anchor(&cursor), expected);
+    }
+    // What lies behind rows that were not listed, or that may come late, does not move it.
+    let ahead = Extent { contiguous: false, full: true, settled: false };
+    through(&mut cursor, &[row("x", 50), row("y", 90)], ahead);
+    assert_eq!((anchor(&cursor), cursor.floor), (Some("c"), Some(at(30))));
+    assert!(cursor.is_acked("x") && cursor.is_acked("y"));
+}
+
+/// Rows of one time stay together: a platform may take all of them for not after the anchor.
+#[test]
+fn it_stops_at_the_last_row_of_a_time_unless_a_page_has_no_other() {
+    let mut cursor = Cursor::default();
+    let full = Extent { full: true, ..PAGE };
+    through(&mut cursor, &[row("a", 10), row("b", 11), row("c", 11), row("z", 90)], PAGE);
+    assert_eq!(anchor(&cursor), Some("c"));
+    through(&mut cursor, &[row("d", 20), row("e", 30), row("f", 30)], full);
+    assert_eq!(anchor(&cursor), Some("d"), "more rows of the time of f may follow");
+    through(&mut cursor, &[row("e", 30), row("f", 30), row("g", 30)], full);
+    assert_eq!(anchor(&cursor), Some("g"), "else it would stay for ever");
+}
+
+#[test]
+fn settled_rows_are_complete_up_to_the_newest() {
+    let mut cursor = Cursor::default();
+    let settled = Extent { settled: true, full: true, contiguous: true };
+    through(&mut cursor, &[row("a", 10), row("b", 11), row("c", 12)], settled);
+    assert_eq!((anchor(&cursor), cursor.floor), (Some("b"), Some(at(11))));
+}
+
+#[test]
+fn a_row_without_a_time_of_its_own_is_no_anchor() {
+    let mut cursor = Cursor::default();
+    let mut batch = [row("a", 10), row("b", 20), row("c", 90)];
+    batch[1].timed = false;
+    through(&mut cursor, &batch, PAGE);
+    assert_eq!(anchor(&cursor), Some("a"));
+    assert!(cursor.is_acked("b"), "and does not come again");
+}
+
+#[test]
+fn a_lost_anchor_leaves_its_time() {
+    let mut cursor = Cursor::default();
+    through(&mut cursor, &[row("a", 10), row("b", 20)], PAGE);
+    cursor.lose_anchor();
+    assert_eq!((anchor(&cursor), cursor.floor), (None, Some(at(15))));
+    cursor.adopt(Mark { at: at(14), id: "other".into() });
+    assert_eq!((anchor(&cursor), cursor.floor, cursor.is_acked("b")), (Some("other"), Some(at(15)), true));
+}
+
+#[test]
+fn tries_are_kept_until_a_row_is_through_and_those_of_few_rows_only() {
+    let mut cursor = Cursor::default();
+    cursor.begin(&"a".into(), 1);
+    cursor.begin(&"a".into(), 2);
+    assert_eq!((cursor.tries("a"), cursor.tries("b")), (2, 0));
+    cursor.pass(&[row("a", 1)], 0, PAGE);
+    assert_eq!(cursor.tries("a"), 0);
+    (0..1_000).for_each(|n| cursor.begin(&n.to_string().into(), 1));
+    assert_eq!((cursor.all_tries().len(), cursor.tries("999"), cursor.tries("1")), (MAX_TRIES_KEPT, 1, 0));
+}
+
+#[test]
+fn what_was_saved_is_restored_without_what_lies_before_the_anchor() {
+    let marks = [row("a", 10), row("b", 30), row("c", 35)].map(|seen| seen.mark);
+    let cursor = Cursor::restore(Some(row("x", 29).mark), Some(at(29)), marks, vec![("d".into(), 3)]);
+    assert_eq!((anchor(&cursor), acked(&cursor), cursor.tries("d")), (Some("x"), vec!["b", "c"], 3));
+    assert_eq!((cursor.newest(), cursor.dirty), (Some(at(35)), false));
+}

@@ -1,0 +1,94 @@
+//! One push to the callback: tried, tried again, and given up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::builder::DeadLetter;
+use super::cursor::{Cursor, Mark};
+use super::file::CursorFile;
+use super::heartbeat::Pulse;
+use super::push::Push;
+use crate::cancel::CancelToken;
+use crate::random::random;
+use crate::retry::RetryPolicy;
+
+/// What a callback says of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It is dealt with, and does not come again.
+    Ack,
+    /// Once more, after a wait, and before those that came after it.
+    Retry,
+}
+
+/// What came of a push.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Delivered {
+    Acked,
+    Dead,
+    /// The poller was stopped before the push was through.
+    Stopped,
+}
+
+pub(super) struct Deliverer {
+    pub(super) retry: RetryPolicy,
+    pub(super) dead_letter: Option<DeadLetter>,
+    pub(super) token: CancelToken,
+    pub(super) pulse: Pulse,
+}
+
+impl Deliverer {
+    /// Tries the push until it is through. Each try is counted in the cursor's file before it begins, so that
+    /// a push that takes the process down with it is given up like any other.
+    pub(super) fn deliver(
+        &mut self,
+        push: &Push,
+        mark: &Mark,
+        cursor: &mut Cursor,
+        file: &mut CursorFile,
+        callback: &mut dyn FnMut(&Push) -> Verdict,
+    ) -> Delivered {
+        let id = push.activity_id();
+        for attempt in cursor.tries(id).saturating_add(1)..=self.retry.max_attempts() {
+            if self.token.is_cancelled() {
+                return Delivered::Stopped;
+            }
+            cursor.begin(&mark.id, attempt);
+            file.save(cursor, false);
+            let push = push.at_attempt(attempt);
+            let verdict = {
+                let _beat = self.pulse.task();
+                catch_unwind(AssertUnwindSafe(|| callback(&push)))
+            };
+            self.pulse.tried(matches!(verdict, Ok(Verdict::Ack)));
+            match verdict {
+                Ok(Verdict::Ack) => return Delivered::Acked,
+                Ok(Verdict::Retry) => {
+                    say!(debug, "inbox: {id:?} is to be tried again (try {attempt})");
+                }
+                Err(_) => {
+                    say!(error, "inbox: the callback panicked at {id:?} (try {attempt})");
+                }
+            }
+            let wait = self.retry.backoff(attempt, random());
+            if attempt < self.retry.max_attempts() && self.token.wait(wait) {
+                return Delivered::Stopped;
+            }
+        }
+        self.give_up(push);
+        Delivered::Dead
+    }
+
+    fn give_up(&mut self, push: &Push) {
+        let (id, tries) = (push.activity_id(), self.retry.max_attempts());
+        match &mut self.dead_letter {
+            Some(tell) => {
+                if catch_unwind(AssertUnwindSafe(|| tell(&push.at_attempt(tries)))).is_err() {
+                    say!(error, "inbox: the dead-letter callback panicked at {id:?}");
+                }
+            }
+            None => {
+                say!(error, "inbox: {id:?} was tried {tries} times, and is given up");
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Files as the cursor needs them: locked, read whole, replaced whole.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind as IoKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use fs4::fs_std::FileExt;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// The largest file that is read, in bytes: a million acked rows.
+const MAX_BYTES: u64 = 128 * 1024 * 1024;
+
+/// The directory that a file is in.
+pub(super) fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+/// The lock on a file beside, since the cursor's own is replaced. It goes with the process.
+pub(super) fn lock(path: &Path) -> Result<Option<File>, Error> {
+    let name = beside(path, "lock");
+    let failed = |why: io::Error| {
+        say!(error, "inbox: {} cannot be locked ({why}): two pollers might run", name.display());
+        Ok(None)
+    };
+    let file = match File::options().create(true).write(true).truncate(false).open(&name) {
+        Ok(file) => file,
+        Err(why) => return failed(why),
+    };
+    match FileExt::try_lock_exclusive(&file) {
+        Ok(true) => Ok(Some(file)),
+        Ok(false) => {
+            let path = path.display();
+            Err(Error::config(format!("cursor_file: another poller has {path}; one workspace takes one poller")))
+        }
+        Err(why) => failed(why),
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Option<Value>, String> {
+    let failed = |why: io::Error| why.to_string();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(why) if why.kind() == IoKind::NotFound => return Ok(None),
+        Err(why) => return Err(failed(why)),
+    };
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    serde_json::from_str(&text).map(Some).map_err(|why| format!("it is not JSON: {why}"))
+}
+
+/// Puts a new file in the place of the old one: whoever reads sees all of the one or all of the other.
+pub(super) fn write(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let new = beside(path, "new");
+    let mut options = File::options();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(bytes)?;
+    if sync {
+        file.sync_data()?;
+    }
+    drop(file);
+    fs::rename(&new, path)?;
+    if sync {
+        sync_directory(path)?;
+    }
+    Ok(())
+}
+
+/// So that the new name outlasts a power failure, too.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_path: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,80 @@
+use super::*;
+
+fn dir(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("a2a-file-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn mark(n: i64) -> Mark {
+    Mark { at: Moment::from_nanos(n), id: format!("id \"{n}\"\\").into() }
+}
+
+/// Whatever an id is made of, and whether or not there are more than one file takes.
+#[test]
+fn what_is_saved_is_read_again() {
+    let dir = dir("again");
+    for rows in [0, 1, 256, 257, 5_000] {
+        let path = dir.join(format!("c{rows}"));
+        let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
+        let mut cursor = Cursor::restore(Some(mark(-1)), Some(Moment::from_nanos(-1)), (0..rows).map(mark), Vec::new());
+        cursor.begin(&mark(9).id, 3);
+        file.save(&mut cursor, true);
+        assert!(!cursor.dirty);
+        drop(file);
+        let (_file, again) = CursorFile::open(path.clone(), "w").unwrap();
+        assert_eq!((&again.anchor, again.floor, again.tries(&mark(9).id)), (&cursor.anchor, cursor.floor, 3));
+        assert!(again.acked().eq(cursor.acked()), "{rows}");
+        assert_eq!(beside(&path, "acked").exists(), rows > 256);
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn it_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = dir("mode");
+    let (mut file, mut cursor) = CursorFile::open(dir.join("c"), "w").unwrap();
+    cursor.begin(&"a".into(), 1);
+    file.save(&mut cursor, false);
+    assert_eq!(fs::metadata(dir.join("c")).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// One that has not changed is not written, and not synced twice.
+#[test]
+fn nothing_is_written_where_nothing_has_changed() {
+    let dir = dir("idle");
+    let (mut file, mut cursor) = CursorFile::open(dir.join("c"), "w").unwrap();
+    file.save(&mut cursor, true);
+    assert!(!dir.join("c").exists());
+    cursor.begin(&"a".into(), 1);
+    file.save(&mut cursor, true);
+    fs::remove_file(dir.join("c")).unwrap();
+    file.save(&mut cursor, true);
+    assert!(!dir.join("c").exists());
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// As after a power failure, on a file system that does not keep the old file until the new one is on the disk.
+#[test]
+fn an_empty_file_is_no_loss_of_what_was_synced() {
+    let dir = dir("power");
+    let path = dir.join("c");
+    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
+    let mut cursor = Cursor::restore(Some(mark(7)), None, [mark(8)], Vec::new());
+    cursor.begin(&"a".into(), 1);
+    file.save(&mut cursor, true);
+    cursor.begin(&"b".into(), 1);
+    file.save(&mut cursor, false);
+    drop(file);
+    let new = dir.join("empty");
+    fs::write(&new, "").unwrap();
+    fs::rename(new, &path).unwrap();
+    let (_file, again) = CursorFile::open(path, "w").unwrap();
+    assert_eq!((&again.anchor, again.tries("a"), again.tries("b")), (&cursor.anchor, 1, 0));
+    assert!(again.is_acked(&mark(8).id));
+    fs::remove_dir_all(dir).unwrap();
+}

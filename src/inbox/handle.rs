@@ -1,0 +1,126 @@
+//! What is held of a poller that runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle, ThreadId};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::cancel::CancelToken;
+use crate::error::{Error, Removed};
+
+/// Why a poller ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It was told to, or its handle was dropped.
+    Stopped,
+    /// The platform has removed our workspace: there is nothing to poll any more.
+    Removed(Removed),
+}
+
+impl StopReason {
+    pub(super) fn removed(error: &Error) -> Self {
+        match error.removed() {
+            Some(removed) => StopReason::Removed(removed.clone()),
+            None => StopReason::Stopped,
+        }
+    }
+}
+
+/// What the poller's thread, its heartbeat and its handle have in common.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) token: CancelToken,
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    reason: Option<StopReason>,
+    ended: bool,
+    thread: Option<ThreadId>,
+}
+
+impl Shared {
+    /// Ends the poller, unless it has ended; the first reason counts.
+    pub(super) fn stop(&self, reason: StopReason) {
+        self.state.lock().reason.get_or_insert(reason);
+        self.token.cancel();
+    }
+
+    /// That the poller's thread is about to end.
+    pub(super) fn end(&self) {
+        self.stop(StopReason::Stopped);
+        self.state.lock().ended = true;
+        self.ended.notify_all();
+    }
+
+    pub(super) fn run_by(&self, thread: ThreadId) {
+        self.state.lock().thread = Some(thread);
+    }
+}
+
+/// A poller that runs. Dropping it ends the poller, and does not wait for that.
+///
+/// It may be shared by threads: all of its methods take `&self`.
+#[must_use = "dropping it ends the poller"]
+pub struct PollerHandle {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl PollerHandle {
+    pub(super) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+        PollerHandle { shared, thread: Mutex::new(Some(thread)) }
+    }
+
+    /// Ends the poller and waits until it has: a wait or a poll on the wire ends at once; a callback that is running is
+    /// waited for. What it was about to deliver, or to try again, comes when a poller starts again.
+    ///
+    /// From inside the poller's own callback it does not wait: the poller ends once the callback has returned.
+    pub fn stop(&self) {
+        self.shared.stop(StopReason::Stopped);
+        self.join();
+    }
+
+    /// Waits until the poller ends by itself, or is stopped by another thread, and says why. From inside the
+    /// poller's own callback it does not wait: `None`.
+    pub fn join(&self) -> Option<StopReason> {
+        let mut state = self.shared.state.lock();
+        if state.thread == Some(thread::current().id()) {
+            return state.reason.clone();
+        }
+        self.shared.ended.wait_while(&mut state, |state| !state.ended);
+        let reason = state.reason.clone();
+        drop(state);
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            say!(error, "inbox: the poller's thread panicked");
+        }
+        reason
+    }
+
+    /// Why the poller ended, or is about to; `None` while it runs.
+    pub fn reason(&self) -> Option<StopReason> {
+        self.shared.state.lock().reason.clone()
+    }
+
+    /// Whether the poller's thread is through.
+    pub fn is_finished(&self) -> bool {
+        self.shared.state.lock().ended
+    }
+}
+
+impl Drop for PollerHandle {
+    fn drop(&mut self) {
+        self.shared.stop(StopReason::Stopped);
+    }
+}
+
+impl fmt::Debug for PollerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollerHandle").field("reason", &self.reason()).finish_non_exhaustive()
+    }
+}

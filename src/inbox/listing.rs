@@ -1,0 +1,311 @@
+//! Which rows come next: by the anchor where the platform knows `since_id`, and by time where there is no anchor,
+//! its row is gone, or the platform is too old to know it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cursor::{Cursor, Extent, LATE, Mark, Seen};
+use super::held::Held;
+use crate::cancel::{CancelToken, Registration};
+use crate::clock::{Deadline, Tick};
+use crate::error::{Error, ErrorKind};
+use crate::http::{Http, Wire};
+use crate::wire::{Listed, Moment, Row};
+use crate::workspace::{Listing, Position, activity};
+
+/// The most pages that one look back takes: a million rows.
+const MAX_PAGES: usize = 2_000;
+/// How many full pages without a new row are asked for before there is a pause.
+const MAX_BARREN: usize = 256;
+/// By how much more than a row's own time the time is asked for below which rows are listed, so that
+/// others of the same time are among them. The platform's times are in microseconds.
+const TIE: Duration = Duration::from_micros(1);
+const TIED: &str = "inbox: a gap: a page does not take all rows of one time, and some of them cannot be listed:";
+
+/// Rows to be delivered, the oldest first.
+pub(super) struct Batch {
+    pub(super) rows: Vec<Row>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) extent: Extent,
+    /// Entries that are no rows.
+    pub(super) odd: Vec<String>,
+}
+
+pub(super) struct Lister {
+    http: Arc<Http>,
+    wire: Wire,
+    token: CancelToken,
+    _hook: Registration,
+    timeout: Duration,
+    /// Whether each request is made on a thread of its own, so that nobody waits for it after a stop.
+    pub(super) detached: bool,
+    page: usize,
+    backlog: Duration,
+    /// When it began: how far back the backlog goes does not change while nothing can be had of it.
+    start: Tick,
+    /// The rows that are asked for now: fewer than `page` after a page that was too large or too slow.
+    limit: usize,
+    knows_since_id: bool,
+    ahead: Option<Ahead>,
+    barren: usize,
+    /// When the newest row that is known came up.
+    newest: Option<(Moment, Tick)>,
+}
+
+/// A look past rows that are through, but not complete yet, so that the anchor cannot move over them.
+struct Ahead {
+    after: Mark,
+    /// The newest time among those rows. When it is complete, they are listed again.
+    first_end: Moment,
+}
+
+impl Lister {
+    pub(super) fn new(
+        http: &Arc<Http>,
+        token: &CancelToken,
+        timeout: Duration,
+        page: usize,
+        backlog: Duration,
+    ) -> Self {
+        let wire = Wire::pooled(timeout);
+        let on_stop = wire.clone();
+        Lister {
+            http: http.clone(),
+            wire,
+            _hook: token.register(move || on_stop.clone().shut_down()),
+            token: token.clone(),
+            timeout,
+            detached: false,
+            page,
+            backlog,
+            start: Tick::now(),
+            limit: page,
+            knows_since_id: true,
+            ahead: None,
+            barren: 0,
+            newest: None,
+        }
+    }
+
+    /// The next rows.
+    ///
+    /// # Errors
+    ///
+    /// A failed poll; [`ErrorKind::Cancelled`] after a stop.
+    pub(super) fn list(&mut self, cursor: &mut Cursor) -> Result<Batch, Error> {
+        let mut lost = false;
+        while self.knows_since_id {
+            let ahead = self.ahead.as_ref().map(|ahead| &ahead.after);
+            let Some(after) = ahead.or(cursor.anchor.as_ref()).cloned() else { break };
+            match self.get(&Position::After(after.id.to_string()))? {
+                Listing::Page(listed, _) if is_after(&listed, &after) => return Ok(self.forward(listed, cursor)),
+                Listing::Page(..) => {
+                    let platform = self.http.platform();
+                    say!(warn, "inbox: {platform} does not know since_id; paging back by time from now on");
+                    (self.knows_since_id, self.ahead) = (false, None);
+                }
+                // The look ahead goes by rows that may be gone sooner.
+                Listing::Gone if self.ahead.take().is_some() => {}
+                Listing::Gone => {
+                    lost = true;
+                    break;
+                }
+            }
+        }
+        self.look_back(cursor, lost)
+    }
+
+    /// One page; where it is too large, a shorter one.
+    fn get(&mut self, position: &Position) -> Result<Listing, Error> {
+        loop {
+            match self.get_page(position) {
+                Err(error) if error.kind() == ErrorKind::TooLarge && self.limit > 1 => self.limit /= 2,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn get_page(&mut self, position: &Position) -> Result<Listing, Error> {
+        let deadline = Deadline::after(self.timeout);
+        let (http, wire, position, limit) = (self.http.clone(), self.wire.clone(), position.clone(), self.limit);
+        let ask = move || activity(&http, &wire, &position, limit, deadline);
+        let stopped = || Error::new(ErrorKind::Cancelled, "the poller was stopped");
+        let outcome = if self.detached {
+            self.token.run("a2a-inbox-get", ask).unwrap_or_else(|| Err(stopped()))
+        } else {
+            crate::error::guard(ask)
+        };
+        match &outcome {
+            Err(_) if self.token.is_cancelled() => return Err(stopped()),
+            // Fewer rows are there sooner.
+            Err(error) if error.kind() == ErrorKind::Timeout => self.limit = (limit / 2).max(1),
+            Err(_) => {}
+            // Back to whole pages by and by: each step may be one too far.
+            Ok(_) => self.limit = (limit + limit / 4 + 1).min(self.page),
+        }
+        outcome.map(|listing| match listing {
+            Listing::Page(mut listed, bytes) => {
+                // Which of them is full is told by what was asked for.
+                listed.full = listed.rows.len() + listed.odd.len() >= limit;
+                Listing::Page(listed, bytes)
+            }
+            Listing::Gone => Listing::Gone,
+        })
+    }
+
+    fn forward(&mut self, listed: Listed, cursor: &mut Cursor) -> Batch {
+        let Listed { rows, odd, full } = listed;
+        let last = rows.last().map(|row| row.id.clone());
+        let contiguous = self.ahead.is_none();
+        let batch = self.batch(rows, odd, Extent { contiguous, full, settled: false }, cursor);
+        self.turn_page(batch, last, cursor)
+    }
+
+    fn batch(&mut self, rows: Vec<Row>, odd: Vec<String>, mut extent: Extent, cursor: &mut Cursor) -> Batch {
+        let start = cursor.anchor.as_ref().map(|anchor| anchor.at).or(cursor.floor);
+        let mut at = start.or_else(|| rows.iter().find_map(|row| row.at)).unwrap_or(Moment::EARLIEST);
+        let mut all: Vec<(Seen, Row)> = rows
+            .into_iter()
+            .map(|row| {
+                at = row.at.unwrap_or(at);
+                (Seen { mark: Mark { at, id: row.id.as_str().into() }, timed: row.at.is_some() }, row)
+            })
+            .collect();
+        all.sort_by_key(|(seen, _)| seen.mark.at);
+        let mut ids = HashSet::new();
+        all.retain(|(seen, _)| ids.insert(seen.mark.id.clone()));
+        let (seen, rows): (Vec<Seen>, Vec<Row>) = all.into_iter().unzip();
+        let known = cursor.newest();
+        cursor.listed(&seen);
+        let since = self.newest.filter(|(newest, _)| Some(*newest) == cursor.newest()).map(|(_, since)| since);
+        match (since, cursor.newest()) {
+            (None, Some(newest)) => self.newest = Some((newest, Tick::now())),
+            // More than a page has come in less than it may be late, and nothing since: the clock has to tell.
+            (Some(since), _) if extent.full && known == cursor.newest() => {
+                extent.settled = Tick::now().since(since) >= 2 * LATE;
+            }
+            _ => {}
+        }
+        Batch { rows, seen, extent, odd }
+    }
+
+    /// What is to be asked for after a page from the anchor on, or from where the look ahead is.
+    fn turn_page(&mut self, mut batch: Batch, last: Option<String>, cursor: &Cursor) -> Batch {
+        let Extent { full, settled, .. } = batch.extent;
+        let new = batch.seen.iter().any(|seen| !cursor.is_acked(&seen.mark.id));
+        self.barren = if new { 0 } else { self.barren + 1 };
+        let last = last.and_then(|last| batch.seen.iter().find(|seen| *seen.mark.id == *last));
+        let (Some(last), true) = (last.map(|seen| seen.mark.clone()), full) else {
+            (self.ahead, batch.extent.full) = (None, false);
+            return batch;
+        };
+        let complete = cursor.complete();
+        let end = batch.seen.last().map(|seen| seen.mark.at);
+        let moves = batch.seen.iter().any(|seen| seen.timed && (settled || Some(seen.mark.at) <= complete));
+        self.ahead = match self.ahead.take() {
+            // The anchor moves inside this page, and the next one begins there.
+            None if moves => None,
+            None => end.map(|first_end| Ahead { after: last, first_end }),
+            Some(ahead) if complete.is_some_and(|complete| ahead.first_end <= complete) => None,
+            Some(ahead) if ahead.after == last => None,
+            Some(ahead) => Some(Ahead { after: last, ..ahead }),
+        };
+        batch
+    }
+
+    /// Whether there may be more at once.
+    pub(super) fn is_to_go_on(&self, extent: Extent) -> bool {
+        extent.full && self.barren < MAX_BARREN
+    }
+
+    /// Pages back by time: to the floor, or where there is none to the backlog's age. Of a long way back the oldest
+    /// rows are taken; the rest is listed again from there on. So it is, where the platform knows `since_id`, with
+    /// what is newer than more rows of one time than a page takes: by time some of those cannot be listed.
+    fn look_back(&mut self, cursor: &mut Cursor, lost: bool) -> Result<Batch, Error> {
+        let floor = cursor.floor.max(cursor.anchor.as_ref().map(|anchor| anchor.at));
+        let secs = floor.is_none().then(|| (self.backlog + Tick::now().since(self.start)).as_secs().max(1));
+        let (mut held, mut newer) = (Held::default(), None::<Held>);
+        let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
+        let mut odd = Vec::new();
+        for page in 0.. {
+            let Listing::Page(listed, bytes) = self.get(&Position::Latest { before, secs })? else {
+                return Err(Error::new(ErrorKind::Status, "answered 410 to a look back by time"));
+            };
+            odd.extend(listed.odd);
+            let oldest = listed.rows.iter().filter_map(|row| row.at).min();
+            cursor.saw(listed.rows.iter().filter_map(|row| row.at).max());
+            let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
+            let mut news = Vec::new();
+            for row in listed.rows {
+                match row.at.zip(floor) {
+                    Some((at, floor)) if at < floor => {
+                        if below.as_ref().is_none_or(|mark| mark.at < at) {
+                            below = Some(Mark { at, id: row.id.as_str().into() });
+                        }
+                    }
+                    _ if last_page.contains(&row.id) => {}
+                    _ => news.push(row),
+                }
+            }
+            let is_new = !news.is_empty();
+            held.push(news, bytes);
+            if below.is_some() || !listed.full {
+                break;
+            }
+            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
+            // Others of the oldest row's time may be left. Where all that can be had of them were, they are left behind.
+            let ties = oldest.filter(|_| is_new).map(|oldest| oldest.plus(TIE)).filter(is_further);
+            let Some(next) = ties.or(oldest).filter(is_further) else {
+                let at = oldest.map(|oldest| oldest.to_string()).unwrap_or_default();
+                say!(warn, "inbox: a gap: the platform lists no rows before {at}, though its page is full");
+                break;
+            };
+            if ties.is_none() && self.knows_since_id {
+                newer = Some(std::mem::take(&mut held));
+            } else if ties.is_none() {
+                say!(warn, "{TIED} {next}");
+            }
+            if page + 1 >= MAX_PAGES {
+                say!(warn, "inbox: a gap: what is older than {next} is too far back, and is left out");
+                break;
+            }
+            (before, last_page) = (Some(next), ids);
+        }
+        let mut dropped = held.dropped || newer.is_some();
+        if let Some(newer) = newer.filter(|_| held.rows == 0 && below.is_none()) {
+            // Nothing is older that could be begun after.
+            say!(warn, "{TIED} {}", before.map_or(String::new(), |at| at.to_string()));
+            (dropped, held) = (newer.dropped, newer);
+        }
+        let rows = held.into_rows();
+        if lost {
+            let first = rows.first().and_then(|row| row.at).map_or("now".to_owned(), |at| at.to_string());
+            match (&below, floor) {
+                (None, Some(floor)) => say!(
+                    warn,
+                    "inbox: a gap: the cursor's row is gone, and the platform lists nothing from {floor} to {first}: \
+                     what came then, if anything, is lost"
+                ),
+                _ => say!(info, "inbox: the cursor's row is gone; went back to its time"),
+            }
+        }
+        match below {
+            Some(mark) if lost || cursor.anchor.is_none() => cursor.adopt(mark),
+            None if lost => cursor.lose_anchor(),
+            _ => {}
+        }
+        let extent = Extent { contiguous: true, full: dropped, settled: false };
+        let batch = self.batch(rows, odd, extent, cursor);
+        let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
+        self.ahead = last.map(|last| Ahead { first_end: last.at, after: last });
+        Ok(batch)
+    }
+}
+
+/// Whether it is an answer to `since_id`: the rows after the anchor, the oldest first.
+fn is_after(listed: &Listed, anchor: &Mark) -> bool {
+    let times: Vec<Moment> = listed.rows.iter().filter_map(|row| row.at).collect();
+    let newest_first = times.first() > times.last();
+    !newest_first && listed.rows.iter().all(|row| *row.id != *anchor.id && row.at.is_none_or(|at| at >= anchor.at))
+}

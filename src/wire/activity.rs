@@ -1,0 +1,242 @@
+//! Rows of the inbox, as the platform lists them.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::time::Moment;
+/// What a row without any text reads: the original's words.
+const EMPTY: &str = "(empty A2A message)";
+/// The longest id that is taken for one, in bytes: it goes back in a URL.
+const MAX_ID: usize = 256;
+
+/// How many characters of an entry that is no row are kept.
+const MAX_ODD: usize = 4_000;
+
+/// One row.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    /// When it was made; `None` where it does not say so as RFC 3339.
+    pub(crate) at: Option<Moment>,
+    pub(crate) fields: Map<String, Value>,
+}
+
+/// What the platform listed.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) rows: Vec<Row>,
+    /// The start of each entry that is no row: no object, or one without an id.
+    pub(crate) odd: Vec<String>,
+    /// Whether there may be more of them.
+    pub(crate) full: bool,
+}
+
+/// A file that came with a message. All of it is the sender's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attachment {
+    /// What kind of file it is: `file`, `image`, `audio`, `video`, or another word.
+    pub kind: String,
+    /// Where it is. Nothing is fetched from there.
+    pub uri: Option<String>,
+    /// Its name. Do not write to it as a path.
+    pub name: Option<String>,
+    /// Its media type.
+    pub media_type: Option<String>,
+}
+
+/// The rows of a list, or what the body is instead.
+pub(crate) fn activity(body: &[u8]) -> Result<Listed, String> {
+    let entries = match serde_json::from_slice(body) {
+        Ok(Value::Array(entries)) => entries,
+        Ok(_) => return Err("JSON that is no list, where a list of rows was expected".to_owned()),
+        Err(why) => return Err(format!("a body that is not JSON ({why})")),
+    };
+    let mut listed = Listed { rows: Vec::with_capacity(entries.len()), ..Listed::default() };
+    for entry in entries {
+        match row(entry) {
+            Ok(row) => listed.rows.push(row),
+            Err(odd) => listed.odd.push(odd.to_string().chars().take(MAX_ODD).collect()),
+        }
+    }
+    Ok(listed)
+}
+
+fn said(value: Option<&Value>) -> Option<&str> {
+    value.and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+fn row(entry: Value) -> Result<Row, Value> {
+    let Value::Object(fields) = entry else { return Err(entry) };
+    let id = match fields.get("id") {
+        Some(Value::String(id)) if !id.trim().is_empty() && id.len() <= MAX_ID => id.clone(),
+        Some(Value::Number(id)) => id.to_string(),
+        _ => return Err(Value::Object(fields)),
+    };
+    let at = created_at(&fields).and_then(Moment::parse);
+    Ok(Row { id, at, fields })
+}
+
+/// The row's time as it came: `created_at`, or else `ts`.
+pub(crate) fn created_at(fields: &Map<String, Value>) -> Option<&str> {
+    text(fields, "created_at").or_else(|| text(fields, "ts"))
+}
+
+/// Whom a row names as its sender.
+pub(crate) fn source(fields: &Map<String, Value>) -> Option<&str> {
+    let data = || text(fields.get("data")?.as_object()?, "peer_id");
+    text(fields, "source_id").or_else(data)
+}
+
+/// A field's text, unless it is blank.
+pub(crate) fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    fields.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+}
+
+/// The request that the row is of, read from its text where it came as one.
+pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
+    match fields.get("request_body") {
+        Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or_default()),
+        Some(body) => Cow::Borrowed(body),
+        None => Cow::Owned(Value::Null),
+    }
+}
+
+/// What a person reads: the text parts of the message, or what stands in for them.
+pub(crate) fn body_text(fields: &Map<String, Value>, body: &Value) -> String {
+    let params = &body["params"];
+    for parts in [&params["message"]["parts"], &params["parts"], &body["parts"]] {
+        let texts = parts.as_array().into_iter().flatten();
+        let texts = texts.filter(|part| part["kind"] == "text" || part["type"] == "text");
+        let joined: String = texts.filter_map(|part| part["text"].as_str()).collect();
+        if !joined.is_empty() {
+            return joined;
+        }
+    }
+    let data = fields.get("data");
+    let within = |name: &str| data.and_then(|data| data.get(name));
+    said(within("text"))
+        .or_else(|| said(within("message")))
+        .or_else(|| said(fields.get("summary")))
+        .unwrap_or(EMPTY)
+        .to_owned()
+}
+
+/// The files of a message: the row's own list, or else the parts of the request, or the one file that it is.
+pub(crate) fn attachments(fields: &Map<String, Value>, body: &Value) -> Vec<Attachment> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let own = fields.get("attachments").map(list).unwrap_or_default();
+    let own = own.iter().filter_map(|entry| Some(attachment(entry["kind"].as_str()?, entry)));
+    let own: Vec<Attachment> = own.collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let parts = body["params"]["message"]["parts"].as_array().into_iter().flatten();
+    let parts: Vec<Attachment> = parts.filter_map(of_part).collect();
+    if !parts.is_empty() {
+        return parts;
+    }
+    of_upload(body).into_iter().collect()
+}
+
+fn of_part(part: &Value) -> Option<Attachment> {
+    let kind = part["kind"].as_str().or_else(|| part["type"].as_str())?;
+    if !matches!(kind, "file" | "image" | "audio" | "video") {
+        return None;
+    }
+    let file = if part["file"].is_object() { &part["file"] } else { part };
+    Some(attachment(kind, file)).filter(|found| found.uri.is_some() || found.name.is_some())
+}
+
+/// What the canvas writes for an upload: the file itself in place of a request.
+fn of_upload(body: &Value) -> Option<Attachment> {
+    let media_type = body["mimeType"].as_str().or_else(|| body["mime_type"].as_str()).unwrap_or_default();
+    let kind = ["image", "audio", "video"].into_iter().find(|kind| media_type.starts_with(&format!("{kind}/")));
+    let found = attachment(kind.unwrap_or("file"), body);
+    let is_upload = body["uri"].is_string() || body["file_id"].is_string();
+    (is_upload && (found.uri.is_some() || found.name.is_some())).then_some(found)
+}
+
+fn attachment(kind: &str, file: &Value) -> Attachment {
+    let field = |names: &[&str]| {
+        let mut found = names.iter().filter_map(|name| file[*name].as_str()).filter(|text| !text.is_empty());
+        found.next().map(str::to_owned)
+    };
+    Attachment {
+        kind: kind.to_owned(),
+        uri: field(&["uri", "url"]),
+        name: field(&["name", "filename"]),
+        media_type: field(&["mime_type", "mimeType", "mediaType"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(row: Value) -> String {
+        let Value::Object(fields) = row else { panic!("{row}") };
+        body_text(&fields, &request_body(&fields))
+    }
+
+    #[test]
+    fn what_is_no_row_is_told_apart() {
+        let listed =
+            activity(br#"[{"id":"a","ts":"2026-04-30T12:00:00Z"},7,{"id":7},{"x":1},{"id":" "},null]"#).unwrap();
+        let ids: Vec<_> = listed.rows.iter().map(|row| (row.id.as_str(), row.at.is_some())).collect();
+        assert_eq!(ids, [("a", true), ("7", false)]);
+        assert_eq!(listed.odd, ["7", r#"{"x":1}"#, r#"{"id":" "}"#, "null"]);
+        for (body, why) in [("{}", "no list"), ("<html>", "not JSON"), ("", "not JSON"), ("null", "no list")] {
+            assert!(activity(body.as_bytes()).unwrap_err().contains(why), "{body}");
+        }
+        assert_eq!(activity(json!([{ "id": "x".repeat(257) }]).to_string().as_bytes()).unwrap().rows.len(), 0);
+    }
+
+    #[test]
+    fn the_text_is_found_wherever_it_stands() {
+        let parts =
+            json!([{"kind":"text","text":"a"},{"type":"text","text":"b"},{"kind":"data","text":"x"},{"text":"y"}]);
+        let full = json!({"params":{"message":{"parts":parts}}});
+        for body in [full.clone(), json!({"params":{"parts":parts}}), json!({"parts":parts}), json!(full.to_string())] {
+            assert_eq!(read(json!({"request_body":body,"summary":"s"})), "ab");
+        }
+        let empty =
+            json!({"params":{"message":{"parts":[{"kind":"text","text":""}]},"parts":[{"kind":"text","text":"p"}]}});
+        assert_eq!(read(json!({"request_body":empty})), "p");
+        assert_eq!(read(json!({"data":{"text":"t","message":"m"},"summary":"s"})), "t");
+        assert_eq!(read(json!({"data":{"text":"","message":"m"},"summary":"s"})), "m");
+        assert_eq!(read(json!({"data":"x","request_body":"not json","summary":"s"})), "s");
+        for row in [json!({}), json!({"request_body":5,"summary":""}), json!({"summary":5,"data":[1]})] {
+            assert_eq!(read(row), EMPTY);
+        }
+    }
+
+    #[test]
+    fn files_are_found_in_each_of_their_shapes() {
+        let find = |row: Value| {
+            let Value::Object(fields) = row else { panic!() };
+            attachments(&fields, &request_body(&fields))
+        };
+        let pdf = Attachment {
+            kind: "file".into(),
+            uri: Some("workspace:f.pdf".into()),
+            name: Some("f.pdf".into()),
+            media_type: Some("application/pdf".into()),
+        };
+        let file = json!({"uri":"workspace:f.pdf","name":"f.pdf","mime_type":"application/pdf"});
+        let inline = json!({"kind":"file","uri":"workspace:f.pdf","name":"f.pdf","mime_type":"application/pdf"});
+        for row in [
+            json!({"attachments":[inline, 7, {"uri":"no kind"}]}),
+            json!({"request_body":{"params":{"message":{"parts":[{"kind":"text","text":"x"},{"kind":"file","file":file}]}}}}),
+            json!({"request_body":{"params":{"message":{"parts":[inline,{"kind":"image"}]}}}}),
+            json!({"request_body":{"uri":"workspace:f.pdf","name":"f.pdf","mimeType":"application/pdf","file_id":"1"}}),
+        ] {
+            assert_eq!(find(row.clone()), std::slice::from_ref(&pdf), "{row}");
+        }
+        assert_eq!(find(json!({"request_body":{"file_id":"1","name":"n","mimeType":"image/png"}}))[0].kind, "image");
+        assert!(find(json!({"attachments":"x","request_body":{"file_id":"1"}})).is_empty());
+    }
+}

@@ -1,0 +1,543 @@
+//! The cursor: what comes again and what does not, over restarts, late rows, platforms that prune or are old, and
+//! files that cannot be had.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, Verdict};
+use serde_json::{Value, json};
+use support::platform::{Platform, SECOND, id, param};
+use support::{Act, Dir, PEER, Server, WORKSPACE, client};
+
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Info
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LOGGED.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// How often something was logged: tests of one process share the log, so the words name the test's own file or
+/// times.
+fn logged(all_of: &[&str]) -> usize {
+    LOGGED.lock().unwrap().iter().filter(|line| all_of.iter().all(|words| line.contains(words))).count()
+}
+
+fn brisk(server: &Server, file: &Path) -> PollerBuilder {
+    let _ = log::set_logger(&Capture);
+    log::set_max_level(log::LevelFilter::Info);
+    let retry = RetryPolicy::new().base(Duration::from_millis(1)).cap(Duration::from_millis(4));
+    InboxPoller::builder(client(server)).cursor_file(file).retry(retry)
+}
+
+/// Polls until there is no more at once: what was delivered.
+fn drain(poller: &mut InboxPoller) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        let polled = poller.poll_once(|push: &Push| {
+            texts.push(push.text().to_owned());
+            Verdict::Ack
+        });
+        if !polled.unwrap().more {
+            return texts;
+        }
+    }
+}
+
+fn saved(file: &Path) -> Value {
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+fn names(range: std::ops::Range<i64>) -> Vec<String> {
+    range.map(|n| format!("message {n}")).collect()
+}
+
+#[test]
+fn what_was_acknowledged_does_not_come_again_after_a_restart() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-restart"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(100, 20, PEER);
+    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()), names(100..120));
+    platform.fill(120, 3, PEER);
+    let mut poller = brisk(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller), names(120..123));
+    assert!(drain(&mut poller).is_empty());
+    // It begins after a row five seconds behind the newest, and knows those since.
+    let poll = platform.state().polls.last().unwrap().clone();
+    assert_eq!(param(&poll, "since_id"), Some(id(18)), "{poll}");
+    let saved = saved(&file);
+    assert_eq!(
+        (&saved["version"], &saved["workspace"], &saved["anchor"][0]),
+        (&1.into(), &WORKSPACE.into(), &id(18).into())
+    );
+    let acked: Vec<&Value> = saved["acked"].as_array().unwrap().iter().map(|mark| &mark[0]).collect();
+    assert_eq!(acked, (18..=23).map(|n| Value::from(id(n))).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    assert_eq!(saved["tries"], json!({}));
+}
+
+/// The file is whole, and says what is being delivered, at each moment that a callback can see.
+#[test]
+fn the_row_in_flight_and_its_tries_are_written_before_it_is_delivered() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-flight"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let ids = platform.fill(1, 9, PEER);
+    let mut poller = brisk(&server, &file).build().unwrap();
+    let mut through = 0;
+    let polled = poller.poll_once(|push| {
+        let saved = saved(&file);
+        assert_eq!(saved["tries"], json!({ push.activity_id(): push.attempt() }));
+        let acked = saved["acked"].as_array().unwrap();
+        let is_through = |id: &String| acked.iter().any(|mark| mark[0] == **id);
+        let anchored = ids.iter().position(|id| saved["anchor"][0] == **id);
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(is_through(id) || anchored.is_some_and(|at| n <= at), n < through, "{n}: {saved}");
+        }
+        if push.attempt() < 3 {
+            return Verdict::Retry;
+        }
+        through += 1;
+        Verdict::Ack
+    });
+    assert_eq!(polled.unwrap().delivered, 9);
+    assert_eq!(saved(&file)["tries"], json!({}));
+}
+
+#[test]
+fn rows_that_come_up_to_five_seconds_late_are_found_and_none_comes_twice() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-late"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = brisk(&server, &file).build().unwrap();
+    platform.add(100 * SECOND, PEER, "first");
+    assert_eq!(drain(&mut poller), ["first"]);
+    // Before the very first of them, while there is nothing to begin after yet.
+    platform.add(96 * SECOND, PEER, "late");
+    assert_eq!(drain(&mut poller), ["late"]);
+    for n in 1..200 {
+        let newest = (100 + n) * SECOND;
+        platform.add(newest, PEER, &format!("row {n}"));
+        let mut expected = vec![format!("row {n}")];
+        if n % 3 == 0 {
+            assert_eq!(drain(&mut poller), expected);
+            platform.add(newest - 5 * SECOND, PEER, &format!("five late {n}"));
+            platform.add(newest - 5 * SECOND, PEER, &format!("as late {n}"));
+            platform.add(newest - 1, PEER, &format!("just late {n}"));
+            platform.add(newest, PEER, &format!("tied {n}"));
+            expected = ["five late", "as late", "just late", "tied"].map(|word| format!("{word} {n}")).to_vec();
+        }
+        if n % 7 == 0 {
+            drop(poller);
+            poller = brisk(&server, &file).build().unwrap();
+        }
+        assert_eq!(drain(&mut poller), expected);
+        assert!(drain(&mut poller).is_empty());
+    }
+}
+
+/// More rows of one time than a page takes: it goes on past them, and ends.
+#[test]
+fn pages_of_rows_that_are_through_already_do_not_go_round_for_ever() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-ties"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = brisk(&server, &file).page_size(10).build().unwrap();
+    platform.add(0, PEER, "the first");
+    platform.add(9 * SECOND, PEER, "the second");
+    assert_eq!(drain(&mut poller), ["the first", "the second"]);
+    for n in 0..333 {
+        platform.add(10 * SECOND, PEER, &format!("tied {n}"));
+    }
+    let expected: Vec<String> = (0..333).map(|n| format!("tied {n}")).collect();
+    assert_eq!(drain(&mut poller), expected);
+    let polls = platform.state().polls.len();
+    assert!(drain(&mut poller).is_empty());
+    assert!(platform.state().polls.len() - polls < 40);
+    // A late one among them, on the first of the pages.
+    platform.add(10 * SECOND - 1, PEER, "late");
+    assert_eq!(drain(&mut poller), ["late"]);
+    // The second file has what is too much for the first.
+    assert!(saved(&file)["acked"].as_array().unwrap().len() <= 256 && saved(&file)["snapshot"] == true);
+    drop(poller);
+    let mut poller = brisk(&server, &file).page_size(10).build().unwrap();
+    assert!(drain(&mut poller).is_empty());
+    platform.add(30 * SECOND, PEER, "later");
+    assert_eq!(drain(&mut poller), ["later"]);
+    platform.add(60 * SECOND, PEER, "much later");
+    assert_eq!(drain(&mut poller), ["much later"]);
+    let acked = saved(&file)["acked"].as_array().unwrap().len();
+    assert!(acked <= 2 && saved(&file)["snapshot"] == false, "{}", saved(&file));
+    assert!(!dir.file("c.acked").exists());
+}
+
+/// While pages are full, late rows on those before are found all the same.
+#[test]
+fn late_rows_are_found_under_a_load_of_more_than_a_page_in_five_seconds() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-load"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.add(0, PEER, "start");
+    platform.add(10 * SECOND, PEER, "start");
+    let mut poller = brisk(&server, &file).page_size(10).build().unwrap();
+    drain(&mut poller);
+    // Ten rows a second: five pages in the time by which a row may be late.
+    let mut at = 20 * SECOND;
+    let (mut added, mut seen) = (Vec::new(), Vec::new());
+    let inner = platform.clone();
+    for n in 0..1_500 {
+        at += SECOND / 10;
+        let late = if n % 4 == 3 { 49 * SECOND / 10 } else { 0 };
+        added.push(inner.add(at - late, PEER, "x"));
+        if n % 6 == 0 {
+            let polled = poller.poll_once(|push| {
+                seen.push(push.activity_id().to_owned());
+                Verdict::Ack
+            });
+            polled.unwrap();
+        }
+    }
+    for _ in 0..1_000 {
+        let polled = poller.poll_once(|push| {
+            seen.push(push.activity_id().to_owned());
+            Verdict::Ack
+        });
+        if !polled.unwrap().more {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), added.len(), "none is missing, none came twice");
+    added.sort();
+    seen.sort();
+    assert_eq!(seen, added);
+}
+
+#[test]
+fn without_a_cursor_the_last_600_seconds_come_in_order() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-backlog"));
+    let server = platform.serve();
+    platform.fill(0, 2_000, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).page_size(100).build().unwrap();
+    assert_eq!(drain(&mut poller), names(1_399..2_000));
+    let looks_back = |poll: &String| param(poll, "since_secs").is_some_and(|secs| secs.starts_with("60"));
+    assert!(platform.state().polls.iter().take(7).all(looks_back));
+    let mut poller = brisk(&server, &dir.file("d")).backlog(Duration::from_secs(30)).build().unwrap();
+    assert_eq!(drain(&mut poller), names(1_969..2_000));
+    // A look back that is longer than what is held.
+    platform.state().now = 0;
+    let mut poller =
+        brisk(&server, &dir.file("e")).page_size(500).backlog(Duration::from_secs(86_400)).build().unwrap();
+    platform.fill(2_000, 20_000, PEER);
+    assert_eq!(drain(&mut poller), names(0..22_000));
+}
+
+/// An empty inbox has nothing to begin after, and then has.
+#[test]
+fn an_inbox_that_was_empty_is_polled_by_time_until_there_is_a_row_to_begin_after() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-empty"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = brisk(&server, &file).build().unwrap();
+    assert!(drain(&mut poller).is_empty());
+    platform.fill(100, 1, PEER);
+    assert_eq!(drain(&mut poller), names(100..101));
+    drop(poller);
+    // Away for longer than the backlog.
+    platform.fill(10_000, 3, PEER);
+    platform.state().now = 20_000 * SECOND;
+    let mut poller = brisk(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller), names(10_000..10_003));
+    platform.fill(20_001, 1, PEER);
+    assert_eq!(drain(&mut poller), names(20_001..20_002));
+    assert!(param(platform.state().polls.last().unwrap(), "since_id").is_some());
+}
+
+#[test]
+fn a_cursor_whose_row_is_gone_goes_back_to_its_own_time() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-410"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(100, 50, PEER);
+    let mut poller = brisk(&server, &file).page_size(7).build().unwrap();
+    drain(&mut poller);
+    let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
+    platform.state().rows.retain(|entry| entry.id != anchor);
+    platform.fill(5_000, 60, PEER);
+    assert_eq!(drain(&mut poller), names(5_000..5_060), "however long ago that was");
+    assert_eq!(logged(&["a gap", "05-01T00:02"]), 0, "the rows before it are still there");
+
+    // And where the platform has pruned all of it, too.
+    platform.state().rows.clear();
+    platform.fill(9_000, 30, PEER);
+    assert_eq!(drain(&mut poller), names(9_000..9_030));
+    assert_eq!(logged(&["a gap", "2026-05-01T01:24:14", "2026-05-01T02:30:00"]), 1);
+    platform.state().rows.clear();
+    for _ in 0..5 {
+        assert!(drain(&mut poller).is_empty());
+    }
+    assert_eq!(logged(&["a gap", "2026-05-01T02:30:24"]), 1, "said once");
+    platform.fill(9_100, 3, PEER);
+    assert_eq!(drain(&mut poller), names(9_100..9_103));
+}
+
+#[test]
+fn a_platform_that_does_not_know_since_id_is_paged_back_by_time_and_that_is_said_once() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-old"));
+    platform.state().ignores_since_id = true;
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut expected = Vec::new();
+    let mut poller = brisk(&server, &file).page_size(20).build().unwrap();
+    let mut all = Vec::new();
+    for round in 0..30 {
+        let from = round * 1_000;
+        platform.fill(from, 7 + round * 9, PEER);
+        expected.extend(names(from..from + 7 + round * 9));
+        all.extend(drain(&mut poller));
+        assert_eq!(all.len(), expected.len(), "round {round}");
+        // Late and tied.
+        platform.add((from + 4 + round * 9) * SECOND, PEER, "late");
+        expected.push("late".to_owned());
+        all.extend(drain(&mut poller));
+        assert!(drain(&mut poller).is_empty());
+    }
+    assert_eq!(all, expected);
+    assert_eq!(logged(&["WARN", &server.url(), "does not know since_id"]), 1);
+    assert_eq!(logged(&["a gap", "T08:0"]), 0);
+}
+
+/// What cannot be listed is said: more rows of one time than a page takes, where only the time can be asked for.
+#[test]
+fn a_gap_that_cannot_be_closed_is_logged() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-gap"));
+    let server = platform.serve();
+    platform.add(90_000 * SECOND, PEER, "before");
+    for n in 0..30 {
+        platform.add(90_100 * SECOND, PEER, &format!("tied {n}"));
+    }
+    platform.state().ignores_since_id = true;
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    let texts = drain(&mut poller);
+    assert_eq!((texts.len(), texts[0].as_str()), (11, "before"));
+    assert!(logged(&["a gap", "a page does not take all rows of one time", "2026-05-02T01:01:40"]) >= 1);
+}
+
+#[test]
+fn an_unreadable_cursor_is_said_kept_and_left_behind() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-bad"));
+    let server = platform.serve();
+    platform.fill(1, 3, PEER);
+    for (n, bad) in [
+        "not json",
+        "",
+        "[]",
+        r#"{"version":2}"#,
+        r#"{"version":1}"#,
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","anchor":[1]}}"#),
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","floor":"yesterday","acked":[]}}"#),
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","acked":[["a"]]}}"#),
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","acked":[],"snapshot":true}}"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = dir.file(&format!("bad-{n}"));
+        fs::write(&file, bad).unwrap();
+        assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 3, "{bad}");
+        assert_eq!(logged(&["ERROR", "is unreadable", &format!("bad-{n} ")]), 1, "{bad}");
+        assert_eq!(fs::read_to_string(dir.file(&format!("bad-{n}.unreadable"))).unwrap(), bad);
+        assert!(drain(&mut brisk(&server, &file).build().unwrap()).is_empty());
+    }
+}
+
+#[test]
+fn two_pollers_of_one_workspace_refuse_to_run_and_so_does_one_of_another() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-lock"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(1, 3, PEER);
+    let mut first = brisk(&server, &file).build().unwrap();
+    let error = brisk(&server, &file).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("another poller has"), "{error}");
+    drain(&mut first);
+    let running = first.spawn(|_| Verdict::Ack).unwrap();
+    assert!(brisk(&server, &file).build().is_err());
+    running.stop();
+    assert!(drain(&mut brisk(&server, &file).build().unwrap()).is_empty(), "free as soon as it was stopped");
+    let other = support::builder(&server).workspace_id("other").build().unwrap();
+    let error = InboxPoller::builder(other).cursor_file(&file).build().unwrap_err();
+    assert!(error.to_string().contains(&format!("is of the workspace {WORKSPACE}")), "{error}");
+}
+
+/// The directory is taken away in the middle: loud, and delivery goes on; and the file is there again with it.
+#[test]
+fn where_the_cursor_cannot_be_written_delivery_goes_on() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-gone"));
+    let server = platform.serve();
+    fs::create_dir(dir.file("sub")).unwrap();
+    let file = dir.file("sub").join("c");
+    platform.fill(1, 10, PEER);
+    let mut poller = brisk(&server, &file).build().unwrap();
+    let mut texts = Vec::new();
+    let polled = poller.poll_once(|push| {
+        if push.text() == "message 3" {
+            fs::remove_dir_all(dir.file("sub")).unwrap();
+        }
+        texts.push(push.text().to_owned());
+        Verdict::Ack
+    });
+    assert_eq!((polled.unwrap().delivered, texts.len()), (10, 10));
+    assert_eq!(logged(&["ERROR", "cursor-gone", "cannot be written"]), 1);
+    platform.fill(11, 5, PEER);
+    assert_eq!(drain(&mut poller), names(11..16), "it is remembered all the same");
+    fs::create_dir(dir.file("sub")).unwrap();
+    platform.fill(16, 1, PEER);
+    drain(&mut poller);
+    assert_eq!(logged(&["WARN", "cursor-gone", "can be written again"]), 1);
+    drop(poller);
+    assert!(drain(&mut brisk(&server, &file).build().unwrap()).is_empty());
+}
+
+/// A full disk, as the kernel has one for tests.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_loud_and_delivery_goes_on() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-full"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    std::os::unix::fs::symlink("/dev/full", dir.file("c.new")).unwrap();
+    platform.fill(1, 600, PEER);
+    let mut poller = brisk(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 600);
+    assert_eq!(logged(&["ERROR", "cursor-full", "cannot be written (No space left on device"]), 1);
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_row_that_was_begun_before_a_crash_keeps_its_tries_though_others_come_first() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-tries"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let ids = platform.fill(100, 1, PEER);
+    // As after a crash in the fourth try.
+    let acked = json!({ "version": 1, "workspace": WORKSPACE, "anchor": null, "floor": null, "acked": [],
+        "tries": { ids[0].clone(): 4 }, "snapshot": false });
+    fs::write(&file, acked.to_string()).unwrap();
+    platform.add(99 * SECOND, PEER, "another");
+    let mut seen = Vec::new();
+    let polled = brisk(&server, &file).build().unwrap().poll_once(|push| {
+        seen.push((push.text().to_owned(), push.attempt()));
+        if push.text() == "another" { Verdict::Ack } else { Verdict::Retry }
+    });
+    let polled = polled.unwrap();
+    assert_eq!((polled.delivered, polled.dead_lettered), (1, 1));
+    assert_eq!(seen, [("another".to_owned(), 1), ("message 100".to_owned(), 5)]);
+}
+
+/// Each entry that is no row is logged once, though it be listed again and again.
+#[test]
+fn what_is_no_row_is_logged_once() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-odd"));
+    let server = platform.serve();
+    platform.add_row(
+        SECOND,
+        json!({ "id": null, "a_mark": "odd-one-out", "echo": "hush-hush", "long": "x".repeat(9_000) }),
+    );
+    platform.fill(2, 2, PEER);
+    let client = support::builder(&server).token("hush-hush").build().unwrap();
+    let _logging = brisk(&server, &dir.file("other"));
+    let mut poller = InboxPoller::builder(client).cursor_file(dir.file("c")).build().unwrap();
+    for _ in 0..5 {
+        drain(&mut poller);
+    }
+    assert_eq!(logged(&["WARN", "odd-one-out"]), 1);
+    assert_eq!((logged(&["[token]"]), logged(&["hush-hush"])), (1, 0));
+}
+
+/// A platform that answers anything is no reason to ask it without a pause.
+#[test]
+fn a_platform_that_goes_round_is_not_asked_for_ever() {
+    let dir = Dir::new("cursor-round");
+    let rows: Vec<Value> = (0..5).map(|n| json!({ "id": id(n), "created_at": "2026-05-01T00:00:00Z" })).collect();
+    let page = serde_json::to_vec(&rows).unwrap();
+    let server = Server::decide(move |_, _| Act::reply(200, &page));
+    let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+    let mut polls = 0;
+    while poller.poll_once(|_| Verdict::Ack).unwrap().more {
+        polls += 1;
+        assert!(polls < 1_000);
+    }
+}
+
+/// A row that comes late on a full page, while those on the next ones are looked at already.
+#[test]
+fn a_look_ahead_passes_nothing_that_may_still_come() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-ahead"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 2, PEER);
+    platform.fill(20, 1, PEER);
+    let mut poller = brisk(&server, &file).page_size(10).build().unwrap();
+    drain(&mut poller);
+    // A full page in half a second: it is not complete, and the anchor cannot move over it.
+    for n in 0..12 {
+        platform.add(60 * SECOND + n * SECOND / 20, PEER, &format!("burst {n}"));
+    }
+    let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+    assert_eq!((polled.delivered, polled.more), (9, true), "beside the one that is five seconds behind nothing");
+    assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 1);
+    // Now one comes late in front of it, and then time goes on.
+    platform.add(60 * SECOND + SECOND / 100, PEER, "late");
+    platform.fill(70, 5, PEER);
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        texts.extend(drain(&mut poller));
+    }
+    assert!(texts.contains(&"late".to_owned()), "{texts:?}");
+    assert_eq!(texts.len(), 2 + 1 + 5, "{texts:?}");
+}
+
+/// All that it answers is newer than the anchor, and much lies between: only the order tells.
+#[test]
+fn a_full_page_of_the_newest_rows_is_not_taken_for_those_after_the_cursor() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-newest"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 20, PEER);
+    let mut poller = brisk(&server, &file).page_size(20).build().unwrap();
+    drain(&mut poller);
+    platform.state().ignores_since_id = true;
+    platform.fill(100, 70, PEER);
+    assert_eq!(drain(&mut poller), names(100..170));
+}
+
+/// By time alone not all rows of one time can be listed; after a row that is older they can.
+#[test]
+fn a_look_back_over_a_flood_of_one_time_goes_on_by_since_id() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-flood"));
+    let server = platform.serve();
+    platform.add(200_000 * SECOND, PEER, "before");
+    for n in 0..35 {
+        platform.add(200_100 * SECOND, PEER, &format!("tied {n}"));
+    }
+    let expected: Vec<String> =
+        std::iter::once("before".to_owned()).chain((0..35).map(|n| format!("tied {n}"))).collect();
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    assert_eq!(drain(&mut poller), expected);
+    assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 0);
+    // Also where the older row is too near to be an anchor.
+    platform.state().rows.retain(|entry| entry.at > 200_000 * SECOND);
+    platform.add(200_099 * SECOND, PEER, "just before");
+    let mut poller = brisk(&server, &dir.file("d")).page_size(10).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 36);
+    assert!(drain(&mut poller).is_empty());
+    assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 0);
+    // And where there is none, what cannot be had is said.
+    platform.state().rows.retain(|entry| entry.at > 200_099 * SECOND);
+    let mut poller = brisk(&server, &dir.file("e")).page_size(10).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 10);
+    assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 1);
+}

@@ -1,0 +1,158 @@
+//! A platform with an inbox, as the real one orders and cuts it, and a ledger of what it saw.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::{Value, json};
+
+use super::{Act, Request, Server, WORKSPACE};
+
+pub const SECOND: i64 = 1_000_000;
+
+/// Its clones are one.
+#[derive(Clone, Default)]
+pub struct Platform(Arc<Mutex<State>>);
+
+#[derive(Default)]
+pub struct State {
+    /// By time and order of arrival.
+    pub rows: Vec<Entry>,
+    /// What time it is there, in microseconds of 2026-05-01; by default that of the newest row.
+    pub now: i64,
+    pub ignores_since_id: bool,
+    pub notices: Vec<String>,
+    pub messages: Vec<(String, Value)>,
+    pub heartbeats: Vec<Value>,
+    /// The queries for the inbox.
+    pub polls: Vec<String>,
+    arrived: u64,
+}
+
+#[derive(Clone)]
+pub struct Entry {
+    pub at: i64,
+    pub arrived: u64,
+    pub id: String,
+    pub row: Value,
+}
+
+pub fn id(n: u64) -> String {
+    format!("{:08x}-0000-4000-8000-{n:012x}", n.wrapping_mul(0x9e37_79b9) as u32)
+}
+
+/// Microseconds of May 2026 as the platform writes them.
+pub fn time(at: i64) -> String {
+    let (seconds, micros) = (at.div_euclid(SECOND), at.rem_euclid(SECOND));
+    let (day, second) = (1 + seconds / 86_400, seconds % 86_400);
+    assert!((1..=31).contains(&day) && seconds >= 0, "{at} is not in May");
+    format!("2026-05-{day:02}T{:02}:{:02}:{:02}.{micros:06}Z", second / 3_600, second / 60 % 60, second % 60)
+}
+
+pub fn micros(time: &str) -> i64 {
+    let part = |range: std::ops::Range<usize>| time[range].parse::<i64>().unwrap();
+    let fraction: String =
+        time[20..].chars().take_while(char::is_ascii_digit).chain("000000".chars()).take(6).collect();
+    let seconds = (part(8..10) - 1) * 86_400 + part(11..13) * 3_600 + part(14..16) * 60 + part(17..19);
+    seconds * SECOND + fraction.parse::<i64>().unwrap()
+}
+
+impl Platform {
+    pub fn new() -> Self {
+        Platform::default()
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// A row from a peer that says `text`, at that microsecond. Its id.
+    pub fn add(&self, at: i64, peer: &str, text: &str) -> String {
+        let parts = json!([{ "kind": "text", "text": text }]);
+        self.add_row(
+            at,
+            json!({ "source_id": peer, "method": "message/send",
+            "request_body": { "params": { "message": { "parts": parts } } } }),
+        )
+    }
+
+    pub fn add_row(&self, at: i64, mut row: Value) -> String {
+        let mut state = self.state();
+        state.arrived += 1;
+        let (arrived, id) = (state.arrived, id(state.arrived));
+        if row.is_object() {
+            let fields = row.as_object_mut().unwrap();
+            fields.entry("id").or_insert_with(|| id.clone().into());
+            fields.entry("created_at").or_insert_with(|| time(at).into());
+        }
+        let place = state.rows.partition_point(|entry| entry.at <= at);
+        state.rows.insert(place, Entry { at, arrived, id: id.clone(), row });
+        state.now = state.now.max(at);
+        id
+    }
+
+    /// So many rows, a second apart, the first at `from` seconds: their ids.
+    pub fn fill(&self, from: i64, rows: i64, peer: &str) -> Vec<String> {
+        (from..from + rows).map(|n| self.add(n * SECOND, peer, &format!("message {n}"))).collect()
+    }
+
+    pub fn serve(&self) -> Server {
+        let platform = self.clone();
+        Server::decide(move |_, request| platform.answer(request))
+    }
+
+    pub fn answer(&self, request: &Request) -> Act {
+        let body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let mut state = self.state();
+        if path.ends_with("/activity") {
+            assert_eq!(path, format!("/workspaces/{WORKSPACE}/activity"));
+            state.polls.push(query.to_owned());
+            return state.list(query);
+        }
+        if path.ends_with("/notify") {
+            state.notices.push(body()["message"].as_str().unwrap_or_default().to_owned());
+            return Act::reply(200, "{}");
+        }
+        if path == "/registry/heartbeat" {
+            state.heartbeats.push(body());
+            return Act::reply(200, "{}");
+        }
+        if let Some(peer) = path.strip_prefix("/workspaces/").and_then(|rest| rest.strip_suffix("/a2a")) {
+            state.messages.push((peer.to_owned(), body()));
+            return Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#);
+        }
+        if let Some(peer) = path.strip_prefix("/registry/discover/") {
+            return Act::reply(200, json!({ "id": peer, "name": "ops-agent", "role": "sre" }).to_string());
+        }
+        Act::reply(404, r#"{"error":"no such endpoint"}"#)
+    }
+}
+
+pub fn param(query: &str, name: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(value.replace("%3A", ":").replace("%2B", "+"))
+}
+
+impl State {
+    fn list(&self, query: &str) -> Act {
+        assert_eq!(param(query, "type").as_deref(), Some("a2a_receive"));
+        assert_eq!(param(query, "include").as_deref(), Some("peer_info"));
+        let limit = param(query, "limit").map_or(100, |limit| limit.parse::<usize>().unwrap()).min(500);
+        let since = param(query, "since_id").filter(|_| !self.ignores_since_id);
+        let rows: Vec<&Value> = match since {
+            Some(since) => {
+                let Some(place) = self.rows.iter().position(|entry| entry.id == since) else {
+                    return Act::reply(410, r#"{"error":"since_id cursor not found"}"#);
+                };
+                self.rows[place + 1..].iter().take(limit).map(|entry| &entry.row).collect()
+            }
+            None => {
+                let before = param(query, "before_ts").map_or(i64::MAX, |before| micros(&before));
+                let oldest = param(query, "since_secs")
+                    .map_or(i64::MIN, |secs| self.now - secs.parse::<i64>().unwrap() * SECOND);
+                let asked = |entry: &&Entry| entry.at < before && entry.at >= oldest;
+                self.rows.iter().rev().filter(asked).take(limit).map(|entry| &entry.row).collect()
+            }
+        };
+        Act::reply(200, serde_json::to_vec(&rows).unwrap())
+    }
+}
