@@ -9,7 +9,7 @@ use once_cell::sync::Lazy;
 /// Reading it costs a quarter of what [`Instant::now`] costs and lags it by a scheduler tick at the
 /// most (1 to 16 ms), which is nothing beside a TTL of minutes. A nanosecond is four of its units, so
 /// two instants a nanosecond apart stay in order.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
 
 impl Tick {

@@ -53,7 +53,7 @@
 //! Each thread that asks keeps up to 2,048 of the answers that it got, in 128 KiB of its own, so that a hit costs it
 //! about ten nanoseconds, however many other threads ask for the same peer. A write, [`Client::forget`], an eviction or
 //! the end of a client counts in every thread at its next call. Records that are no longer anybody's may stay in
-//! memory until the thread asks for something that it does not keep: 2 MiB a thread at the most. A [`Peer`] is best
+//! memory until the thread asks for something that it does not keep: 1 MiB a thread at the most. A [`Peer`] is best
 //! dropped by the thread that asked for it, before it asks for the same one again: it is handed out again then, and no
 //! counter is touched that threads share.
 //!

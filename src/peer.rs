@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, excerpt};
 #[cfg(test)]
 pub(crate) use front::recall_at;
-pub(crate) use front::{Recalled, count, keep, purge};
+pub(crate) use front::{Recalled, count, is_to_keep, keep, purge};
 pub(crate) use mark::No;
 pub(crate) use record::Filed;
 pub use record::Peer;
@@ -124,8 +124,9 @@ pub(crate) mod sealed {
         fn peer_id(&self) -> Option<PeerId>;
         /// The id, or the error that says what is wrong with the text.
         fn try_peer_id(&self) -> Result<PeerId, Error>;
-        /// What a thread may keep answers by, unless it is a text of a length that no bare id has.
-        fn spelling(&self) -> Option<Spelling>;
+        /// The id, and what a thread may keep answers by, unless it is a text of a length that no bare id has. Both of
+        /// one reading: somebody's `as_ref` need not give the same text twice.
+        fn read(&self) -> Option<(PeerId, Option<Spelling>)>;
         /// What this thread keeps of it as of now, of a cache.
         fn recall(&self, cache: u32) -> Recalled;
     }
@@ -141,8 +142,9 @@ pub(crate) mod sealed {
             PeerId::parse(self.as_ref())
         }
 
-        fn spelling(&self) -> Option<Spelling> {
-            self.as_ref().as_bytes().try_into().ok()
+        fn read(&self) -> Option<(PeerId, Option<Spelling>)> {
+            let text = self.as_ref();
+            Some((PeerId::from_text(text)?, text.as_bytes().try_into().ok()))
         }
 
         #[inline]
@@ -165,8 +167,8 @@ pub(crate) mod sealed {
             Ok(*self)
         }
 
-        fn spelling(&self) -> Option<Spelling> {
-            Some(spelling::of_id(*self))
+        fn read(&self) -> Option<(PeerId, Option<Spelling>)> {
+            Some((*self, Some(spelling::of_id(*self))))
         }
 
         #[inline]

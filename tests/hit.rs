@@ -1,10 +1,13 @@
-//! A hit takes no memory: counted by the allocator.
+//! A hit: it takes no memory, and what a thread keeps of the answers is what it was answered.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use a2a_blocking::{PeerId, Source};
 use support::{Act, PEER, RECORD, Server};
@@ -40,10 +43,11 @@ fn allocations(work: impl FnOnce()) -> usize {
     COUNT.get() - before
 }
 
+const STRANGER: &str = "00000000-0000-4000-8000-000000000001";
+
 #[test]
 fn a_hit_allocates_nothing() {
     assert!(allocations(|| drop(std::hint::black_box(vec![1]))) > 0, "it counts");
-    const STRANGER: &str = "00000000-0000-4000-8000-000000000001";
     let server = Server::decide(|_, request| match request.path.contains(PEER) {
         true => Act::reply(200, RECORD),
         false => Act::reply(404, r#"{"error":"no such workspace"}"#),
@@ -68,4 +72,47 @@ fn a_hit_allocates_nothing() {
     assert_eq!(server.requests().len(), 2);
     let stats = client.stats();
     assert_eq!((stats.fresh, stats.absent), (1 + 400 + 4_000, 1 + 200 + 1_000));
+}
+
+/// Past four fifths of its TTL a record is to be refreshed, and each hit tells: that costs no memory either.
+#[test]
+fn a_hit_that_is_to_be_refreshed_allocates_nothing() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let client = support::builder(&server).background_threads(0).build().unwrap();
+    let start = Instant::now();
+    assert_eq!(client.lookup_at(PEER, start).source, Source::Fetched);
+    let late = start + Duration::from_secs(290);
+    assert_eq!(client.lookup_at(PEER, late).source, Source::Fresh);
+    let hits = allocations(|| (0..1_000).for_each(|_| drop(client.lookup_at(PEER, late))));
+    assert_eq!(hits, 0);
+}
+
+/// A text that is another each time that it is looked at.
+struct Turning([&'static str; 2], AtomicUsize);
+
+impl AsRef<str> for Turning {
+    fn as_ref(&self) -> &str {
+        self.0[self.1.fetch_add(1, SeqCst) % 2]
+    }
+}
+
+#[test]
+fn no_answer_is_kept_under_a_text_that_it_was_not_found_by() {
+    let server = Server::decide(|_, request| {
+        let id = request.path.rsplit('/').next().unwrap_or_default().to_owned();
+        Act::reply(200, format!(r#"{{"id":"{id}"}}"#))
+    });
+    let client = support::client(&server);
+    let bad = "../../../etc/passwd?xxxxxxxxxxxxxxxx";
+    for other in [STRANGER, bad] {
+        for n in 0..300 {
+            drop(client.enrich(Turning([PEER, other], AtomicUsize::new(n))));
+        }
+    }
+    for _ in 0..100 {
+        for id in [PEER, STRANGER] {
+            assert_eq!(client.enrich(id).unwrap().id(), Some(id));
+        }
+        assert_eq!(client.lookup(bad).source, Source::Invalid);
+    }
 }

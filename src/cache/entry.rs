@@ -39,7 +39,6 @@ pub(crate) enum Known {
 }
 
 /// What is filed of a peer. It is small, so that many are near at hand; what a hit does not need is elsewhere.
-#[derive(Clone)]
 pub(super) struct Entry {
     /// The last good record, kept past its TTL, or that there is none.
     pub(super) filed: Filed,
@@ -48,7 +47,7 @@ pub(super) struct Entry {
     more: Box<More>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct More {
     refresh_at: Tick,
     fresh_until: Tick,
@@ -121,19 +120,32 @@ impl Entry {
         }
     }
 
+    /// What is needed of it when its shelf is free again.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot { record: self.filed.peer(), more: *self.more }
+    }
+}
+
+/// An entry as it was.
+pub(super) struct Snapshot {
+    record: Option<Peer>,
+    more: More,
+}
+
+impl Snapshot {
     /// What is known at `now`.
-    pub(super) fn known(&self, peer: PeerId, now: Tick, recovery: &Recovery) -> Known {
-        let record = self.filed.peer();
-        if now < self.more.fresh_until {
+    pub(super) fn known(self, peer: PeerId, now: Tick, recovery: &Recovery) -> Known {
+        let Snapshot { record, more } = self;
+        if now < more.fresh_until {
             if let Some(record) = record {
-                let refresh = now >= self.more.refresh_at && !recovery.puts_off(peer, self, now);
+                let refresh = now >= more.refresh_at && !recovery.puts_off(peer, &more, now);
                 return Known::Fresh { record, refresh };
             }
         }
-        match (self.more.no, record.filter(|_| now < self.more.stale_until)) {
-            (_, Some(record)) if recovery.puts_off(peer, self, now) => Known::Stale(record),
-            (_, stale) if now >= self.more.no_until => Known::Due(stale),
-            (No::Failed, stale) if recovery.has_ended(self.more.outage) => Known::Retry(stale),
+        match (more.no, record.filter(|_| now < more.stale_until)) {
+            (_, Some(record)) if recovery.puts_off(peer, &more, now) => Known::Stale(record),
+            (_, stale) if now >= more.no_until => Known::Due(stale),
+            (No::Failed, stale) if recovery.has_ended(more.outage) => Known::Retry(stale),
             (No::Absent, _) => Known::Absent,
             (No::Failed, Some(record)) => Known::Stale(record),
             (No::Failed, None) => Known::Failed,
@@ -158,8 +170,8 @@ impl Recovery {
 
     /// Whether a record that fell due in the outage is yet to wait for its turn, a moment of the window that is
     /// each peer's own.
-    fn puts_off(&self, peer: PeerId, entry: &Entry, now: Tick) -> bool {
-        let fell_due = entry.more.refresh_at <= self.at || self.has_ended(entry.more.outage);
+    fn puts_off(&self, peer: PeerId, entry: &More, now: Tick) -> bool {
+        let fell_due = entry.refresh_at <= self.at || self.has_ended(entry.outage);
         fell_due && now < self.at.plus(self.window.mul_f64(fraction(peer, self.at, 0)))
     }
 }

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use crate::clock::Tick;
-use crate::peer::{Filed, Peer, PeerId, PeerRef, Recalled, Spelling, count, keep, purge};
+use crate::peer::{Filed, Peer, PeerId, PeerRef, Recalled, Spelling, count, is_to_keep, keep, purge};
 use crate::stats::{Answered, Answers};
 use entry::{Entry, Recovery};
 pub(crate) use entry::{Filing, Known};
@@ -99,12 +99,16 @@ impl Cache {
         entry.filed.mark().visit();
         if now < entry.plain_until {
             let known = entry.plain();
-            let replaced = spelling.map(|spelling| keep(self.answers.id(), spelling, entry.plain_until, &entry.filed));
+            let kept =
+                spelling.filter(|_| is_to_keep()).map(|spelling| (spelling, entry.plain_until, entry.filed.clone()));
             drop(shelf);
-            drop(replaced);
+            // What is called back meanwhile is kept in vain, no worse: its mark says so.
+            if let Some((spelling, until, filed)) = kept {
+                keep(self.answers.id(), spelling, until, filed);
+            }
             return known;
         }
-        let entry = entry.clone();
+        let entry = entry.snapshot();
         drop(shelf);
         entry.known(peer, now, &self.books.read().recovery)
     }
@@ -122,18 +126,19 @@ impl Cache {
         let mut books = self.books.write();
         self.make_room(&mut books, peer, bytes, &mut removed);
         let mut shelf = self.shelf(peer).entries.write();
-        let entry = match shelf.entry(peer) {
-            Slot::Occupied(slot) => slot.into_mut(),
+        let (entry, is_new) = match shelf.entry(peer) {
+            Slot::Occupied(slot) => (slot.into_mut(), false),
             Slot::Vacant(slot) => {
                 let Some(place) = books.order.push(peer) else { return removed };
                 books.entries += 1;
-                slot.insert(Entry::new(place))
+                (slot.insert(Entry::new(place)), true)
             }
         };
         books.bytes -= entry.filed.bytes();
         let replaced = entry.file(filing);
         books.bytes += entry.filed.bytes();
-        removed.extend(replaced.map(|filed| books.call_back(filed)));
+        // Of a new entry nobody has heard yet.
+        removed.extend(replaced.map(|filed| if is_new { filed } else { books.call_back(filed) }));
         removed
     }
 
@@ -152,7 +157,8 @@ impl Cache {
     #[must_use = "drop what was removed when no lock is held"]
     pub(crate) fn remove(&self, peer: PeerId) -> Option<Filed> {
         let mut books = self.books.write();
-        let entry = self.shelf(peer).entries.write().remove(&peer)?;
+        let mut shelf = self.shelf(peer).entries.write();
+        let entry = shelf.remove(&peer)?;
         books.order.remove(entry.place());
         Some(books.strike(entry))
     }

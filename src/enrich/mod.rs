@@ -109,8 +109,8 @@ impl Enricher {
     /// The same as [`lookup`](Enricher::lookup) at a time of the caller's, whatever this thread keeps.
     #[inline(never)]
     pub(crate) fn look_up(&self, peer: &impl PeerRef, now: Tick) -> Lookup {
-        let Some(id) = peer.peer_id() else { return Lookup::INVALID };
-        let lookup = match self.cache.get_spelled(id, peer.spelling().as_ref(), now) {
+        let Some((id, spelling)) = peer.read() else { return Lookup::INVALID };
+        let lookup = match self.cache.get_spelled(id, spelling.as_ref(), now) {
             Known::Fresh { record, refresh: false } => Lookup::new(Some(record), Source::Fresh, true),
             known => self.settle(id, now, known),
         };
@@ -120,8 +120,8 @@ impl Enricher {
 
     #[inline(never)]
     fn look_up_nonblocking(&self, peer: &impl PeerRef, now: Tick) -> Lookup {
-        let Some(id) = peer.peer_id() else { return Lookup::INVALID };
-        let lookup = match self.cache.get_spelled(id, peer.spelling().as_ref(), now) {
+        let Some((id, spelling)) = peer.read() else { return Lookup::INVALID };
+        let lookup = match self.cache.get_spelled(id, spelling.as_ref(), now) {
             Known::Due(stale) | Known::Retry(stale) => {
                 self.queue_up(id, now);
                 Lookup::stand_in(stale, Source::Failed, true)
