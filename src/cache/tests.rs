@@ -175,16 +175,20 @@ fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
 
 #[test]
 fn a_record_that_came_after_an_outage_has_nothing_to_do_with_it() {
-    let cache = Cache::new(10);
+    let cache = Cache::new(100);
     let start = Tick::now();
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
-    drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
+    let outage = Some(cache.outage());
+    (0..50).for_each(|n| drop(cache.put(peer(n), Filing::Failed { until: at(400), outage })));
     cache.end_outage(at(100), Duration::from_secs(200));
-    let filing =
-        Filing::Found { record: record(peer(1), 9), refresh_at: at(150), fresh_until: at(160), stale_until: at(900) };
-    drop(cache.put(peer(1), filing));
-    assert_eq!(cache.get(peer(1), at(150)), Known::Fresh { record: record(peer(1), 9), refresh: true });
-    assert_eq!(cache.get(peer(1), at(160)), Known::Due(Some(record(peer(1), 9))), "it is not put off");
+    for n in 0..50 {
+        let record = record(peer(n), 9);
+        let filing =
+            Filing::Found { record: record.clone(), refresh_at: at(150), fresh_until: at(160), stale_until: at(900) };
+        drop(cache.put(peer(n), filing));
+        assert_eq!(cache.get(peer(n), at(150)), Known::Fresh { record: record.clone(), refresh: true });
+        assert_eq!(cache.get(peer(n), at(160)), Known::Due(Some(record)), "it is not put off");
+    }
 }
 
 #[test]
