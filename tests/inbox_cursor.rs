@@ -459,6 +459,25 @@ fn what_is_no_row_is_logged_once() {
     assert_eq!((logged(&["[token]"]), logged(&["hush-hush"])), (1, 0));
 }
 
+/// A row without a time, or with one that no clock has, takes its neighbour's, and that is another each time.
+#[test]
+fn a_row_whose_time_moves_does_not_come_twice() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-moves"));
+    for at in [json!(null), json!("9999-12-31T23:59:59Z")] {
+        platform.add_row(20 * 86_400 * SECOND, json!({ "source_id": PEER, "summary": "odd", "created_at": at }));
+    }
+    platform.state().now = SECOND;
+    let server = platform.serve();
+    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    let mut all = Vec::new();
+    for n in 1..30 {
+        platform.add(n * 7 * SECOND, PEER, "x");
+        platform.state().now = n * 7 * SECOND;
+        all.extend(drain(&mut poller));
+    }
+    assert_eq!((all.len(), all.iter().filter(|text| *text == "odd").count()), (31, 2), "{all:?}");
+}
+
 /// A platform that answers anything is no reason to ask it without a pause.
 #[test]
 fn a_platform_that_goes_round_is_not_asked_for_ever() {

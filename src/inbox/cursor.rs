@@ -12,7 +12,7 @@
 //!   can be asked by time only. It is never below the anchor's time.
 //! - *Tries* are those of rows that were begun and are not through.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) struct Extent {
 pub(super) struct Cursor {
     pub(super) anchor: Option<Mark>,
     pub(super) floor: Option<Moment>,
-    acked: HashSet<Arc<str>>,
+    acked: HashMap<Arc<str>, Moment>,
     by_time: BTreeSet<Mark>,
     /// Those of `acked` that a snapshot of it does not have yet.
     fresh: Vec<Mark>,
@@ -93,12 +93,18 @@ impl Cursor {
     }
 
     pub(super) fn is_acked(&self, id: &str) -> bool {
-        self.acked.contains(id)
+        self.acked.contains_key(id)
     }
 
     /// That these rows were listed.
     pub(super) fn listed(&mut self, batch: &[Seen]) {
         self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at).max());
+        // Before the anchor moves: one without a time of its own may be behind all that it moves over.
+        for seen in batch {
+            if !seen.timed && self.is_acked(&seen.mark.id) {
+                self.ack(self.known_as(seen));
+            }
+        }
     }
 
     /// That there is a row of that time.
@@ -110,7 +116,7 @@ impl Cursor {
     pub(super) fn pass(&mut self, batch: &[Seen], at: usize, extent: Extent) {
         let Some(seen) = batch.get(at) else { return };
         self.tries.retain(|(id, _)| *id != seen.mark.id);
-        self.ack(seen.mark.clone());
+        self.ack(self.known_as(seen));
         if extent.contiguous && seen.timed && self.is_complete(seen.mark.at, extent) {
             // Where times are equal, a platform may take all of them for not after the anchor.
             let ends_its_time = match batch.get(at + 1) {
@@ -140,8 +146,20 @@ impl Cursor {
         extent.settled || self.complete().is_some_and(|complete| at <= complete)
     }
 
+    /// As which a row is remembered: one without a time of its own is as new as any.
+    fn known_as(&self, seen: &Seen) -> Mark {
+        let newest = self.newest.filter(|_| !seen.timed);
+        Mark { at: newest.map_or(seen.mark.at, |newest| newest.max(seen.mark.at)), ..seen.mark.clone() }
+    }
+
     fn ack(&mut self, mark: Mark) {
-        if self.acked.insert(mark.id.clone()) {
+        // Listed again with another time: it is to be known for as long as it is listed.
+        if let Some(old) = self.acked.get(&mark.id).filter(|old| **old < mark.at) {
+            self.by_time.remove(&Mark { at: *old, id: mark.id.clone() });
+            self.acked.remove(&mark.id);
+        }
+        if !self.acked.contains_key(&mark.id) {
+            self.acked.insert(mark.id.clone(), mark.at);
             self.by_time.insert(mark.clone());
             self.fresh.push(mark);
             self.dirty = true;
@@ -197,7 +215,7 @@ impl Cursor {
     /// The acked rows that the last snapshot does not have.
     pub(super) fn fresh(&mut self) -> &[Mark] {
         let acked = &self.acked;
-        self.fresh.retain(|mark| acked.contains(&mark.id));
+        self.fresh.retain(|mark| acked.get(&mark.id) == Some(&mark.at));
         &self.fresh
     }
 

@@ -87,6 +87,20 @@ fn a_row_without_a_time_of_its_own_is_no_anchor() {
 }
 
 #[test]
+fn a_row_whose_time_moves_is_known_for_as_long_as_it_is_listed() {
+    let mut cursor = Cursor::default();
+    let odd = |second| Seen { timed: false, ..row("odd", second) };
+    through(&mut cursor, &[row("a", 10), odd(10), row("b", 20)], PAGE);
+    through(&mut cursor, &[row("b", 20), odd(20), row("c", 40)], PAGE);
+    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (None, true), "there are others of the time of b");
+    let batch = [row("c", 40), row("d", 60), row("e", 90), odd(90)];
+    cursor.listed(&batch);
+    (0..3).for_each(|n| cursor.pass(&batch, n, PAGE));
+    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (Some("d"), true), "and it is at the end");
+    assert!(cursor.fresh().iter().filter(|mark| &*mark.id == "odd").count() == 1);
+}
+
+#[test]
 fn a_lost_anchor_leaves_its_time() {
     let mut cursor = Cursor::default();
     through(&mut cursor, &[row("a", 10), row("b", 20)], PAGE);

@@ -11,7 +11,7 @@ use crate::cancel::{CancelToken, Registration};
 use crate::clock::{Deadline, Tick};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Wire};
-use crate::wire::{Listed, Moment, Row};
+use crate::wire::{Listed, Moment, Odd, Row};
 use crate::workspace::{Listing, Position, activity};
 
 /// The most pages that one look back takes: a million rows.
@@ -28,8 +28,9 @@ pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
     pub(super) seen: Vec<Seen>,
     pub(super) extent: Extent,
-    /// Entries that are no rows.
-    pub(super) odd: Vec<String>,
+    /// Entries that are no rows, and fields that cannot be read.
+    pub(super) odd: Odd,
+    pub(super) unread: Odd,
 }
 
 pub(super) struct Lister {
@@ -147,7 +148,7 @@ impl Lister {
         outcome.map(|listing| match listing {
             Listing::Page(mut listed, bytes) => {
                 // Which of them is full is told by what was asked for.
-                listed.full = listed.rows.len() + listed.odd.len() >= limit;
+                listed.full = listed.rows.len() + listed.odd.count >= limit;
                 Listing::Page(listed, bytes)
             }
             Listing::Gone => Listing::Gone,
@@ -155,14 +156,15 @@ impl Lister {
     }
 
     fn forward(&mut self, listed: Listed, cursor: &mut Cursor) -> Batch {
-        let Listed { rows, odd, full } = listed;
+        let Listed { rows, odd, unread, full, .. } = listed;
         let last = rows.last().map(|row| row.id.clone());
         let contiguous = self.ahead.is_none();
-        let batch = self.batch(rows, odd, Extent { contiguous, full, settled: false }, cursor);
+        let batch = self.batch(rows, Extent { contiguous, full, settled: false }, cursor);
+        let batch = Batch { odd, unread, ..batch };
         self.turn_page(batch, last, cursor)
     }
 
-    fn batch(&mut self, rows: Vec<Row>, odd: Vec<String>, mut extent: Extent, cursor: &mut Cursor) -> Batch {
+    fn batch(&mut self, rows: Vec<Row>, mut extent: Extent, cursor: &mut Cursor) -> Batch {
         let start = cursor.anchor.as_ref().map(|anchor| anchor.at).or(cursor.floor);
         let mut at = start.or_else(|| rows.iter().find_map(|row| row.at)).unwrap_or(Moment::EARLIEST);
         let mut all: Vec<(Seen, Row)> = rows
@@ -187,7 +189,7 @@ impl Lister {
             }
             _ => {}
         }
-        Batch { rows, seen, extent, odd }
+        Batch { rows, seen, extent, odd: Odd::default(), unread: Odd::default() }
     }
 
     /// What is to be asked for after a page from the anchor on, or from where the look ahead is.
@@ -227,12 +229,13 @@ impl Lister {
         let secs = floor.is_none().then(|| (self.backlog + Tick::now().since(self.start)).as_secs().max(1));
         let (mut held, mut newer) = (Held::default(), None::<Held>);
         let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
-        let mut odd = Vec::new();
+        let (mut odd, mut unread) = (Odd::default(), Odd::default());
         for page in 0.. {
             let Listing::Page(listed, bytes) = self.get(&Position::Latest { before, secs })? else {
                 return Err(Error::new(ErrorKind::Status, "answered 410 to a look back by time"));
             };
-            odd.extend(listed.odd);
+            odd.merge(listed.odd);
+            unread.merge(listed.unread);
             let oldest = listed.rows.iter().filter_map(|row| row.at).min();
             cursor.saw(listed.rows.iter().filter_map(|row| row.at).max());
             let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
@@ -296,7 +299,7 @@ impl Lister {
             _ => {}
         }
         let extent = Extent { contiguous: true, full: dropped, settled: false };
-        let batch = self.batch(rows, odd, extent, cursor);
+        let batch = Batch { odd, unread, ..self.batch(rows, extent, cursor) };
         let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
         self.ahead = last.map(|last| Ahead { first_end: last.at, after: last });
         Ok(batch)

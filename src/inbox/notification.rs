@@ -25,8 +25,9 @@ static TIME: Lazy<Option<Regex>> = Lazy::new(|| {
 });
 /// A line that could be taken for a header: behind whatever is not seen there is a bracket first, or a sign that might
 /// look like one.
-static LIKE_HEADER: Lazy<Option<Regex>> =
-    Lazy::new(|| Regex::new(r"\A[\p{Z}\p{C}\p{M}\s]*(\[|[[\p{P}\p{S}]--[\x00-\x7f]])").ok());
+static LIKE_HEADER: Lazy<Option<Regex>> = Lazy::new(|| {
+    Regex::new(r"\A[\p{Z}\p{C}\p{M}\s\x{115f}\x{1160}\x{3164}\x{ffa0}]*(\[|[[\p{P}\p{S}]--[\x00-\x7f]])").ok()
+});
 
 /// A push as an agent host shows it to its agent. None of it is forged:
 ///

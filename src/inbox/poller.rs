@@ -18,12 +18,13 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, guard};
 use crate::random::random;
 use crate::retry::RetryPolicy;
+use crate::wire::Odd;
 
 /// The longest wait after a poll that failed, where the platform asks for none.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The longest wait that the platform can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
-/// Of how many entries that are no rows it is known that they were logged.
+/// Of how many entries that are no rows, or cannot be read, it is known that they were logged.
 const MAX_ODD: usize = 1_000;
 
 /// Polls our workspace's inbox, and hands each message in it to a callback: at least once, in order, and from where it
@@ -134,9 +135,10 @@ impl InboxPoller {
     }
 
     fn deliver(&mut self, batch: Batch, callback: &mut dyn FnMut(&Push) -> Verdict) -> Polled {
-        let Batch { rows, seen, extent, odd } = batch;
-        let mut polled = Polled { skipped: odd.len(), ..Polled::default() };
-        self.tell_odd(odd);
+        let Batch { rows, seen, extent, odd, unread } = batch;
+        let mut polled = Polled { skipped: odd.count, ..Polled::default() };
+        self.tell("an entry that is no row is skipped", odd);
+        self.tell("a field that cannot be read is kept as the text that it came as", unread);
         for (at, row) in rows.into_iter().enumerate() {
             let Some(mark) = seen.get(at).map(|seen| &seen.mark) else { break };
             if self.cursor.is_acked(&mark.id) {
@@ -163,15 +165,20 @@ impl InboxPoller {
     }
 
     /// Logs each of them once, though it be listed again.
-    fn tell_odd(&mut self, odd: Vec<String>) {
-        for entry in odd {
+    fn tell(&mut self, what: &str, odd: Odd) {
+        let (more, mut news) = (odd.count - odd.shown.len(), false);
+        for entry in odd.shown {
             if self.odd.len() >= MAX_ODD {
                 self.odd.clear();
             }
             if !self.odd.contains(&entry) {
-                say!(warn, "inbox: an entry that is no row is skipped: {entry}");
+                say!(warn, "inbox: {what}: {entry}");
                 self.odd.insert(entry);
+                news = true;
             }
+        }
+        if news && more > 0 {
+            say!(warn, "inbox: {what}: {more} more beside these");
         }
     }
 

@@ -1,10 +1,13 @@
 //! Rows of the inbox, as the platform lists them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::time::Moment;
+
 /// What a row without any text reads: the original's words.
 const EMPTY: &str = "(empty A2A message)";
 /// The longest id that is taken for one, in bytes: it goes back in a URL.
@@ -12,6 +15,8 @@ const MAX_ID: usize = 256;
 
 /// How many characters of an entry that is no row are kept.
 const MAX_ODD: usize = 4_000;
+/// Of how many such entries a page they are.
+const MAX_ODDS: usize = 10;
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -26,10 +31,37 @@ pub(crate) struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     pub(crate) rows: Vec<Row>,
-    /// The start of each entry that is no row: no object, or one without an id.
-    pub(crate) odd: Vec<String>,
+    /// The entries that are no rows: no object, or one without an id.
+    pub(crate) odd: Odd,
+    /// The fields that could not be read, and the rows that they are of.
+    pub(crate) unread: Odd,
+    /// The oldest time of an entry that is no row.
+    pub(crate) oldest_odd: Option<Moment>,
     /// Whether there may be more of them.
     pub(crate) full: bool,
+}
+
+/// What is to be told: the first few, and how many there are.
+#[derive(Debug, Default)]
+pub(crate) struct Odd {
+    pub(crate) shown: Vec<String>,
+    pub(crate) count: usize,
+}
+
+impl Odd {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.shown.len() < MAX_ODDS {
+            self.shown.push(text());
+        }
+    }
+
+    /// With those of another page.
+    pub(crate) fn merge(&mut self, other: Odd) {
+        self.count += other.count;
+        self.shown.extend(other.shown);
+        self.shown.truncate(MAX_ODDS);
+    }
 }
 
 /// A file that came with a message. All of it is the sender's word.
@@ -48,19 +80,49 @@ pub struct Attachment {
 
 /// The rows of a list, or what the body is instead.
 pub(crate) fn activity(body: &[u8]) -> Result<Listed, String> {
+    let mut listed = Listed::default();
     let entries = match serde_json::from_slice(body) {
         Ok(Value::Array(entries)) => entries,
         Ok(_) => return Err("JSON that is no list, where a list of rows was expected".to_owned()),
-        Err(why) => return Err(format!("a body that is not JSON ({why})")),
+        Err(why) => one_by_one(body, &mut listed).ok_or_else(|| format!("a body that is not JSON ({why})"))?,
     };
-    let mut listed = Listed { rows: Vec::with_capacity(entries.len()), ..Listed::default() };
+    listed.rows.reserve(entries.len());
     for entry in entries {
         match row(entry) {
             Ok(row) => listed.rows.push(row),
-            Err(odd) => listed.odd.push(odd.to_string().chars().take(MAX_ODD).collect()),
+            Err(odd) => {
+                let at = odd.as_object().and_then(created_at).and_then(Moment::parse);
+                listed.oldest_odd = [listed.oldest_odd, at].into_iter().flatten().min();
+                listed.odd.add(|| odd.to_string().chars().take(MAX_ODD).collect());
+            }
         }
     }
     Ok(listed)
+}
+
+/// A page as it is read where something in it does not fit into a [`Value`]: what nests too deep, half a surrogate
+/// pair, a number beyond all bounds. What a peer wrote into one row must not hide the others. A field that cannot be
+/// read is the text that it came as.
+fn one_by_one(body: &[u8], listed: &mut Listed) -> Option<Vec<Value>> {
+    let text = String::from_utf8_lossy(body);
+    let entries: Vec<&RawValue> = serde_json::from_str(&text).ok()?;
+    let entry = |raw: &&RawValue| {
+        serde_json::from_str(raw.get()).unwrap_or_else(|_| {
+            let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()) else {
+                return raw.get().into();
+            };
+            let id = fields.get("id").map_or("a row without an id", |id| id.get());
+            let value = |(name, raw): (&String, &&RawValue)| {
+                let value = serde_json::from_str::<Value>(raw.get()).unwrap_or_else(|why| {
+                    listed.unread.add(|| format!("{name:?} of {id} ({why})").chars().take(MAX_ODD).collect());
+                    raw.get().into()
+                });
+                (name.clone(), value)
+            };
+            fields.iter().map(value).collect()
+        })
+    };
+    Some(entries.iter().map(entry).collect())
 }
 
 fn said(value: Option<&Value>) -> Option<&str> {
@@ -188,11 +250,38 @@ mod tests {
             activity(br#"[{"id":"a","ts":"2026-04-30T12:00:00Z"},7,{"id":7},{"x":1},{"id":" "},null]"#).unwrap();
         let ids: Vec<_> = listed.rows.iter().map(|row| (row.id.as_str(), row.at.is_some())).collect();
         assert_eq!(ids, [("a", true), ("7", false)]);
-        assert_eq!(listed.odd, ["7", r#"{"x":1}"#, r#"{"id":" "}"#, "null"]);
+        assert_eq!(
+            (listed.odd.count, listed.odd.shown),
+            (4, ["7", r#"{"x":1}"#, r#"{"id":" "}"#, "null"].map(String::from).to_vec())
+        );
         for (body, why) in [("{}", "no list"), ("<html>", "not JSON"), ("", "not JSON"), ("null", "no list")] {
             assert!(activity(body.as_bytes()).unwrap_err().contains(why), "{body}");
         }
         assert_eq!(activity(json!([{ "id": "x".repeat(257) }]).to_string().as_bytes()).unwrap().rows.len(), 0);
+    }
+
+    /// What no value holds stays what it came as, and the rows around it are as ever.
+    #[test]
+    fn a_field_that_cannot_be_read_hides_nothing_else() {
+        let deep = format!("{{\"params\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        for bad in [deep.as_str(), r#"{"text":"\ud800"}"#, r#"{"x":1e999}"#] {
+            let body = format!(r#"[{{"id":"a"}},{{"id":"b","summary":"s","request_body":{bad}}},{{"id":"c"}}]"#);
+            let listed = activity(body.as_bytes()).unwrap();
+            assert_eq!(listed.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+            assert_eq!((&listed.rows[1].fields["request_body"], listed.unread.count), (&json!(bad), 1));
+            assert_eq!(read(Value::Object(listed.rows[1].fields.clone())), "s");
+            assert!(listed.unread.shown[0].starts_with(r#""request_body" of "b" ("#), "{:?}", listed.unread);
+        }
+        let listed = activity(b"[{\"id\":\"a\",\"summary\":\"x\xff\"},{\"id\":1e999},{\"\\ud800\":1}]").unwrap();
+        assert_eq!(read(Value::Object(listed.rows[0].fields.clone())), "x\u{fffd}");
+        assert_eq!((listed.rows.len(), listed.odd.count), (2, 1));
+        assert!(activity(b"[{\"id\":\"a\"},{\"id\":").is_err(), "cut off");
+    }
+
+    #[test]
+    fn of_many_odd_entries_a_few_are_kept_and_the_rest_is_counted() {
+        let listed = activity(json!(vec![7; 1_000]).to_string().as_bytes()).unwrap();
+        assert_eq!((listed.odd.shown.len(), listed.odd.count), (MAX_ODDS, 1_000));
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub(crate) fn activity(
             let listed = wire::activity(&reply.body);
             let mut listed = listed.map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
             // They are logged.
-            listed.odd.iter_mut().for_each(|odd| *odd = reply.shown(odd));
+            for odd in listed.odd.shown.iter_mut().chain(&mut listed.unread.shown) {
+                *odd = reply.shown(odd);
+            }
             Ok(Listing::Page(listed, reply.body.len()))
         }
         410 if is_removal(&reply) => Err(removal(&reply, id)),
