@@ -52,6 +52,9 @@ impl CursorFile {
                 "cursor_file: {shown} is in no directory that is there; make it, or name another"
             )));
         }
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::config(format!("cursor_file: {shown} is no plain file; name another")));
+        }
         let lock = lock(&path)?;
         let file = CursorFile {
             workspace: workspace.to_owned(),

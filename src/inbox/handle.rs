@@ -40,7 +40,8 @@ pub(super) struct Shared {
 struct State {
     reason: Option<StopReason>,
     ended: bool,
-    thread: Option<ThreadId>,
+    /// The poller's own and its heartbeat's: they cannot wait for themselves.
+    threads: Vec<ThreadId>,
 }
 
 impl Shared {
@@ -58,7 +59,7 @@ impl Shared {
     }
 
     pub(super) fn run_by(&self, thread: ThreadId) {
-        self.state.lock().thread = Some(thread);
+        self.state.lock().threads.push(thread);
     }
 }
 
@@ -86,10 +87,11 @@ impl PollerHandle {
     }
 
     /// Waits until the poller ends by itself, or is stopped by another thread, and says why. From inside the
-    /// poller's own callback it does not wait: `None`.
+    /// poller's own callback, or from a logger in its threads, it does not wait: it says what
+    /// [`reason`](PollerHandle::reason) says, `None` where the poller goes on.
     pub fn join(&self) -> Option<StopReason> {
         let mut state = self.shared.state.lock();
-        if state.thread == Some(thread::current().id()) {
+        if state.threads.contains(&thread::current().id()) {
             return state.reason.clone();
         }
         self.shared.ended.wait_while(&mut state, |state| !state.ended);

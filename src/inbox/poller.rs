@@ -54,7 +54,10 @@ const MAX_ODD: usize = 1_000;
 ///   counted on; no other does.
 /// - **In order** of the rows' times. A row to be tried again holds back those after it, for some 15 s at the most.
 /// - **Late rows.** Rows may be committed out of order: up to 5 s after its time a row is still found, and none
-///   comes twice. One that comes later than that can be missed, where newer rows were delivered by then.
+///   comes twice. One that comes later than that can be missed, where newer rows were delivered by then. A row whose
+///   time is more than 10 minutes ahead of this machine's clock is delivered, logged, and not taken for the time.
+/// - **Nothing in a row stops the others.** A field that cannot be read as JSON, as what nests too deep, is kept as
+///   the text that it came as, and logged.
 /// - **Left out** are our own rows: notices to our human (method `notify` without a source), and echoes of what we
 ///   sent, unless they bring a delegation's result. Entries that are no objects or have no id are logged.
 /// - **Bounded.** A request takes 10 s and 32 MiB at the most; a page that is above either is asked for in smaller
@@ -63,7 +66,9 @@ const MAX_ODD: usize = 1_000;
 /// # The cursor
 ///
 /// A file that is replaced at each row, so that a crash of the process loses nothing of it, and synced at the end of
-/// each page, each second and at the stop, so that a power failure repeats the last second. Where it cannot be
+/// each page, each second and at the stop, so that a power failure repeats what was acknowledged in about the last
+/// second: on a file system that keeps the order of such a replacement, or that has hard links, for which what was
+/// synced is kept under another name. Elsewhere it may leave an unreadable cursor. Where it cannot be
 /// written that is logged as an error, and delivery goes on. Without a cursor the rows of the last 600 s are
 /// delivered; an unreadable one is logged, kept aside and treated so, too. Where the platform has pruned the row that
 /// the cursor names, the poller goes back to its time, and logs what cannot be had any more as a gap.

@@ -247,6 +247,10 @@ mod tests {
             (json!({ "method": "delegate_result" }), DelegationResult, false),
             (json!({ "source_id": "../../etc" }), Unknown, false),
             (json!({ "data": { "source": "peer_agent" } }), Unknown, false),
+            (json!({ "source_id": 7 }), Unknown, false),
+            (json!({ "source_id": { "id": PEER } }), Unknown, false),
+            (json!({ "source_id": false, "data": { "kind": "canvas_user" } }), Unknown, false),
+            (json!({ "data": { "peer_id": [PEER] } }), Unknown, false),
         ] {
             assert_eq!(sender(&fields(row.clone())), (kind, PeerId::from_text(PEER).filter(|_| has_peer)), "{row}");
         }
@@ -258,6 +262,7 @@ mod tests {
             (json!({ "method": "notify" }), true),
             (json!({ "method": "notify", "source_id": "" }), true),
             (json!({ "method": "notify", "source_id": PEER }), false),
+            (json!({ "method": "notify", "source_id": 7 }), false),
             (json!({ "method": "message/send", "source_id": SELF }), true),
             (json!({ "source_id": SELF.to_uppercase() }), true),
             (json!({ "method": "delegate_result", "source_id": SELF }), false),

@@ -100,6 +100,27 @@ pub(crate) fn activity(body: &[u8]) -> Result<Listed, String> {
     Ok(listed)
 }
 
+/// Whether a list has more entries than that, told without reading them: by the commas between them.
+pub(crate) fn has_more_entries(body: &[u8], most: usize) -> bool {
+    // Most pages have fewer commas altogether, which is seen at once.
+    if body.iter().filter(|byte| **byte == b',').count() < most {
+        return false;
+    }
+    let (mut depth, mut commas, mut bytes) = (0_usize, 0, body.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while bytes.next().is_some_and(|byte| *byte != b'"' && (*byte != b'\\' || bytes.next().is_some())) {}
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => commas += 1,
+            _ => {}
+        }
+    }
+    commas >= most
+}
+
 /// A page as it is read where something in it does not fit into a [`Value`]: what nests too deep, half a surrogate
 /// pair, a number beyond all bounds. What a peer wrote into one row must not hide the others. A field that cannot be
 /// read is the text that it came as.
@@ -145,10 +166,15 @@ pub(crate) fn created_at(fields: &Map<String, Value>) -> Option<&str> {
     text(fields, "created_at").or_else(|| text(fields, "ts"))
 }
 
-/// Whom a row names as its sender.
+/// Whom a row names as its sender. `None` where it names nobody; what is no text is not nobody, but somebody without
+/// a name.
 pub(crate) fn source(fields: &Map<String, Value>) -> Option<&str> {
-    let data = || text(fields.get("data")?.as_object()?, "peer_id");
-    text(fields, "source_id").or_else(data)
+    let named = |fields: &'_ Map<String, Value>, name| matches!(fields.get(name), Some(value) if !(value.is_null() || value.is_string()));
+    let data = || {
+        let data = fields.get("data")?.as_object()?;
+        text(data, "peer_id").or(named(data, "peer_id").then_some(""))
+    };
+    text(fields, "source_id").or(named(fields, "source_id").then_some("")).or_else(data)
 }
 
 /// A field's text, unless it is blank.
@@ -276,6 +302,21 @@ mod tests {
         assert_eq!(read(Value::Object(listed.rows[0].fields.clone())), "x\u{fffd}");
         assert_eq!((listed.rows.len(), listed.odd.count), (2, 1));
         assert!(activity(b"[{\"id\":\"a\"},{\"id\":").is_err(), "cut off");
+    }
+
+    #[test]
+    fn the_entries_of_a_list_are_counted_without_reading_them() {
+        let most = 4;
+        for (body, more) in [
+            ("[1,2,3,4]", false),
+            ("[1,2,3,4,5]", true),
+            (r#"[[1,2,3,4,5,6],{"a":1,"b":2},",,,,\",,,","\\"]"#, false),
+            (r#"[[1,2,3,4,5,6],{"a":1,"b":2},",,,,\",,,","\\",5]"#, true),
+            (r#"[",,,,,"#, false),
+            ("]]],,,,,,", false),
+        ] {
+            assert_eq!(has_more_entries(body.as_bytes(), most), more, "{body}");
+        }
     }
 
     #[test]

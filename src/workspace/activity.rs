@@ -12,6 +12,8 @@ use crate::wire::{self, Listed, Moment};
 pub(crate) const MAX_PAGE: usize = 500;
 /// The largest page that is read, in bytes of JSON. A message has 1 MiB at the most, and few have.
 const MAX_BODY: u64 = 32 * 1024 * 1024;
+/// The most entries of a page that are read, though fewer were asked for: each takes memory.
+const MAX_ENTRIES: usize = 100_000;
 /// What may stand in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -61,6 +63,11 @@ pub(crate) fn activity(
             if let Some(encoding) = reply.foreign_encoding() {
                 let detail = format!("the body has the encoding {encoding}, which was not asked for");
                 return Err(reply.error(ErrorKind::Malformed, detail));
+            }
+            if wire::has_more_entries(&reply.body, MAX_ENTRIES) {
+                return Err(
+                    reply.error(ErrorKind::TooLarge, format!("answered a list of more than {MAX_ENTRIES} entries"))
+                );
             }
             let listed = wire::activity(&reply.body);
             let mut listed = listed.map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
