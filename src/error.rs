@@ -285,15 +285,9 @@ pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Err
 
 /// What the call returns; `None` where it panicked. A payload that panics when it is dropped does not get out either.
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
-    let payload = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(value) => return Some(value),
-        Err(payload) => payload,
-    };
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // It may do the same again.
-        std::mem::forget(second);
-    }
-    None
+    let caught = catch_unwind(AssertUnwindSafe(call));
+    // What a payload throws when it goes may do the same again: it stays.
+    caught.map_err(|payload| catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget)).ok()
 }
 
 /// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text

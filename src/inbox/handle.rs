@@ -126,3 +126,27 @@ impl fmt::Debug for PollerHandle {
         f.debug_struct("PollerHandle").field("reason", &self.reason()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn from_a_thread_of_the_pollers_own_it_does_not_wait() {
+        let (shared, (go, wait)) = (Arc::<Shared>::default(), mpsc::channel::<()>());
+        shared.run_by(thread::spawn(|| ()).thread().id());
+        // As a heartbeat does whose logger stops the poller.
+        shared.run_by(thread::current().id());
+        let handle = PollerHandle::new(
+            shared,
+            thread::spawn(move || {
+                let _ = wait.recv();
+            }),
+        );
+        handle.stop();
+        assert_eq!((handle.join(), handle.is_finished()), (Some(StopReason::Stopped), false));
+        drop(go);
+    }
+}
