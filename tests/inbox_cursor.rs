@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, Verdict};
+use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, StopReason, Verdict};
 use serde_json::{Value, json};
 use support::platform::{Platform, SECOND, id, param};
 use support::{Act, Dir, PEER, Server, WORKSPACE, client};
@@ -539,6 +539,26 @@ fn a_backlog_without_end_is_thirty_days() {
     let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::MAX).build().unwrap();
     drain(&mut poller);
     assert_eq!(param(&platform.state().polls[0], "since_secs").as_deref(), Some("2592000"));
+}
+
+#[test]
+fn a_list_of_too_many_entries_is_refused() {
+    let dir = Dir::new("cursor-entries");
+    let server = Server::play([Act::reply(200, json!(vec![7; 100_001]).to_string())]);
+    let mut poller = brisk(&server, &dir.file("c")).page_size(1).build().unwrap();
+    assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap_err().kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn a_removal_that_the_heartbeat_finds_is_logged() {
+    let dir = Dir::new("cursor-removed");
+    let server = Server::decide(|_, request| match request.path.starts_with("/registry") {
+        true => Act::reply(410, r#"{"error":"removed","hint":"found by the heartbeat"}"#),
+        false => Act::reply(200, "[]"),
+    });
+    let poller = brisk(&server, &dir.file("c")).spawn(|_| Verdict::Ack).unwrap();
+    assert!(matches!(poller.join(), Some(StopReason::Removed(_))));
+    assert_eq!(logged(&["ERROR", "found by the heartbeat"]), 1);
 }
 
 /// A platform that answers anything is no reason to ask it without a pause.

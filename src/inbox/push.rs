@@ -114,7 +114,8 @@ impl Push {
         &self.inner.attachments
     }
 
-    /// The row as it came.
+    /// The row as it came. A field that cannot be read, as what nests deeper than 125 levels or holds half a surrogate
+    /// pair, is a string of its JSON text.
     pub fn row(&self) -> &Map<String, Value> {
         &self.inner.fields
     }
