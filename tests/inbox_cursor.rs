@@ -520,11 +520,11 @@ fn a_page_without_a_usable_id_is_stepped_over() {
 fn what_is_no_plain_file_or_holds_the_token_is_no_cursor() {
     let dir = Dir::new("cursor-no-file");
     let server = Server::play([Act::reply(200, "[]")]);
-    let (folder, token) = (dir.file("folder"), dir.file("token"));
+    let (folder, token) = (dir.file("folder"), dir.file("c.synced"));
     fs::create_dir(&folder).unwrap();
     fs::write(&token, "secret").unwrap();
     let client = support::builder(&server).token_file(&token).build().unwrap();
-    for path in [&folder, &token, &folder.join("../token")] {
+    for path in [&folder, &token, &folder.join("../c.synced"), &dir.file("c")] {
         let refused = InboxPoller::builder(client.clone()).cursor_file(path).build().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Config);
         assert!(refused.to_string().contains(path.to_str().unwrap()), "{refused}");

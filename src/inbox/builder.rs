@@ -1,11 +1,11 @@
 //! How a poller goes about it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::deliver::Verdict;
-use super::disk::is_same;
+use super::disk::{beside, is_same};
 use super::handle::PollerHandle;
 use super::poller::InboxPoller;
 use super::push::Push;
@@ -139,8 +139,12 @@ impl PollerBuilder {
         let path = path.ok_or_else(|| {
             Error::config("cursor_file: required where the client has no token file to put it beside")
         })?;
-        if self.client.token_file().is_some_and(|token| is_same(token, &path)) {
-            return Err(Error::config(format!("cursor_file: {} is the token file; name another", path.display())));
+        // Those beside it are replaced and removed, too.
+        let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| beside(&path, suffix));
+        let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same(token, our));
+        if self.client.token_file().is_some_and(is_ours) {
+            let path = path.display();
+            return Err(Error::config(format!("cursor_file: {path}, or a file beside it, is the token file")));
         }
         Ok(path)
     }
