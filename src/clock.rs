@@ -1,6 +1,6 @@
 //! The only room that reads a clock.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use once_cell::sync::Lazy;
 
@@ -81,6 +81,13 @@ impl Deadline {
     pub(crate) fn instant(self) -> Instant {
         self.0
     }
+}
+
+/// Nanoseconds since 1970 by the wall clock; `None` where it plainly was not set: before this was written.
+pub(crate) fn wall_nanos() -> Option<i64> {
+    const WRITTEN: Duration = Duration::from_secs(1_767_225_600); // 2026-01-01
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok().filter(|_| since >= WRITTEN)
 }
 
 /// Milliseconds since the first call of this, and one: never zero.

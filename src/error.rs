@@ -278,9 +278,16 @@ impl StdError for Error {
 /// refuses it a thread, a logger's, a token function's.
 pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // Locks here are not poisoned, and nothing is left half written by an exchange.
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+    caught(call).unwrap_or_else(|| {
         Err(Error::new(ErrorKind::Internal, "a panic below the call, in the HTTP client or a logger"))
     })
+}
+
+/// What the call returns; `None` where it panicked. A payload that panics when it is dropped does not get out either.
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let caught = catch_unwind(AssertUnwindSafe(call));
+    // What a payload throws when it goes may do the same again: it stays.
+    caught.map_err(|payload| catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget)).ok()
 }
 
 /// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text
@@ -315,6 +322,21 @@ mod tests {
         let scripts = "สวัสดี नमस्ते e\u{301} ❤\u{fe0f} 10\u{a0}% 👩\u{200d}💻";
         assert_eq!(excerpt(scripts), scripts);
         assert_eq!(excerpt("a\u{1b}[2J\r\n\u{202e}b\u{9b}"), "a\\u{1b}[2J\\r\\n\\u{202e}b\\u{9b}");
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_does_not_get_out() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        assert_eq!((caught(|| 1), caught(|| std::panic::panic_any(Bomb))), (Some(1), None::<i32>));
+        assert_eq!(
+            guard(|| std::panic::panic_any(Bomb)).map_err(|e: Error| e.kind()),
+            Err::<(), _>(ErrorKind::Internal)
+        );
     }
 
     #[test]

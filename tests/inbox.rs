@@ -164,6 +164,49 @@ fn a_row_to_be_tried_again_holds_back_those_after_it_and_a_panic_counts() {
     assert_eq!(told, [("message 1", 1), ("message 2", 1), ("message 2", 2), ("message 2", 3), ("message 3", 1)]);
 }
 
+/// A payload that panics when it is dropped would otherwise take the poller's thread with it.
+#[test]
+fn a_panic_with_a_payload_that_panics_counts_as_any_other() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-bomb"));
+    platform.fill(1, 2, PEER);
+    let server = platform.serve();
+    let tell = |_: &Push| std::panic::panic_any(Bomb);
+    let mut poller = brisk(client(&server), &dir).on_dead_letter(tell).build().unwrap();
+    let polled = poller.poll_once(|push| match push.text() {
+        "message 1" => std::panic::panic_any(Bomb),
+        _ => Verdict::Ack,
+    });
+    let polled = polled.unwrap();
+    assert_eq!((polled.delivered, polled.dead_lettered), (1, 1));
+}
+
+/// What a peer wrote into one row hides no other.
+#[test]
+fn a_row_that_no_json_reader_takes_is_delivered_like_those_around_it() {
+    let dir = Dir::new("inbox-unread");
+    let row = |n: u32, rest: &str| {
+        format!(r#"{{"id":"{n}","created_at":"2026-05-01T00:00:0{n}Z","source_id":"{PEER}","summary":"m{n}"{rest}}}"#)
+    };
+    let deep = format!(r#","request_body":{}{}"#, "[".repeat(130), "]".repeat(130));
+    let page = [row(4, r#","x":1e999"#), row(3, r#","x":"\ud800""#), row(2, &deep), row(1, "")].join(",");
+    let server = Server::play([Act::reply(200, format!("[{page}]"))]);
+    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut pushes = Vec::new();
+    let polled = poller.poll_once(|push| {
+        pushes.push((push.text().to_owned(), push.row().get("x").cloned()));
+        Verdict::Ack
+    });
+    assert_eq!(polled.unwrap().delivered, 4);
+    let kept = [None, None, Some(json!(r#""\ud800""#)), Some(json!("1e999"))];
+    assert_eq!(pushes, ["m1", "m2", "m3", "m4"].map(str::to_owned).into_iter().zip(kept).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_poison_row_is_given_up_after_five_tries_and_told_of() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-poison"));

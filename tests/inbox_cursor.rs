@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, Verdict};
+use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, StopReason, Verdict};
 use serde_json::{Value, json};
 use support::platform::{Platform, SECOND, id, param};
 use support::{Act, Dir, PEER, Server, WORKSPACE, client};
@@ -457,6 +457,108 @@ fn what_is_no_row_is_logged_once() {
     }
     assert_eq!(logged(&["WARN", "odd-one-out"]), 1);
     assert_eq!((logged(&["[token]"]), logged(&["hush-hush"])), (1, 0));
+}
+
+/// A row without a time, or with one that no clock has, takes its neighbour's, and that is another each time.
+#[test]
+fn a_row_whose_time_moves_does_not_come_twice() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-moves"));
+    for at in [json!(null), json!("9999-12-31T23:59:59Z")] {
+        platform.add_row(20 * 86_400 * SECOND, json!({ "source_id": PEER, "summary": "odd", "created_at": at }));
+    }
+    platform.state().now = SECOND;
+    let server = platform.serve();
+    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    let mut all = Vec::new();
+    for n in 1..30 {
+        platform.add(n * 7 * SECOND, PEER, "x");
+        platform.state().now = n * 7 * SECOND;
+        all.extend(drain(&mut poller));
+    }
+    assert_eq!((all.len(), all.iter().filter(|text| *text == "odd").count()), (31, 2), "{all:?}");
+}
+
+#[test]
+fn a_row_far_in_the_future_does_not_silence_those_that_come_late() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-future"));
+    platform.add(100 * SECOND, PEER, "a");
+    let far = json!({ "source_id": PEER, "summary": "far", "created_at": "2199-01-01T00:00:00Z" });
+    platform.add_row(20 * 86_400 * SECOND, far);
+    platform.state().now = 100 * SECOND;
+    let server = platform.serve();
+    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    assert_eq!(drain(&mut poller), ["a", "far"]);
+    for (at, text) in [(110, "b"), (107, "late"), (120, "c"), (116, "late again")] {
+        platform.add(at * SECOND, PEER, text);
+        assert_eq!(drain(&mut poller), [text]);
+    }
+    assert_eq!(logged(&["WARN", "2199-01-01", "ahead of this machine's clock"]), 1);
+}
+
+#[test]
+fn a_page_without_a_usable_id_is_stepped_over() {
+    for rows in [10, 25] {
+        let (platform, dir) = (Platform::new(), Dir::new("cursor-no-ids"));
+        platform.fill(50, 2, PEER);
+        let server = platform.serve();
+        let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+        drain(&mut poller);
+        for n in 0..rows {
+            platform.add_row((100 + n) * SECOND, json!({ "id": null, "mark": format!("no-id-{rows}") }));
+        }
+        let mut got = Vec::new();
+        for n in 0..4 {
+            platform.add((2_000 + 100 * n) * SECOND, PEER, &format!("behind {n}"));
+            (0..4).for_each(|_| got.extend(drain(&mut poller)));
+        }
+        assert_eq!(got, ["behind 0", "behind 1", "behind 2", "behind 3"]);
+        assert!(logged(&["no row is skipped", &format!("no-id-{rows}")]) > 0);
+    }
+}
+
+#[test]
+fn what_is_no_plain_file_or_holds_the_token_is_no_cursor() {
+    let dir = Dir::new("cursor-no-file");
+    let server = Server::play([Act::reply(200, "[]")]);
+    let (folder, token) = (dir.file("folder"), dir.file("c.synced"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&token, "secret").unwrap();
+    let client = support::builder(&server).token_file(&token).build().unwrap();
+    for path in [&folder, &token, &folder.join("../c.synced"), &dir.file("c")] {
+        let refused = InboxPoller::builder(client.clone()).cursor_file(path).build().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains(path.to_str().unwrap()), "{refused}");
+    }
+    assert!(folder.is_dir() && fs::read_to_string(&token).unwrap() == "secret");
+}
+
+#[test]
+fn a_backlog_without_end_is_thirty_days() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-backlog"));
+    let server = platform.serve();
+    let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::MAX).build().unwrap();
+    drain(&mut poller);
+    assert_eq!(param(&platform.state().polls[0], "since_secs").as_deref(), Some("2592000"));
+}
+
+#[test]
+fn a_list_of_too_many_entries_is_refused() {
+    let dir = Dir::new("cursor-entries");
+    let server = Server::play([Act::reply(200, json!(vec![7; 100_001]).to_string())]);
+    let mut poller = brisk(&server, &dir.file("c")).page_size(1).build().unwrap();
+    assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap_err().kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn a_removal_that_the_heartbeat_finds_is_logged() {
+    let dir = Dir::new("cursor-removed");
+    let server = Server::decide(|_, request| match request.path.starts_with("/registry") {
+        true => Act::reply(410, r#"{"error":"removed","hint":"found by the heartbeat"}"#),
+        false => Act::reply(200, "[]"),
+    });
+    let poller = brisk(&server, &dir.file("c")).spawn(|_| Verdict::Ack).unwrap();
+    assert!(matches!(poller.join(), Some(StopReason::Removed(_))));
+    assert_eq!(logged(&["ERROR", "found by the heartbeat"]), 1);
 }
 
 /// A platform that answers anything is no reason to ask it without a pause.

@@ -1,10 +1,11 @@
 //! How a poller goes about it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::deliver::Verdict;
+use super::disk::{beside, is_same};
 use super::handle::PollerHandle;
 use super::poller::InboxPoller;
 use super::push::Push;
@@ -12,6 +13,9 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::retry::RetryPolicy;
 use crate::workspace::MAX_PAGE;
+
+/// The longest backlog.
+const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 
 /// What is told of a push that was tried as often as it may be.
 pub(super) type DeadLetter = Box<dyn FnMut(&Push) + Send>;
@@ -52,7 +56,7 @@ impl PollerBuilder {
     }
 
     /// Where the cursor is kept. Default: `inbox-cursor-WORKSPACE.json` beside the token file; required where the
-    /// client has none. The directory must be there. Files of this name with `.lock`, `.new`, `.synced`,
+    /// client has none. The directory must be there, and what is of that name a plain file. Files of this name with `.lock`, `.new`, `.synced`,
     /// `.acked` and `.unreadable` behind it may appear.
     pub fn cursor_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.cursor_file = Some(path.into());
@@ -67,9 +71,9 @@ impl PollerBuilder {
     }
 
     /// How far it looks back from its start where there is no cursor, by the platform's clock, in whole seconds.
-    /// Default: 600 s; at least a second.
+    /// Default: 600 s; at least a second, and 30 days at the most: more is taken for that.
     pub fn backlog(mut self, age: Duration) -> Self {
-        self.backlog = age;
+        self.backlog = age.min(MAX_BACKLOG);
         self
     }
 
@@ -99,7 +103,7 @@ impl PollerBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value that makes no sense, no cursor file where one is
-    /// required, one that another poller has or that is of another workspace.
+    /// required, one that another poller has, that is of another workspace, no plain file, or the token's own.
     pub fn build(self) -> Result<InboxPoller, Error> {
         InboxPoller::new(self)
     }
@@ -131,10 +135,18 @@ impl PollerBuilder {
             let token = self.client.token_file()?;
             Some(token.with_file_name(format!("inbox-cursor-{}.json", self.client.http().workspace_id())))
         };
-        self.cursor_file
-            .clone()
-            .or_else(beside_token)
-            .ok_or_else(|| Error::config("cursor_file: required where the client has no token file to put it beside"))
+        let path = self.cursor_file.clone().or_else(beside_token);
+        let path = path.ok_or_else(|| {
+            Error::config("cursor_file: required where the client has no token file to put it beside")
+        })?;
+        // Those beside it are replaced and removed, too.
+        let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| beside(&path, suffix));
+        let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same(token, our));
+        if self.client.token_file().is_some_and(is_ours) {
+            let path = path.display();
+            return Err(Error::config(format!("cursor_file: {path}, or a file beside it, is the token file")));
+        }
+        Ok(path)
     }
 }
 

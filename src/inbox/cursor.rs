@@ -3,7 +3,7 @@
 //! The platform lists the rows after a given one by (time, order of arrival). But a row is committed after its
 //! time was taken: up to [`LATE`] after it, a row may still come up in front of others. So what was listed is
 //! *complete* only up to that long before the newest row that is known: this one shows what time it is on the
-//! platform, whatever our own clock says. Hence:
+//! platform, whatever our own clock says, unless a row is far ahead of that: such a one shows nothing. Hence:
 //!
 //! - The *anchor* is a row that was passed, with nothing before it that was not. The platform is asked for the rows
 //!   after it. It moves only inside what is complete, and only over rows that follow it without a gap.
@@ -12,7 +12,7 @@
 //!   can be asked by time only. It is never below the anchor's time.
 //! - *Tries* are those of rows that were begun and are not through.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::wire::Moment;
 
 /// How late a row may come up after its time and still be found. Later ones can be missed.
 pub(super) const LATE: Duration = Duration::from_secs(5);
+/// By how much a row's time may be ahead of our clock and still show what time it is on the platform.
+pub(super) const AHEAD: Duration = Duration::from_secs(600);
 /// Of how many rows that were begun and never came up again the tries are kept.
 const MAX_TRIES_KEPT: usize = 64;
 
@@ -53,7 +55,7 @@ pub(super) struct Extent {
 pub(super) struct Cursor {
     pub(super) anchor: Option<Mark>,
     pub(super) floor: Option<Moment>,
-    acked: HashSet<Arc<str>>,
+    acked: HashMap<Arc<str>, Moment>,
     by_time: BTreeSet<Mark>,
     /// Those of `acked` that a snapshot of it does not have yet.
     fresh: Vec<Mark>,
@@ -71,11 +73,10 @@ impl Cursor {
         acked: impl IntoIterator<Item = Mark>,
         tries: Vec<(Arc<str>, u32)>,
     ) -> Self {
-        let mut cursor = Cursor { floor, tries, newest: anchor.as_ref().map(|anchor| anchor.at), ..Cursor::default() };
-        for mark in acked {
-            cursor.newest = cursor.newest.max(Some(mark.at));
-            cursor.ack(mark);
-        }
+        // Those that are acked may be far ahead. What is newer is listed soon.
+        let newest = floor.max(anchor.as_ref().map(|anchor| anchor.at));
+        let mut cursor = Cursor { floor, tries, newest, ..Cursor::default() };
+        acked.into_iter().for_each(|mark| cursor.ack(mark));
         cursor.anchor = anchor;
         cursor.prune();
         cursor.dirty = false;
@@ -93,24 +94,36 @@ impl Cursor {
     }
 
     pub(super) fn is_acked(&self, id: &str) -> bool {
-        self.acked.contains(id)
+        self.acked.contains_key(id)
     }
 
-    /// That these rows were listed.
-    pub(super) fn listed(&mut self, batch: &[Seen]) {
-        self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at).max());
+    /// That these rows were listed; one beyond the limit, as of [`saw`](Cursor::saw).
+    pub(super) fn listed(&mut self, batch: &[Seen], limit: Moment) -> Option<Moment> {
+        let beyond = self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at), limit);
+        // Before the anchor moves: one without a time of its own may be behind all that it moves over.
+        for seen in batch {
+            if !seen.timed && self.is_acked(&seen.mark.id) {
+                self.ack(self.known_as(seen));
+            }
+        }
+        beyond
     }
 
-    /// That there is a row of that time.
-    pub(super) fn saw(&mut self, at: Option<Moment>) {
-        self.newest = self.newest.max(at);
+    /// That there are rows of these times. One beyond the limit does not show what time it is: it would have all that
+    /// comes until then taken for late. It is returned.
+    pub(super) fn saw(&mut self, times: impl Iterator<Item = Moment> + Clone, limit: Moment) -> Option<Moment> {
+        let beyond = times.clone().find(|at| *at > limit);
+        let newest = times.filter(|at| *at <= limit).max();
+        // Where there are no others our clock may be slow. It is that early at the least.
+        self.newest = self.newest.max(newest.or(beyond.map(|_| limit.minus(2 * AHEAD))));
+        beyond
     }
 
     /// That the `at`th row of the batch is through, and so are those before it.
     pub(super) fn pass(&mut self, batch: &[Seen], at: usize, extent: Extent) {
         let Some(seen) = batch.get(at) else { return };
         self.tries.retain(|(id, _)| *id != seen.mark.id);
-        self.ack(seen.mark.clone());
+        self.ack(self.known_as(seen));
         if extent.contiguous && seen.timed && self.is_complete(seen.mark.at, extent) {
             // Where times are equal, a platform may take all of them for not after the anchor.
             let ends_its_time = match batch.get(at + 1) {
@@ -136,12 +149,25 @@ impl Cursor {
         self.prune();
     }
 
-    fn is_complete(&self, at: Moment, extent: Extent) -> bool {
-        extent.settled || self.complete().is_some_and(|complete| at <= complete)
+    pub(super) fn is_complete(&self, at: Moment, extent: Extent) -> bool {
+        let complete = if extent.settled { self.newest } else { self.complete() };
+        complete.is_some_and(|complete| at <= complete)
+    }
+
+    /// As which a row is remembered: one without a time of its own is as new as any.
+    fn known_as(&self, seen: &Seen) -> Mark {
+        let newest = self.newest.filter(|_| !seen.timed);
+        Mark { at: newest.map_or(seen.mark.at, |newest| newest.max(seen.mark.at)), ..seen.mark.clone() }
     }
 
     fn ack(&mut self, mark: Mark) {
-        if self.acked.insert(mark.id.clone()) {
+        // Listed again with another time: it is to be known for as long as it is listed.
+        if let Some(old) = self.acked.get(&mark.id).filter(|old| **old < mark.at) {
+            self.by_time.remove(&Mark { at: *old, id: mark.id.clone() });
+            self.acked.remove(&mark.id);
+        }
+        if !self.acked.contains_key(&mark.id) {
+            self.acked.insert(mark.id.clone(), mark.at);
             self.by_time.insert(mark.clone());
             self.fresh.push(mark);
             self.dirty = true;
@@ -197,7 +223,7 @@ impl Cursor {
     /// The acked rows that the last snapshot does not have.
     pub(super) fn fresh(&mut self) -> &[Mark] {
         let acked = &self.acked;
-        self.fresh.retain(|mark| acked.contains(&mark.id));
+        self.fresh.retain(|mark| acked.get(&mark.id) == Some(&mark.at));
         &self.fresh
     }
 

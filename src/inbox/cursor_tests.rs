@@ -12,7 +12,7 @@ const PAGE: Extent = Extent { contiguous: true, full: false, settled: false };
 
 /// That all of the rows are listed and through.
 fn through(cursor: &mut Cursor, batch: &[Seen], extent: Extent) {
-    cursor.listed(batch);
+    cursor.listed(batch, at(1_000));
     (0..batch.len()).for_each(|n| cursor.pass(batch, n, extent));
     cursor.finish(extent);
 }
@@ -43,7 +43,7 @@ fn the_anchor_is_the_last_row_five_seconds_behind_the_newest() {
 fn it_moves_over_nothing_that_is_not_through() {
     let mut cursor = Cursor::default();
     let batch = [row("a", 10), row("b", 20), row("c", 30), row("d", 40)];
-    cursor.listed(&batch);
+    cursor.listed(&batch, at(1_000));
     for (n, expected) in [Some("a"), Some("b"), Some("c"), Some("c")].into_iter().enumerate() {
         cursor.pass(&batch, n, PAGE);
         assert_eq!(anchor(&cursor), expected);
@@ -87,6 +87,36 @@ fn a_row_without_a_time_of_its_own_is_no_anchor() {
 }
 
 #[test]
+fn a_row_whose_time_moves_is_known_for_as_long_as_it_is_listed() {
+    let mut cursor = Cursor::default();
+    let odd = |second| Seen { timed: false, ..row("odd", second) };
+    through(&mut cursor, &[row("a", 10), odd(10), row("b", 20)], PAGE);
+    through(&mut cursor, &[row("b", 20), odd(20), row("c", 40)], PAGE);
+    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (None, true), "there are others of the time of b");
+    let batch = [row("c", 40), row("d", 60), row("e", 90), odd(90)];
+    cursor.listed(&batch, at(1_000));
+    (0..3).for_each(|n| cursor.pass(&batch, n, PAGE));
+    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (Some("d"), true), "and it is at the end");
+    assert!(cursor.fresh().iter().filter(|mark| &*mark.id == "odd").count() == 1);
+}
+
+/// Or else all that comes until then would be taken for late.
+#[test]
+fn a_row_that_is_far_ahead_does_not_show_what_time_it_is() {
+    let mut cursor = Cursor::default();
+    let mut batch = vec![row("a", 900), row("b", 950), row("far", 9_000)];
+    assert_eq!(cursor.listed(&batch, at(1_000)), Some(at(9_000)));
+    through(&mut cursor, &batch, PAGE);
+    assert_eq!((anchor(&cursor), cursor.newest(), cursor.is_acked("far")), (Some("a"), Some(at(950)), true));
+    batch.remove(0);
+    through(&mut cursor, &batch, Extent { settled: true, full: true, ..PAGE });
+    assert_eq!((anchor(&cursor), cursor.floor), (Some("b"), Some(at(950))), "nor where the clock has to tell");
+    let mut slow = Cursor::default();
+    slow.listed(&batch[1..], at(8_000));
+    assert_eq!(slow.newest(), Some(at(6_800)), "or our own clock is slow");
+}
+
+#[test]
 fn a_lost_anchor_leaves_its_time() {
     let mut cursor = Cursor::default();
     through(&mut cursor, &[row("a", 10), row("b", 20)], PAGE);
@@ -113,5 +143,5 @@ fn what_was_saved_is_restored_without_what_lies_before_the_anchor() {
     let marks = [row("a", 10), row("b", 30), row("c", 35)].map(|seen| seen.mark);
     let cursor = Cursor::restore(Some(row("x", 29).mark), Some(at(29)), marks, vec![("d".into(), 3)]);
     assert_eq!((anchor(&cursor), acked(&cursor), cursor.tries("d")), (Some("x"), vec!["b", "c"], 3));
-    assert_eq!((cursor.newest(), cursor.dirty), (Some(at(35)), false));
+    assert_eq!((cursor.newest(), cursor.dirty), (Some(at(29)), false));
 }

@@ -1,13 +1,12 @@
 //! One push to the callback: tried, tried again, and given up.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::builder::DeadLetter;
 use super::cursor::{Cursor, Mark};
 use super::file::CursorFile;
 use super::heartbeat::Pulse;
 use super::push::Push;
 use crate::cancel::CancelToken;
+use crate::error::caught;
 use crate::random::random;
 use crate::retry::RetryPolicy;
 
@@ -57,15 +56,15 @@ impl Deliverer {
             let push = push.at_attempt(attempt);
             let verdict = {
                 let _beat = self.pulse.task();
-                catch_unwind(AssertUnwindSafe(|| callback(&push)))
+                caught(|| callback(&push))
             };
-            self.pulse.tried(matches!(verdict, Ok(Verdict::Ack)));
+            self.pulse.tried(matches!(verdict, Some(Verdict::Ack)));
             match verdict {
-                Ok(Verdict::Ack) => return Delivered::Acked,
-                Ok(Verdict::Retry) => {
+                Some(Verdict::Ack) => return Delivered::Acked,
+                Some(Verdict::Retry) => {
                     say!(debug, "inbox: {id:?} is to be tried again (try {attempt})");
                 }
-                Err(_) => {
+                None => {
                     say!(error, "inbox: the callback panicked at {id:?} (try {attempt})");
                 }
             }
@@ -82,7 +81,7 @@ impl Deliverer {
         let (id, tries) = (push.activity_id(), self.retry.max_attempts());
         match &mut self.dead_letter {
             Some(tell) => {
-                if catch_unwind(AssertUnwindSafe(|| tell(&push.at_attempt(tries)))).is_err() {
+                if caught(|| tell(&push.at_attempt(tries))).is_none() {
                     say!(error, "inbox: the dead-letter callback panicked at {id:?}");
                 }
             }

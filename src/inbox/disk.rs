@@ -24,6 +24,11 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Whether the two names are of one file, though they be spelt differently.
+pub(super) fn is_same(a: &Path, b: &Path) -> bool {
+    a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
 /// The lock on a file beside, since the cursor's own is replaced. It goes with the process.
 pub(super) fn lock(path: &Path) -> Result<Option<File>, Error> {
     let name = beside(path, "lock");

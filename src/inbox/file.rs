@@ -52,6 +52,9 @@ impl CursorFile {
                 "cursor_file: {shown} is in no directory that is there; make it, or name another"
             )));
         }
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::config(format!("cursor_file: {shown} is no plain file; name another")));
+        }
         let lock = lock(&path)?;
         let file = CursorFile {
             workspace: workspace.to_owned(),
@@ -127,7 +130,10 @@ impl CursorFile {
     ///
     /// What fails is said once, and tried again each time: delivery goes on without a file.
     pub(super) fn save(&mut self, cursor: &mut Cursor, sync: bool) {
-        let due = sync || Tick::now().since(self.synced) >= SYNC_EVERY;
+        // What was synced names the second file: that is not replaced, and does not go, without being synced, too.
+        let anchor = cursor.anchor.as_ref().map(|anchor| anchor.at);
+        let second = cursor.fresh().len() > MAX_INLINE || self.snapshot.is_some_and(|newest| Some(newest) < anchor);
+        let due = sync || second || Tick::now().since(self.synced) >= SYNC_EVERY;
         let behind = cursor.dirty || (due && self.unsynced);
         if !behind {
             return;

@@ -78,3 +78,22 @@ fn an_empty_file_is_no_loss_of_what_was_synced() {
     assert!(again.is_acked(&mark(8).id));
     fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn what_was_synced_does_not_name_a_second_file_that_is_gone() {
+    let dir = dir("power");
+    let path = dir.join("c");
+    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
+    let mut cursor = Cursor::restore(Some(mark(-1)), None, (0..300).map(mark), Vec::new());
+    cursor.begin(&"a".into(), 1);
+    file.save(&mut cursor, true);
+    cursor.adopt(mark(1_000));
+    file.save(&mut cursor, false);
+    drop(file);
+    let new = dir.join("empty");
+    fs::write(&new, "").unwrap();
+    fs::rename(new, &path).unwrap();
+    let (_file, again) = CursorFile::open(path, "w").unwrap();
+    assert!(again.anchor.is_some(), "back at the backlog");
+    fs::remove_dir_all(dir).unwrap();
+}

@@ -40,7 +40,8 @@ pub(super) struct Shared {
 struct State {
     reason: Option<StopReason>,
     ended: bool,
-    thread: Option<ThreadId>,
+    /// The poller's own and its heartbeat's: they cannot wait for themselves.
+    threads: Vec<ThreadId>,
 }
 
 impl Shared {
@@ -58,7 +59,7 @@ impl Shared {
     }
 
     pub(super) fn run_by(&self, thread: ThreadId) {
-        self.state.lock().thread = Some(thread);
+        self.state.lock().threads.push(thread);
     }
 }
 
@@ -86,10 +87,11 @@ impl PollerHandle {
     }
 
     /// Waits until the poller ends by itself, or is stopped by another thread, and says why. From inside the
-    /// poller's own callback it does not wait: `None`.
+    /// poller's own callback, or from a logger in its threads, it does not wait: it says what
+    /// [`reason`](PollerHandle::reason) says, `None` where the poller goes on.
     pub fn join(&self) -> Option<StopReason> {
         let mut state = self.shared.state.lock();
-        if state.thread == Some(thread::current().id()) {
+        if state.threads.contains(&thread::current().id()) {
             return state.reason.clone();
         }
         self.shared.ended.wait_while(&mut state, |state| !state.ended);
@@ -122,5 +124,29 @@ impl Drop for PollerHandle {
 impl fmt::Debug for PollerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PollerHandle").field("reason", &self.reason()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn from_a_thread_of_the_pollers_own_it_does_not_wait() {
+        let (shared, (go, wait)) = (Arc::<Shared>::default(), mpsc::channel::<()>());
+        shared.run_by(thread::spawn(|| ()).thread().id());
+        // As a heartbeat does whose logger stops the poller.
+        shared.run_by(thread::current().id());
+        let handle = PollerHandle::new(
+            shared,
+            thread::spawn(move || {
+                let _ = wait.recv();
+            }),
+        );
+        handle.stop();
+        assert_eq!((handle.join(), handle.is_finished()), (Some(StopReason::Stopped), false));
+        drop(go);
     }
 }

@@ -71,6 +71,7 @@ pub(super) fn start(
 }
 
 fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, timeout: Duration) {
+    shared.run_by(thread::current().id());
     let wire = Wire::new(timeout);
     let on_stop = wire.clone();
     let _hook = shared.token.register(move || on_stop.clone().shut_down());
@@ -82,6 +83,7 @@ fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, 
             None => return,
             Some(Ok(())) => failing = false,
             Some(Err(error)) if error.kind() == ErrorKind::Removed => {
+                say!(error, "inbox: {error}");
                 shared.stop(StopReason::removed(&error));
                 return;
             }

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cursor::{Cursor, Extent, LATE, Mark, Seen};
+use super::cursor::{AHEAD, Cursor, Extent, LATE, Mark, Seen};
 use super::held::Held;
 use crate::cancel::{CancelToken, Registration};
-use crate::clock::{Deadline, Tick};
+use crate::clock::{Deadline, Tick, wall_nanos};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Wire};
-use crate::wire::{Listed, Moment, Row};
+use crate::wire::{Listed, Moment, Odd, Row};
 use crate::workspace::{Listing, Position, activity};
 
 /// The most pages that one look back takes: a million rows.
@@ -28,8 +28,9 @@ pub(super) struct Batch {
     pub(super) rows: Vec<Row>,
     pub(super) seen: Vec<Seen>,
     pub(super) extent: Extent,
-    /// Entries that are no rows.
-    pub(super) odd: Vec<String>,
+    /// Entries that are no rows, and fields that cannot be read.
+    pub(super) odd: Odd,
+    pub(super) unread: Odd,
 }
 
 pub(super) struct Lister {
@@ -49,6 +50,8 @@ pub(super) struct Lister {
     knows_since_id: bool,
     ahead: Option<Ahead>,
     barren: usize,
+    /// Whether it was said that a row is far ahead of our clock.
+    told_ahead: bool,
     /// When the newest row that is known came up.
     newest: Option<(Moment, Tick)>,
 }
@@ -84,6 +87,7 @@ impl Lister {
             knows_since_id: true,
             ahead: None,
             barren: 0,
+            told_ahead: false,
             newest: None,
         }
     }
@@ -99,6 +103,11 @@ impl Lister {
             let ahead = self.ahead.as_ref().map(|ahead| &ahead.after);
             let Some(after) = ahead.or(cursor.anchor.as_ref()).cloned() else { break };
             match self.get(&Position::After(after.id.to_string()))? {
+                // Nothing in it can be begun after, and the next page from here would be the same.
+                Listing::Page(listed, _) if listed.full && listed.rows.is_empty() => {
+                    self.ahead = None;
+                    break;
+                }
                 Listing::Page(listed, _) if is_after(&listed, &after) => return Ok(self.forward(listed, cursor)),
                 Listing::Page(..) => {
                     let platform = self.http.platform();
@@ -147,7 +156,7 @@ impl Lister {
         outcome.map(|listing| match listing {
             Listing::Page(mut listed, bytes) => {
                 // Which of them is full is told by what was asked for.
-                listed.full = listed.rows.len() + listed.odd.len() >= limit;
+                listed.full = listed.rows.len() + listed.odd.count >= limit;
                 Listing::Page(listed, bytes)
             }
             Listing::Gone => Listing::Gone,
@@ -155,14 +164,15 @@ impl Lister {
     }
 
     fn forward(&mut self, listed: Listed, cursor: &mut Cursor) -> Batch {
-        let Listed { rows, odd, full } = listed;
+        let Listed { rows, odd, unread, full, .. } = listed;
         let last = rows.last().map(|row| row.id.clone());
         let contiguous = self.ahead.is_none();
-        let batch = self.batch(rows, odd, Extent { contiguous, full, settled: false }, cursor);
+        let batch = self.batch(rows, Extent { contiguous, full, settled: false }, cursor);
+        let batch = Batch { odd, unread, ..batch };
         self.turn_page(batch, last, cursor)
     }
 
-    fn batch(&mut self, rows: Vec<Row>, odd: Vec<String>, mut extent: Extent, cursor: &mut Cursor) -> Batch {
+    fn batch(&mut self, rows: Vec<Row>, mut extent: Extent, cursor: &mut Cursor) -> Batch {
         let start = cursor.anchor.as_ref().map(|anchor| anchor.at).or(cursor.floor);
         let mut at = start.or_else(|| rows.iter().find_map(|row| row.at)).unwrap_or(Moment::EARLIEST);
         let mut all: Vec<(Seen, Row)> = rows
@@ -177,7 +187,10 @@ impl Lister {
         all.retain(|(seen, _)| ids.insert(seen.mark.id.clone()));
         let (seen, rows): (Vec<Seen>, Vec<Row>) = all.into_iter().unzip();
         let known = cursor.newest();
-        cursor.listed(&seen);
+        let beyond = cursor.listed(&seen, latest());
+        if let Some(at) = beyond.filter(|_| !std::mem::replace(&mut self.told_ahead, true)) {
+            say!(warn, "inbox: a row's time, {at}, is far ahead of this machine's clock; one of them is wrong");
+        }
         let since = self.newest.filter(|(newest, _)| Some(*newest) == cursor.newest()).map(|(_, since)| since);
         match (since, cursor.newest()) {
             (None, Some(newest)) => self.newest = Some((newest, Tick::now())),
@@ -187,22 +200,22 @@ impl Lister {
             }
             _ => {}
         }
-        Batch { rows, seen, extent, odd }
+        Batch { rows, seen, extent, odd: Odd::default(), unread: Odd::default() }
     }
 
     /// What is to be asked for after a page from the anchor on, or from where the look ahead is.
     fn turn_page(&mut self, mut batch: Batch, last: Option<String>, cursor: &Cursor) -> Batch {
-        let Extent { full, settled, .. } = batch.extent;
+        let extent = batch.extent;
         let new = batch.seen.iter().any(|seen| !cursor.is_acked(&seen.mark.id));
         self.barren = if new { 0 } else { self.barren + 1 };
         let last = last.and_then(|last| batch.seen.iter().find(|seen| *seen.mark.id == *last));
-        let (Some(last), true) = (last.map(|seen| seen.mark.clone()), full) else {
+        let (Some(last), true) = (last.map(|seen| seen.mark.clone()), extent.full) else {
             (self.ahead, batch.extent.full) = (None, false);
             return batch;
         };
         let complete = cursor.complete();
         let end = batch.seen.last().map(|seen| seen.mark.at);
-        let moves = batch.seen.iter().any(|seen| seen.timed && (settled || Some(seen.mark.at) <= complete));
+        let moves = batch.seen.iter().any(|seen| seen.timed && cursor.is_complete(seen.mark.at, extent));
         self.ahead = match self.ahead.take() {
             // The anchor moves inside this page, and the next one begins there.
             None if moves => None,
@@ -224,17 +237,19 @@ impl Lister {
     /// what is newer than more rows of one time than a page takes: by time some of those cannot be listed.
     fn look_back(&mut self, cursor: &mut Cursor, lost: bool) -> Result<Batch, Error> {
         let floor = cursor.floor.max(cursor.anchor.as_ref().map(|anchor| anchor.at));
-        let secs = floor.is_none().then(|| (self.backlog + Tick::now().since(self.start)).as_secs().max(1));
+        let secs = floor.is_none().then(|| self.backlog.saturating_add(Tick::now().since(self.start)).as_secs().max(1));
         let (mut held, mut newer) = (Held::default(), None::<Held>);
         let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
-        let mut odd = Vec::new();
+        let (mut odd, mut unread) = (Odd::default(), Odd::default());
         for page in 0.. {
             let Listing::Page(listed, bytes) = self.get(&Position::Latest { before, secs })? else {
                 return Err(Error::new(ErrorKind::Status, "answered 410 to a look back by time"));
             };
-            odd.extend(listed.odd);
-            let oldest = listed.rows.iter().filter_map(|row| row.at).min();
-            cursor.saw(listed.rows.iter().filter_map(|row| row.at).max());
+            let any_odd = listed.odd.count > 0;
+            odd.merge(listed.odd);
+            unread.merge(listed.unread);
+            let oldest = listed.rows.iter().filter_map(|row| row.at).chain(listed.oldest_odd).min();
+            cursor.saw(listed.rows.iter().filter_map(|row| row.at), latest());
             let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
             let mut news = Vec::new();
             for row in listed.rows {
@@ -261,9 +276,11 @@ impl Lister {
                 say!(warn, "inbox: a gap: the platform lists no rows before {at}, though its page is full");
                 break;
             };
-            if ties.is_none() && self.knows_since_id {
+            // Past a page of what is no row, nothing is left behind.
+            let left_behind = ties.is_none() && (is_new || !any_odd);
+            if left_behind && self.knows_since_id {
                 newer = Some(std::mem::take(&mut held));
-            } else if ties.is_none() {
+            } else if left_behind {
                 say!(warn, "{TIED} {next}");
             }
             if page + 1 >= MAX_PAGES {
@@ -296,11 +313,16 @@ impl Lister {
             _ => {}
         }
         let extent = Extent { contiguous: true, full: dropped, settled: false };
-        let batch = self.batch(rows, odd, extent, cursor);
+        let batch = Batch { odd, unread, ..self.batch(rows, extent, cursor) };
         let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
         self.ahead = last.map(|last| Ahead { first_end: last.at, after: last });
         Ok(batch)
     }
+}
+
+/// The latest time that a row can show it to be.
+fn latest() -> Moment {
+    wall_nanos().map_or(Moment::LATEST, |now| Moment::from_nanos(now).plus(AHEAD))
 }
 
 /// Whether it is an answer to `since_id`: the rows after the anchor, the oldest first.

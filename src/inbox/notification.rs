@@ -24,16 +24,21 @@ static TIME: Lazy<Option<Regex>> = Lazy::new(|| {
         .ok()
 });
 /// A line that could be taken for a header: behind whatever is not seen there is a bracket first, or a sign that might
-/// look like one.
-static LIKE_HEADER: Lazy<Option<Regex>> =
-    Lazy::new(|| Regex::new(r"\A[\p{Z}\p{C}\p{M}\s]*(\[|[[\p{P}\p{S}]--[\x00-\x7f]])").ok());
+/// look like one; or it goes on as a header does. No `\s` and no `(?i)`: they need tables that are not built in.
+static LIKE_HEADER: Lazy<Option<Regex>> = Lazy::new(|| {
+    let bracket = r"\A[\p{Z}\p{C}\p{M}\x{115f}\x{1160}\x{3164}\x{ffa0}]*(\[|[[\p{P}\p{S}]--[\x00-\x7f]])";
+    let from = r"\A[^A-Za-z0-9]{0,8}[Ff][Rr][Oo][Mm]([\p{Z}\p{C}]|\z)";
+    Regex::new(&format!("{bracket}|{from}|peer_id=")).ok()
+});
 
 /// A push as an agent host shows it to its agent. None of it is forged:
 ///
-/// - `content` is a header line and the body. The header is `[from NAME (ROLE) · peer_id=…]` with what is known, and is
-///   the only line that begins with a bracket: a line of the body that would, or that begins with a sign of
-///   another script that might look like one, begins with `> ` instead. Line ends of all kinds are plain ones, and
-///   other control and bidirectional characters are escaped.
+/// - `content` is a header line and the body. The header of a peer is `[from NAME (ROLE) · peer_id=…]` with what is
+///   known. Others have no `from`, so that no name reads like them: `[canvas user]`, `[delegation result · peer_id=…]`,
+///   `[unknown sender]`. It is the only line that begins with a bracket: a line of the body that would, or that begins
+///   with a sign of another script that might look like one or with `from`, or has `peer_id=` in it, begins with
+///   `> ` instead. Line ends of all kinds are plain ones, and other control and bidirectional characters are escaped.
+///   What a body says in its own words is not judged: below the header all is the sender's.
 /// - `meta` has `kind` and `method` from closed sets, `activity_id` and `peer_id` as UUIDs, `ts` as RFC 3339;
 ///   `peer_name` and `peer_role` with `A-Z a-z 0-9 _ . - / + : @ ( )` and single spaces, 64 characters at the most;
 ///   `agent_card_url` for a valid peer, at our own platform. What does not fit is left out.
@@ -86,16 +91,16 @@ impl Notification {
 }
 
 fn header(kind: PushKind, name: Option<&str>, role: Option<&str>, peer: Option<PeerId>) -> String {
-    let who = match (kind, name) {
-        (PushKind::CanvasUser, _) => return "[from the canvas user]".to_owned(),
-        (PushKind::DelegationResult, _) => "delegation result",
-        (_, Some(name)) => name,
-        (PushKind::PeerAgent, None) => "a peer agent",
-        _ => "an unknown sender",
-    };
-    let role = role.filter(|_| kind == PushKind::PeerAgent).map(|role| format!(" ({role})")).unwrap_or_default();
     let peer = peer.map(|peer| format!(" · peer_id={peer}")).unwrap_or_default();
-    format!("[from {who}{role}{peer}]")
+    match kind {
+        PushKind::PeerAgent => {
+            let role = role.map(|role| format!(" ({role})")).unwrap_or_default();
+            format!("[from {}{role}{peer}]", name.unwrap_or("a peer agent"))
+        }
+        PushKind::CanvasUser => "[canvas user]".to_owned(),
+        PushKind::DelegationResult => format!("[delegation result{peer}]"),
+        PushKind::Unknown => format!("[unknown sender{peer}]"),
+    }
 }
 
 /// A name as it may be shown; `None` where nothing is left of it.

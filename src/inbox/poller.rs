@@ -18,12 +18,13 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, guard};
 use crate::random::random;
 use crate::retry::RetryPolicy;
+use crate::wire::Odd;
 
 /// The longest wait after a poll that failed, where the platform asks for none.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The longest wait that the platform can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
-/// Of how many entries that are no rows it is known that they were logged.
+/// Of how many entries that are no rows, or cannot be read, it is known that they were logged.
 const MAX_ODD: usize = 1_000;
 
 /// Polls our workspace's inbox, and hands each message in it to a callback: at least once, in order, and from where it
@@ -53,7 +54,10 @@ const MAX_ODD: usize = 1_000;
 ///   counted on; no other does.
 /// - **In order** of the rows' times. A row to be tried again holds back those after it, for some 15 s at the most.
 /// - **Late rows.** Rows may be committed out of order: up to 5 s after its time a row is still found, and none
-///   comes twice. One that comes later than that can be missed, where newer rows were delivered by then.
+///   comes twice. One that comes later than that can be missed, where newer rows were delivered by then. A row whose
+///   time is more than 10 minutes ahead of this machine's clock is delivered, logged, and not taken for the time.
+/// - **Nothing in a row stops the others.** A field that cannot be read as JSON, as what nests too deep, is kept as
+///   the text that it came as, and logged.
 /// - **Left out** are our own rows: notices to our human (method `notify` without a source), and echoes of what we
 ///   sent, unless they bring a delegation's result. Entries that are no objects or have no id are logged.
 /// - **Bounded.** A request takes 10 s and 32 MiB at the most; a page that is above either is asked for in smaller
@@ -62,7 +66,9 @@ const MAX_ODD: usize = 1_000;
 /// # The cursor
 ///
 /// A file that is replaced at each row, so that a crash of the process loses nothing of it, and synced at the end of
-/// each page, each second and at the stop, so that a power failure repeats the last second. Where it cannot be
+/// each page, each second and at the stop, so that a power failure repeats what was acknowledged in about the last
+/// second: on a file system that keeps the order of such a replacement, or that has hard links, for which what was
+/// synced is kept under another name. Elsewhere it may leave an unreadable cursor. Where it cannot be
 /// written that is logged as an error, and delivery goes on. Without a cursor the rows of the last 600 s are
 /// delivered; an unreadable one is logged, kept aside and treated so, too. Where the platform has pruned the row that
 /// the cursor names, the poller goes back to its time, and logs what cannot be had any more as a gap.
@@ -134,9 +140,10 @@ impl InboxPoller {
     }
 
     fn deliver(&mut self, batch: Batch, callback: &mut dyn FnMut(&Push) -> Verdict) -> Polled {
-        let Batch { rows, seen, extent, odd } = batch;
-        let mut polled = Polled { skipped: odd.len(), ..Polled::default() };
-        self.tell_odd(odd);
+        let Batch { rows, seen, extent, odd, unread } = batch;
+        let mut polled = Polled { skipped: odd.count, ..Polled::default() };
+        self.tell("an entry that is no row is skipped", odd);
+        self.tell("a field that cannot be read is kept as the text that it came as", unread);
         for (at, row) in rows.into_iter().enumerate() {
             let Some(mark) = seen.get(at).map(|seen| &seen.mark) else { break };
             if self.cursor.is_acked(&mark.id) {
@@ -163,15 +170,20 @@ impl InboxPoller {
     }
 
     /// Logs each of them once, though it be listed again.
-    fn tell_odd(&mut self, odd: Vec<String>) {
-        for entry in odd {
+    fn tell(&mut self, what: &str, odd: Odd) {
+        let (more, mut news) = (odd.count - odd.shown.len(), false);
+        for entry in odd.shown {
             if self.odd.len() >= MAX_ODD {
                 self.odd.clear();
             }
             if !self.odd.contains(&entry) {
-                say!(warn, "inbox: an entry that is no row is skipped: {entry}");
+                say!(warn, "inbox: {what}: {entry}");
                 self.odd.insert(entry);
+                news = true;
             }
+        }
+        if news && more > 0 {
+            say!(warn, "inbox: {what}: {more} more beside these");
         }
     }
 

@@ -114,7 +114,8 @@ impl Push {
         &self.inner.attachments
     }
 
-    /// The row as it came.
+    /// The row as it came. A field that cannot be read, as what nests deeper than 125 levels or holds half a surrogate
+    /// pair, is a string of its JSON text.
     pub fn row(&self) -> &Map<String, Value> {
         &self.inner.fields
     }
@@ -247,6 +248,10 @@ mod tests {
             (json!({ "method": "delegate_result" }), DelegationResult, false),
             (json!({ "source_id": "../../etc" }), Unknown, false),
             (json!({ "data": { "source": "peer_agent" } }), Unknown, false),
+            (json!({ "source_id": 7 }), Unknown, false),
+            (json!({ "source_id": { "id": PEER } }), Unknown, false),
+            (json!({ "source_id": false, "data": { "kind": "canvas_user" } }), Unknown, false),
+            (json!({ "data": { "peer_id": [PEER] } }), Unknown, false),
         ] {
             assert_eq!(sender(&fields(row.clone())), (kind, PeerId::from_text(PEER).filter(|_| has_peer)), "{row}");
         }
@@ -258,6 +263,7 @@ mod tests {
             (json!({ "method": "notify" }), true),
             (json!({ "method": "notify", "source_id": "" }), true),
             (json!({ "method": "notify", "source_id": PEER }), false),
+            (json!({ "method": "notify", "source_id": 7 }), false),
             (json!({ "method": "message/send", "source_id": SELF }), true),
             (json!({ "source_id": SELF.to_uppercase() }), true),
             (json!({ "method": "delegate_result", "source_id": SELF }), false),

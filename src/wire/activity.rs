@@ -1,10 +1,13 @@
 //! Rows of the inbox, as the platform lists them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::time::Moment;
+
 /// What a row without any text reads: the original's words.
 const EMPTY: &str = "(empty A2A message)";
 /// The longest id that is taken for one, in bytes: it goes back in a URL.
@@ -12,6 +15,8 @@ const MAX_ID: usize = 256;
 
 /// How many characters of an entry that is no row are kept.
 const MAX_ODD: usize = 4_000;
+/// Of how many such entries a page they are.
+const MAX_ODDS: usize = 10;
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -26,10 +31,37 @@ pub(crate) struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     pub(crate) rows: Vec<Row>,
-    /// The start of each entry that is no row: no object, or one without an id.
-    pub(crate) odd: Vec<String>,
+    /// The entries that are no rows: no object, or one without an id.
+    pub(crate) odd: Odd,
+    /// The fields that could not be read, and the rows that they are of.
+    pub(crate) unread: Odd,
+    /// The oldest time of an entry that is no row.
+    pub(crate) oldest_odd: Option<Moment>,
     /// Whether there may be more of them.
     pub(crate) full: bool,
+}
+
+/// What is to be told: the first few, and how many there are.
+#[derive(Debug, Default)]
+pub(crate) struct Odd {
+    pub(crate) shown: Vec<String>,
+    pub(crate) count: usize,
+}
+
+impl Odd {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.shown.len() < MAX_ODDS {
+            self.shown.push(text());
+        }
+    }
+
+    /// With those of another page.
+    pub(crate) fn merge(&mut self, other: Odd) {
+        self.count += other.count;
+        self.shown.extend(other.shown);
+        self.shown.truncate(MAX_ODDS);
+    }
 }
 
 /// A file that came with a message. All of it is the sender's word.
@@ -48,19 +80,70 @@ pub struct Attachment {
 
 /// The rows of a list, or what the body is instead.
 pub(crate) fn activity(body: &[u8]) -> Result<Listed, String> {
+    let mut listed = Listed::default();
     let entries = match serde_json::from_slice(body) {
         Ok(Value::Array(entries)) => entries,
         Ok(_) => return Err("JSON that is no list, where a list of rows was expected".to_owned()),
-        Err(why) => return Err(format!("a body that is not JSON ({why})")),
+        Err(why) => one_by_one(body, &mut listed).ok_or_else(|| format!("a body that is not JSON ({why})"))?,
     };
-    let mut listed = Listed { rows: Vec::with_capacity(entries.len()), ..Listed::default() };
+    listed.rows.reserve(entries.len());
     for entry in entries {
         match row(entry) {
             Ok(row) => listed.rows.push(row),
-            Err(odd) => listed.odd.push(odd.to_string().chars().take(MAX_ODD).collect()),
+            Err(odd) => {
+                let at = odd.as_object().and_then(created_at).and_then(Moment::parse);
+                listed.oldest_odd = [listed.oldest_odd, at].into_iter().flatten().min();
+                listed.odd.add(|| odd.to_string().chars().take(MAX_ODD).collect());
+            }
         }
     }
     Ok(listed)
+}
+
+/// Whether a list has more entries than that, told without reading them: by the commas between them.
+pub(crate) fn has_more_entries(body: &[u8], most: usize) -> bool {
+    // Most pages have fewer commas altogether, which is seen at once.
+    if body.iter().filter(|byte| **byte == b',').count() < most {
+        return false;
+    }
+    let (mut depth, mut commas, mut bytes) = (0_usize, 0, body.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while bytes.next().is_some_and(|byte| *byte != b'"' && (*byte != b'\\' || bytes.next().is_some())) {}
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => commas += 1,
+            _ => {}
+        }
+    }
+    commas >= most
+}
+
+/// A page as it is read where something in it does not fit into a [`Value`]: what nests too deep, half a surrogate
+/// pair, a number beyond all bounds. What a peer wrote into one row must not hide the others. A field that cannot be
+/// read is the text that it came as.
+fn one_by_one(body: &[u8], listed: &mut Listed) -> Option<Vec<Value>> {
+    let text = String::from_utf8_lossy(body);
+    let entries: Vec<&RawValue> = serde_json::from_str(&text).ok()?;
+    let entry = |raw: &&RawValue| {
+        serde_json::from_str(raw.get()).unwrap_or_else(|_| {
+            let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()) else {
+                return raw.get().into();
+            };
+            let id = fields.get("id").map_or("a row without an id", |id| id.get());
+            let value = |(name, raw): (&String, &&RawValue)| {
+                let value = serde_json::from_str::<Value>(raw.get()).unwrap_or_else(|why| {
+                    listed.unread.add(|| format!("{name:?} of {id} ({why})").chars().take(MAX_ODD).collect());
+                    raw.get().into()
+                });
+                (name.clone(), value)
+            };
+            fields.iter().map(value).collect()
+        })
+    };
+    Some(entries.iter().map(entry).collect())
 }
 
 fn said(value: Option<&Value>) -> Option<&str> {
@@ -83,10 +166,15 @@ pub(crate) fn created_at(fields: &Map<String, Value>) -> Option<&str> {
     text(fields, "created_at").or_else(|| text(fields, "ts"))
 }
 
-/// Whom a row names as its sender.
+/// Whom a row names as its sender. `None` where it names nobody; what is no text is not nobody, but somebody without
+/// a name.
 pub(crate) fn source(fields: &Map<String, Value>) -> Option<&str> {
-    let data = || text(fields.get("data")?.as_object()?, "peer_id");
-    text(fields, "source_id").or_else(data)
+    let named = |fields: &'_ Map<String, Value>, name| matches!(fields.get(name), Some(value) if !(value.is_null() || value.is_string()));
+    let data = || {
+        let data = fields.get("data")?.as_object()?;
+        text(data, "peer_id").or(named(data, "peer_id").then_some(""))
+    };
+    text(fields, "source_id").or(named(fields, "source_id").then_some("")).or_else(data)
 }
 
 /// A field's text, unless it is blank.
@@ -172,71 +260,5 @@ fn attachment(kind: &str, file: &Value) -> Attachment {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(row: Value) -> String {
-        let Value::Object(fields) = row else { panic!("{row}") };
-        body_text(&fields, &request_body(&fields))
-    }
-
-    #[test]
-    fn what_is_no_row_is_told_apart() {
-        let listed =
-            activity(br#"[{"id":"a","ts":"2026-04-30T12:00:00Z"},7,{"id":7},{"x":1},{"id":" "},null]"#).unwrap();
-        let ids: Vec<_> = listed.rows.iter().map(|row| (row.id.as_str(), row.at.is_some())).collect();
-        assert_eq!(ids, [("a", true), ("7", false)]);
-        assert_eq!(listed.odd, ["7", r#"{"x":1}"#, r#"{"id":" "}"#, "null"]);
-        for (body, why) in [("{}", "no list"), ("<html>", "not JSON"), ("", "not JSON"), ("null", "no list")] {
-            assert!(activity(body.as_bytes()).unwrap_err().contains(why), "{body}");
-        }
-        assert_eq!(activity(json!([{ "id": "x".repeat(257) }]).to_string().as_bytes()).unwrap().rows.len(), 0);
-    }
-
-    #[test]
-    fn the_text_is_found_wherever_it_stands() {
-        let parts =
-            json!([{"kind":"text","text":"a"},{"type":"text","text":"b"},{"kind":"data","text":"x"},{"text":"y"}]);
-        let full = json!({"params":{"message":{"parts":parts}}});
-        for body in [full.clone(), json!({"params":{"parts":parts}}), json!({"parts":parts}), json!(full.to_string())] {
-            assert_eq!(read(json!({"request_body":body,"summary":"s"})), "ab");
-        }
-        let empty =
-            json!({"params":{"message":{"parts":[{"kind":"text","text":""}]},"parts":[{"kind":"text","text":"p"}]}});
-        assert_eq!(read(json!({"request_body":empty})), "p");
-        assert_eq!(read(json!({"data":{"text":"t","message":"m"},"summary":"s"})), "t");
-        assert_eq!(read(json!({"data":{"text":"","message":"m"},"summary":"s"})), "m");
-        assert_eq!(read(json!({"data":"x","request_body":"not json","summary":"s"})), "s");
-        for row in [json!({}), json!({"request_body":5,"summary":""}), json!({"summary":5,"data":[1]})] {
-            assert_eq!(read(row), EMPTY);
-        }
-    }
-
-    #[test]
-    fn files_are_found_in_each_of_their_shapes() {
-        let find = |row: Value| {
-            let Value::Object(fields) = row else { panic!() };
-            attachments(&fields, &request_body(&fields))
-        };
-        let pdf = Attachment {
-            kind: "file".into(),
-            uri: Some("workspace:f.pdf".into()),
-            name: Some("f.pdf".into()),
-            media_type: Some("application/pdf".into()),
-        };
-        let file = json!({"uri":"workspace:f.pdf","name":"f.pdf","mime_type":"application/pdf"});
-        let inline = json!({"kind":"file","uri":"workspace:f.pdf","name":"f.pdf","mime_type":"application/pdf"});
-        for row in [
-            json!({"attachments":[inline, 7, {"uri":"no kind"}]}),
-            json!({"request_body":{"params":{"message":{"parts":[{"kind":"text","text":"x"},{"kind":"file","file":file}]}}}}),
-            json!({"request_body":{"params":{"message":{"parts":[inline,{"kind":"image"}]}}}}),
-            json!({"request_body":{"uri":"workspace:f.pdf","name":"f.pdf","mimeType":"application/pdf","file_id":"1"}}),
-        ] {
-            assert_eq!(find(row.clone()), std::slice::from_ref(&pdf), "{row}");
-        }
-        assert_eq!(find(json!({"request_body":{"file_id":"1","name":"n","mimeType":"image/png"}}))[0].kind, "image");
-        assert!(find(json!({"attachments":"x","request_body":{"file_id":"1"}})).is_empty());
-    }
-}
+#[path = "activity_tests.rs"]
+mod tests;

@@ -9,7 +9,9 @@ mod reply;
 mod time;
 
 pub use activity::Attachment;
-pub(crate) use activity::{Listed, Row, activity, attachments, body_text, created_at, request_body, source, text};
+pub(crate) use activity::{
+    Listed, Odd, Row, activity, attachments, body_text, created_at, has_more_entries, request_body, source, text,
+};
 pub use message::Message;
 pub(crate) use message::envelope;
 pub use part::{File, FileContent, Part};

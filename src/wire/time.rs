@@ -14,6 +14,8 @@ pub(crate) struct Moment(i64);
 impl Moment {
     /// Before any that is read.
     pub(crate) const EARLIEST: Moment = Moment(i64::MIN);
+    /// After any that is read.
+    pub(crate) const LATEST: Moment = Moment(i64::MAX);
 
     /// Reads `2026-04-30T12:00:00.123456Z`, or with an offset in place of the `Z`. ASCII digits, capital
     /// letters, a date that exists. Digits of a fraction beyond the ninth are left out.

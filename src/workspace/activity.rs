@@ -12,6 +12,8 @@ use crate::wire::{self, Listed, Moment};
 pub(crate) const MAX_PAGE: usize = 500;
 /// The largest page that is read, in bytes of JSON. A message has 1 MiB at the most, and few have.
 const MAX_BODY: u64 = 32 * 1024 * 1024;
+/// The most entries of a page that are read, though fewer were asked for: each takes memory.
+const MAX_ENTRIES: usize = 100_000;
 /// What may stand in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -62,10 +64,17 @@ pub(crate) fn activity(
                 let detail = format!("the body has the encoding {encoding}, which was not asked for");
                 return Err(reply.error(ErrorKind::Malformed, detail));
             }
+            if wire::has_more_entries(&reply.body, MAX_ENTRIES) {
+                return Err(
+                    reply.error(ErrorKind::TooLarge, format!("answered a list of more than {MAX_ENTRIES} entries"))
+                );
+            }
             let listed = wire::activity(&reply.body);
             let mut listed = listed.map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
             // They are logged.
-            listed.odd.iter_mut().for_each(|odd| *odd = reply.shown(odd));
+            for odd in listed.odd.shown.iter_mut().chain(&mut listed.unread.shown) {
+                *odd = reply.shown(odd);
+            }
             Ok(Listing::Page(listed, reply.body.len()))
         }
         410 if is_removal(&reply) => Err(removal(&reply, id)),

@@ -40,9 +40,10 @@ pub(crate) fn poll(client: Client, options: Options, as_json: bool) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let handle: Arc<OnceLock<PollerHandle>> = Arc::default();
-    let (stopped, asked) = (handle.clone(), OnceLock::new());
+    let asked = Arc::<OnceLock<()>>::default();
+    let (stopped, again) = (handle.clone(), asked.clone());
     let on_interrupt = move || {
-        if asked.set(()).is_err() {
+        if again.set(()).is_err() {
             // Asked a second time: whatever it is that keeps us, it can wait no longer.
             exit(130);
         }
@@ -52,7 +53,12 @@ pub(crate) fn poll(client: Client, options: Options, as_json: bool) -> Result<Ex
     };
     ctrlc::set_handler(on_interrupt).map_err(|why| Failure::Usage(format!("Ctrl-C cannot be caught: {why}")))?;
     let poller = builder.spawn(callback)?;
-    match handle.get_or_init(|| poller).join() {
+    let poller = handle.get_or_init(|| poller);
+    if asked.get().is_some() {
+        // Perhaps before there was anything to stop.
+        poller.stop();
+    }
+    match poller.join() {
         Some(StopReason::Removed(removed)) => {
             let _ = writeln!(io::stderr(), "a2a-peer: the workspace was removed: {}", lines(&removed.hint));
             Ok(ExitCode::FAILURE)
