@@ -1,5 +1,6 @@
 //! Enrichment: a cache in front of the registry, and one bounded lookup for what is not in it.
 
+mod ask;
 mod circuit;
 mod flight;
 mod job;
@@ -14,12 +15,12 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::cache::{Cache, Filing, Known, Removed};
+use crate::cache::{Cache, Filing, Removed};
 use crate::clock::{Deadline, Tick};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::http::Pace;
-use crate::peer::{No, Peer, PeerId, PeerRef, Recalled};
+use crate::peer::{Peer, PeerId};
 use crate::random::random;
 use crate::registry::Registry;
 use crate::stats::{Counters, Stats};
@@ -27,7 +28,6 @@ use crate::sync::Mutex;
 use crate::wire::Listing;
 use circuit::{Circuit, Limits, Pass, Report};
 use flight::{Flights, Leader, Part};
-use lookup::Due;
 pub use lookup::{Lookup, Source};
 use refresh::Background;
 use rules::Rules;
@@ -75,80 +75,6 @@ impl Enricher {
             process: AtomicU32::new(process::id()),
             own: own.clone(),
         })
-    }
-
-    /// What is known of the peer, or what one lookup brings.
-    #[inline]
-    pub(crate) fn lookup(&self, peer: &impl PeerRef) -> Lookup {
-        match self.recall(peer) {
-            Ok(lookup) => lookup,
-            Err(now) => self.look_up(peer, now),
-        }
-    }
-
-    /// What is known of the peer, and no waiting: a lookup that is due is made in the background.
-    #[inline]
-    pub(crate) fn lookup_nonblocking(&self, peer: &impl PeerRef) -> Lookup {
-        match self.recall(peer) {
-            Ok(lookup) => lookup,
-            Err(now) => self.look_up_nonblocking(peer, now),
-        }
-    }
-
-    /// What nearly every call comes to; otherwise, the time that it is.
-    #[inline]
-    fn recall(&self, peer: &impl PeerRef) -> Result<Lookup, Tick> {
-        match self.cache.recall(peer) {
-            Recalled::Found(record) => Ok(Lookup::new(Some(record), Source::Fresh, true)),
-            Recalled::No(No::Absent) => Ok(Lookup::new(None, Source::Absent, true)),
-            Recalled::No(No::Failed) => Ok(Lookup::new(None, Source::Failed, true)),
-            Recalled::Nothing(now) => Err(now),
-        }
-    }
-
-    /// The same as [`lookup`](Enricher::lookup) at a time of the caller's, whatever this thread keeps.
-    #[inline(never)]
-    pub(crate) fn look_up(&self, peer: &impl PeerRef, now: Tick) -> Lookup {
-        let Some((id, spelling)) = peer.read() else { return Lookup::INVALID };
-        let lookup = match self.cache.get_spelled(id, spelling.as_ref(), now) {
-            Known::Fresh { record, refresh: false } => Lookup::new(Some(record), Source::Fresh, true),
-            known => self.settle(id, now, known),
-        };
-        self.cache.count(lookup.answered());
-        lookup
-    }
-
-    #[inline(never)]
-    fn look_up_nonblocking(&self, peer: &impl PeerRef, now: Tick) -> Lookup {
-        let Some((id, spelling)) = peer.read() else { return Lookup::INVALID };
-        let lookup = match self.cache.get_spelled(id, spelling.as_ref(), now) {
-            Known::Due(stale) | Known::Retry(stale) => {
-                self.queue_up(id, now);
-                Lookup::stand_in(stale, Source::Failed, true)
-            }
-            known => self.settle(id, now, known),
-        };
-        self.cache.count(lookup.answered());
-        lookup
-    }
-
-    fn settle(&self, peer: PeerId, now: Tick, known: Known) -> Lookup {
-        if let Known::Fresh { refresh: true, .. } = known {
-            self.queue_up(peer, now);
-        }
-        let Due { stale, retry } = match Lookup::remembered(known) {
-            Ok(lookup) => return lookup,
-            Err(due) => due,
-        };
-        // Who is alone in not being answered must not cost each push from it a wait.
-        if retry && self.background.is_there(&self.own) {
-            self.queue_up(peer, now);
-            return Lookup::stand_in(stale, Source::Failed, true);
-        }
-        let deadline = Deadline::after(self.rules.lookup_timeout);
-        let lookup = self.miss(peer, now, stale, deadline);
-        self.counters.waited(self.rules.lookup_timeout.saturating_sub(deadline.left()));
-        lookup
     }
 
     fn miss(&self, peer: PeerId, now: Tick, stale: Option<Peer>, deadline: Deadline) -> Lookup {
