@@ -328,6 +328,7 @@ fn the_demo_ends_by_itself_and_its_summary_accounts_for_every_row() {
     let summary = lines.pop().unwrap();
     let count = |done: &[&str]| lines.iter().filter(|line| done.iter().any(|done| line["done"] == *done)).count();
     assert_eq!((&summary["rows"], &summary["lost"], &summary["twice"]), (&240.into(), &0.into(), &0.into()));
+    assert_eq!(summary["garbled"], 0);
     assert_eq!((&summary["delivered"], &summary["dead_lettered"]), (&239.into(), &1.into()));
     assert_eq!(count(&["acked", "answered"]), 239);
     // One fails once, one panics once, one fails five times.

@@ -211,7 +211,8 @@ fn print(one: &Handled, as_json: bool, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{at:>7}  {workspace:5}  {who:24}  {text:26}  {done:10}  {took}")
 }
 
-/// What became of each row that the platform has: how many are lost.
+/// What became of each row that the platform has: how many are lost, came twice, or do not stand in a prompt as they
+/// came.
 fn summarise(
     all: &[Handled],
     platform: &Platform,
@@ -232,13 +233,16 @@ fn summarise(
     let twice = (delivered + dead).saturating_sub(is_through.len());
     let known = all.iter().filter(|one| one.sender.is_some()).count();
     let callback = all.iter().filter(|one| one.done != Done::Answered).map(|one| one.took).max().unwrap_or_default();
+    // None of the texts looks like a header: each stands in its prompt as it came.
+    let is_garbled = |one: &&Handled| !one.push.notification().content().ends_with(&format!("]\n{}", one.push.text()));
+    let garbled = all.iter().filter(is_garbled).count();
     let [lookups, messages, notices, heartbeats] = platform.counts();
     if as_json {
         let summary = json!({ "rows": rows, "delivered": delivered, "retried": retried, "dead_lettered": dead,
-            "twice": twice, "lost": lost, "gets": lookups, "messages": messages, "notices": notices,
+            "twice": twice, "lost": lost, "garbled": garbled, "gets": lookups, "messages": messages, "notices": notices,
             "heartbeats": heartbeats, "slowest_ms": millis(callback) });
         writeln!(out, "{summary}")?;
-        return Ok(lost + twice);
+        return Ok(lost + twice + garbled);
     }
     writeln!(
         out,
@@ -252,7 +256,11 @@ fn summarise(
         spoken(callback)
     )?;
     writeln!(out, "{messages} answers to peers, {notices} to the human, {heartbeats} heartbeats")?;
-    Ok(lost + twice)
+    if let Some(one) = all.iter().rfind(|one| one.sender.is_some()) {
+        let prompt = one.push.notification().content().replace('\n', "  ");
+        writeln!(out, "an agent's prompt has the last one as: {prompt}")?;
+    }
+    Ok(lost + twice + garbled)
 }
 
 /// Where the cursors are kept, for as long as the demo runs.
