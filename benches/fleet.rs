@@ -21,7 +21,7 @@ const START: Range<usize> = 0..300;
 const STEADY: Range<usize> = 600..1_500;
 const OUTAGE: Range<usize> = 1_500..2_100;
 const AFTER: Range<usize> = 2_100..HOUR;
-/// What the original remembers an answer for, and how long its lookup waits for one.
+/// How long the original remembers an answer.
 const TTL: Duration = Duration::from_secs(300);
 
 /// Requests in each second.

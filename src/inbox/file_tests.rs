@@ -7,6 +7,13 @@ fn dir(name: &str) -> PathBuf {
     dir
 }
 
+/// As after a power failure, on a file system that does not keep the old file until the new one is on the disk.
+fn emptied(path: &Path) {
+    let new = beside(path, "empty");
+    fs::write(&new, "").unwrap();
+    fs::rename(new, path).unwrap();
+}
+
 fn mark(n: i64) -> Mark {
     Mark { at: Moment::from_nanos(n), id: format!("id \"{n}\"\\").into() }
 }
@@ -58,7 +65,6 @@ fn nothing_is_written_where_nothing_has_changed() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// As after a power failure, on a file system that does not keep the old file until the new one is on the disk.
 #[test]
 fn an_empty_file_is_no_loss_of_what_was_synced() {
     let dir = dir("power");
@@ -70,9 +76,7 @@ fn an_empty_file_is_no_loss_of_what_was_synced() {
     cursor.begin(&"b".into(), 1);
     file.save(&mut cursor, false);
     drop(file);
-    let new = dir.join("empty");
-    fs::write(&new, "").unwrap();
-    fs::rename(new, &path).unwrap();
+    emptied(&path);
     let (_file, again) = CursorFile::open(path, "w").unwrap();
     assert_eq!((&again.anchor, again.tries("a"), again.tries("b")), (&cursor.anchor, 1, 0));
     assert!(again.is_acked(&mark(8).id));
@@ -81,7 +85,7 @@ fn an_empty_file_is_no_loss_of_what_was_synced() {
 
 #[test]
 fn what_was_synced_does_not_name_a_second_file_that_is_gone() {
-    let dir = dir("power");
+    let dir = dir("second");
     let path = dir.join("c");
     let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
     let mut cursor = Cursor::restore(Some(mark(-1)), None, (0..300).map(mark), Vec::new());
@@ -90,9 +94,7 @@ fn what_was_synced_does_not_name_a_second_file_that_is_gone() {
     cursor.adopt(mark(1_000));
     file.save(&mut cursor, false);
     drop(file);
-    let new = dir.join("empty");
-    fs::write(&new, "").unwrap();
-    fs::rename(new, &path).unwrap();
+    emptied(&path);
     let (_file, again) = CursorFile::open(path, "w").unwrap();
     assert!(again.anchor.is_some(), "back at the backlog");
     fs::remove_dir_all(dir).unwrap();
