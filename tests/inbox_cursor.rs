@@ -534,7 +534,7 @@ fn what_is_no_plain_file_or_holds_the_token_is_no_cursor() {
 
 #[test]
 fn a_backlog_without_end_is_thirty_days() {
-    let (platform, dir) = (Platform::new(), Dir::new("cursor-backlog"));
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-backlog-end"));
     let server = platform.serve();
     let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::MAX).build().unwrap();
     drain(&mut poller);

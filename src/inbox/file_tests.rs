@@ -1,7 +1,13 @@
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::*;
 
 fn dir(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("a2a-file-{name}-{}", std::process::id()));
+    // Numbered: two tests of one name run side by side.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("a2a-file-{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+    let dir = std::env::temp_dir().join(name);
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     dir

@@ -40,7 +40,10 @@ pub struct Dir(pub std::path::PathBuf);
 
 impl Dir {
     pub fn new(name: &str) -> Dir {
-        let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        // Numbered: two tests of one name run side by side.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst));
+        let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
         Dir(dir)
