@@ -1,5 +1,6 @@
 //! Settings: from the environment (the only room that reads it) and by builder, checked in one place.
 
+mod proxy;
 mod settings;
 mod url;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::token::TokenSource;
 
+pub(crate) use proxy::ProxyUrl;
+use proxy::Unshown;
 pub(crate) use settings::Settings;
 use settings::{checked_origin, checked_workspace_id, default_platform, header_value};
 pub(crate) use url::PlatformUrl;
@@ -43,6 +46,8 @@ pub struct ClientBuilder {
     origin: Option<Option<String>>,
     given_token: Option<TokenSource>,
     token_file: Option<PathBuf>,
+    proxy: Option<Unshown>,
+    root_certificates: Option<Unshown>,
     ttl: Option<Duration>,
     negative_ttl: Option<Duration>,
     stale_if_error: Option<Duration>,
@@ -157,6 +162,30 @@ impl ClientBuilder {
         self
     }
 
+    /// An HTTP proxy to go through, `http://[user:password@]host[:port]` (or `https`), the user and password
+    /// percent-encoded. Default: none; the environment's (`HTTPS_PROXY` and so on) is never used. The proxy is asked
+    /// by `CONNECT` for a tunnel to the platform: over https it sees the platform's host and nothing more, over http
+    /// everything, the token included.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(Unshown(url.into()));
+        self
+    }
+
+    /// The certificates, as PEM text, of the authorities by which the platform's may be signed: in place of all
+    /// that would be trusted otherwise, so that a private authority's platform is reached and nobody else's.
+    /// Default: those of the build (Mozilla's, or the system's; see the crate's features).
+    ///
+    /// ```
+    /// use a2a_blocking::Client;
+    ///
+    /// let error = Client::builder().workspace_id("w").root_certificates("/etc/ssl/our-ca.pem").build().unwrap_err();
+    /// assert!(error.to_string().starts_with("root_certificates: "), "a path is no PEM text: read it first");
+    /// ```
+    pub fn root_certificates(mut self, pem: impl Into<String>) -> Self {
+        self.root_certificates = Some(Unshown(pem.into()));
+        self
+    }
+
     /// How long a record is fresh. Default: 300 s, as the original. Not zero: for an answer that is
     /// never cached there is [`discover`](crate::Client::discover).
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -248,6 +277,7 @@ impl ClientBuilder {
             }
             None => platform.origin(),
         };
+        let proxy = |Unshown(url): Unshown| Setting { value: Ok(url), by: "proxy" }.check(ProxyUrl::parse);
         let ttl = self.ttl.unwrap_or(Duration::from_secs(300));
         let settings = Settings {
             workspace_id: workspace_id.check(checked_workspace_id)?,
@@ -255,6 +285,8 @@ impl ClientBuilder {
             origin,
             token_file: self.token_file.clone(),
             token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
+            proxy: self.proxy.map(proxy).transpose()?,
+            root_certificates: self.root_certificates.map(|Unshown(pem)| pem),
             ttl,
             negative_ttl: self.negative_ttl.unwrap_or(ttl),
             stale_if_error: self.stale_if_error.unwrap_or(Duration::from_secs(3_600)),

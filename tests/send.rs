@@ -303,6 +303,37 @@ fn an_early_413_on_a_large_body_is_seen() {
     assert_eq!((error.delivery(), error.body_snippet()), (Delivery::NotSent, Some("too large")));
 }
 
+/// It answers at once and is gone, with the upload unread: which breaks the upload, and must not break the answer.
+#[cfg(target_os = "linux")] // Elsewhere a reset may throw away what came before it.
+#[test]
+fn an_early_answer_of_a_peer_that_does_not_read_on_is_seen() {
+    for (head, body, kind) in [
+        ("413 Too Large", "too large", ErrorKind::Status),
+        ("401 Unauthorized", r#"{"error":"bad token"}"#, ErrorKind::Unauthorized),
+        ("503 Busy", r#"{"error":"restarting","restarting":true}"#, ErrorKind::Platform),
+    ] {
+        for hard in [false, true] {
+            let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let server = Server::raw(move |_, mut stream| {
+                // Some of it has come; what is unread makes the close a reset, with or without the linger.
+                assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+                stream.write_all(answer.as_bytes()).unwrap();
+                if hard {
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+            });
+            let message = Message::from("x".repeat(1_000_000));
+            for _ in 0..8 {
+                let error = client(&server).send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+                assert_eq!((error.kind(), error.attempts()), (kind, 1), "{head} {hard}: {error:?}");
+                assert_eq!((error.status(), error.delivery()), (head[..3].parse().ok(), Delivery::NotSent));
+                assert_eq!(error.body_snippet(), Some(body));
+            }
+            assert_eq!(server.connections(), 8);
+        }
+    }
+}
+
 #[test]
 fn a_request_above_1_mib_and_one_without_parts_are_not_sent() {
     let server = Server::play([ok()]);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Setting;
+use super::proxy::ProxyUrl;
 use super::url::PlatformUrl;
 use crate::error::Error;
 use crate::token::TokenSource;
@@ -26,6 +27,9 @@ pub(crate) struct Settings {
     pub(crate) token: TokenSource,
     /// The file that was set, whether or not the token comes from it.
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) proxy: Option<ProxyUrl>,
+    /// PEM text.
+    pub(crate) root_certificates: Option<String>,
     pub(crate) ttl: Duration,
     pub(crate) negative_ttl: Duration,
     pub(crate) stale_if_error: Duration,

@@ -35,6 +35,8 @@ fn classify(why: &Ureq) -> (ErrorKind, &'static str) {
         }
         Ureq::Timeout(_) => (ErrorKind::Timeout, "ReadTimeout"),
         Ureq::HostNotFound | Ureq::ConnectionFailed => (ErrorKind::Connect, "ConnectError"),
+        // The proxy let nothing through.
+        Ureq::ConnectProxyFailed(_) => (ErrorKind::Connect, "ProxyError"),
         Ureq::BodyStalled => (ErrorKind::Disconnected, "RemoteProtocolError"),
         Ureq::Tls(_) | Ureq::TlsRequired => (ErrorKind::Tls, "ConnectError"),
         #[cfg(feature = "rustls")]
