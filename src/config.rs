@@ -148,15 +148,16 @@ impl ClientBuilder {
 
     /// A function that gives the bearer token, in place of [`token`](ClientBuilder::token). It is called
     /// by [`build`](ClientBuilder::build), and again in the calling thread each time that the platform
-    /// answers 401; that call's bound does not cut it, so it must not block.
+    /// answers 401; no bound of ours cuts it, so it must not block.
     pub fn token_fn(mut self, token: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.given_token = Some(TokenSource::Function(Arc::new(token)));
         self
     }
 
     /// A file with the bearer token on one line, at most 16 KiB. It is read by
-    /// [`build`](ClientBuilder::build) and again when the platform answers 401; it need not exist. A pipe is
-    /// read once, and waited for until somebody writes to it.
+    /// [`build`](ClientBuilder::build) and again, inside the call's bound, when the platform answers 401; it need
+    /// not exist. A link is followed. What is no regular file (a pipe, a device) is refused. Where others than
+    /// its owner may use it (on Unix: its mode is not 0600 or less), the log has a warning, once.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self

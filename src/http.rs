@@ -193,7 +193,7 @@ impl Http {
         if status != Some(401) {
             return outcome;
         }
-        match self.tokens.rotated(exchange.token.as_ref()) {
+        match self.tokens.rotated(exchange.token.as_ref(), ask.deadline) {
             Some(token) => {
                 exchange.token = Some(token);
                 run(&exchange)
