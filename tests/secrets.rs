@@ -379,6 +379,47 @@ fn the_search_sees_the_token_in_each_of_its_forms() {
     assert_eq!((bytes.as_str(), text.as_str()), (TOKEN, TOKEN));
 }
 
+/// The binary, with as much of a log as there is. It takes the token from a file: an argument is everybody's to read.
+#[cfg(feature = "cli")]
+#[test]
+fn the_binary_shows_it_in_no_output_and_takes_it_in_no_argument() {
+    let dir = Dir::new("secrets-binary");
+    let (file, cursor, platform) = (dir.file("token"), dir.file("cursor.json"), Platform::new());
+    fs::write(&file, TOKEN).unwrap();
+    platform.add(SECOND, PEER, "disk is full");
+    let said = |url: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-peer"));
+        command.args(["--platform", url, "--workspace", WORKSPACE, "--token-file"]).arg(&file).args(arguments);
+        let output = command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let (bytes, plain) = dumped(&text);
+        assert!([&text, &bytes, &plain].iter().all(|text| found(text).is_none()), "it is in what {arguments:?} says");
+        text
+    };
+    let cursor = cursor.to_str().unwrap();
+    let servers =
+        [good(&platform), Server::play([Act::reply(401, r#"{"error":"bad token"}"#)]), Server::play([Act::Close])];
+    for server in servers {
+        for arguments in [
+            &["enrich", "-v", PEER][..],
+            &["discover", "--verbose", PEER],
+            &["peers"],
+            &["info", "--json"],
+            &["send", PEER, "hi", "--attempts", "1"],
+            &["poll", "--once", "--cursor", cursor, "--reply-with", "on it"],
+        ] {
+            let text = said(&server.url(), arguments);
+            assert!(text.contains("DEBUG ureq::run") || text.contains("TRACE"), "{arguments:?}: nothing was logged");
+        }
+        assert!(server.connections() > 5);
+    }
+    let help = said("http://localhost", &["--help"]);
+    assert!(help.contains("--token-file") && !help.contains("--token ") && !help.contains("--token="), "{help}");
+    for given in [&format!("--token={TOKEN}")[..], &format!("--auth={TOKEN}")] {
+        said("http://localhost", &[given, "peers"]);
+    }
+}
+
 #[test]
 fn no_output_of_a_process_has_the_token_in_it() {
     let dir = Dir::new("secrets-token");

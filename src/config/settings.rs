@@ -12,6 +12,8 @@ use crate::token::TokenSource;
 
 /// Bounds of a workspace id's length. It stands in a URL and a header.
 const WORKSPACE_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=128;
+/// The longest organisation id, in bytes. It stands in a header, of which servers take some kilobytes in all.
+const MAX_ORG_ID: usize = 1_024;
 /// The most threads that refresh in the background. What needs more is no refreshing.
 const MAX_THREADS: usize = 64;
 /// The longest bound of a lookup. A poller that waits longer than this for a name is not polling.
@@ -102,6 +104,9 @@ pub(super) fn header_value(text: &str) -> Result<String, String> {
     match text.chars().find(|c| !c.is_ascii_graphic()) {
         Some(bad) => Err(format!("{text:?} has {bad:?}; it takes printable ASCII without spaces")),
         None if text.is_empty() => Err("empty; leave it out instead".to_owned()),
+        None if text.len() > MAX_ORG_ID => {
+            Err(format!("{} characters long; it takes at most {MAX_ORG_ID}", text.len()))
+        }
         None => Ok(text.to_owned()),
     }
 }
