@@ -63,15 +63,18 @@ fn hostile() -> Vec<String> {
     all
 }
 
-/// A server that keeps each request's head as it came, and its body.
+/// A request's head as it came, and its body.
+type Raw = (String, Vec<u8>);
+
+/// A server that keeps each request as it came.
 struct Tap {
     server: Server,
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Raw>>>,
 }
 
 impl Tap {
     fn new(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Tap {
-        let seen: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+        let seen = Arc::new(Mutex::new(Vec::<Raw>::new()));
         let all = seen.clone();
         let server = Server::raw(move |_, stream| {
             let mut reader = BufReader::new(stream);
@@ -107,7 +110,7 @@ impl Tap {
         self.server.url().replace("http://", "")
     }
 
-    fn taken(&self) -> Vec<(String, Vec<u8>)> {
+    fn taken(&self) -> Vec<Raw> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 }

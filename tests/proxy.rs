@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{
     CancelToken, Client, ClientBuilder, Delivery, ErrorKind, Message, RetryPolicy, SendOptions, Source,
 };
-use support::{Act, PEER, RECORD, Server, WORKSPACE, builder};
+use support::{Act, PEER, RECORD, Server, builder};
 
 const TOKEN: &str = "tok-of-the-proxy-tests";
 
@@ -109,7 +109,7 @@ fn over_https_it_is_told_the_host_and_nothing_more() {
     let (proxy, authority) = (Proxy::working(), tls::Authority::new());
     let answer = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{RECORD}", RECORD.len()).into_bytes();
     let (server, seen) = tls::answering(authority.certify(), true, move |_| answer.clone());
-    let client = Client::builder().platform_url(tls::https(&server)).workspace_id(WORKSPACE).token(TOKEN);
+    let client = Client::builder().platform_url(tls::https(&server)).workspace_id("me").token(TOKEN);
     let client = client.root_certificates(authority.pem()).proxy(proxy.url("")).build().unwrap();
     assert_eq!(client.lookup(PEER).source, Source::Fetched);
     assert!(seen.text().contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{}", seen.text());

@@ -82,7 +82,7 @@ pub(super) fn in_time<T: Send + 'static>(
     waiting: &Arc<AtomicUsize>,
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let stuck = || Error::config("the token file's system does not answer");
+    let stuck = || Error::config("the token file was not read in time");
     if waiting.fetch_add(1, SeqCst) >= MAX_READERS {
         waiting.fetch_sub(1, SeqCst);
         return Err(stuck());
@@ -124,7 +124,7 @@ mod tests {
             in_time(Duration::from_millis(1), &waiting, move || Ok(file_system.lock().recv()))
         };
         for n in 1..=MAX_READERS {
-            assert!(stuck().unwrap_err().to_string().contains("does not answer"));
+            assert!(stuck().unwrap_err().to_string().contains("not read in time"));
             assert_eq!(waiting.load(SeqCst), n);
         }
         assert!(stuck().is_err() && waiting.load(SeqCst) == MAX_READERS, "no more threads than that");
