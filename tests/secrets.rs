@@ -240,6 +240,15 @@ fn child() {
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     every_call("nobody there", Client::builder().platform_url(&nobody).token(TOKEN), &dir);
     every_call("no such proxy", at(&server).token(TOKEN).proxy(&nobody), &dir);
+    // A proxy's password is no less of a secret.
+    let password: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let asks = Server::play([Act::raw("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")]);
+    for proxy in [&nobody, &asks.url()] {
+        let proxy = proxy.replace("http://", &format!("http://me:{password}@"));
+        every_call("a proxy with a password", at(&server).token(TOKEN).proxy(proxy), &dir);
+    }
+    let asked = asks.requests();
+    assert!(asked.iter().all(|request| request.header("proxy-authorization").is_some()) && !asked.is_empty());
     every_call("a token of two lines", at(&server).token(format!("{TOKEN}\n{TOKEN}")), &dir);
     every_call("a token that is no ASCII", at(&server).token_fn(|| Some(format!("{TOKEN}\u{e9}"))), &dir);
     every_call("a token function that panics", at(&server).token_fn(|| panic!("in a token function")), &dir);

@@ -68,6 +68,22 @@ fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
     assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
 }
 
+/// The connection is kept, the token is each request's own.
+#[test]
+fn clients_that_take_turns_in_a_thread_and_on_connections_send_each_its_own_token() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let client = |token: &str| builder(&server).token(token).build().unwrap();
+    let clients = [client("one"), client("another-one"), builder(&server).build().unwrap()];
+    for _ in 0..5 {
+        for client in &clients {
+            client.discover(PEER).unwrap();
+        }
+    }
+    let tokens = [Some("Bearer one".to_owned()), Some("Bearer another-one".to_owned()), None];
+    assert_eq!(sent(&server), (0..5).flat_map(|_| tokens.clone()).collect::<Vec<_>>());
+    assert_eq!(server.connections(), clients.len());
+}
+
 #[test]
 fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
     let server = registry("another");
