@@ -75,7 +75,7 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let settings = self.check()?;
         let tokens = TokenStore::open(settings.token.clone())?;
-        let http = Arc::new(Http::new(&settings, tokens));
+        let http = Arc::new(Http::new(&settings, tokens)?);
         let enricher = Enricher::new(Registry::new(http.clone()), &settings);
         let (call_timeout, token_file) = (settings.call_timeout, settings.token_file);
         Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout, token_file }) })

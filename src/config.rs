@@ -1,5 +1,6 @@
 //! Settings: from the environment (the only room that reads it) and by builder, checked in one place.
 
+mod proxy;
 mod settings;
 mod url;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::token::TokenSource;
 
+pub(crate) use proxy::ProxyUrl;
+use proxy::Unshown;
 pub(crate) use settings::Settings;
 use settings::{checked_origin, checked_workspace_id, default_platform, header_value};
 pub(crate) use url::PlatformUrl;
@@ -43,6 +46,8 @@ pub struct ClientBuilder {
     origin: Option<Option<String>>,
     given_token: Option<TokenSource>,
     token_file: Option<PathBuf>,
+    proxy: Option<Unshown>,
+    root_certificates: Option<Unshown>,
     ttl: Option<Duration>,
     negative_ttl: Option<Duration>,
     stale_if_error: Option<Duration>,
@@ -143,17 +148,42 @@ impl ClientBuilder {
 
     /// A function that gives the bearer token, in place of [`token`](ClientBuilder::token). It is called
     /// by [`build`](ClientBuilder::build), and again in the calling thread each time that the platform
-    /// answers 401; that call's bound does not cut it, so it must not block.
+    /// answers 401; no bound of ours cuts it, so it must not block.
     pub fn token_fn(mut self, token: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.given_token = Some(TokenSource::Function(Arc::new(token)));
         self
     }
 
     /// A file with the bearer token on one line, at most 16 KiB. It is read by
-    /// [`build`](ClientBuilder::build) and again when the platform answers 401; it need not exist. A pipe is
-    /// read once, and waited for until somebody writes to it.
+    /// [`build`](ClientBuilder::build) and again, inside the call's bound, when the platform answers 401; it need
+    /// not exist. A link is followed. What is no regular file (a pipe, a device) is refused. Where others than
+    /// its owner may use it (on Unix: its mode is not 0600 or less), the log has a warning, once.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// An HTTP proxy to go through, `http://[user:password@]host[:port]` (or `https`), the user and password
+    /// percent-encoded. Default: none; the environment's (`HTTPS_PROXY` and so on) is never used. The proxy is asked
+    /// by `CONNECT` for a tunnel to the platform: over https it sees the platform's host and nothing more, over http
+    /// everything, the token included.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(Unshown(url.into()));
+        self
+    }
+
+    /// The certificates, as PEM text, of the authorities by which the platform's may be signed: in place of all
+    /// that would be trusted otherwise, so that a private authority's platform is reached and nobody else's.
+    /// Default: those of the build (Mozilla's, or the system's; see the crate's features).
+    ///
+    /// ```
+    /// use a2a_blocking::Client;
+    ///
+    /// let error = Client::builder().workspace_id("w").root_certificates("/etc/ssl/our-ca.pem").build().unwrap_err();
+    /// assert!(error.to_string().starts_with("root_certificates: "), "a path is no PEM text: read it first");
+    /// ```
+    pub fn root_certificates(mut self, pem: impl Into<String>) -> Self {
+        self.root_certificates = Some(Unshown(pem.into()));
         self
     }
 
@@ -248,6 +278,7 @@ impl ClientBuilder {
             }
             None => platform.origin(),
         };
+        let proxy = |Unshown(url): Unshown| Setting { value: Ok(url), by: "proxy" }.check(ProxyUrl::parse);
         let ttl = self.ttl.unwrap_or(Duration::from_secs(300));
         let settings = Settings {
             workspace_id: workspace_id.check(checked_workspace_id)?,
@@ -255,6 +286,8 @@ impl ClientBuilder {
             origin,
             token_file: self.token_file.clone(),
             token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
+            proxy: self.proxy.map(proxy).transpose()?,
+            root_certificates: self.root_certificates.map(|Unshown(pem)| pem),
             ttl,
             negative_ttl: self.negative_ttl.unwrap_or(ttl),
             stale_if_error: self.stale_if_error.unwrap_or(Duration::from_secs(3_600)),

@@ -2,8 +2,11 @@
 //! `ureq`.
 
 mod agent;
+mod current;
 mod failure;
 mod reply;
+mod route;
+mod transport;
 mod upload;
 
 use std::io::Read;
@@ -19,8 +22,10 @@ use crate::error::{Error, ErrorKind, guard};
 use crate::token::{Token, TokenStore};
 use agent::{Bounded, MAX_IDLE_AGE};
 pub(crate) use agent::{SEND_SILENCE, Wire};
+use current::Exchanging;
 use failure::{failure, timed_out};
 pub(crate) use reply::Reply;
+use route::Route;
 pub(crate) use upload::Upload;
 
 /// The longest wait that a platform can ask us for: beyond a day it is no wait but a no.
@@ -33,6 +38,8 @@ pub(crate) struct Http {
     lookups: Bounded,
     calls: Bounded,
     sends: Wire,
+    /// What wires of others' own are made by.
+    route: Route,
     platform: PlatformUrl,
     workspace_id: String,
     /// What every request carries, the token apart.
@@ -83,21 +90,36 @@ struct Exchange<'a> {
 }
 
 impl Http {
-    pub(crate) fn new(settings: &Settings, tokens: TokenStore) -> Self {
+    /// # Errors
+    ///
+    /// Root certificates that are none.
+    pub(crate) fn new(settings: &Settings, tokens: TokenStore) -> Result<Self, Error> {
+        let route = Route::new(settings)?;
         let mut headers = Vec::new();
         headers.extend(settings.origin.clone().map(|origin| ("Origin", origin)));
         headers.extend(settings.org_id.clone().map(|org| ("X-Molecule-Org-Id", org)));
-        Http {
-            lookups: Bounded::pooled(settings.lookup_timeout),
-            calls: Bounded::pooled(settings.call_timeout),
-            sends: Wire::new(settings.send_timeout),
+        Ok(Http {
+            lookups: Bounded::pooled(&route, settings.lookup_timeout),
+            calls: Bounded::pooled(&route, settings.call_timeout),
+            sends: Wire::new(&route, settings.send_timeout),
+            route,
             platform: settings.platform.clone(),
             workspace_id: settings.workspace_id.clone(),
             headers,
             tokens,
             process: process::id(),
             last_exchange: AtomicU64::new(0),
-        }
+        })
+    }
+
+    /// A wire that can be shut down without harm to others, for sends of so much time at the most.
+    pub(crate) fn wire(&self, bound: Duration) -> Wire {
+        Wire::new(&self.route, bound)
+    }
+
+    /// One that keeps its connections for the next request, for GETs of so much time at the most.
+    pub(crate) fn pooled_wire(&self, bound: Duration) -> Wire {
+        Wire::pooled(&self.route, bound)
     }
 
     pub(crate) fn platform(&self) -> &PlatformUrl {
@@ -171,7 +193,7 @@ impl Http {
         if status != Some(401) {
             return outcome;
         }
-        match self.tokens.rotated(exchange.token.as_ref()) {
+        match self.tokens.rotated(exchange.token.as_ref(), ask.deadline) {
             Some(token) => {
                 exchange.token = Some(token);
                 run(&exchange)
@@ -201,9 +223,11 @@ impl Http {
             return Err(timed_out(&target));
         }
         let workspace = (*identity == Identity::Workspace).then_some(("X-Workspace-ID", &self.workspace_id));
-        let bearer = token.as_ref().map(|token| format!("Bearer {}", token.expose()));
+        // The transport puts the token where this stands for it.
+        let exchanging = Exchanging::begin(token.as_ref(), *upload);
         let headers = self.headers.iter().map(|(name, value)| (*name, value)).chain(workspace);
-        let headers = headers.chain(bearer.as_ref().map(|value| ("Authorization", value)));
+        let headers = headers.map(|(name, value)| (name, value.as_str()));
+        let headers = headers.chain(exchanging.authorization().map(|value| ("Authorization", value)));
 
         let result = match upload {
             None => {
@@ -227,6 +251,10 @@ impl Http {
                 request.send(SendBody::from_reader(&mut upload.reader()))
             }
         };
+        if exchanging.lost_the_token() {
+            let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
+            return Err(Error::new(ErrorKind::Internal, detail).at(target));
+        }
         let mut response = result.map_err(|why| failure(&target, why, *deadline))?;
 
         let status = response.status().as_u16();

@@ -41,7 +41,7 @@
 //! 10. A lookup begun before [`Client::forget`] or [`Client::clear`] files nothing.
 //!
 //! Requests go to the platform's own address only: redirects are not followed, and the environment's
-//! proxy is not used.
+//! proxy is not used (one that was asked for is: [`ClientBuilder::proxy`]).
 //!
 //! # Threads
 //!
@@ -78,9 +78,11 @@
 //! token that cannot be read again at warn; an environment that makes no client at error, once. Of a poller: a
 //! poll that failed at warn (the first of a series; the rest at debug), a gap that could not be closed and an entry
 //! that is no row at warn, a push that was given up, a callback that panicked and a cursor that cannot be read or
-//! written at error. None of it shows the token. The HTTP client below logs too: its target `ureq_proto` at *trace* level dumps every
-//! byte that is sent, the token among them, so keep that target at debug; and `ureq` at debug level shows some
-//! headers of an answer as they came (`Location`, `Content-Encoding`).
+//! written at error; a token file that others may use at warn. None of it shows the token.
+//!
+//! The HTTP client below logs too: at debug level `ureq` shows some headers of an answer, and at *trace* level
+//! `ureq_proto` dumps all that it writes and reads. The token is put into a request below it, so what is sent is
+//! shown with a text in its place that is worth nothing; messages and answers are shown as they are.
 
 mod cache;
 mod cancel;

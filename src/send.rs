@@ -80,7 +80,7 @@ pub(crate) fn send(http: &Arc<Http>, peer: PeerId, message: &Message, options: &
     let policy = options.retry;
     let deadline = Deadline::after(policy.max_total());
     let outgoing = Outgoing::new(http, peer, message, policy.max_silence())?;
-    let line = Line::new(options.cancel.as_ref(), policy.max_total());
+    let line = Line::new(http, options.cancel.as_ref(), policy.max_total());
     let mut delivery = Delivery::NotSent;
 
     if options.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
@@ -156,10 +156,10 @@ enum Paused {
 }
 
 impl Line {
-    fn new(cancel: Option<&CancelToken>, budget: Duration) -> Self {
+    fn new(http: &Http, cancel: Option<&CancelToken>, budget: Duration) -> Self {
         let Some(token) = cancel else { return Line::Plain };
         let (report, events) = mpsc::channel();
-        let wire = Wire::new(budget);
+        let wire = http.wire(budget);
         let hook = {
             let (wire, report) = (wire.clone(), report.clone());
             move || {

@@ -1,17 +1,19 @@
 //! The bearer token: where it comes from, and its rotation. It is shown nowhere.
 
+mod file;
+
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{ErrorKind as IoErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use parking_lot::RwLock;
 
+use crate::clock::Deadline;
 use crate::error::Error;
 
-/// The longest token file that is read, in bytes. A header of 16 KiB is beyond what servers take.
+/// The longest token, and token file, in bytes. A header of 16 KiB is beyond what servers take.
 const MAX_BYTES: u64 = 16 * 1024;
 
 /// A token that can stand in a header.
@@ -22,6 +24,9 @@ impl Token {
     /// The trimmed `text` as a token; `None` where nothing is left of it.
     fn new(text: &str, origin: &str) -> Result<Option<Self>, Error> {
         let text = text.trim();
+        if text.len() as u64 > MAX_BYTES {
+            return Err(Error::config(format!("the token from {origin} is longer than {MAX_BYTES} bytes")));
+        }
         match text.chars().position(|c| !matches!(c, ' '..='~' | '\t')) {
             None if text.is_empty() => Ok(None),
             None => Ok(Some(Token(text.into()))),
@@ -102,19 +107,10 @@ impl TokenSource {
                 Ok(text) => Token::new(&text.unwrap_or_default(), "ClientBuilder::token_fn"),
                 Err(_) => Err(Error::config("the function given to ClientBuilder::token_fn panicked")),
             },
-            TokenSource::File(path) => match read_file(path)? {
+            TokenSource::File(path) => match file::read(path)? {
                 Some(text) => Token::new(&text, &path.display().to_string()),
                 None => Ok(None),
             },
-        }
-    }
-
-    /// A pipe is read once: opening it again can wait for ever.
-    fn can_be_read_again(&self) -> bool {
-        match self {
-            TokenSource::File(path) => fs::metadata(path).is_ok_and(|file| file.is_file()),
-            TokenSource::Function(_) => true,
-            TokenSource::Nowhere | TokenSource::Value(_) => false,
         }
     }
 }
@@ -130,31 +126,13 @@ impl fmt::Debug for TokenSource {
     }
 }
 
-/// The text of a token file; `None` where there is no such file.
-fn read_file(path: &Path) -> Result<Option<String>, Error> {
-    let failed = |why: std::io::Error| {
-        Error::config(format!("the token file {} cannot be read: {why}", path.display())).with_source(why)
-    };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(why) if why.kind() == IoErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(failed(why)),
-    };
-    let mut text = String::new();
-    let length = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if length as u64 > MAX_BYTES {
-        let message =
-            format!("the token file {} is longer than {MAX_BYTES} bytes: is it the right file?", path.display());
-        return Err(Error::config(message));
-    }
-    Ok(Some(text))
-}
-
 /// The token in use, and the way to the next one.
 #[derive(Debug)]
 pub(crate) struct TokenStore {
     source: TokenSource,
     current: RwLock<Option<Token>>,
+    /// How many threads wait for the file.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl TokenStore {
@@ -163,21 +141,27 @@ impl TokenStore {
     /// As [`TokenSource::read`]. An absent token is none.
     pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
         let current = RwLock::new(source.read()?);
-        Ok(TokenStore { source, current })
+        Ok(TokenStore { source, current, waiting: Arc::default() })
     }
 
     pub(crate) fn current(&self) -> Option<Token> {
         self.current.read().clone()
     }
 
-    /// Reads the token again after the platform refused the `used` one: the new one, if it is another.
+    /// Reads the token again after the platform refused the `used` one: the new one, if it is another. A file has
+    /// until the `deadline`; a function takes what it takes.
     ///
     /// What cannot be read now leaves the old one in place, with a warning: a rotation may be half done.
-    pub(crate) fn rotated(&self, used: Option<&Token>) -> Option<Token> {
-        if !self.source.can_be_read_again() {
-            return None;
-        }
-        match self.source.read() {
+    pub(crate) fn rotated(&self, used: Option<&Token>, deadline: Deadline) -> Option<Token> {
+        let read = match &self.source {
+            TokenSource::Nowhere | TokenSource::Value(_) => return None,
+            TokenSource::Function(_) => self.source.read(),
+            TokenSource::File(_) => {
+                let source = self.source.clone();
+                file::in_time(deadline.left(), &self.waiting, move || source.read())
+            }
+        };
+        match read {
             Ok(Some(token)) if Some(&token) != used => {
                 *self.current.write() = Some(token.clone());
                 Some(token)

@@ -68,6 +68,22 @@ fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
     assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
 }
 
+/// The connection is kept, the token is each request's own.
+#[test]
+fn clients_that_take_turns_in_a_thread_and_on_connections_send_each_its_own_token() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let client = |token: &str| builder(&server).token(token).build().unwrap();
+    let clients = [client("one"), client("another-one"), builder(&server).build().unwrap()];
+    for _ in 0..5 {
+        for client in &clients {
+            client.discover(PEER).unwrap();
+        }
+    }
+    let tokens = [Some("Bearer one".to_owned()), Some("Bearer another-one".to_owned()), None];
+    assert_eq!(sent(&server), (0..5).flat_map(|_| tokens.clone()).collect::<Vec<_>>());
+    assert_eq!(server.connections(), clients.len());
+}
+
 #[test]
 fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
     let server = registry("another");
@@ -125,6 +141,7 @@ fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
         fs::write(&file, bytes).unwrap();
         refused(base().token_file(&file), &file.display().to_string());
     }
+    refused(base().token("hush".repeat(5_000)), "ClientBuilder::token is longer than 16384 bytes");
     refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
 }
 
@@ -143,22 +160,66 @@ fn a_401_whose_body_does_not_arrive_has_the_token_read_again_too() {
     }
 }
 
-/// A pipe, as a shell's `<(…)` is one: opening it again would wait for ever.
+/// To open a pipe would be to wait for somebody who writes to it; and there is nothing to be read again.
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_read_once() {
+fn what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
     let pipe = path("pipe");
     let _earlier = fs::remove_file(&pipe);
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let server = registry("another");
-    let writer = {
-        let pipe = pipe.clone();
-        std::thread::spawn(move || fs::write(pipe, "mine\n").unwrap())
-    };
-    let client = builder(&server).token_file(&pipe).build().unwrap();
-    writer.join().unwrap();
+    let link = path("link to the pipe");
+    let _earlier = fs::remove_file(&link);
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for file in [pipe.as_path(), &link, std::path::Path::new("/dev/null"), std::path::Path::new("/dev/zero")] {
+        let error = Client::builder().workspace_id("w").token_file(file).build().unwrap_err();
+        let text = format!("the token file {} cannot be read: it is no regular file", file.display());
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, text));
+    }
+    // A file that became a pipe after the client was made: the old token stays.
+    let file = path("became a pipe");
+    let _earlier = fs::remove_file(&file);
+    fs::write(&file, "old").unwrap();
+    let server = registry("new");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::rename(&pipe, &file).unwrap();
     assert_eq!(client.lookup(PEER).source, Source::Failed);
-    assert_eq!(sent(&server), [Some("Bearer mine".to_owned())]);
+    assert_eq!(sent(&server), [Some("Bearer old".to_owned())]);
+}
+
+/// A link is judged by its target, a path is told of once, and the token is used all the same.
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_may_read_is_told_of_once() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let (open, closed) = (path("open to others"), path("closed to others"));
+    for (file, mode) in [(&open, 0o644), (&closed, 0o600)] {
+        fs::write(file, "hush-hush").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let links = [path("link to the open"), path("link to the closed")];
+    for (link, target) in links.iter().zip([&open, &closed]) {
+        let _earlier = fs::remove_file(link);
+        symlink(target, link).unwrap();
+    }
+    listen();
+    for _ in 0..3 {
+        for file in [&open, &closed, &links[0], &links[1]] {
+            let server = registry("hush-hush");
+            assert!(builder(&server).token_file(file).build().unwrap().enrich(PEER).is_some());
+        }
+    }
+    let log = LOG.lock().unwrap().clone();
+    let told = |file: &PathBuf| {
+        let shown = file.display();
+        let line = format!(
+            "WARN a2a_blocking::token::file others may use the token file {shown} (mode 0644): chmod 600 {shown}\n"
+        );
+        (log.matches(&line).count(), log.contains(&format!("file {shown} (mode")))
+    };
+    assert_eq!([&open, &links[0]].map(told), [(1, true), (1, true)], "{log}");
+    assert_eq!([&closed, &links[1]].map(told), [(0, false), (0, false)], "{log}");
+    assert!(!log.contains("hush-hush"), "{log}");
 }
 
 /// A function that panics at the second call, in the middle of a lookup.
@@ -196,6 +257,13 @@ static LOG: Lazy<Mutex<String>> = Lazy::new(Mutex::default);
 
 struct Capture;
 
+/// Has all of the process's log kept.
+fn listen() {
+    // It may be another test that comes first.
+    let _ = log::set_logger(&Capture);
+    log::set_max_level(log::LevelFilter::Trace);
+}
+
 impl log::Log for Capture {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
@@ -215,8 +283,7 @@ impl log::Log for Capture {
 /// Everything that this crate and its HTTP client log but the wire itself, from a platform that echoes what it is sent.
 #[test]
 fn no_log_no_error_and_no_debug_shows_it() {
-    log::set_logger(&Capture).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    listen();
     let secret = "xyzzy/plugh-0451==";
     let server = Server::decide(|n, request| {
         let echo = request.header("authorization").unwrap_or("none");

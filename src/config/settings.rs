@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Setting;
+use super::proxy::ProxyUrl;
 use super::url::PlatformUrl;
 use crate::error::Error;
 use crate::token::TokenSource;
 
 /// Bounds of a workspace id's length. It stands in a URL and a header.
 const WORKSPACE_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=128;
+/// The longest organisation id, in bytes. It stands in a header, of which servers take some kilobytes in all.
+const MAX_ORG_ID: usize = 1_024;
 /// The most threads that refresh in the background. What needs more is no refreshing.
 const MAX_THREADS: usize = 64;
 /// The longest bound of a lookup. A poller that waits longer than this for a name is not polling.
@@ -26,6 +29,9 @@ pub(crate) struct Settings {
     pub(crate) token: TokenSource,
     /// The file that was set, whether or not the token comes from it.
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) proxy: Option<ProxyUrl>,
+    /// PEM text.
+    pub(crate) root_certificates: Option<String>,
     pub(crate) ttl: Duration,
     pub(crate) negative_ttl: Duration,
     pub(crate) stale_if_error: Duration,
@@ -98,6 +104,9 @@ pub(super) fn header_value(text: &str) -> Result<String, String> {
     match text.chars().find(|c| !c.is_ascii_graphic()) {
         Some(bad) => Err(format!("{text:?} has {bad:?}; it takes printable ASCII without spaces")),
         None if text.is_empty() => Err("empty; leave it out instead".to_owned()),
+        None if text.len() > MAX_ORG_ID => {
+            Err(format!("{} characters long; it takes at most {MAX_ORG_ID}", text.len()))
+        }
         None => Ok(text.to_owned()),
     }
 }

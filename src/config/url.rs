@@ -28,6 +28,10 @@ impl PlatformUrl {
         }
         let uri: Uri =
             text.parse().map_err(|why| bad(&format!("is no URL ({why}); for example http://localhost:8080")))?;
+        // A path may have any of them, and they would be sent as they are.
+        if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(bad(&format!("has {c:?}; percent-encode it")));
+        }
         let https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -137,6 +141,8 @@ mod tests {
             ("http://h h", "no URL"),
             ("http://h\r\nX-Evil: 1", "no URL"),
             ("http://bücher.example", "no URL"),
+            ("http://h/bücher", "'ü'; percent-encode it"),
+            ("http://h/a\u{85}b", "'\\u{85}'; percent-encode it"),
         ] {
             let error = PlatformUrl::parse(text).unwrap_err();
             assert!(error.contains(why), "{text:?}: {error}");

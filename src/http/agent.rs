@@ -1,8 +1,11 @@
-//! The agents: their timeouts, their pools, their TLS.
+//! The agents: their timeouts and their pools.
 
 use std::time::Duration;
 
 use ureq::Agent;
+
+use super::route::Route;
+use super::transport;
 
 /// How long an idle connection is kept: shorter than the 5 s and more after which servers commonly close
 /// theirs, so that few requests meet a connection that is just being closed.
@@ -27,12 +30,12 @@ pub(super) struct Bounded {
 
 impl Bounded {
     fn new(config: Config, bound: Duration) -> Self {
-        Bounded { agent: config.timeout_global(Some(bound)).build().into(), bound }
+        Bounded { agent: transport::agent(config.timeout_global(Some(bound)).build()), bound }
     }
 
     /// One that keeps its connections for the next request.
-    pub(super) fn pooled(bound: Duration) -> Self {
-        let config = config().max_idle_age(MAX_IDLE_AGE);
+    pub(super) fn pooled(route: &Route, bound: Duration) -> Self {
+        let config = config(route).max_idle_age(MAX_IDLE_AGE);
         Bounded::new(config.max_idle_connections(MAX_IDLE).max_idle_connections_per_host(MAX_IDLE), bound)
     }
 
@@ -49,8 +52,8 @@ pub(crate) struct Wire(pub(super) Bounded);
 
 impl Wire {
     /// A wire that can be shut down without harm to others, for sends of so much time at the most.
-    pub(crate) fn new(bound: Duration) -> Self {
-        let config = config()
+    pub(super) fn new(route: &Route, bound: Duration) -> Self {
+        let config = config(route)
             .max_idle_connections(0)
             .max_idle_connections_per_host(0)
             .timeout_resolve(Some(SEND_CONNECT))
@@ -61,8 +64,8 @@ impl Wire {
     }
 
     /// One that keeps its connections for the next request, for GETs of so much time at the most.
-    pub(crate) fn pooled(bound: Duration) -> Self {
-        Wire(Bounded::pooled(bound))
+    pub(super) fn pooled(route: &Route, bound: Duration) -> Self {
+        Wire(Bounded::pooled(route, bound))
     }
 
     /// Breaks what is under way, and lets nothing more be sent.
@@ -74,7 +77,7 @@ impl Wire {
 type Config = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
 
 /// What all agents have in common.
-fn config() -> Config {
+fn config(route: &Route) -> Config {
     let config = Agent::config_builder()
         .user_agent(concat!("a2a-blocking/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")
@@ -82,24 +85,8 @@ fn config() -> Config {
         // An error status has a body that says why, and a `Retry-After`.
         .http_status_as_error(false)
         // The token goes to the platform and nowhere that it points to.
-        .max_redirects(0)
-        // By default even loopback goes through the proxy that the environment names.
-        .proxy(None);
-    #[cfg(any(feature = "rustls", feature = "native-tls"))]
-    let config = config.tls_config(tls());
-    config
-}
-
-#[cfg(any(feature = "rustls", feature = "native-tls"))]
-fn tls() -> ureq::tls::TlsConfig {
-    use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
-
-    let rustls = cfg!(feature = "rustls");
-    let system_roots = !rustls || cfg!(feature = "platform-verifier");
-    TlsConfig::builder()
-        .provider(if rustls { TlsProvider::Rustls } else { TlsProvider::NativeTls })
-        .root_certs(if system_roots { RootCerts::PlatformVerifier } else { RootCerts::WebPki })
-        .build()
+        .max_redirects(0);
+    route.lead(config)
 }
 
 #[cfg(test)]
@@ -108,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_request_with_all_of_the_bound_needs_no_settings_of_its_own() {
-        let by = Bounded::new(config(), Duration::from_secs(2));
+        let by = Bounded { agent: Agent::new_with_defaults(), bound: Duration::from_secs(2) };
         assert_eq!(by.shorter(Duration::from_micros(1_999_990)), None);
         let brief = Duration::from_millis(1_990);
         assert_eq!(by.shorter(brief), Some(brief));

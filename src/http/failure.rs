@@ -19,11 +19,52 @@ pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
         (_, Ureq::Io(io)) => io.to_string(),
         _ => why.to_string(),
     };
+    let words = match advice(kind, &words) {
+        Some(advice) => format!("{words}; {advice}"),
+        None => words,
+    };
     Error::new(kind, format!("{name}: {words}")).at(target).with_source(why)
 }
 
 pub(super) fn timed_out(target: &str) -> Error {
     Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time").at(target)
+}
+
+/// What a user may do about it, where the TLS libraries' own words leave that open.
+fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
+    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    match kind {
+        ErrorKind::Tls if says(&["expired"]) => Some("the platform's certificate has expired"),
+        ErrorKind::Tls if says(&["not valid yet", "not yet valid"]) => {
+            Some("the platform's certificate is not valid yet: is this machine's clock right?")
+        }
+        ErrorKind::Tls if says(&["not valid for", "ostname mismatch", "IP address mismatch"]) => {
+            Some("the platform's certificate is for another host")
+        }
+        ErrorKind::Tls
+            if says(&[
+                "UnknownIssuer",
+                "BadSignature",
+                "CaUsedAsEndEntity",
+                "self-signed",
+                "self signed",
+                "issuer",
+            ]) =>
+        {
+            Some(
+                "nobody who is trusted has signed it: for a private authority give its certificate by \
+                  ClientBuilder::root_certificates",
+            )
+        }
+        ErrorKind::Tls if says(&["InvalidContentType", "wrong version number", "http request", "packet length"]) => {
+            Some("what answers there does not speak TLS: is its URL http://?")
+        }
+        // The first byte of a TLS alert, in place of a status line.
+        ErrorKind::Protocol if says(&["version"]) => {
+            Some("what answers there does not speak HTTP: is its URL https://?")
+        }
+        _ => None,
+    }
 }
 
 /// The kind, and the name by which the original's users look for such a failure in their logs.
@@ -35,10 +76,17 @@ fn classify(why: &Ureq) -> (ErrorKind, &'static str) {
         }
         Ureq::Timeout(_) => (ErrorKind::Timeout, "ReadTimeout"),
         Ureq::HostNotFound | Ureq::ConnectionFailed => (ErrorKind::Connect, "ConnectError"),
+        // The proxy let nothing through.
+        Ureq::ConnectProxyFailed(_) => (ErrorKind::Connect, "ProxyError"),
         Ureq::BodyStalled => (ErrorKind::Disconnected, "RemoteProtocolError"),
         Ureq::Tls(_) | Ureq::TlsRequired => (ErrorKind::Tls, "ConnectError"),
         #[cfg(feature = "rustls")]
         Ureq::Rustls(_) => (ErrorKind::Tls, "ConnectError"),
+        // A handshake that broke off, which the system's library has no kind for.
+        #[cfg(feature = "native-tls")]
+        Ureq::NativeTls(tls) if tls.to_string().to_lowercase().contains("unexpected eof") => {
+            (ErrorKind::Disconnected, "RemoteProtocolError")
+        }
         #[cfg(feature = "native-tls")]
         Ureq::NativeTls(_) => (ErrorKind::Tls, "ConnectError"),
         Ureq::Io(io) => classify_io(io),

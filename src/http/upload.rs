@@ -3,33 +3,41 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// The body of a request. Its clones are one upload.
 #[derive(Clone)]
 pub(crate) struct Upload {
     bytes: Arc<[u8]>,
     taken: Arc<AtomicUsize>,
+    /// Whether the connection broke before it had taken all.
+    broken: Arc<AtomicBool>,
 }
 
 impl Upload {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Upload { bytes: bytes.into(), taken: Arc::default() }
+        Upload { bytes: bytes.into(), taken: Arc::default(), broken: Arc::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether the HTTP client has taken all of it in the last exchange, so that it may have been sent.
-    /// Before that no peer can have a whole request.
+    /// Whether the HTTP client has taken all of it in the last exchange, and the connection has not refused
+    /// a part, so that it may have been sent. Before that no peer can have a whole request.
     pub(crate) fn may_be_sent(&self) -> bool {
-        self.taken.load(SeqCst) >= self.bytes.len()
+        self.taken.load(SeqCst) >= self.bytes.len() && !self.broken.load(SeqCst)
+    }
+
+    /// Marks that the connection broke with a part of it not taken.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, SeqCst);
     }
 
     /// Marks that nothing of it has been handed over: before an exchange.
     pub(super) fn restart(&self) {
         self.taken.store(0, SeqCst);
+        self.broken.store(false, SeqCst);
     }
 
     pub(super) fn reader(&self) -> impl Read + use<> {
@@ -61,6 +69,8 @@ mod tests {
         for (taken, whole) in [(4, false), (4, false), (2, true), (0, true)] {
             assert_eq!((reader.read(&mut some).unwrap(), upload.may_be_sent()), (taken, whole));
         }
+        upload.break_off();
+        assert!(!upload.clone().may_be_sent(), "it was taken for nothing");
         upload.restart();
         assert!(!upload.clone().may_be_sent(), "its clones are one");
         assert_eq!((upload.reader().read(&mut some).unwrap(), &some), (4, b"0123"));

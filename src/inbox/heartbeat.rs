@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::handle::{Shared, StopReason};
 use crate::clock::{Deadline, Tick};
 use crate::error::ErrorKind;
-use crate::http::{Http, Wire};
+use crate::http::Http;
 use crate::workspace::{Vitals, heartbeat};
 
 /// What the poller is doing, for the sign of life.
@@ -72,7 +72,7 @@ pub(super) fn start(
 
 fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, timeout: Duration) {
     shared.run_by(thread::current().id());
-    let wire = Wire::new(timeout);
+    let wire = http.wire(timeout);
     let on_stop = wire.clone();
     let _hook = shared.token.register(move || on_stop.clone().shut_down());
     let (start, mut failing) = (Tick::now(), false);

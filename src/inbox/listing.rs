@@ -71,7 +71,7 @@ impl Lister {
         page: usize,
         backlog: Duration,
     ) -> Self {
-        let wire = Wire::pooled(timeout);
+        let wire = http.pooled_wire(timeout);
         let on_stop = wire.clone();
         Lister {
             http: http.clone(),

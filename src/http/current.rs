@@ -1,0 +1,190 @@
+//! The exchange that a thread is in, as the transport below it has to know it: the HTTP client hands the one
+//! nothing of the other, makes each request in the thread that asked for it, and starts only DNS elsewhere.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use super::upload::Upload;
+use crate::random::fresh_id;
+use crate::token::Token;
+
+/// The token's header line up to the token, as the HTTP client writes it.
+const AUTHORIZATION: &str = "authorization: Bearer ";
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Current>>> = const { RefCell::new(None) };
+}
+
+/// What the transport has to know.
+pub(super) struct Current {
+    token: Option<Token>,
+    /// The token's line as the HTTP client writes it, with what stands there in the token's place.
+    line: String,
+    /// Whether the head of the request is not out yet.
+    in_head: Cell<bool>,
+    placed: Cell<bool>,
+    /// The body, until the answer is waited for.
+    upload: RefCell<Option<Upload>>,
+}
+
+/// The stay of an exchange in its thread. The one before it comes back after it: a logger may make requests, too.
+pub(super) struct Exchanging {
+    current: Rc<Current>,
+    before: Option<Rc<Current>>,
+}
+
+impl Exchanging {
+    pub(super) fn begin(token: Option<&Token>, upload: Option<&Upload>) -> Self {
+        let line = token.map_or_else(String::new, |token| {
+            let stand_in = stand_in().chars().cycle().take(token.expose().len());
+            AUTHORIZATION.chars().chain(stand_in).chain("\r\n".chars()).collect()
+        });
+        let current = Rc::new(Current {
+            token: token.cloned(),
+            line,
+            in_head: Cell::new(true),
+            placed: Cell::new(false),
+            upload: RefCell::new(upload.cloned()),
+        });
+        let before = CURRENT.replace(Some(current.clone()));
+        Exchanging { current, before }
+    }
+
+    /// The value of the header that the HTTP client is given: as long as the real one, and worth nothing. The
+    /// client's trace log shows all that it writes.
+    pub(super) fn authorization(&self) -> Option<&str> {
+        self.current.token.as_ref()?;
+        self.current.line.strip_prefix("authorization: ").map(str::trim_end)
+    }
+
+    /// Whether a request went out that should have had the token, and had what stands for it.
+    pub(super) fn lost_the_token(&self) -> bool {
+        self.current.token.is_some() && !self.current.in_head.get() && !self.current.placed.get()
+    }
+}
+
+impl Drop for Exchanging {
+    fn drop(&mut self) {
+        CURRENT.set(self.before.take());
+    }
+}
+
+/// The exchange that this thread is in.
+pub(super) fn current() -> Option<Rc<Current>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+impl Current {
+    /// Where in these bytes of a request the token is to stand, and the token. Once, and in the head only: nothing
+    /// that a body or another header says is taken for its line.
+    pub(super) fn place(&self, bytes: &[u8]) -> Option<(usize, &[u8])> {
+        let token = self.token.as_ref().filter(|_| self.in_head.get())?;
+        // The client never splits a line over two writes.
+        let mut start = 0;
+        while start < bytes.len() {
+            let rest = &bytes[start..];
+            if rest.starts_with(b"\r\n") {
+                self.in_head.set(false);
+                return None;
+            }
+            if rest.starts_with(self.line.as_bytes()) {
+                self.placed.set(true);
+                self.in_head.set(false);
+                return Some((start + AUTHORIZATION.len(), token.expose().as_bytes()));
+            }
+            start += rest.iter().position(|byte| *byte == b'\n')? + 1;
+        }
+        None
+    }
+
+    /// What stands in the token's place.
+    pub(super) fn stand_in(&self) -> &[u8] {
+        self.line.as_bytes().get(AUTHORIZATION.len()..self.line.len().saturating_sub(2)).unwrap_or_default()
+    }
+
+    /// A write broke: while the request is being sent, the peer cannot have all of it.
+    pub(super) fn broke(&self) {
+        if let Some(upload) = &*self.upload.borrow() {
+            upload.break_off();
+        }
+    }
+
+    /// All that there is to be sent was taken by the transport.
+    pub(super) fn is_sent(&self) {
+        self.upload.take();
+    }
+}
+
+/// A text that nobody can guess, the same for the process.
+fn stand_in() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    // Without random numbers it stands there all the same: its place is found by its line.
+    TEXT.get_or_init(|| fresh_id().map_or_else(|_| "token-".to_owned(), |id| id.simple().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{TokenSource, TokenStore};
+
+    fn token(text: &str) -> Option<Token> {
+        TokenStore::open(TokenSource::Value(text.to_owned())).unwrap().current()
+    }
+
+    #[test]
+    fn the_token_has_one_place_in_a_request_and_that_is_in_its_head() {
+        for text in ["t", "tok-123", &"long".repeat(4_000)] {
+            let exchanging = Exchanging::begin(token(text).as_ref(), None);
+            let stand_in = exchanging.authorization().unwrap().to_owned();
+            assert_eq!(stand_in.len(), "Bearer ".len() + text.len());
+            assert!(!stand_in.contains(text) || text.len() < 8, "{stand_in}");
+            let current = current().unwrap();
+            let line = format!("authorization: {stand_in}\r\n");
+            // Neither a path nor another header's value is the line.
+            let before = format!("GET /{line}x: authorization: {stand_in}\r\n").replace("\r\n", "  ") + "\r\n";
+            assert!(current.place(before.as_bytes()).is_none() && !exchanging.lost_the_token());
+            let head = format!("{before}{line}y: z\r\n\r\n");
+            let (at, placed) = current.place(head.as_bytes()).unwrap();
+            assert_eq!(&head[at..at + placed.len()], &stand_in["Bearer ".len()..]);
+            assert_eq!((placed, placed.len()), (text.as_bytes(), current.stand_in().len()));
+            assert!(current.place(head.as_bytes()).is_none(), "a body that says the same");
+            assert!(!exchanging.lost_the_token());
+        }
+    }
+
+    #[test]
+    fn a_body_is_never_searched_and_a_head_without_a_place_is_noticed() {
+        let exchanging = Exchanging::begin(token("tok").as_ref(), None);
+        let line = format!("authorization: {}\r\n", exchanging.authorization().unwrap());
+        let current = current().unwrap();
+        assert!(current.place(format!("POST / HTTP/1.1\r\nx: y\r\n\r\n{line}").as_bytes()).is_none());
+        assert!(current.place(line.as_bytes()).is_none(), "the head is over");
+        assert!(exchanging.lost_the_token());
+    }
+
+    #[test]
+    fn without_a_token_there_is_nothing_to_place() {
+        let exchanging = Exchanging::begin(None, None);
+        assert!(exchanging.authorization().is_none() && current().unwrap().place(b"GET / HTTP/1.1\r\n\r\n").is_none());
+        assert!(!exchanging.lost_the_token());
+    }
+
+    /// A logger that makes a request of its own in the middle of another.
+    #[test]
+    fn an_exchange_inside_another_has_its_own_token_and_gives_the_thread_back() {
+        let placed = || {
+            let current = current().unwrap();
+            let line = current.line.clone();
+            current.place(line.as_bytes()).map(|(_, token)| token.to_vec()).unwrap()
+        };
+        let outer = Exchanging::begin(token("outer").as_ref(), None);
+        drop(Exchanging::begin(token("inner").as_ref(), None));
+        let inner = Exchanging::begin(token("other").as_ref(), None);
+        assert_eq!(placed(), b"other");
+        drop(inner);
+        assert_eq!(placed(), b"outer");
+        drop(outer);
+        assert!(current().is_none());
+    }
+}

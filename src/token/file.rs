@@ -1,0 +1,138 @@
+//! The token's file: read whole and in time, or not at all; and a word on who else may read it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Metadata};
+use std::io::{Error as IoError, ErrorKind as IoErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use super::MAX_BYTES;
+use crate::error::{Error, caught};
+
+/// How many threads of a client may wait for a file system that does not answer.
+const MAX_READERS: usize = 8;
+
+/// The text of a token file; `None` where there is no such file.
+///
+/// # Errors
+///
+/// What is no regular file, what is too long for a token, and what the system refuses.
+pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
+    match read_text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(why) if why.kind() == IoErrorKind::NotFound => Ok(None),
+        Err(why) => {
+            Err(Error::config(format!("the token file {} cannot be read: {why}", path.display())).with_source(why))
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, IoError> {
+    // Before it is opened, too: to open a pipe is to wait for somebody who writes to it.
+    regular(&fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    regular(&found)?;
+    warn_of_others(path, &found);
+    let mut text = String::new();
+    let length = file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if length as u64 > MAX_BYTES {
+        return Err(IoError::other(format!("it is longer than {MAX_BYTES} bytes: is it the right file?")));
+    }
+    Ok(text)
+}
+
+/// A pipe or a device could not be read a second time, or would be waited for.
+fn regular(found: &Metadata) -> Result<(), IoError> {
+    if found.is_file() { Ok(()) } else { Err(IoError::other("it is no regular file")) }
+}
+
+/// Says, once for each path, that others than its owner may read the file: of a link, its target.
+#[cfg(unix)]
+fn warn_of_others(path: &Path, found: &Metadata) {
+    use std::os::unix::fs::PermissionsExt;
+
+    static SAID: RwLock<BTreeSet<PathBuf>> = RwLock::new(BTreeSet::new());
+
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 && SAID.write().insert(path.to_owned()) {
+        let path = path.display();
+        // A client is made whatever a logger does.
+        caught(|| log::warn!("others may use the token file {path} (mode {mode:04o}): chmod 600 {path}"));
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_others(_: &Path, _: &Metadata) {}
+
+/// What `read` brings, if it does so in `time`: a network's file system may take for ever. The thread that waits
+/// for it then stays, and counts among the `waiting`.
+///
+/// # Errors
+///
+/// `read`'s, or that it takes too long.
+pub(super) fn in_time<T: Send + 'static>(
+    time: Duration,
+    waiting: &Arc<AtomicUsize>,
+    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let stuck = || Error::config("the token file was not read in time");
+    if waiting.fetch_add(1, SeqCst) >= MAX_READERS {
+        waiting.fetch_sub(1, SeqCst);
+        return Err(stuck());
+    }
+    let (report, outcome) = mpsc::channel();
+    let reader = {
+        let waiting = waiting.clone();
+        move || {
+            let read = caught(read);
+            waiting.fetch_sub(1, SeqCst);
+            // Nobody listens any more where it took too long.
+            let _ = report.send(read);
+        }
+    };
+    if let Err(why) = thread::Builder::new().name("a2a-token".to_owned()).spawn(reader) {
+        waiting.fetch_sub(1, SeqCst);
+        return Err(Error::config(format!("no thread to read the token file: {why}")));
+    }
+    match outcome.recv_timeout(time) {
+        Ok(Some(read)) => read,
+        Ok(None) => Err(Error::config("a panic while the token file was read")),
+        Err(_) => Err(stuck()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_does_not_answer_is_waited_for_no_longer_than_there_is_time() {
+        let waiting = Arc::new(AtomicUsize::new(0));
+        assert_eq!(in_time(Duration::from_secs(60), &waiting, || Ok(7)).unwrap(), 7);
+        assert_eq!(waiting.load(SeqCst), 0);
+        let (answer, file_system) = mpsc::channel::<()>();
+        let file_system = Arc::new(parking_lot::Mutex::new(file_system));
+        let stuck = || {
+            let file_system = file_system.clone();
+            in_time(Duration::from_millis(1), &waiting, move || Ok(file_system.lock().recv()))
+        };
+        for n in 1..=MAX_READERS {
+            assert!(stuck().unwrap_err().to_string().contains("not read in time"));
+            assert_eq!(waiting.load(SeqCst), n);
+        }
+        assert!(stuck().is_err() && waiting.load(SeqCst) == MAX_READERS, "no more threads than that");
+        drop(answer);
+        while waiting.load(SeqCst) > 0 {
+            thread::yield_now();
+        }
+        let panics = in_time(Duration::from_secs(60), &waiting, || -> Result<(), Error> { panic!("in a reader") });
+        assert!(panics.unwrap_err().to_string().contains("a panic"));
+    }
+}
