@@ -18,6 +18,8 @@ use crate::support::{PEER, WORKSPACE, eventually};
 /// For a machine that is busy with other things.
 pub const SLACK: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(60);
+/// What is to run out, but not before a busy machine has made a connection.
+const BRIEF: Duration = Duration::from_secs(5);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(300);
 const TOKEN: &str = "hush-hush";
@@ -76,7 +78,7 @@ pub fn ask(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir: &Pat
 }
 
 fn lookup_bound(wait: Wait) -> Duration {
-    if wait == Wait::Quick { LONG } else { Duration::from_millis(300) }
+    if wait == Wait::Quick { LONG } else { BRIEF }
 }
 
 fn builder(url: &str) -> ClientBuilder {
@@ -221,7 +223,7 @@ fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Obse
     let (policy, bound) = match wait {
         Wait::Quick => (policy.budget(LONG), LONG),
         Wait::Silence => (policy.budget(LONG).silence(Duration::from_millis(100)), LONG),
-        Wait::Budget => (policy.budget(Duration::from_millis(700)), Duration::from_millis(700)),
+        Wait::Budget => (policy.budget(BRIEF), BRIEF),
     };
     let attempts = Arc::new(AtomicU32::new(0));
     let seen = attempts.clone();

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::ask::{Observed, Site, ask, inbox};
-use crate::cell::{Call, Cell, Outcome, Reach, Row};
+use crate::cell::{Call, Cell, Outcome, Reach, Row, Wait};
 use crate::peer::{Counts, Fault, Peer};
 
 /// A peer in this process.
@@ -92,7 +92,10 @@ pub fn check(
         (None, Reach::Request) => Some(requests),
     };
     let fits = |outcome: &Outcome| {
-        let by_tries = tries.is_none_or(|tries| u32::try_from(tries).is_ok_and(|tries| outcome.tries.contains(&tries)));
+        // Where a GET's time is over, a busy machine may not have got to it.
+        let none = tries == Some(0) && row.wait != Wait::Quick;
+        let as_told = |tries| u32::try_from(tries).is_ok_and(|tries| outcome.tries.contains(&tries));
+        let by_tries = none || tries.is_none_or(as_told);
         let by_delivery = outcome.delivery.iter().any(|delivery| format!("{delivery:?}") == observed.delivery);
         format!("{:?}", outcome.answer) == observed.answer && by_tries && by_delivery
     };
@@ -105,7 +108,7 @@ pub fn check(
         Reach::Connection => (connections, requests) == (tries, 0),
         // A message has a connection of its own at each attempt.
         Reach::Request if call == Call::Send => (connections, requests) == (tries, tries),
-        Reach::Request => (1..=requests).contains(&connections),
+        Reach::Request => connections <= requests || row.wait != Wait::Quick,
     };
     if !reached || elsewhere > 0 {
         return told("it asked otherwise");
