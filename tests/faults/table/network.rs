@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{head, makes, says};
-use crate::cell::Answer::{Absent, Error, Failed, Good};
+use crate::cell::Answer::{Error, Failed, Good};
 use crate::cell::ErrorKind::{Connect, Disconnected, Malformed, Status, Timeout};
 use crate::cell::{
     Cell, NOT_DELIVERED, NOT_SENT, Outcome, Reach, Row, UNKNOWN, Wait, error, good, group, replied, row, unsent,
@@ -144,7 +144,7 @@ fn trickling() -> Vec<Row> {
 fn early() -> Vec<Row> {
     let refusal = "HTTP/1.1 413 X\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
     let early = |name, bytes: &str, then, sent| {
-        let row = row(name, Fault::Early(bytes.into(), then), Absent, error(Status), sent);
+        let row = row(name, Fault::Early(bytes.into(), then), Failed, error(Status), sent);
         row.reach(Reach::Connection).upload(1_000_000).sends_only()
     };
     let reply = r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#;
