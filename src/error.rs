@@ -85,7 +85,7 @@ pub enum ErrorKind {
     Timeout,
     /// TLS failed: a bad certificate, or a peer that does not speak TLS.
     Tls,
-    /// What came back is not HTTP.
+    /// What came back is not HTTP, contradicts itself, or has more than 100 headers or 64 KiB of them.
     Protocol,
     /// The platform refused our identity: 401, and where we ask for our own workspace or peers also
     /// 403. It wants another token, or one at all.

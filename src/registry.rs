@@ -36,10 +36,7 @@ impl Registry {
         if reply.status != 200 {
             return Err(refusal(&reply));
         }
-        if let Some(encoding) = reply.foreign_encoding() {
-            let detail = format!("the body has the encoding {encoding}, which was not asked for");
-            return Err(reply.error(ErrorKind::Malformed, detail));
-        }
+        reply.check_encoding()?;
         let fields =
             wire::object(&reply.body).map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
         Ok(Peer::discovered(peer, fields))
@@ -63,10 +60,16 @@ impl Registry {
         })?;
         let status = reply.status;
         let (kind, words) = match status {
-            200 => match wire::listing(&reply.body) {
-                Ok(listing) => return Ok(listing),
-                Err(why) => (ErrorKind::Malformed, format!("Platform returned 200 but body was not {why}")),
-            },
+            200 => {
+                let listing = match reply.foreign_encoding() {
+                    Some(encoding) => Err(format!("JSON: it has the encoding {encoding}, which was not asked for")),
+                    None => wire::listing(&reply.body),
+                };
+                match listing {
+                    Ok(listing) => return Ok(listing),
+                    Err(why) => (ErrorKind::Malformed, format!("Platform returned 200 but body was not {why}")),
+                }
+            }
             401 | 403 => (
                 ErrorKind::Unauthorized,
                 format!(

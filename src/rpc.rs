@@ -80,10 +80,9 @@ impl Outgoing {
         let ask =
             Ask { path: &self.path, identity: Identity::Workspace, deadline, cap: MAX_ANSWER, silence: self.silence };
         let answer = http.post(&ask, &self.upload, wire).map_err(|error| self.broken(error))?;
-        if let Some(encoding) = answer.foreign_encoding().filter(|_| answer.status < 300) {
-            let detail = format!("the body has the encoding {encoding}, which was not asked for");
-            let error = answer.error(ErrorKind::Malformed, detail).with_delivery(Delivery::Unknown);
-            return Err(Failed { error, again: Again::No });
+        if answer.status < 300 {
+            let unread = |error: Error| Failed { error: error.with_delivery(Delivery::Unknown), again: Again::No };
+            answer.check_encoding().map_err(unread)?;
         }
         match wire::read(answer.status, &answer.body, &answer.excerpt(), |words| answer.words(words)) {
             Ok(reply) => {

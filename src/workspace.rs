@@ -67,10 +67,13 @@ pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspac
     let reply = http.get(&ask, Pace::Call)?;
     let error = |kind, detail: String| Err(reply.error(kind, detail));
     match reply.status {
-        200 => match wire::object(&reply.body) {
-            Ok(fields) => Ok(Workspace { fields }),
-            Err(why) => error(ErrorKind::Malformed, format!("answered {why}")),
-        },
+        200 => {
+            reply.check_encoding()?;
+            match wire::object(&reply.body) {
+                Ok(fields) => Ok(Workspace { fields }),
+                Err(why) => error(ErrorKind::Malformed, format!("answered {why}")),
+            }
+        }
         403 if reply.body.is_empty() => {
             error(ErrorKind::Unauthorized, "answered 403 without a body; check the origin and the org id".to_owned())
         }

@@ -1,10 +1,10 @@
-//! What a lookup makes of a registry that is broken, and that it keeps its bound.
+//! What a lookup makes of a broken registry, beside what `tests/faults` holds of every call: exact limits, the default
+//! bound, pooled connections, repeats, waiters.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
 use std::io::{BufReader, Write};
-use std::net::TcpListener;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,57 +21,6 @@ fn head(rest: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{rest}")
 }
 
-/// Each fault on a fresh connection: one request, a failed lookup, remembered; and the typed error.
-#[test]
-fn every_fault_is_one_request_and_a_failed_lookup() {
-    let n = RECORD.len();
-    let half = &RECORD[..n / 2];
-    for (fault, act, kind) in [
-        ("close before the answer", Act::Close, ErrorKind::Disconnected),
-        ("close inside the status line", Act::raw("HTTP/1.1 20"), ErrorKind::Disconnected),
-        ("close inside the headers", Act::raw("HTTP/1.1 200 OK\r\nContent-Le"), ErrorKind::Disconnected),
-        ("close after the headers", Act::raw(&head("Content-Length: 5\r\n\r\n")), ErrorKind::Disconnected),
-        (
-            "close inside the body",
-            Act::raw(&head(&format!("Content-Length: {n}\r\n\r\n{half}"))),
-            ErrorKind::Disconnected,
-        ),
-        (
-            "close inside a chunk",
-            Act::raw(&head("Transfer-Encoding: chunked\r\n\r\nff\r\n{\"a\"")),
-            ErrorKind::Disconnected,
-        ),
-        ("close inside a body without a length", Act::raw(&head(&format!("\r\n{half}"))), ErrorKind::Malformed),
-        ("reset before the answer", Act::Reset(Vec::new()), ErrorKind::Disconnected),
-        ("a chunk of no size", Act::raw(&head("Transfer-Encoding: chunked\r\n\r\nzz\r\n")), ErrorKind::Protocol),
-        ("garbage", Act::raw("\0\u{1}\u{2}garbage\r\n\r\n"), ErrorKind::Protocol),
-        ("HTTP/0.9", Act::raw(RECORD), ErrorKind::Protocol),
-        ("a list", Act::reply(200, "[{}]"), ErrorKind::Malformed),
-        ("null", Act::reply(200, "null"), ErrorKind::Malformed),
-        ("HTML", Act::reply(200, "<html>oops</html>"), ErrorKind::Malformed),
-        ("nothing", Act::reply(200, ""), ErrorKind::Malformed),
-        ("half a record", Act::reply(200, half), ErrorKind::Malformed),
-        ("invalid UTF-8", Act::reply(200, b"{\"name\":\"\xff\"}"), ErrorKind::Malformed),
-        ("100,000 brackets", Act::reply(200, "[".repeat(100_000)), ErrorKind::Malformed),
-        ("an encoding", Act::reply(200, RECORD).header("Content-Encoding", "gzip"), ErrorKind::Malformed),
-        ("a record above 256 KiB", Act::reply(200, record_of(CAP + 1)), ErrorKind::TooLarge),
-        ("a redirect to itself", Act::reply(302, "").header("Location", "/"), ErrorKind::Status),
-    ] {
-        let server = Server::play([act.clone()]);
-        let enricher = client(&server);
-        assert_eq!(enricher.lookup(PEER).source, Source::Failed, "{fault}");
-        let again = enricher.lookup(PEER);
-        assert_eq!((again.source, again.remembered), (Source::Failed, true), "{fault}");
-        assert_eq!(server.requests().len(), 1, "{fault}");
-
-        let server = Server::play([act]);
-        let error = client(&server).discover(PEER).unwrap_err();
-        assert_eq!(error.kind(), kind, "{fault}: {error:?}");
-        assert!(error.to_string().starts_with(&format!("GET {}/registry/discover/{PEER}: ", server.url())), "{error}");
-        assert_eq!(server.requests().len(), 1, "{fault}");
-    }
-}
-
 /// A record of exactly so many bytes.
 fn record_of(bytes: usize) -> String {
     let frame = r#"{"name":""}"#;
@@ -79,7 +28,7 @@ fn record_of(bytes: usize) -> String {
 }
 
 #[test]
-fn a_record_of_exactly_256_kib_is_read() {
+fn a_record_of_exactly_256_kib_is_read_and_none_above() {
     for headers in ["with a length", "chunked"] {
         let record = record_of(CAP);
         let act = match headers {
@@ -91,17 +40,8 @@ fn a_record_of_exactly_256_kib_is_read() {
         let server = Server::play([act]);
         assert_eq!(client(&server).enrich(PEER).unwrap().name().unwrap().len(), CAP - 11, "{headers}");
     }
-}
-
-#[test]
-fn a_refused_connection_is_a_failed_lookup() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
-    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
-    assert!(client.lookup(PEER).remembered);
-    let error = client.discover(PEER).unwrap_err();
-    assert_eq!((error.kind(), error.is_transient(), error.status()), (ErrorKind::Connect, true, None));
+    let server = Server::play([Act::reply(200, record_of(CAP + 1))]);
+    assert_eq!(client(&server).discover(PEER).unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
 /// `.invalid` never resolves; where the resolver does not even answer, the bound still holds.
@@ -124,32 +64,6 @@ fn a_registry_that_accepts_and_says_nothing_is_cut_at_2_s() {
     assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
     assert!(client.lookup(PEER).remembered);
     assert_eq!(server.requests().len(), 1);
-}
-
-/// No single read of these ever times out.
-#[test]
-fn a_registry_that_trickles_a_byte_a_second_is_cut_at_2_s() {
-    let pause = Duration::from_secs(1);
-    let in_head = Act::Trickle { head: b"HTTP/1.1 ".to_vec(), slow: b"200 OK\r\nContent-Length: 2".to_vec(), pause };
-    let in_body = Act::Trickle {
-        head: head(&format!("Content-Length: {}\r\n\r\n", RECORD.len())).into_bytes(),
-        slow: RECORD.as_bytes()[..30].to_vec(),
-        pause,
-    };
-    std::thread::scope(|scope| {
-        for (act, status) in [(in_head, None), (in_body, Some(200))] {
-            scope.spawn(move || {
-                let server = Server::play([act]);
-                let client = client(&server);
-                let start = Instant::now();
-                assert_eq!(client.lookup(PEER).source, Source::Failed);
-                assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
-                // The uncached call has a bound of 10 s of its own.
-                let error = client.discover(PEER).unwrap_err();
-                assert_eq!((error.kind(), error.status()), (ErrorKind::Timeout, status), "{error:?}");
-            });
-        }
-    });
 }
 
 #[test]
@@ -228,6 +142,13 @@ fn a_request_that_timed_out_or_had_an_answer_is_not_repeated() {
     }
 }
 
+#[test]
+fn an_answer_that_breaks_off_keeps_its_status() {
+    let server = Server::play([Act::raw(&head("Content-Length: 50\r\n\r\n{"))]);
+    let error = client(&server).discover(PEER).unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Disconnected, Some(200)), "{error}");
+}
+
 /// Each step alone would be inside the bound; together they are not, and it is one bound for all.
 #[test]
 fn the_bound_is_for_all_steps_and_repeats_together() {
@@ -292,16 +213,4 @@ fn a_waiter_has_a_deadline_of_its_own() {
         release.send(()).unwrap();
         assert_eq!(leader.join().unwrap().source, Source::Failed);
     });
-}
-
-/// It is refused when the cap is passed, not when the peer has said all that it has to say.
-#[test]
-fn an_endless_body_is_refused_at_the_cap() {
-    let server = Server::raw(|_, mut stream| {
-        let _ = stream.write_all(head("Transfer-Encoding: chunked\r\n\r\n").as_bytes());
-        while stream.write_all(b"5\r\n     \r\n").is_ok() {}
-    });
-    let client = client(&server);
-    assert_eq!(client.discover(PEER).unwrap_err().kind(), ErrorKind::TooLarge);
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
 }

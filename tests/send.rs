@@ -377,17 +377,6 @@ fn no_string_of_the_callers_can_add_a_header_or_a_request() {
 }
 
 #[test]
-fn redirects_are_not_followed_and_the_token_goes_nowhere_else() {
-    let elsewhere = Server::play([ok()]);
-    for status in [301, 302, 303, 307, 308] {
-        let server = Server::play([Act::reply(status, "").header("Location", &elsewhere.url())]);
-        let error = builder(&server).token("hush").build().unwrap().send(PEER, "hi").unwrap_err();
-        assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(status)));
-    }
-    assert_eq!(elsewhere.connections(), 0);
-}
-
-#[test]
 fn a_watcher_is_told_of_each_attempt_and_each_pause() {
     let server = Server::play([Act::Close, Act::Close, ok()]);
     let told = Arc::new(Mutex::new(Vec::new()));

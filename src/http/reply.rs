@@ -53,4 +53,13 @@ impl Reply {
         let encoding = self.encoding.as_deref().map(str::trim)?;
         (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| self.shown(encoding))
     }
+
+    /// # Errors
+    ///
+    /// A body of an encoding that was not asked for and is not undone.
+    pub(crate) fn check_encoding(&self) -> Result<(), Error> {
+        let Some(encoding) = self.foreign_encoding() else { return Ok(()) };
+        let detail = format!("the body has the encoding {encoding}, which was not asked for");
+        Err(self.error(ErrorKind::Malformed, detail))
+    }
 }

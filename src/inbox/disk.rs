@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use fs4::fs_std::FileExt;
 use serde_json::Value;
@@ -29,8 +30,24 @@ pub(super) fn is_same(a: &Path, b: &Path) -> bool {
     a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
-/// The lock on a file beside, since the cursor's own is replaced. It goes with the process.
-pub(super) fn lock(path: &Path) -> Result<Option<File>, Error> {
+/// A lock that goes with this, and with the process that took it.
+pub(super) struct Lock {
+    file: File,
+    process: u32,
+}
+
+impl Drop for Lock {
+    /// Not by closing the file alone: a child of this process that is just being started has it open, too, until it is
+    /// another program. But a fork's own copy of a poller does not free its parent's.
+    fn drop(&mut self) {
+        if self.process == process::id() {
+            let _ = FileExt::unlock(&self.file);
+        }
+    }
+}
+
+/// The lock on a file beside, since the cursor's own is replaced.
+pub(super) fn lock(path: &Path) -> Result<Option<Lock>, Error> {
     let name = beside(path, "lock");
     let failed = |why: io::Error| {
         say!(error, "inbox: {} cannot be locked ({why}): two pollers might run", name.display());
@@ -41,7 +58,7 @@ pub(super) fn lock(path: &Path) -> Result<Option<File>, Error> {
         Err(why) => return failed(why),
     };
     match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(Some(file)),
+        Ok(true) => Ok(Some(Lock { file, process: process::id() })),
         Ok(false) => {
             let path = path.display();
             Err(Error::config(format!("cursor_file: another poller has {path}; one workspace takes one poller")))

@@ -60,10 +60,7 @@ pub(crate) fn activity(
     let reply = http.get_over(&ask, wire)?;
     match reply.status {
         200 => {
-            if let Some(encoding) = reply.foreign_encoding() {
-                let detail = format!("the body has the encoding {encoding}, which was not asked for");
-                return Err(reply.error(ErrorKind::Malformed, detail));
-            }
+            reply.check_encoding()?;
             if wire::has_more_entries(&reply.body, MAX_ENTRIES) {
                 return Err(
                     reply.error(ErrorKind::TooLarge, format!("answered a list of more than {MAX_ENTRIES} entries"))

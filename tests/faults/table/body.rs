@@ -1,0 +1,144 @@
+//! Whole answers of 200 whose bodies are not what they should be.
+
+use std::time::Duration;
+
+use super::{body, head, makes, says, whole, with_field};
+use crate::cell::Answer::{Error, Failed, Good};
+use crate::cell::ErrorKind::{Malformed, TooLarge};
+use crate::cell::{Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, group, replied, row, unsent};
+use crate::peer::{Fault, Then};
+
+pub fn rows() -> Vec<Row> {
+    [not_json(), hostile(), too_large(), encoded()].concat()
+}
+
+fn malformed(name: &str, fault: Fault) -> Row {
+    row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN))
+}
+
+fn fine(name: &str, fault: Fault) -> Row {
+    row(name, fault, Good, good(), replied())
+}
+
+fn not_json() -> Vec<Row> {
+    let is = |name, text: &'static str| malformed(name, body(move |_| text.into()));
+    let lists = |row: Row| row.but(Call::Peers, good()).but(Call::Poll, error(Malformed));
+    let nothing_listed = lists(is("an empty list", "[]"));
+    let objects = |row: Row| {
+        [Call::Enrich, Call::Nonblocking, Call::Discover, Call::Workspace]
+            .into_iter()
+            .fold(row, |row, call| row.but(call, good()))
+    };
+    [
+        group(
+            "a body that is empty, cut, or not JSON",
+            [
+                is("an empty body", ""),
+                is("blanks", " \r\n"),
+                is("HTML", "<html><h1>Bad gateway</h1></html>"),
+                is("NaN", "NaN"),
+                malformed("half a body", body(|good| good.as_bytes()[..good.len() / 2].to_vec())),
+                malformed("a body and more", body(|good| format!("{good}{good}").into_bytes())),
+                malformed("a body after a BOM", body(|good| [b"\xef\xbb\xbf", good.as_bytes()].concat())),
+                malformed("UTF-16", body(|good| good.encode_utf16().flat_map(u16::to_le_bytes).collect())),
+                malformed("single quotes", body(|good| good.replace('"', "'").into_bytes())),
+                malformed("NULs in place of a body", body(|good| vec![0; good.len()])),
+                malformed("NaN in a field", body(|good| with_field(good, b"NaN"))),
+                malformed("100,000 brackets", body(|_| vec![b'['; 100_000])),
+                malformed("40,000 braces", body(|_| b"{\"a\":".repeat(40_000))),
+            ],
+        ),
+        group(
+            "JSON of another kind",
+            [
+                is("null", "null"),
+                is("a number", "17"),
+                is("a text", "\"yes\""),
+                is("a truth", "true"),
+                // An empty inbox is what an empty list is: the rows that are hidden so come with the next poll.
+                nothing_listed.but(Call::Poll, Cell::Pointless("a list without rows is a good answer")),
+                objects(is("an empty object", "{}")),
+            ],
+        ),
+    ]
+    .concat()
+}
+
+/// A value inside an otherwise good answer. The inbox's rows are delivered all the same: what one peer wrote hides no
+/// other's.
+fn hostile() -> Vec<Row> {
+    let inside =
+        |name, value: Vec<u8>| malformed(name, body(move |good| with_field(good, &value))).but(Call::Poll, good());
+    let deep =
+        |open: &str, close: &str, n: usize| [open.repeat(n), "1".to_owned(), close.repeat(n)].concat().into_bytes();
+    [
+        group(
+            "JSON that no reader takes: too deep, lone surrogates, invalid UTF-8, `1e999999`",
+            [
+                inside("200 nested lists", deep("[", "]", 200)),
+                inside("100,000 nested lists", deep("[", "]", 100_000)),
+                inside("40,000 nested objects", deep("{\"a\":", "}", 40_000)),
+                inside("a lone surrogate", b"\"\\ud800\"".to_vec()),
+                inside("a lone low surrogate", b"\"\\udc00x\"".to_vec()),
+                inside("two high surrogates", b"\"\\ud800\\ud800\"".to_vec()),
+                inside("invalid UTF-8", b"\"\xff\xfe\"".to_vec()),
+                inside("overlong UTF-8", b"\"\xc0\xaf\"".to_vec()),
+                inside("a number beyond all bounds", b"1e999999".to_vec()),
+                inside("a negative number beyond all bounds", b"-1e999999".to_vec()),
+            ],
+        ),
+        group(
+            "odd, but whole",
+            [
+                fine("keys twice", body(|good| with_field(good, b"1,\"extra\":2,\"id\":\"x\",\"result\":7"))),
+                fine("a NUL in a text", body(|good| with_field(good, b"\"a\\u0000b\""))),
+                fine("a number of 300 digits", body(|good| with_field(good, "1".repeat(300).as_bytes()))),
+                fine("a tiny number", body(|good| with_field(good, b"1e-999999"))),
+                fine("100 nested lists", body(move |good| with_field(good, &deep("[", "]", 100)))),
+            ],
+        ),
+    ]
+    .concat()
+}
+
+fn too_large() -> Vec<Row> {
+    let blanks = || Then::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
+    // A page that is too large is asked for in halves: 500, 250, 125, 62, 31, 15, 7, 3 and 1 rows.
+    let halves = Cell::Any(vec![Outcome { answer: Error(TooLarge), tries: 9..=9, delivery: NOT_SENT }]);
+    let large = |name, fault| {
+        row(name, fault, Failed, error(TooLarge), unsent(TooLarge, 1, UNKNOWN)).but(Call::Poll, halves.clone())
+    };
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).into_bytes();
+    group(
+        "a body above the limit",
+        [
+            large("huge, with a length", says(head("Content-Length: 1000000000000\r\n\r\n"), blanks())),
+            large("endless, without a length", says(head("\r\n"), blanks())),
+            large(
+                "endless chunks",
+                says(head("Transfer-Encoding: chunked\r\n\r\n"), Then::Endless(chunk, Duration::ZERO)),
+            ),
+        ],
+    )
+}
+
+fn encoded() -> Vec<Row> {
+    let labelled =
+        |headers: &'static str, with: fn(&str) -> Vec<u8>| makes(move |good| whole(headers, &with(good)), Then::Keep);
+    let plain = |good: &str| good.as_bytes().to_vec();
+    let squeezed = |_: &str| b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0".to_vec();
+    [
+        group(
+            "an encoding that nobody asked for",
+            [
+                malformed("gzip", labelled("Content-Encoding: gzip\r\n", squeezed)),
+                malformed("gzip without saying so", labelled("", squeezed)),
+                malformed("said to be gzip, and is not", labelled("Content-Encoding: gzip\r\n", plain)),
+                malformed("said to be br", labelled("Content-Encoding: br\r\n", plain)),
+                malformed("encoded twice", labelled("Content-Encoding: gzip, br\r\n", plain)),
+            ],
+        ),
+        group("odd, but whole", [fine("encoded as identity", labelled("Content-Encoding: identity\r\n", plain))]),
+    ]
+    .concat()
+}

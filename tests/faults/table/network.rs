@@ -1,0 +1,175 @@
+//! Connections that do not come about, say nothing, break, or trickle.
+
+use std::time::Duration;
+
+use super::{head, makes, says};
+use crate::cell::Answer::{Error, Failed, Good};
+use crate::cell::ErrorKind::{Connect, Disconnected, Malformed, Status, Timeout};
+use crate::cell::{
+    Cell, NOT_DELIVERED, NOT_SENT, Outcome, Reach, Row, UNKNOWN, Wait, error, good, group, replied, row, unsent,
+};
+use crate::peer::{Fault, Then};
+
+const SLOW: Duration = Duration::from_millis(20);
+
+pub fn rows() -> Vec<Row> {
+    [without_a_connection(), silent(), broken(), without_a_length(), trickling(), early()].concat()
+}
+
+fn without_a_connection() -> Vec<Row> {
+    let refused = row("refuses", Fault::Refuse, Failed, error(Connect), unsent(Connect, 5, NOT_SENT));
+    // A connect has 30 s of its own, so it is the budget that ends it here.
+    let full = row("backlog full", Fault::FullBacklog, Failed, error(Timeout), unsent(Timeout, 1, NOT_SENT));
+    [
+        group("refuses connections", [refused.reach(Reach::Nothing)]),
+        group("neither takes nor refuses them", [full.reach(Reach::Nothing).wait(Wait::Budget)]),
+    ]
+    .concat()
+}
+
+fn silent() -> Vec<Row> {
+    let silent =
+        |name, fault| row(name, fault, Failed, error(Timeout), unsent(Timeout, 5, UNKNOWN)).wait(Wait::Silence);
+    let part = "HTTP/1.1 200 OK\r\nContent-Le";
+    let upload = row(
+        "never reads a large upload",
+        Fault::OnAccept(Then::Hold),
+        Failed,
+        error(Timeout),
+        unsent(Timeout, 1, NOT_DELIVERED),
+    );
+    group(
+        "accepts and says nothing, or no more",
+        [
+            silent("accepts and reads nothing", Fault::OnAccept(Then::Hold)).reach(Reach::Connection),
+            silent("reads and says nothing", says("", Then::Hold)),
+            silent("stops inside the headers", says(part, Then::Hold)),
+            silent("stops after the headers", says(head("Content-Length: 9\r\n\r\n"), Then::Hold)),
+            silent("stops after a 100", says("HTTP/1.1 100 Continue\r\n\r\n", Then::Hold)),
+            silent("a body shorter than its length", says(head("Content-Length: 99\r\n\r\n{}"), Then::Hold)),
+            upload.reach(Reach::Connection).wait(Wait::Budget).upload(1_000_000).sends_only(),
+        ],
+    )
+}
+
+/// Each of these once with a proper end of the connection, and once with a reset.
+fn broken() -> Vec<Row> {
+    let broken = |name: &str, fault, reach, delivery| {
+        row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, delivery)).reach(reach)
+    };
+    let mut rows = Vec::new();
+    for (how, then) in [("closes", Then::Close), ("resets", Then::Reset)] {
+        let on_accept = Fault::OnAccept(then.clone());
+        rows.push(broken(&format!("{how} at once"), on_accept, Reach::Connection, NOT_DELIVERED));
+        for (place, bytes) in [
+            ("before the headers", String::new()),
+            ("inside the status line", "HTTP/1.1 20".to_owned()),
+            ("inside the headers", "HTTP/1.1 200 OK\r\nContent-Le".to_owned()),
+            ("after a 103", "HTTP/1.1 103 Early Hints\r\n\r\n".to_owned()),
+            ("after the headers, a length to come", head("Content-Length: 99\r\n\r\n")),
+            ("after the headers, chunks to come", head("Transfer-Encoding: chunked\r\n\r\n")),
+            ("inside a body with a length", head("Content-Length: 99\r\n\r\n{\"id\"")),
+            ("inside a chunk's size", head("Transfer-Encoding: chunked\r\n\r\nf")),
+            ("inside a chunk", head("Transfer-Encoding: chunked\r\n\r\nff\r\n{\"id\"")),
+            ("between two chunks", head("Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")),
+        ] {
+            let name = format!("{how} {place}");
+            rows.push(broken(&name, says(bytes, then.clone()), Reach::Request, UNKNOWN));
+        }
+    }
+    // The last chunk says that it is the last: nothing of the body is missing.
+    let last = |good: &str| {
+        head(&format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n", good.len())).into_bytes()
+    };
+    let mut rows = group("closes or resets before the answer is whole", rows);
+    let whole = row("closes inside the end of the chunks", makes(last, Then::Close), Good, good(), replied());
+    rows.extend(group("odd, but whole", [whole]));
+    rows
+}
+
+/// Without a length the end of the connection is the end of the body: whether it is all of it, only the JSON can tell.
+fn without_a_length() -> Vec<Row> {
+    let half = |good: &str| [head("\r\n").as_bytes(), &good.as_bytes()[..good.len() / 2]].concat();
+    let truncated = |name, fault| row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN));
+    let closes = [
+        truncated("closes inside a body without a length", makes(half, Then::Close)),
+        truncated("closes after the headers, without a length", says(head("\r\n"), Then::Close)),
+    ];
+    // A reset is no end of a body, and should be `Disconnected` like the others. The HTTP client takes one for the end
+    // where it comes inside such a body, and what the kernel makes of what was not read yet is its own affair.
+    let either = |tries: std::ops::RangeInclusive<u32>, delivery| {
+        let outcome = |kind, tries| Outcome { answer: Error(kind), tries, delivery };
+        Cell::Any(vec![outcome(Malformed, tries.clone()), outcome(Disconnected, tries)])
+    };
+    let reset = |name, fault| row(name, fault, Failed, either(1..=1, NOT_SENT), either(1..=5, UNKNOWN));
+    let resets = [
+        reset("resets inside a body without a length", makes(half, Then::Reset)),
+        reset("resets after the headers, without a length", says(head("\r\n"), Then::Reset)),
+    ];
+    [group("closes inside a body without a length", closes), group("resets inside a body without a length", resets)]
+        .concat()
+}
+
+fn trickling() -> Vec<Row> {
+    let slow = |name, start: String, again: &str, pause| {
+        let fault = says(start, Then::Endless(again.into(), pause));
+        row(name, fault, Failed, error(Timeout), unsent(Timeout, 1, UNKNOWN)).wait(Wait::Budget)
+    };
+    let chunked = head("Transfer-Encoding: chunked\r\n\r\n");
+    let fast = Duration::from_millis(5);
+    [
+        group(
+            "trickles",
+            [
+                slow("trickles headers", "HTTP/1.1 200 OK\r\nX-Slow: ".to_owned(), "x", SLOW),
+                slow("trickles a body with a length", head("Content-Length: 99999\r\n\r\n"), " ", SLOW),
+                slow("trickles a body without a length", head("\r\n"), " ", SLOW),
+                slow("trickles chunks", chunked.clone(), "1\r\n \r\n", SLOW),
+                slow("trickles a chunk's extension", format!("{chunked}1;"), "x", SLOW),
+                slow("trickles trailers", format!("{chunked}0\r\nX: "), "x", SLOW),
+            ],
+        ),
+        group(
+            "a storm of 1xx without an answer",
+            [
+                slow("100 for ever", String::new(), &"HTTP/1.1 100 Continue\r\n\r\n".repeat(20), fast),
+                slow("103 for ever", String::new(), &"HTTP/1.1 103 X\r\nLink: <x>\r\n\r\n".repeat(20), fast),
+            ],
+        ),
+    ]
+    .concat()
+}
+
+/// An answer before the request was read.
+fn early() -> Vec<Row> {
+    let refusal = "HTTP/1.1 413 X\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
+    let early = |name, bytes: &str, then, sent| {
+        let row = row(name, Fault::Early(bytes.into(), then), Failed, error(Status), sent);
+        row.reach(Reach::Connection).upload(1_000_000).sends_only()
+    };
+    let reply = r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#;
+    let reply = head(&format!("Connection: close\r\nContent-Length: {}\r\n\r\n{reply}", reply.len()));
+    // The reset that follows unread bytes takes the answer with it, unless we had read it by then. An answer that was
+    // sent ought to be seen: this is what is, for now.
+    let lost = Cell::Any(vec![
+        Outcome { answer: Error(Status), tries: 1..=5, delivery: NOT_DELIVERED },
+        Outcome { answer: Error(Disconnected), tries: 5..=5, delivery: NOT_DELIVERED },
+    ]);
+    [
+        group(
+            "answers before the upload is read",
+            [
+                early("an early 413, and the rest is read", refusal, Then::Drain, unsent(Status, 1, NOT_SENT)),
+                early("an early reply, and the rest is read", &reply, Then::Drain, replied()),
+            ],
+        ),
+        group(
+            "answers before the upload is read, and closes",
+            [
+                early("an early 413 and a close", refusal, Then::Close, lost.clone()),
+                early("an early 413 and a reset", refusal, Then::Reset, lost),
+            ],
+        ),
+    ]
+    .concat()
+}

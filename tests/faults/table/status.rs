@@ -1,0 +1,116 @@
+//! Every status from 100 to 599: with the platform's own words, and without a body.
+
+use super::says;
+use crate::cell::Answer::{Absent, Error, Failed, Good};
+use crate::cell::ErrorKind::{self, Disconnected, Malformed, Platform, Removed, Status, Unauthorized};
+use crate::cell::{ACCEPTED, Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, row, unsent};
+use crate::peer::Then;
+
+pub fn statuses() -> Vec<Row> {
+    (100..=599).flat_map(|status| [with(status, true), with(status, false)]).collect()
+}
+
+fn with(status: u16, words: bool) -> Row {
+    let body = if words { r#"{"error":"said no"}"# } else { "" };
+    let name = format!("{status} {}", if words { "with the platform's words" } else { "without a body" });
+    // By HTTP these have no body, whatever is said of its length.
+    let text = match status {
+        100..200 | 204 | 304 => format!("HTTP/1.1 {status} X\r\n\r\n"),
+        _ => format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+    };
+    // After a 1xx the answer is still to come; but a 101 is one.
+    let then = if status < 200 { Then::Close } else { Then::Keep };
+    let words = words && !matches!(status, 100..200 | 204 | 304);
+    if status < 200 && status != 101 {
+        let row = row(name, says(text, then), Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
+        return row.under("a 1xx, and then nothing");
+    }
+    let is_no = words && matches!(status, 403 | 404 | 410);
+    let found = status == 200 && words;
+    let looked_up = if found {
+        Good
+    } else if is_no {
+        Absent
+    } else {
+        Failed
+    };
+    let row = row(name, says(text, then), looked_up, error(Status), sent(status, words))
+        .but(Call::Discover, if found { good() } else { error(discovered(status, is_no)) })
+        .but(Call::Peers, error(listed(status)))
+        .but(Call::Workspace, if found { good() } else { error(ours(status)) })
+        .but(Call::Poll, polled(status));
+    row.under(heading(status, words))
+}
+
+fn heading(status: u16, words: bool) -> &'static str {
+    match (status, words) {
+        (200, true) => "200 with an error in it",
+        (200, false) => "a body that is empty, cut, or not JSON",
+        (202, false) => "202 without a body",
+        (100..300, _) => "any other 2xx, and 101",
+        (300..400, _) => "any other 3xx",
+        (401, _) => "401",
+        (403, true) => "403 in the platform's words",
+        (404, true) => "404 in the platform's words",
+        (410, true) => "410 in the platform's words",
+        (403, false) => "403 without a body",
+        (404, false) => "404 without a body",
+        (410, false) => "410 without a body",
+        (400..500, true) => "any other 4xx in the platform's words",
+        (400..500, false) => "any other 4xx without a body",
+        _ => "any 5xx",
+    }
+}
+
+fn discovered(status: u16, is_no: bool) -> ErrorKind {
+    match status {
+        200 => Malformed,
+        401 => Unauthorized,
+        _ if is_no => ErrorKind::Absent,
+        _ => Status,
+    }
+}
+
+fn listed(status: u16) -> ErrorKind {
+    match status {
+        200 => Malformed,
+        401 | 403 => Unauthorized,
+        404 => ErrorKind::Absent,
+        _ => Status,
+    }
+}
+
+fn ours(status: u16) -> ErrorKind {
+    match status {
+        200 => Malformed,
+        401 | 403 => Unauthorized,
+        404 => ErrorKind::Absent,
+        410 => Removed,
+        _ => Status,
+    }
+}
+
+fn polled(status: u16) -> Cell {
+    match status {
+        200 => error(Malformed),
+        401 | 403 => error(Unauthorized),
+        // The row to begin after is gone: it looks back by time, which is answered by 410, too.
+        410 => Cell::Any(vec![Outcome { answer: Error(Status), tries: 2..=2, delivery: NOT_SENT }]),
+        _ => error(Status),
+    }
+}
+
+/// In its own words the platform refuses before it passes a message on; a bare status may be an agent's that has it.
+fn sent(status: u16, words: bool) -> Cell {
+    let refused_before = matches!(status, 300..=399 | 401..=405 | 411 | 413..=415 | 417 | 421 | 426 | 429 | 431);
+    let delivery = if refused_before || (words && matches!(status, 400..500)) { NOT_SENT } else { UNKNOWN };
+    let kind = match status {
+        // It was taken, to be delivered later.
+        202 if !words => return Cell::Any(vec![Outcome { answer: Good, tries: 1..=1, delivery: ACCEPTED }]),
+        401 => Unauthorized,
+        _ if words => Platform,
+        200..300 => Malformed,
+        _ => Status,
+    };
+    unsent(kind, 1, delivery)
+}
