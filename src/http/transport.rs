@@ -130,7 +130,8 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let outcome = self.inner.await_input(timeout);
-        let Some(why) = self.broken.as_mut().and_then(|broken| broken.why.take()) else { return outcome };
+        let Some(broken) = self.broken.as_mut() else { return outcome.map_err(no_end) };
+        let Some(why) = broken.why.take() else { return outcome };
         match outcome {
             Ok(true) => Ok(true),
             Ok(false) | Err(_) => Err(why.into()),
@@ -143,6 +144,16 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+/// `ureq` takes a reset for the end of a body that has no length, and would hand on half of one as if it were all.
+fn no_end(why: Error) -> Error {
+    match why {
+        Error::Io(why) if matches!(why.kind(), IoKind::ConnectionReset | IoKind::ConnectionAborted) => {
+            Error::Io(io::Error::new(IoKind::NotConnected, why))
+        }
+        why => why,
     }
 }
 
