@@ -97,6 +97,16 @@ impl Client {
         ClientBuilder::from_env().build()
     }
 
+    /// The id of our own workspace, as it was set.
+    pub fn workspace_id(&self) -> &str {
+        self.inner.http.workspace_id()
+    }
+
+    /// The platform's address, without a slash at its end.
+    pub fn platform_url(&self) -> String {
+        self.inner.http.platform().to_string()
+    }
+
     /// Who is this? The registry's record of a peer, from the cache or by one lookup.
     ///
     /// `None` is for a text that is no peer id (nobody is asked), a peer that the registry does not know

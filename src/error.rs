@@ -5,6 +5,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::words::words;
+
 /// How many characters of a body an error shows.
 const EXCERPT_CHARS: usize = 200;
 
@@ -54,6 +56,8 @@ pub enum Delivery {
     /// It reached the agent, which answered with an error.
     Delivered,
 }
+
+words!(Delivery { NotSent: "not_sent", Unknown: "unknown", Accepted: "accepted", Delivered: "delivered" });
 
 /// What the platform says of a workspace that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +117,28 @@ pub enum ErrorKind {
     /// client panicked (which is caught).
     Internal,
 }
+
+words!(ErrorKind {
+    InvalidPeerId: "invalid_peer_id",
+    InvalidMessage: "invalid_message",
+    Config: "config",
+    Connect: "connect",
+    Disconnected: "disconnected",
+    Timeout: "timeout",
+    Tls: "tls",
+    Protocol: "protocol",
+    Unauthorized: "unauthorized",
+    Absent: "absent",
+    Removed: "removed",
+    Status: "status",
+    Malformed: "malformed",
+    TooLarge: "too_large",
+    Rpc: "rpc",
+    Platform: "platform",
+    Agent: "agent",
+    Cancelled: "cancelled",
+    Internal: "internal",
+});
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
@@ -262,9 +288,19 @@ impl fmt::Display for Error {
     }
 }
 
+/// The kind, the text and the causes on one line, since that is what `main` and `unwrap` print; `{:#?}` shows all fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if f.alternate() {
+            return self.0.fmt(f);
+        }
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -337,6 +373,14 @@ mod tests {
             guard(|| std::panic::panic_any(Bomb)).map_err(|e: Error| e.kind()),
             Err::<(), _>(ErrorKind::Internal)
         );
+    }
+
+    #[test]
+    fn a_main_that_fails_prints_a_line_that_can_be_read() {
+        let cause = std::io::Error::other("refused");
+        let error = Error::new(ErrorKind::Connect, "no connection").at("GET http://h/p").with_source(cause);
+        assert_eq!(format!("{error:?}"), "Connect: GET http://h/p: no connection: refused");
+        assert!(format!("{error:#?}").contains("delivery: NotSent"));
     }
 
     #[test]

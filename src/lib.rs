@@ -82,6 +82,8 @@
 //! byte that is sent, the token among them, so keep that target at debug; and `ureq` at debug level shows some
 //! headers of an answer as they came (`Location`, `Content-Encoding`).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod cancel;
 mod client;
@@ -92,6 +94,8 @@ mod error;
 pub mod global;
 mod http;
 mod inbox;
+#[cfg(feature = "serde")]
+mod json;
 mod peer;
 mod random;
 mod registry;
@@ -102,6 +106,7 @@ mod stats;
 mod sync;
 mod token;
 mod wire;
+mod words;
 mod workspace;
 
 pub use cancel::CancelToken;

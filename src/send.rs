@@ -26,7 +26,7 @@ pub struct SendOptions {
 }
 
 /// Where a send is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Progress {
     /// The attempt, counted from 1.

@@ -11,7 +11,7 @@ use regex::Regex;
 const FLOORS: &[&[&str]] = &[
     &["lib"],
     &["bin"],
-    &["global"],
+    &["global", "json"],
     &["inbox"],
     &["client"],
     &["enrich"],
@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["http"],
     &["retry"],
-    &["config", "token", "peer", "stats", "cancel", "clock", "random", "sync", "error"],
+    &["config", "token", "peer", "stats", "cancel", "clock", "random", "sync", "error", "words"],
 ];
 
 /// What only some rooms may name.
