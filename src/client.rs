@@ -121,6 +121,16 @@ impl Client {
     }
 
     /// The same as [`enrich`](Client::enrich), with where the answer came from.
+    ///
+    /// ```
+    /// use a2a_blocking::{Client, Source};
+    ///
+    /// let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
+    /// let lookup = client.lookup("ops-agent");
+    /// assert_eq!((lookup.peer, lookup.source), (None, Source::Invalid));
+    /// assert_eq!(lookup.source.as_str(), "invalid");
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     #[inline]
     pub fn lookup(&self, peer: impl PeerRef) -> Lookup {
         self.inner.enricher.lookup(&peer)
@@ -321,7 +331,7 @@ impl Client {
         self.inner.enricher.clear();
     }
 
-    /// What this client has done so far, in numbers.
+    /// What this client has done so far, in numbers: to print, or for a scraper ([`Stats::to_prometheus`]).
     pub fn stats(&self) -> Stats {
         self.inner.enricher.stats()
     }

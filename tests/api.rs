@@ -1,12 +1,15 @@
 //! What a user may count on of every public type.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::HashSet;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use a2a_blocking::*;
+use support::{Act, PEER, RECORD, Server, client};
 
 fn shared<T: Send + Sync + UnwindSafe + RefUnwindSafe + Debug>() {}
 fn value<T: Clone + Eq + Debug + Send + Sync + UnwindSafe>() {}
@@ -59,6 +62,22 @@ fn data_can_be_compared_and_words_be_keys() {
     word::<PushKind>();
     word::<CircuitState>();
     let _: HashSet<PeerId> = HashSet::new();
+}
+
+/// What the crate's docs say of the stack; too small a one ends the process.
+#[test]
+fn calls_get_by_with_a_small_stack() {
+    let server = Server::decide(|_, request| match request.path.ends_with("/a2a") {
+        true => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
+        false if request.path.ends_with("/peers") => Act::reply(200, format!("[{RECORD}]")),
+        false => Act::reply(200, RECORD),
+    });
+    let calls = move || {
+        let client = client(&server);
+        assert!(client.enrich(PEER).is_some() && client.discover(PEER).is_ok() && client.peers().is_ok());
+        assert_eq!(client.send(PEER, "on call?").unwrap().text(), "yes");
+    };
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(calls).unwrap().join().unwrap();
 }
 
 /// Pinned, since they are labels in somebody's dashboards.

@@ -56,7 +56,8 @@ fn a_listed_peer_names_itself_in_a_call() {
     assert_eq!(client.send(&peers[0], "on call?").unwrap().text(), "yes");
     assert_eq!(server.requests()[1].path, format!("/workspaces/{PEER}/a2a"));
     let id = peers[0].peer_id().unwrap();
-    for lookup in [client.lookup(&peers[0]), client.lookup(&id), client.lookup(id)] {
+    let by_reference = [id, id].each_ref().map(|id| client.lookup(id));
+    for lookup in by_reference.into_iter().chain([client.lookup(&peers[0]), client.lookup(id)]) {
         assert_eq!((lookup.source, lookup.peer.as_ref()), (Source::Fresh, Some(&peers[0])));
     }
     client.forget(&peers[0]);

@@ -12,6 +12,24 @@ use crate::error::{Delivery, ErrorKind};
 const NO_RESPONSE: &str = "(no response)";
 
 /// A peer's answer to a message, or the platform's word that it will be delivered later.
+///
+/// ```no_run
+/// use a2a_blocking::{Client, Part, Reply};
+///
+/// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// let reply = Client::from_env()?.send(peer, "the report, please")?;
+/// match &reply {
+///     Reply::Task(task) => println!("{}: {}", task.state(), reply.text()),
+///     Reply::Queued(_) => println!("later"),
+///     _ => println!("{}", reply.text()),
+/// }
+/// for part in reply.parts() {
+///     if let Part::File(file) = part {
+///         println!("with {}", file.name.unwrap_or("a file"));
+///     }
+/// }
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
