@@ -90,7 +90,8 @@
 //! A client holds 10,000 peers and 64 MiB of records at the most. Each thread that asks has 130 KiB more, and may hold 1 MiB
 //! of records that were replaced. A poller holds a page (32 MiB at the most), and where it looks back 5,000 rows or
 //! 32 MiB. Bodies are read up to a limit of each call: 256 KiB for a lookup, 10 MB for a reply or a list. Calls over http
-//! get by with 256 KiB of stack. JSON deeper than 128 levels is refused; own threads have Rust's usual 2 MiB.
+//! get by with 256 KiB of stack. JSON deeper than 128 levels is refused. The crate's own threads have
+//! Rust's usual 2 MiB.
 //!
 //! # Features
 //!
