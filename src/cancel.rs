@@ -1,6 +1,7 @@
 //! Ending a send from another thread, and what else waits or is on the wire.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -40,6 +41,10 @@ struct State {
     hooks: Vec<(u64, Hook)>,
     next: u64,
 }
+
+// What its lock guards is whole after each step, and hooks are called outside of it.
+impl UnwindSafe for CancelToken {}
+impl RefUnwindSafe for CancelToken {}
 
 impl CancelToken {
     /// A token that is not cancelled.

@@ -97,6 +97,16 @@ impl Client {
         ClientBuilder::from_env().build()
     }
 
+    /// The id of our own workspace, as it was set.
+    pub fn workspace_id(&self) -> &str {
+        self.inner.http.workspace_id()
+    }
+
+    /// The platform's address, without a slash at its end.
+    pub fn platform_url(&self) -> String {
+        self.inner.http.platform().to_string()
+    }
+
     /// Who is this? The registry's record of a peer, from the cache or by one lookup.
     ///
     /// `None` is for a text that is no peer id (nobody is asked), a peer that the registry does not know
@@ -111,6 +121,16 @@ impl Client {
     }
 
     /// The same as [`enrich`](Client::enrich), with where the answer came from.
+    ///
+    /// ```
+    /// use a2a_blocking::{Client, Source};
+    ///
+    /// let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
+    /// let lookup = client.lookup("ops-agent");
+    /// assert_eq!((lookup.peer, lookup.source), (None, Source::Invalid));
+    /// assert_eq!(lookup.source.as_str(), "invalid");
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     #[inline]
     pub fn lookup(&self, peer: impl PeerRef) -> Lookup {
         self.inner.enricher.lookup(&peer)
@@ -311,7 +331,7 @@ impl Client {
         self.inner.enricher.clear();
     }
 
-    /// What this client has done so far, in numbers.
+    /// What this client has done so far, in numbers: to print, or for a scraper ([`Stats::to_prometheus`]).
     pub fn stats(&self) -> Stats {
         self.inner.enricher.stats()
     }

@@ -1,9 +1,13 @@
 //! The one error of this crate: opaque, boxed, with a kind to act upon.
 
+mod kind;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+
+pub use kind::{Delivery, ErrorKind};
 
 /// How many characters of a body an error shows.
 const EXCERPT_CHARS: usize = 200;
@@ -40,21 +44,6 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What is known of a message after its send failed. The later ones are the stronger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Delivery {
-    /// It reached nobody: no connection came about, the request was never handed over whole, or the
-    /// platform refused it. Sending it again can do no harm.
-    NotSent,
-    /// The request went out whole, and what became of it is not known.
-    Unknown,
-    /// The platform has taken it to deliver it later.
-    Accepted,
-    /// It reached the agent, which answered with an error.
-    Delivered,
-}
-
 /// What the platform says of a workspace that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,53 +54,6 @@ pub struct Removed {
     pub removed_at: Option<String>,
     /// What to do about it.
     pub hint: String,
-}
-
-/// What kind of failure an [`Error`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// A text that is no peer id. Nothing was sent.
-    InvalidPeerId,
-    /// A message that cannot be sent: it has no parts, or nests too deep. Nothing was sent.
-    InvalidMessage,
-    /// A setting that is missing or makes no sense. Nothing was sent.
-    Config,
-    /// No connection came about: refused, unreachable, or the name does not resolve. Nothing was sent.
-    Connect,
-    /// The connection broke before the answer was whole.
-    Disconnected,
-    /// The call's bound ran out.
-    Timeout,
-    /// TLS failed: a bad certificate, or a peer that does not speak TLS.
-    Tls,
-    /// What came back is not HTTP, contradicts itself, or has more than 100 headers or 64 KiB of them.
-    Protocol,
-    /// The platform refused our identity: 401, and where we ask for our own workspace or peers also
-    /// 403. It wants another token, or one at all.
-    Unauthorized,
-    /// The registry's own no: 403, 404 or 410 with a JSON object that has `error`; for our own workspace
-    /// or peers any 404.
-    Absent,
-    /// Our own workspace was removed: 410. [`Error::removed`] says more.
-    Removed,
-    /// Any other HTTP status that is no usable answer.
-    Status,
-    /// A body that is not the JSON it should be.
-    Malformed,
-    /// A body above the limit of the call: the answer's, or the request's own, which was then not sent.
-    TooLarge,
-    /// The agent answered with a JSON-RPC error.
-    Rpc,
-    /// The platform answered with an error of its own, in its own words.
-    Platform,
-    /// The agent answered with a text that starts with `Agent error:`.
-    Agent,
-    /// The send was cancelled by its [`CancelToken`](crate::CancelToken).
-    Cancelled,
-    /// This process could not do its part: no thread or file descriptor was to be had, or the HTTP
-    /// client panicked (which is caught).
-    Internal,
 }
 
 impl Error {
@@ -262,9 +204,19 @@ impl fmt::Display for Error {
     }
 }
 
+/// The kind, the text and the causes on one line, since that is what `main` and `unwrap` print; `{:#?}` shows all fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if f.alternate() {
+            return self.0.fmt(f);
+        }
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -337,6 +289,14 @@ mod tests {
             guard(|| std::panic::panic_any(Bomb)).map_err(|e: Error| e.kind()),
             Err::<(), _>(ErrorKind::Internal)
         );
+    }
+
+    #[test]
+    fn a_main_that_fails_prints_a_line_that_can_be_read() {
+        let cause = std::io::Error::other("refused");
+        let error = Error::new(ErrorKind::Connect, "no connection").at("GET http://h/p").with_source(cause);
+        assert_eq!(format!("{error:?}"), "Connect: GET http://h/p: no connection: refused");
+        assert!(format!("{error:#?}").contains("delivery: NotSent"));
     }
 
     #[test]

@@ -3,6 +3,18 @@
 //! It is the one given to [`init`], or else made from the environment on first use. Where the
 //! environment has no usable settings, the functions answer as the original does when its platform is
 //! dead, and the reason is logged once, as an error.
+//!
+//! ```
+//! use a2a_blocking::{Client, global};
+//!
+//! let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
+//! global::init(client.clone()).expect("it is set once, before its first use");
+//! assert!(global::init(client).is_err());
+//! assert_eq!(global::enrich_peer_metadata("ops-agent"), None);
+//! # Ok::<(), a2a_blocking::Error>(())
+//! ```
+//!
+//! The [`guide`](crate::guide) has the original's functions beside ours.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -38,6 +50,11 @@ pub fn client() -> Result<&'static Client, Error> {
 /// [`Client::enrich`] of the process-wide client.
 pub fn enrich_peer_metadata(peer_id: &str) -> Option<Peer> {
     usable().ok()?.enrich(peer_id)
+}
+
+/// [`Client::enrich_nonblocking`] of the process-wide client.
+pub fn enrich_peer_metadata_nonblocking(peer_id: &str) -> Option<Peer> {
+    usable().ok()?.enrich_nonblocking(peer_id)
 }
 
 /// [`Client::discover`] of the process-wide client, with its error logged at debug level and left out.

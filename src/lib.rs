@@ -1,8 +1,9 @@
 //! A blocking A2A (agent-to-agent) client for threaded inbox pollers, with no async runtime.
 //!
-//! Agents live in *workspaces*; a *platform* keeps a registry of them and relays their messages. A
-//! poller's notification callback wants to know who is talking. [`Client::enrich`] tells it: from a
-//! cache in nanoseconds, or by one lookup that is bounded whatever the registry does.
+//! Agents live in *workspaces*; a *platform* keeps a registry of them and relays their messages. An agent outside the
+//! platform's network polls its inbox from plain threads. For every message that arrives (a *push*) its callback wants to
+//! know who is talking (*enrichment*), and may want to answer. Whatever the registry or a peer does, slow, dead, lying or
+//! hostile, the callback gets an answer in a bounded time, and never a panic.
 //!
 //! ```no_run
 //! let client = a2a_blocking::Client::from_env()?;
@@ -13,8 +14,11 @@
 //! # Ok::<(), a2a_blocking::Error>(())
 //! ```
 //!
-//! [`InboxPoller`] is the poller itself: it hands every message that arrives in the workspace's inbox to a callback,
-//! at least once and in order, and goes on where it was after a crash.
+//! - [`Client`] is one workspace's way to its platform: who a peer is, our own peers, a message to one of them.
+//! - [`InboxPoller`] hands every message that arrives to a callback, at least once and in order, and goes on where it was
+//!   after a crash.
+//! - [`global`] has the functions of the original Python module, over one process-wide client.
+//! - [`guide`] has whole programs, and says how to move over from the original.
 //!
 //! # What an enrichment does
 //!
@@ -32,9 +36,9 @@
 //!    probe after 1 s, 2 s, and so on up to 30 s. Whoever misses meanwhile returns at once, with an older
 //!    record or none. Any HTTP status ends it. Peers of whom there is no record are asked for at once in the
 //!    background; older records serve on, each until its own moment of the time in which the outage is made up
-//!    for: twice its length, and four fifths of a TTL at the most. A 429 or 503 with `Retry-After` is obeyed in the same way, for 60 s at the most. So,
-//!    where there are background threads, a dead registry stalls a thread for three lookups, whatever the
-//!    number of peers.
+//!    for: twice its length, and four fifths of a TTL at the most. A 429 or 503 with `Retry-After` is obeyed in the
+//!    same way, for 60 s at the most. So, where there are background threads, a dead registry stalls a thread for
+//!    three lookups, whatever the number of peers.
 //! 8. The cache holds 10,000 peers and 64 MiB of records. Past that, peers that nobody has asked for since
 //!    they came go first, so that a burst of strangers does not push out the busy ones.
 //! 9. [`Client::enrich_nonblocking`] does all of this without ever waiting.
@@ -42,6 +46,25 @@
 //!
 //! Requests go to the platform's own address only: redirects are not followed, and the environment's
 //! proxy is not used (one that was asked for is: [`ClientBuilder::proxy`]).
+//!
+//! # What a send does
+//!
+//! 1. Up to five attempts inside one budget, 600 s, to which every timeout and every pause is cut
+//!    ([`RetryPolicy`]). A [`CancelToken`] ends it at once.
+//! 2. Only failures of the transport are tried again: refused, broken, silent. Never a status, an error of the agent's, or
+//!    a body that cannot be read. [`RetryPolicy::honor_retry_after`] also waits where the platform asks for it.
+//! 3. Each attempt has the same request and message id, and a connection of its own.
+//! 4. [`Error::delivery`] says what is known over all attempts. By default a message that may have arrived is sent again;
+//!    where a repeated task does harm, [`RetryPolicy::only_undelivered`] does not.
+//! 5. A [`Reply`] is a message, a task, or the word that it is queued; the spellings of protocol 0.3 and 1.0 are read.
+//!    0.3 is what is sent.
+//!
+//! # What a poller does
+//!
+//! It lists the inbox's rows oldest first, hands each to the callback, and replaces its cursor's file after it. A
+//! [`Verdict::Retry`], or a panic, brings the push again after 1, 2, 4 and 8 s; after five tries it is told to
+//! [`on_dead_letter`](PollerBuilder::on_dead_letter). [`InboxPoller`] has the promises in full. What a push says is its
+//! sender's word: [`Push::notification`] makes it fit for an agent's prompt.
 //!
 //! # Threads
 //!
@@ -60,6 +83,15 @@
 //! A poller has a thread (`a2a-in-…`) and one for its heartbeat (`a2a-heartbeat`), and makes each request on a thread
 //! of its own, so that a stop need not wait for a connection that does not come about. The callback runs in the
 //! poller's thread, with no lock held. [`PollerHandle::stop`] waits for the thread's end, dropping the handle does not.
+//! A send with a [`CancelToken`] makes each attempt on a thread of its own (`a2a-send`).
+//!
+//! # Memory and stack
+//!
+//! A client holds 10,000 peers and 64 MiB of records at the most. Each thread that asks has 130 KiB more, and may hold 1 MiB
+//! of records that were replaced. A poller holds a page (32 MiB at the most), and where it looks back 5,000 rows or
+//! 32 MiB. Bodies are read up to a limit of each call: 256 KiB for a lookup, 10 MB for a reply or a list. Calls over http
+//! get by with 256 KiB of stack. JSON deeper than 128 levels is refused. The crate's own threads have
+//! Rust's usual 2 MiB.
 //!
 //! # Features
 //!
@@ -68,21 +100,52 @@
 //! | `rustls` (default) | TLS by rustls, with the Mozilla roots that it ships |
 //! | `platform-verifier` | with `rustls`: the system's trust store in place of the Mozilla roots |
 //! | `native-tls` | where `rustls` is off: TLS by the system's library and trust store |
+//! | `serde` | `serde::Serialize` for what the calls give back, and `Deserialize` for [`PeerId`]; no crate more |
 //! | `cli` | the binary `a2a-peer` and what only it needs |
 //!
 //! Without a TLS feature an https platform URL is refused when the client is built.
 //!
+//! # Metrics and JSON
+//!
+//! [`Client::stats`] is a snapshot of plain numbers: a line for a log by `Display`, a page for Prometheus by
+//! [`Stats::to_prometheus`]. With the feature `serde` what the platform said ([`Peer`], [`Workspace`], [`Reply`]) is
+//! serialised as it came, and what is ours ([`Lookup`], [`Push`], [`Notification`], [`Stats`], [`Error`], …) as an object
+//! with the names of its fields or methods; enums are the words of their `as_str`. Times are seconds. Settings and handles
+//! are not serialised.
+//!
 //! # Logging
 //!
-//! By the [`log`] crate: a lookup that brought no record at debug, with the URL and what went wrong; a
-//! token that cannot be read again at warn; an environment that makes no client at error, once. Of a poller: a
-//! poll that failed at warn (the first of a series; the rest at debug), a gap that could not be closed and an entry
-//! that is no row at warn, a push that was given up, a callback that panicked and a cursor that cannot be read or
-//! written at error; a token file that others may use at warn. None of it shows the token.
+//! By the [`log`] crate, under the names of the modules: a filter by the beginnings below holds.
 //!
-//! The HTTP client below logs too: at debug level `ureq` shows some headers of an answer, and at *trace* level
-//! `ureq_proto` dumps all that it writes and reads. The token is put into a request below it, so what is sent is
-//! shown with a text in its place that is worth nothing; messages and answers are shown as they are.
+//! | target | levels | what |
+//! | --- | --- | --- |
+//! | `a2a_blocking::enrich` | debug | a lookup that brought no record, with the URL and why; entries of a list that are none |
+//! | `a2a_blocking::http` | debug | a request that is repeated on a fresh connection |
+//! | `a2a_blocking::send` | debug | an attempt that failed, and the pause |
+//! | `a2a_blocking::rpc` | debug | a reply whose id is not the request's |
+//! | `a2a_blocking::token` | warn | a token that was refused and cannot be read again; a token file that others may use |
+//! | `a2a_blocking::inbox` | error | a push that was given up, a callback that panicked, a cursor that cannot be read or written, a workspace that was removed |
+//! | `a2a_blocking::inbox` | warn | the first poll or heartbeat of a series that failed, a gap, an entry that is no row, an answer that was given up |
+//! | `a2a_blocking::inbox` | info | the platform answers again |
+//! | `a2a_blocking::inbox` | debug | the further polls of such a series, a push that is to come again |
+//! | `a2a_blocking::global` | error | an environment that makes no client; once |
+//! | `a2a_blocking::global` | debug | a discover that failed |
+//!
+//! None of it shows the token. The HTTP client below logs too: at debug level `ureq` shows some headers of an answer as
+//! they came (`Location`, `Content-Encoding`), and at *trace* level `ureq_proto` dumps all that it writes and reads. The
+//! token is put into a request below it, so what is sent is shown with a text in its place that is worth nothing; messages
+//! and answers are shown as they are.
+//!
+//! # Versions
+//!
+//! Rust 1.85 is the least that it takes; a later one is asked for by a minor release, never by a patch. Versions are
+//! semantic: before 1.0 a minor release may break, a patch does not. What counts is the API as documented, with the
+//! words of `as_str`, the names of metrics, log targets, JSON fields and environment variables, and the strings of
+//! [`global`]. The texts of errors and log lines do not count. Public types of others are `serde_json`'s `Value` and
+//! `Map`, of version 1, and with the feature `serde` the traits of `serde` 1. All else stays behind our own types, the
+//! HTTP client too. Enums and structs that may grow are `#[non_exhaustive]`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cache;
 mod cancel;
@@ -92,8 +155,11 @@ mod config;
 mod enrich;
 mod error;
 pub mod global;
+pub mod guide;
 mod http;
 mod inbox;
+#[cfg(feature = "serde")]
+mod json;
 mod peer;
 mod random;
 mod registry;
@@ -104,6 +170,7 @@ mod stats;
 mod sync;
 mod token;
 mod wire;
+mod words;
 mod workspace;
 
 pub use cancel::CancelToken;

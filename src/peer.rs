@@ -68,6 +68,11 @@ impl PeerId {
         hex::parse(bytes).map(PeerId)
     }
 
+    /// The id of 16 bytes, in the order in which they are printed: the way back from [`as_bytes`](PeerId::as_bytes).
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        PeerId(u128::from_be_bytes(bytes))
+    }
+
     /// The id's 16 bytes, in the order in which they are printed.
     pub const fn as_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -106,16 +111,29 @@ impl fmt::Debug for PeerId {
     }
 }
 
-/// What names a peer in a call: a text (`&str`, `String`, anything that is `AsRef<str>`) or a [`PeerId`].
+/// What names a peer in a call: a text (`&str`, `String`, anything that is `AsRef<str>`), a [`PeerId`], or the
+/// [`Peer`] itself.
 ///
 /// It is sealed: there is nothing in it for you to implement.
+///
+/// ```
+/// use a2a_blocking::{Client, ErrorKind, PeerId};
+///
+/// let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
+/// let text = "3F2B8C1A-5D4E-4F6A-9B7C-8D9E0F1A2B3C";
+/// let id = PeerId::parse(text)?;
+/// assert_eq!(client.agent_card_url(text)?, client.agent_card_url(id)?);
+/// assert_eq!(client.agent_card_url(&text.to_owned())?, client.agent_card_url(&id)?);
+/// assert_eq!(client.agent_card_url("ops-agent").unwrap_err().kind(), ErrorKind::InvalidPeerId);
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 pub trait PeerRef: sealed::Sealed {}
 
 impl<T: sealed::Sealed> PeerRef for T {}
 
 pub(crate) mod sealed {
     use super::front::{recall_id, recall_text};
-    use super::{Error, PeerId, Recalled, Spelling, spelling};
+    use super::{Error, ErrorKind, Peer, PeerId, Recalled, Spelling, spelling};
     use crate::clock::Tick;
 
     #[allow(private_interfaces, reason = "nobody outside can call it")]
@@ -174,6 +192,52 @@ pub(crate) mod sealed {
         #[inline]
         fn recall(&self, cache: u32) -> Recalled {
             recall_id(cache, *self).recalled()
+        }
+    }
+
+    #[allow(private_interfaces, reason = "nobody outside can call it")]
+    impl Sealed for &PeerId {
+        #[inline]
+        fn peer_id(&self) -> Option<PeerId> {
+            Some(**self)
+        }
+
+        fn try_peer_id(&self) -> Result<PeerId, Error> {
+            Ok(**self)
+        }
+
+        fn read(&self) -> Option<(PeerId, Option<Spelling>)> {
+            (**self).read()
+        }
+
+        #[inline]
+        fn recall(&self, cache: u32) -> Recalled {
+            (**self).recall(cache)
+        }
+    }
+
+    #[allow(private_interfaces, reason = "nobody outside can call it")]
+    impl Sealed for &Peer {
+        fn peer_id(&self) -> Option<PeerId> {
+            Peer::peer_id(self)
+        }
+
+        fn try_peer_id(&self) -> Result<PeerId, Error> {
+            Peer::peer_id(self).ok_or_else(|| {
+                let detail = "the peer's record came without a valid id: there is nothing to name it by";
+                Error::new(ErrorKind::InvalidPeerId, detail)
+            })
+        }
+
+        fn read(&self) -> Option<(PeerId, Option<Spelling>)> {
+            Peer::peer_id(self)?.read()
+        }
+
+        fn recall(&self, cache: u32) -> Recalled {
+            match Peer::peer_id(self) {
+                Some(id) => id.recall(cache),
+                None => Recalled::Nothing(Tick::now()),
+            }
         }
     }
 }

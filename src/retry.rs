@@ -21,6 +21,7 @@ use std::time::Duration;
 /// assert_eq!([secs(1, 0.0), secs(1, 1.0), secs(9, 1.0)], [0.75, 1.25, 16.0]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use = "each setting makes a new policy"]
 pub struct RetryPolicy {
     attempts: u32,
     base: Duration,

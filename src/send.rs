@@ -17,6 +17,18 @@ use crate::rpc::{Again, Failed, Outgoing};
 use crate::wire::{Message, Reply};
 
 /// How one send goes about it. The default is [`RetryPolicy::new`], no token, and nobody watching.
+///
+/// ```no_run
+/// use a2a_blocking::{CancelToken, Client, Message, SendOptions};
+///
+/// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// let token = CancelToken::new();
+/// let options = SendOptions::new().cancel(&token).on_progress(|now| eprintln!("attempt {}", now.attempt));
+/// std::thread::spawn(move || token.cancel());
+/// let outcome = Client::from_env()?.send_with(peer, &Message::from("hello"), &options);
+/// println!("{outcome:?}");
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[derive(Clone, Default)]
 #[must_use]
 pub struct SendOptions {
@@ -26,7 +38,7 @@ pub struct SendOptions {
 }
 
 /// Where a send is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Progress {
     /// The attempt, counted from 1.

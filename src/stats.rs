@@ -1,12 +1,14 @@
 //! Counters, and the plain numbers that a user reads.
 
 mod answers;
+mod prometheus;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::ErrorKind;
+use crate::words::words;
 
 pub(crate) use answers::{Answered, Answers, Counts};
 
@@ -25,6 +27,8 @@ pub enum CircuitState {
     /// One lookup finds out whether the registry is back.
     Probing,
 }
+
+words!(CircuitState { Closed: "closed", OneAtATime: "one_at_a_time", Open: "open", Probing: "probing" });
 
 /// What a client has done since it was made: a snapshot of plain numbers, which need not be of one
 /// instant. The counters never go down.

@@ -21,7 +21,7 @@ const MAX_WORKSPACE: u64 = 10_000_000;
 const HINT: &str = "Workspace was deleted on the platform. Regenerate workspace + token from the canvas → Tokens tab.";
 
 /// Our own workspace: the platform's JSON object, kept as it came.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Workspace {
     fields: Map<String, Value>,
 }

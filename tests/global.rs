@@ -39,6 +39,7 @@ fn child() {
 
     for _ in 0..3 {
         assert_eq!(global::enrich_peer_metadata(PEER), None);
+        assert_eq!(global::enrich_peer_metadata_nonblocking(PEER), None);
         assert_eq!(global::discover_peer(PEER), None);
         assert_eq!(global::agent_card_url_for(PEER), None);
         assert!(global::get_peers().is_empty());
@@ -58,6 +59,7 @@ fn child() {
     global::init(client(&server)).unwrap();
     assert_eq!(global::enrich_peer_metadata(PEER).unwrap().name(), Some("ops-agent"));
     assert_eq!(global::enrich_peer_metadata(PEER).unwrap().role(), Some("sre"));
+    assert_eq!(global::enrich_peer_metadata_nonblocking(PEER).unwrap().role(), Some("sre"));
     assert_eq!(global::enrich_peer_metadata("nope"), None);
     assert_eq!(global::discover_peer(PEER), None);
     assert!(global::discover_peer(PEER).is_some());

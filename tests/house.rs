@@ -11,7 +11,7 @@ use regex::Regex;
 const FLOORS: &[&[&str]] = &[
     &["lib"],
     &["bin"],
-    &["global"],
+    &["global", "guide", "json"],
     &["inbox"],
     &["client"],
     &["enrich"],
@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["http"],
     &["retry"],
-    &["config", "token", "peer", "stats", "cancel", "clock", "random", "sync", "error"],
+    &["config", "token", "peer", "stats", "cancel", "clock", "random", "sync", "error", "words"],
 ];
 
 /// What only some rooms may name.
@@ -93,6 +93,24 @@ fn no_rooms_import_each_other_in_a_circle() {
         }
     }
     assert!(left.is_empty(), "circles among {left:?}");
+}
+
+#[test]
+fn the_table_of_log_targets_is_true() {
+    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let row = Regex::new(r"(?m)^//! \| `a2a_blocking::(\w+)` \| (\w+) \|").unwrap();
+    let told: BTreeSet<(String, String)> =
+        row.captures_iter(&lib).map(|found| (found[1].to_owned(), found[2].to_owned())).collect();
+    let call = Regex::new(r"\b(?:log::(error|warn|info|debug|trace)!|say!\(\s*(\w+))").unwrap();
+    let mut made = BTreeSet::new();
+    for (room, code) in rooms().iter().filter(|(room, _)| *room != "bin") {
+        for found in call.captures_iter(code) {
+            made.insert((room.clone(), found.get(1).or(found.get(2)).unwrap().as_str().to_owned()));
+        }
+        // A target of its own would be one that the table cannot know.
+        assert!(!code.contains("!(target:"), "{room} logs under a target of its own");
+    }
+    assert_eq!(told, made, "the table in the crate's docs, and what is in src/");
 }
 
 #[test]

@@ -109,6 +109,7 @@ fn the_error_names_the_text_and_what_is_wrong() {
 fn an_id_keeps_its_bytes_and_its_order() {
     let id = PeerId::parse(ID).unwrap();
     assert_eq!(id.as_bytes()[..2], [0x3f, 0x2b]);
+    assert_eq!(PeerId::from_bytes(id.as_bytes()), id);
     assert_eq!(format!("{id:?}"), format!("PeerId({ID})"));
     assert!(id < PeerId::parse(&ID.replace("3f2b", "4f2b")).unwrap());
 }

@@ -46,6 +46,30 @@ fn every_field_is_kept_and_what_is_no_object_is_counted() {
 }
 
 #[test]
+fn a_listed_peer_names_itself_in_a_call() {
+    let server = Server::decide(|_, request| match request.path.ends_with("/peers") {
+        true => list(&json!([{"id": PEER, "name": "ops-agent"}, {"id": "no uuid", "name": "odd"}])),
+        false => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
+    });
+    let client = client(&server);
+    let peers = client.peers().unwrap();
+    assert_eq!(client.send(&peers[0], "on call?").unwrap().text(), "yes");
+    assert_eq!(server.requests()[1].path, format!("/workspaces/{PEER}/a2a"));
+    let id = peers[0].peer_id().unwrap();
+    let by_reference = [id, id].each_ref().map(|id| client.lookup(id));
+    for lookup in by_reference.into_iter().chain([client.lookup(&peers[0]), client.lookup(id)]) {
+        assert_eq!((lookup.source, lookup.peer.as_ref()), (Source::Fresh, Some(&peers[0])));
+    }
+    client.forget(&peers[0]);
+    assert_eq!(client.peer_name(&peers[0]), None);
+    let error = client.send(&peers[1], "on call?").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidPeerId);
+    assert!(error.to_string().contains("without a valid id"), "{error}");
+    assert_eq!(client.lookup(&peers[1]).source, Source::Invalid);
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
 fn a_discovered_record_overlays_a_listed_one_field_by_field() {
     let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "listed", "role": "sre", "status": "online", "take": n}])),

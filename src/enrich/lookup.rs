@@ -3,9 +3,10 @@
 use crate::cache::Known;
 use crate::peer::Peer;
 use crate::stats::Answered;
+use crate::words::words;
 
 /// An enrichment, and where it came from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lookup {
     /// The registry's record, where there is one.
@@ -35,6 +36,16 @@ pub enum Source {
     /// No record: the text is no peer id, and nobody was asked.
     Invalid,
 }
+
+words!(Source {
+    Fresh: "fresh",
+    Stale: "stale",
+    Fetched: "fetched",
+    Absent: "absent",
+    Failed: "failed",
+    Shed: "shed",
+    Invalid: "invalid",
+});
 
 /// A lookup that is due.
 pub(super) struct Due {

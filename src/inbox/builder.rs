@@ -158,3 +158,24 @@ impl fmt::Debug for PollerBuilder {
         shown.field("retry", retry).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_tells_the_defaults() {
+        let client = Client::builder().workspace_id("w").build().unwrap();
+        let PollerBuilder { interval, heartbeat, backlog, page_size, retry, .. } = PollerBuilder::new(client);
+        let secs = |attempt| retry.backoff(attempt, 0.5).as_secs();
+        assert_eq!((retry.max_attempts(), [1, 2, 3, 4].map(secs)), (5, [1, 2, 4, 8]));
+        let rows = [
+            format!("`interval`, `heartbeat` | {} s, {} s |", interval.as_secs(), heartbeat.unwrap().as_secs()),
+            format!("`retry` | five tries, {} to {} s between |", secs(1), secs(4)),
+            format!("`backlog`, `page_size` | {} s, {page_size} rows |", backlog.as_secs()),
+        ];
+        for row in rows {
+            assert!(include_str!("../../README.md").contains(&row), "the README does not say: {row}");
+        }
+    }
+}

@@ -6,17 +6,46 @@ use super::file::CursorFile;
 use super::heartbeat::Pulse;
 use super::push::Push;
 use crate::cancel::CancelToken;
-use crate::error::caught;
+use crate::error::{Delivery, Error, caught};
 use crate::random::random;
 use crate::retry::RetryPolicy;
 
 /// What a callback says of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use = "it is what the callback is to return"]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is dealt with, and does not come again.
     Ack,
     /// Once more, after a wait, and before those that came after it.
     Retry,
+}
+
+impl Verdict {
+    /// What to say after a call that deals with the push, as [`Push::reply`] or a send of one's own: [`Retry`] where it
+    /// failed, nothing can have been delivered, and time may mend it; otherwise [`Ack`]. What failed and is not tried
+    /// again is logged at warn, since nothing else would tell of it.
+    ///
+    /// ```no_run
+    /// use a2a_blocking::{Client, InboxPoller, Verdict};
+    ///
+    /// let poller = InboxPoller::builder(Client::from_env()?).spawn(|push| Verdict::after(push.reply("on it")))?;
+    /// # poller.stop();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
+    /// [`Retry`]: Verdict::Retry
+    /// [`Ack`]: Verdict::Ack
+    pub fn after<T>(result: Result<T, Error>) -> Verdict {
+        match result {
+            Ok(_) => Verdict::Ack,
+            Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => Verdict::Retry,
+            Err(error) => {
+                say!(warn, "inbox: a push counts as dealt with, though: {error} (delivery: {})", error.delivery());
+                Verdict::Ack
+            }
+        }
+    }
 }
 
 /// What came of a push.
@@ -89,5 +118,20 @@ impl Deliverer {
                 say!(error, "inbox: {id:?} was tried {tries} times, and is given up");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn only_what_nobody_can_have_and_time_may_mend_is_tried_again() {
+        let after = |kind, delivery| Verdict::after(Err::<(), _>(Error::new(kind, "").with_delivery(delivery)));
+        assert_eq!(Verdict::after(Ok(())), Verdict::Ack);
+        assert_eq!(after(ErrorKind::Connect, Delivery::NotSent), Verdict::Retry);
+        assert_eq!(after(ErrorKind::Timeout, Delivery::Unknown), Verdict::Ack);
+        assert_eq!(after(ErrorKind::InvalidMessage, Delivery::NotSent), Verdict::Ack);
     }
 }

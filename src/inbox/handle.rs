@@ -1,6 +1,7 @@
 //! What is held of a poller that runs.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
@@ -71,6 +72,10 @@ pub struct PollerHandle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
+
+// What its locks guard is whole after each step.
+impl UnwindSafe for PollerHandle {}
+impl RefUnwindSafe for PollerHandle {}
 
 impl PollerHandle {
     pub(super) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {

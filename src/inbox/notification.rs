@@ -44,7 +44,7 @@ static LIKE_HEADER: Lazy<Option<Regex>> = Lazy::new(|| {
 ///   `agent_card_url` for a valid peer, at our own platform. What does not fit is left out.
 ///
 /// Names and roles are what a peer registered itself as: they say nothing of what it may do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     content: String,
     meta: Map<String, Value>,

@@ -121,6 +121,15 @@ impl InboxPoller {
     ///
     /// There is no heartbeat, unless [`spawn`](InboxPoller::spawn) runs the poller.
     ///
+    /// ```no_run
+    /// use a2a_blocking::{Client, InboxPoller, Verdict};
+    ///
+    /// // All that is there, and no more: for a job that comes round.
+    /// let mut poller = InboxPoller::builder(Client::from_env()?).build()?;
+    /// while poller.poll_once(|push| Verdict::after(push.reply("on it")))?.more {}
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// A poll that failed, and what was delivered before is not delivered again:

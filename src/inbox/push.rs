@@ -13,6 +13,7 @@ use crate::peer::{Peer, PeerId};
 use crate::retry::RetryPolicy;
 use crate::send::SendOptions;
 use crate::wire::{self, Attachment, Message, Reply, Row};
+use crate::words::words;
 
 /// The time that an answer has in all.
 const REPLY_BUDGET: Duration = Duration::from_secs(30);
@@ -31,17 +32,13 @@ pub enum PushKind {
     Unknown,
 }
 
-impl PushKind {
-    /// The platform's word for it: `peer_agent`, `canvas_user`, `delegation_result`; else `unknown`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PushKind::PeerAgent => "peer_agent",
-            PushKind::CanvasUser => "canvas_user",
-            PushKind::DelegationResult => "delegation_result",
-            PushKind::Unknown => "unknown",
-        }
-    }
-}
+// The platform's words, where it has some.
+words!(PushKind {
+    PeerAgent: "peer_agent",
+    CanvasUser: "canvas_user",
+    DelegationResult: "delegation_result",
+    Unknown: "unknown",
+});
 
 /// A message that arrived in our inbox. It is cheap to clone, and may be handed to another thread.
 ///
@@ -153,11 +150,15 @@ impl Push {
     /// tried again only while nothing can have been delivered. `Some` is what the peer said to it; the human
     /// says nothing, `None`.
     ///
+    /// A peer's inbox gets the answer as it gets any message: two programs that answer whatever comes answer each
+    /// other for ever. Answer what asks for it.
+    ///
     /// # Errors
     ///
     /// An empty text, or a push that takes no reply: a delegation's result, or a sender that is not known
     /// ([`ErrorKind::InvalidMessage`]; nothing is sent). Otherwise as [`Client::send_with`] and
-    /// [`Client::notify`], with what is known of the delivery.
+    /// [`Client::notify`], with what is known of the delivery. [`Verdict::after`](crate::Verdict::after) makes the
+    /// callback's verdict of it.
     pub fn reply(&self, text: impl Into<String>) -> Result<Option<Reply>, Error> {
         let text = text.into();
         let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));

@@ -233,6 +233,9 @@ impl PartialEq for Peer {
     }
 }
 
+// JSON's equality is one: it has no NaN.
+impl Eq for Peer {}
+
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("peer_id", &self.peer_id()).field("record", self.as_json()).finish()

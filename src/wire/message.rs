@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 120;
 ///     .metadata("urgency", json!("low"));
 /// # assert_eq!(message.part_count(), 3);
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct Message {
     parts: Vec<Value>,
@@ -50,7 +50,7 @@ impl Message {
 
     /// Adds a file by its bytes. In the request they take a third more; a request has room for 1 MiB.
     pub fn file_bytes(self, name: impl Into<String>, media_type: impl Into<String>, bytes: &[u8]) -> Self {
-        let file = json!({ "name": name.into(), "mimeType": media_type.into(), "bytes": STANDARD.encode(bytes) });
+        let file = json!({ "name": name.into(), "mimeType": media_type.into(), "bytes": base64(bytes) });
         self.part(json!({ "kind": "file", "file": file }))
     }
 
@@ -96,6 +96,21 @@ impl Message {
         self
     }
 
+    /// The object that it is on the wire; its id is its own, or else this one, or none.
+    pub(crate) fn as_json(&self, message_id: Option<&str>) -> Map<String, Value> {
+        let Message { parts, message_id: own_id, context_id, task_id, metadata, by_agent } = self;
+        let mut fields = Map::new();
+        fields.insert("role".into(), if *by_agent { "agent" } else { "user" }.into());
+        fields.extend(own_id.as_deref().or(message_id).map(|id| ("messageId".into(), id.into())));
+        fields.insert("parts".into(), parts.clone().into());
+        fields.extend(context_id.iter().map(|id| ("contextId".into(), id.as_str().into())));
+        fields.extend(task_id.iter().map(|id| ("taskId".into(), id.as_str().into())));
+        if !metadata.is_empty() {
+            fields.insert("metadata".into(), metadata.clone().into());
+        }
+        fields
+    }
+
     /// Whether its data nests deeper than JSON parsers read, and than a stack is sure to hold.
     pub(crate) fn is_too_deep(&self) -> bool {
         let mut level: Vec<&Value> = self.parts.iter().chain(self.metadata.values()).collect();
@@ -126,6 +141,11 @@ impl From<String> for Message {
     }
 }
 
+/// Bytes as they stand in a file part.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
 fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     match value {
         Value::Array(items) => Box::new(items.iter()),
@@ -136,17 +156,7 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 
 /// The JSON-RPC request. It is the same for each attempt of a send.
 pub(crate) fn envelope(message: &Message, request_id: &str, message_id: &str) -> Vec<u8> {
-    let Message { parts, message_id: own_id, context_id, task_id, metadata, by_agent } = message;
-    let own_id = own_id.as_deref().unwrap_or(message_id);
-    let mut fields = Map::new();
-    fields.insert("role".into(), if *by_agent { "agent" } else { "user" }.into());
-    fields.insert("messageId".into(), own_id.into());
-    fields.insert("parts".into(), parts.clone().into());
-    fields.extend(context_id.iter().map(|id| ("contextId".into(), id.as_str().into())));
-    fields.extend(task_id.iter().map(|id| ("taskId".into(), id.as_str().into())));
-    if !metadata.is_empty() {
-        fields.insert("metadata".into(), metadata.clone().into());
-    }
+    let fields = message.as_json(Some(message_id));
     let request =
         json!({ "jsonrpc": "2.0", "id": request_id, "method": "message/send", "params": { "message": fields } });
     request.to_string().into_bytes()

@@ -13,6 +13,8 @@ pub(crate) use activity::{
     Listed, Odd, Row, activity, attachments, body_text, created_at, has_more_entries, request_body, source, text,
 };
 pub use message::Message;
+#[cfg(feature = "serde")]
+pub(crate) use message::base64;
 pub(crate) use message::envelope;
 pub use part::{File, FileContent, Part};
 pub(crate) use record::{Listing, error_words, is_no, listing, object};

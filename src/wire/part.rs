@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
 /// A part of a reply.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part<'a> {
     /// A text.
@@ -19,7 +19,7 @@ pub enum Part<'a> {
 }
 
 /// A file in a reply.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct File<'a> {
     /// Its name, where the peer gave one. It is the peer's word: do not write to it as a path.
@@ -31,7 +31,7 @@ pub struct File<'a> {
 }
 
 /// What is in a file, or where.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileContent<'a> {
     /// Its bytes.

@@ -12,7 +12,25 @@ use crate::error::{Delivery, ErrorKind};
 const NO_RESPONSE: &str = "(no response)";
 
 /// A peer's answer to a message, or the platform's word that it will be delivered later.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// ```no_run
+/// use a2a_blocking::{Client, Part, Reply};
+///
+/// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// let reply = Client::from_env()?.send(peer, "the report, please")?;
+/// match &reply {
+///     Reply::Task(task) => println!("{}: {}", task.state(), reply.text()),
+///     Reply::Queued(_) => println!("later"),
+///     _ => println!("{}", reply.text()),
+/// }
+/// for part in reply.parts() {
+///     if let Part::File(file) = part {
+///         println!("with {}", file.name.unwrap_or("a file"));
+///     }
+/// }
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
     /// The agent answered with a message.
@@ -24,18 +42,18 @@ pub enum Reply {
 }
 
 /// A message that an agent answered with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyMessage(Value);
 
 /// A task that an agent answered with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     body: Value,
     state: String,
 }
 
 /// The platform's word that it delivers a message later.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued(Value);
 
 impl Reply {
@@ -90,6 +108,11 @@ impl ReplyMessage {
         self.object()["taskId"].as_str()
     }
 
+    /// The whole body as it came.
+    pub fn as_json(&self) -> &Value {
+        &self.0
+    }
+
     fn object(&self) -> &Value {
         let result = &self.0["result"];
         let inner = &result["message"];
@@ -129,6 +152,11 @@ impl Task {
         self.status_parts().map(part).collect()
     }
 
+    /// The whole body as it came.
+    pub fn as_json(&self) -> &Value {
+        &self.body
+    }
+
     fn object(&self) -> &Value {
         task_of(&self.body["result"])
     }
@@ -164,6 +192,11 @@ impl Queued {
     /// The method that will be called.
     pub fn method(&self) -> &str {
         self.object()["method"].as_str().unwrap_or("message/send")
+    }
+
+    /// The whole body as it came; `null` where a 202 had none.
+    pub fn as_json(&self) -> &Value {
+        &self.0
     }
 
     fn object(&self) -> &Value {
