@@ -23,14 +23,14 @@ mod watch;
 mod world;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::{env, fs, panic, process};
 
 use ledger::WORKSPACES;
 use platform::Platform;
 use script::script;
-use tally::{Tally, Wrong};
+use tally::{Tally, Times, Wrong};
 use world::Soak;
 
 #[global_allocator]
@@ -76,7 +76,7 @@ fn main() {
         answers: Mutex::default(),
         phase: AtomicUsize::new(usize::MAX),
         calm_from: Mutex::default(),
-        noise_micros: AtomicU64::new(0),
+        lateness: Times::default(),
         is_ending: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
     });

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,7 +14,7 @@ use super::ledger::{PEERS, WORKSPACES};
 use super::platform::Platform;
 use super::script::{Dice, Fault, Phase, Scope};
 use super::station::{Track, lock};
-use super::tally::Tally;
+use super::tally::{Tally, Times};
 use super::watch::SETTLE;
 
 /// What all threads have in common.
@@ -29,8 +29,8 @@ pub struct Soak {
     pub answers: Mutex<Option<SyncSender<Push>>>,
     pub phase: AtomicUsize,
     pub calm_from: Mutex<Option<Instant>>,
-    /// By how many microseconds the scheduler was late at the most for a thread that only sleeps.
-    pub noise_micros: AtomicU64,
+    /// By how much the scheduler was late for a thread that only sleeps.
+    pub lateness: Times,
     /// Nothing is taken down any more, and then everything is.
     pub is_ending: AtomicBool,
     pub is_over: AtomicBool,
@@ -49,7 +49,7 @@ impl Soak {
 
     /// What a busy machine adds to a time.
     pub fn noise(&self) -> Duration {
-        Duration::from_micros(self.noise_micros.load(SeqCst))
+        self.lateness.longest()
     }
 
     pub fn begin(&self, number: usize) {
@@ -115,7 +115,6 @@ pub fn measure_noise(soak: &Soak) {
     while !soak.is_over.load(SeqCst) {
         let begin = Instant::now();
         thread::sleep(nap);
-        let late = begin.elapsed().saturating_sub(nap);
-        soak.noise_micros.fetch_max(late.as_micros() as u64, SeqCst);
+        soak.lateness.add(begin.elapsed().saturating_sub(nap));
     }
 }
