@@ -89,6 +89,7 @@ impl Outgoing {
                 let id = &reply.as_json()["id"];
                 if *id != self.request_id.as_str() {
                     // Agents answer with anything.
+                    let id = answer.shown(&id.to_string());
                     log::debug!("{}: the answer's id is {id}, the request's {}", self.target, self.request_id);
                 }
                 Ok(reply)

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,9 +11,11 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{Client, InboxPoller, Peer, PollerHandle, Push, PushKind, RetryPolicy, Verdict};
 use serde_json::json;
 
-use crate::Failure;
+use crate::failure::{Failure, exit};
+use crate::interrupt::on_interrupt;
 use crate::platform::{PEERS, Platform, TOKEN, WORKSPACES};
-use crate::text::{millis, printable, spoken};
+use crate::table::Table;
+use crate::text::{lines, millis, spoken};
 
 /// What is written to each workspace, and how fast, so that a person can follow.
 const ROWS_EACH: usize = 120;
@@ -39,6 +40,7 @@ enum Event {
     Handled(Handled),
     /// Whether the registry lives from now on.
     Registry(bool),
+    Interrupted,
 }
 
 /// What a callback did with a push.
@@ -60,10 +62,14 @@ enum Done {
     GivenUp,
 }
 
-pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let platform = Platform::start().map_err(|why| Failure::Usage(format!("no loopback port to be had: {why}")))?;
+pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
+    let platform = Platform::start().map_err(|why| Failure::Internal(format!("no loopback port to be had: {why}")))?;
     let dir =
-        Cursors::make().map_err(|why| Failure::Usage(format!("no directory for the cursors to be had: {why}")))?;
+        Cursors::make().map_err(|why| Failure::Internal(format!("no directory for the cursors to be had: {why}")))?;
+    let table = Table::new(
+        &[("     AT", 7), ("INBOX", 5), ("FROM", 24), ("TEXT", 26), ("DONE", 10), ("TOOK", 7)],
+        &[3, 2, 4, 5, 1, 0],
+    );
     if !as_json {
         let peers = PEERS.len();
         writeln!(
@@ -71,10 +77,13 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failu
             "an embedded platform at {}, two workspaces, {peers} peers: one unknown, one forbidden",
             platform.url
         )?;
-        writeln!(out, "{:>7}  {:5}  {:24}  {:26}  {:10}  TOOK", "AT", "INBOX", "FROM", "TEXT", "DONE")?;
+        table.heading(out)?;
     }
     let start = Instant::now();
     let (send, events) = mpsc::channel();
+    let interrupted = send.clone();
+    // Where nobody listens any more, the demo is over.
+    on_interrupt(move || drop(interrupted.send(Event::Interrupted)))?;
     let mut pollers = Vec::new();
     for workspace in 0..WORKSPACES.len() {
         pollers.push(poller(&platform, &dir.0, workspace, start, &send)?);
@@ -91,15 +100,19 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failu
             Ok(Event::Registry(true)) => writeln!(out, "{:>7}  the registry is back", spoken(start.elapsed()))?,
             Ok(Event::Registry(false)) => writeln!(out, "{:>7}  the registry dies", spoken(start.elapsed()))?,
             Ok(Event::Handled(one)) => {
-                print(&one, as_json, out)?;
+                print(&one, &table, as_json, out)?;
                 all.push(one);
+            }
+            Ok(Event::Interrupted) => {
+                pollers.iter().for_each(PollerHandle::stop);
+                return Ok(exit::INTERRUPTED);
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
     pollers.iter().for_each(PollerHandle::stop);
     let lost = summarise(&all, &platform, start.elapsed(), as_json, out)?;
-    Ok(ExitCode::from(u8::from(lost > 0)))
+    Ok(if lost > 0 { exit::FAILED } else { exit::DONE })
 }
 
 /// A workspace's poller. Its callback asks who it is from, without waiting, and answers a question.
@@ -183,7 +196,7 @@ impl Handled {
     }
 }
 
-fn print(one: &Handled, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+fn print(one: &Handled, table: &Table, as_json: bool, out: &mut impl Write) -> io::Result<()> {
     let Handled { workspace, at, push, sender, done, took } = one;
     let done = match done {
         Done::Acked => "acked",
@@ -207,8 +220,8 @@ fn print(one: &Handled, as_json: bool, out: &mut impl Write) -> io::Result<()> {
         (None, Some(id)) => format!("somebody ({}…)", &id.to_string()[..8]),
         (None, None) => "the human".to_owned(),
     };
-    let (at, who, text, took) = (spoken(*at), printable(&who, 24), printable(push.text(), 26), spoken(*took));
-    writeln!(out, "{at:>7}  {workspace:5}  {who:24}  {text:26}  {done:10}  {took}")
+    let (at, took) = (format!("{:>7}", spoken(*at)), spoken(*took));
+    table.row(out, &[&at, &workspace.to_string(), &who, push.text(), done, &took])
 }
 
 /// What became of each row that the platform has: how many are lost, came twice, or do not stand in a prompt as they
@@ -258,7 +271,7 @@ fn summarise(
     writeln!(out, "{messages} answers to peers, {notices} to the human, {heartbeats} heartbeats")?;
     if let Some(one) = all.iter().rfind(|one| one.sender.is_some()) {
         let prompt = one.push.notification().content().replace('\n', "  ");
-        writeln!(out, "an agent's prompt has the last one as: {prompt}")?;
+        writeln!(out, "an agent's prompt has the last one as: {}", lines(&prompt))?;
     }
     Ok(lost + twice + garbled)
 }

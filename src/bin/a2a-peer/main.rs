@@ -1,83 +1,54 @@
 //! `a2a-peer`: asks a platform who a peer is, sends messages, and shows the library at work.
 
+mod advice;
 mod args;
 mod demo;
+mod doctor;
+mod failure;
+mod help;
+mod interrupt;
 mod platform;
 mod poll;
+mod probe;
 mod send;
+mod setup;
 mod show;
+mod table;
+mod terminal;
 mod text;
 
+use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use a2a_blocking::{Error, ErrorKind, RetryPolicy};
-use clap::Parser;
+use a2a_blocking::RetryPolicy;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 
 use args::{Args, Command};
+use failure::{Failure, Trouble, exit, print_json, report};
+
+/// What `--json` prints.
+const SCHEMA: &str = include_str!("schema.json");
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let level = if args.verbose { "a2a_blocking=debug" } else { "a2a_blocking=warn" };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
-        // At trace level these dump every byte that is sent, the token among them.
-        .filter_module("ureq_proto", log::LevelFilter::Warn)
-        .filter_module("ureq_proto::util", log::LevelFilter::Warn)
-        .init();
-    run(&args).unwrap_or_else(|failure| ExitCode::from(report(failure)))
+    let args = Arc::new(Args::try_parse().unwrap_or_else(|error| refuse(&error)));
+    start_log(args.verbose);
+    ExitCode::from(run(&args).unwrap_or_else(|failure| report(&failure, &args)))
 }
 
-/// Says why a command failed: its exit status.
-fn report(failure: Failure) -> u8 {
-    match failure {
-        // Whoever reads our output has seen enough.
-        Failure::Output(why) if why.kind() == io::ErrorKind::BrokenPipe => 0,
-        Failure::Unprinted(why, code) if why.kind() == io::ErrorKind::BrokenPipe => code,
-        Failure::Output(why) => complain(&format!("the output cannot be written: {why}"), 1),
-        Failure::Usage(why) => complain(&why, 2),
-        Failure::Call(error) if error.kind() == ErrorKind::Config => complain(&error.to_string(), 2),
-        Failure::Call(error) => complain(&error.to_string(), 1),
-        Failure::Send(error) => {
-            // The verdict is ours, and comes first: the words after it are the peer's.
-            complain(&format!("{}: {error}", send::known(error.delivery())), 1)
-        }
-        Failure::Unprinted(why, code) => complain(&format!("delivered, but the answer cannot be written: {why}"), code),
-    }
-}
-
-/// Why a command did not end by itself.
-enum Failure {
-    Output(io::Error),
-    Usage(String),
-    Call(Error),
-    /// A message that was to be delivered.
-    Send(Error),
-    /// A message was delivered, or is queued, as the exit status tells; its answer could not be written.
-    Unprinted(io::Error, u8),
-}
-
-impl From<io::Error> for Failure {
-    fn from(why: io::Error) -> Self {
-        Failure::Output(why)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Call(error)
-    }
-}
-
-fn run(args: &Args) -> Result<ExitCode, Failure> {
+fn run(args: &Arc<Args>) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
+    let client = || args.setup.client();
     match &args.command {
-        Command::Enrich { peers } => show::enrich(&args.client()?, peers, args.json, &mut out),
-        Command::Discover { peer } => show::discover(&args.client()?, *peer, args.json, &mut out),
-        Command::Peers => show::peers(&args.client()?, args.json, &mut out),
-        Command::Info => show::info(&args.client()?, args.json, &mut out),
+        Command::Enrich { peers } => show::enrich(&client()?, peers, args.json, &mut out),
+        Command::Discover { peer } => show::discover(&client()?, *peer, args.json, &mut out),
+        Command::Peers => show::peers(&client()?, args.json, &mut out),
+        Command::Info => show::info(&client()?, args.json, &mut out),
         Command::Send { peer, text, timeout, attempts, context } => {
-            let client = args.client()?;
+            let client = client()?;
             let message = send::message(text, context.as_deref())?;
             let policy = RetryPolicy::new().attempts(*attempts).budget(Duration::from_secs(*timeout));
             send::send(&client, *peer, &message, policy, args.json, &mut out)
@@ -87,17 +58,53 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
             let (reply_with, cursor) = (reply_with.clone(), cursor.clone());
             // Its callback writes by itself.
             drop(out);
-            poll::poll(args.client()?, poll::Options { once: *once, reply_with, cursor, interval }, args.json)
+            poll::poll(client()?, poll::Options { once: *once, reply_with, cursor, interval }, args)
         }
+        Command::Doctor { timeout } => doctor::examine(args, Duration::from_secs_f64(*timeout), &mut out),
         Command::Demo => {
-            args.refuse_platform().map_err(Failure::Usage)?;
+            args.setup.refuse()?;
             demo::run(args.json, &mut out)
         }
+        Command::Completions { shell } => print(&completions(*shell), &mut out),
+        Command::Schema => print(SCHEMA, &mut out),
     }
 }
 
-fn complain(why: &str, code: u8) -> u8 {
-    // Nothing is left to do where even this cannot be written.
-    let _ = writeln!(io::stderr(), "a2a-peer: {}", text::lines(why));
-    code
+fn completions(shell: Shell) -> String {
+    // First into memory: it would panic where the output is closed.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "a2a-peer", &mut script);
+    // It spells our hyphen in two ways, and bash then finds no subcommand's options: clap-rs/clap#6421.
+    String::from_utf8_lossy(&script).replace("a2a__subcmd__peer", "a2a__peer")
+}
+
+fn print(text: &str, out: &mut impl Write) -> Result<u8, Failure> {
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(exit::DONE)
+}
+
+/// What `clap` says of a command line that it does not take, or was asked for by `--help`.
+fn refuse(error: &clap::Error) -> ! {
+    let wants_json = env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.render().to_string();
+        let why = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+        print_json(&Trouble::new(exit::USAGE, "Usage", why));
+    }
+    error.exit()
+}
+
+fn start_log(verbose: bool) {
+    let level = if verbose { "a2a_blocking=debug" } else { "a2a_blocking=warn" };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
+        // Not every word in it is ours, and standard error may be a terminal.
+        .format(|out, record| {
+            let (level, target) = (record.level(), record.target());
+            writeln!(out, "[{level:5} {target}] {}", text::lines(&record.args().to_string()))
+        })
+        // At trace level these dump every byte that is sent, the token among them.
+        .filter_module("ureq_proto", log::LevelFilter::Warn)
+        .filter_module("ureq_proto::util", log::LevelFilter::Warn)
+        .init();
 }

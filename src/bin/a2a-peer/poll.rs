@@ -1,8 +1,9 @@
 //! `poll`: what arrives in our inbox, as it arrives.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::{ExitCode, exit};
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -10,9 +11,15 @@ use std::time::Duration;
 use a2a_blocking::{Client, Delivery, InboxPoller, Peer, PollerHandle, Push, PushKind, StopReason, Verdict};
 use serde_json::json;
 
-use crate::send::known;
-use crate::text::{json_line, lines, printable};
-use crate::{Failure, report};
+use crate::args::Args;
+use crate::failure::{Failure, exit, known, note, report};
+use crate::interrupt::on_interrupt;
+use crate::text::{cell, json_line, lines};
+
+/// How long a Ctrl-C waits for an answer that is on its way.
+const GRACE: Duration = Duration::from_secs(5);
+/// How many columns of a terminal a sender's name and role may take.
+const NAME: usize = 64;
 
 /// The options of the command line.
 pub(crate) struct Options {
@@ -22,48 +29,74 @@ pub(crate) struct Options {
     pub(crate) interval: Duration,
 }
 
-pub(crate) fn poll(client: Client, options: Options, as_json: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn poll(client: Client, options: Options, args: &Arc<Args>) -> Result<u8, Failure> {
     let Options { once, reply_with, cursor, interval } = options;
     let mut builder = InboxPoller::builder(client).interval(interval);
     if let Some(path) = cursor {
         builder = builder.cursor_file(path);
     }
-    let mut callback = move |push: &Push| match show(push, as_json, &mut io::stdout().lock()) {
-        Ok(()) => answer(push, reply_with.as_deref()),
-        // What nobody could read is not through, and is neither tried again nor given up here: it is what the
-        // cursor has in flight, and comes again the next time.
-        Err(why) => exit(report(Failure::Output(why)).into()),
+    let (callers, shared) = (args.clone(), Arc::<Shared>::default());
+    let answering = shared.clone();
+    let mut callback = move |push: &Push| {
+        let shown = show(push, callers.json, &mut io::stdout().lock());
+        match shown {
+            Ok(()) => answering.answer(push, reply_with.as_deref()),
+            // What nobody could read is not through, and is neither tried again nor given up here: it is what the
+            // cursor has in flight, and comes again the next time.
+            Err(why) => process::exit(report(&Failure::Output(why), &callers).into()),
+        }
     };
     if once {
         let mut poller = builder.build()?;
         while poller.poll_once(&mut callback)?.more {}
-        return Ok(ExitCode::SUCCESS);
+        return Ok(exit::DONE);
     }
-    let handle: Arc<OnceLock<PollerHandle>> = Arc::default();
-    let asked = Arc::<OnceLock<()>>::default();
-    let (stopped, again) = (handle.clone(), asked.clone());
-    let on_interrupt = move || {
-        if again.set(()).is_err() {
-            // Asked a second time: whatever it is that keeps us, it can wait no longer.
-            exit(130);
-        }
-        let handle = stopped.clone();
-        // It waits for a callback that is running, and a second Ctrl-C is to be heard meanwhile.
-        thread::spawn(move || handle.get().map(PollerHandle::stop));
-    };
-    ctrlc::set_handler(on_interrupt).map_err(|why| Failure::Usage(format!("Ctrl-C cannot be caught: {why}")))?;
+    let interrupted = shared.clone();
+    on_interrupt(move || interrupted.interrupt())?;
     let poller = builder.spawn(callback)?;
-    let poller = handle.get_or_init(|| poller);
-    if asked.get().is_some() {
+    let poller = shared.handle.get_or_init(|| poller);
+    if shared.asked.load(SeqCst) {
         // Perhaps before there was anything to stop.
         poller.stop();
     }
     match poller.join() {
-        Some(StopReason::Removed(removed)) => {
-            let _ = writeln!(io::stderr(), "a2a-peer: the workspace was removed: {}", lines(&removed.hint));
-            Ok(ExitCode::FAILURE)
+        Some(StopReason::Removed(removed)) => Err(Failure::Removed(removed)),
+        _ => Ok(exit::DONE),
+    }
+}
+
+/// What a Ctrl-C and the callback know of each other.
+#[derive(Default)]
+struct Shared {
+    handle: OnceLock<PollerHandle>,
+    asked: AtomicBool,
+    answering: AtomicBool,
+}
+
+impl Shared {
+    fn interrupt(self: &Arc<Self>) {
+        self.asked.store(true, SeqCst);
+        let shared = self.clone();
+        // It waits for a callback that is running, and a second Ctrl-C is to be heard meanwhile.
+        thread::spawn(move || shared.handle.get().map(PollerHandle::stop));
+        if self.answering.load(SeqCst) {
+            note(&format!("an answer is under way and has {} s; Ctrl-C again ends it now", GRACE.as_secs()));
+            thread::spawn(|| {
+                thread::sleep(GRACE);
+                // As after a crash: its message comes again the next time.
+                process::exit(exit::INTERRUPTED.into());
+            });
         }
-        _ => Ok(ExitCode::SUCCESS),
+    }
+
+    fn answer(&self, push: &Push, text: Option<&str>) -> Verdict {
+        let takes_one = matches!(push.kind(), PushKind::PeerAgent | PushKind::CanvasUser);
+        let Some(text) = text.filter(|_| takes_one) else { return Verdict::Ack };
+        self.answering.store(true, SeqCst);
+        // One of the two sees the other: no answer begins of which a Ctrl-C does not know.
+        let verdict = if self.asked.load(SeqCst) { Verdict::Retry } else { answer(push, text) };
+        self.answering.store(false, SeqCst);
+        verdict
     }
 }
 
@@ -76,10 +109,14 @@ fn show(push: &Push, as_json: bool, out: &mut impl Write) -> io::Result<()> {
             "attempt": push.attempt(), "row": push.row() });
         return writeln!(out, "{}", json_line(&line));
     }
+    let columns = io::stdout().is_terminal().then_some(NAME);
     let who = match (push.kind(), sender.as_ref(), push.peer()) {
         (PushKind::CanvasUser, _, _) => "the human".to_owned(),
         (PushKind::DelegationResult, _, _) => "a delegation".to_owned(),
-        (_, Some(peer), Some(id)) => format!("{} ({}) {id}", peer.name().unwrap_or("?"), peer.role().unwrap_or("?")),
+        (_, Some(peer), Some(id)) => {
+            let name = format!("{} ({})", peer.name().unwrap_or("?"), peer.role().unwrap_or("?"));
+            format!("{} {id}", cell(&name, columns))
+        }
         (_, _, Some(id)) => id.to_string(),
         _ => "an unknown sender".to_owned(),
     };
@@ -90,17 +127,14 @@ fn show(push: &Push, as_json: bool, out: &mut impl Write) -> io::Result<()> {
     // Each further line of a text is set in, so that none of it looks like another push.
     let text = lines(push.text()).replace('\n', "\n    ");
     let at = push.created_at().unwrap_or("-");
-    writeln!(out, "{}  {}:{files} {text}", printable(at, 35), printable(&who, 100))
+    writeln!(out, "{}  {who}:{files} {text}", cell(at, columns))
 }
 
-fn answer(push: &Push, text: Option<&str>) -> Verdict {
-    let takes_one = matches!(push.kind(), PushKind::PeerAgent | PushKind::CanvasUser);
-    let Some(text) = text.filter(|_| takes_one) else { return Verdict::Ack };
+fn answer(push: &Push, text: &str) -> Verdict {
     let Err(error) = push.reply(text) else { return Verdict::Ack };
     let again = error.is_transient() && error.delivery() == Delivery::NotSent;
     let what = if again { "; it is tried again" } else { "" };
     let (id, known) = (push.activity_id(), known(error.delivery()));
-    let _ =
-        writeln!(io::stderr(), "a2a-peer: the answer to {}: {known}: {}{what}", lines(id), lines(&error.to_string()));
+    note(&format!("the answer to {id}: {known}: {error}{what}"));
     if again { Verdict::Retry } else { Verdict::Ack }
 }

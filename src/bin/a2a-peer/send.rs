@@ -1,28 +1,37 @@
 //! `send`: a text to a peer, its answer, and a live line meanwhile.
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CancelToken, Client, Delivery, Message, PeerId, Progress, Reply, RetryPolicy, SendOptions};
+use a2a_blocking::{CancelToken, Client, Message, PeerId, Progress, Reply, RetryPolicy, SendOptions};
 use serde_json::json;
 
-use crate::Failure;
+use crate::failure::{Failure, exit, note, word};
+use crate::interrupt::on_interrupt;
+use crate::terminal::redraws;
 use crate::text::{json_line, lines, millis};
 
 /// How often the live line is drawn anew.
 const TICK: Duration = Duration::from_millis(200);
+/// The longest text that is read, in bytes: more than the platform takes in all.
+const MAX_TEXT: u64 = 1024 * 1024;
 
 /// The message of the command line; `-` stands for standard input.
 pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, Failure> {
     let text = match text {
         "-" => {
-            let mut text = String::new();
-            let read = io::stdin().lock().read_to_string(&mut text);
-            read.map_err(|why| Failure::Usage(format!("standard input cannot be read as a text: {why}")))?;
-            text
+            let refused = |why: String| Failure::Usage(format!("standard input {why}"));
+            let mut text = Vec::new();
+            let read = io::stdin().lock().take(MAX_TEXT + 1).read_to_end(&mut text);
+            read.map_err(|why| refused(format!("cannot be read: {why}")))?;
+            if text.len() as u64 > MAX_TEXT {
+                return Err(refused(
+                    "is longer than the 1 MiB that the platform takes: send less, or a link".to_owned(),
+                ));
+            }
+            String::from_utf8(text).map_err(|why| refused(format!("is no text in UTF-8: {why}")))?
         }
         text => text.to_owned(),
     };
@@ -40,20 +49,13 @@ pub(crate) fn send(
     policy: RetryPolicy,
     as_json: bool,
     out: &mut impl Write,
-) -> Result<ExitCode, Failure> {
+) -> Result<u8, Failure> {
     let token = CancelToken::new();
-    let on_interrupt = token.clone();
-    ctrlc::set_handler(move || {
-        if on_interrupt.is_cancelled() {
-            // Asked a second time: whatever it is that keeps us, it can wait no longer.
-            std::process::exit(130);
-        }
-        on_interrupt.cancel();
-    })
-    .map_err(|why| Failure::Usage(format!("Ctrl-C cannot be caught: {why}")))?;
+    let interrupted = token.clone();
+    on_interrupt(move || interrupted.cancel())?;
 
     let mut options = SendOptions::new().retry(policy).cancel(&token);
-    let live = io::stderr().is_terminal().then(Live::start);
+    let live = redraws().then(Live::start);
     if let Some(Live { progress, .. }) = &live {
         let progress = progress.clone();
         options = options.on_progress(move |at| {
@@ -70,22 +72,21 @@ pub(crate) fn send(
         live.end();
     }
     let reply = outcome.map_err(Failure::Send)?;
-    let code = if matches!(reply, Reply::Queued(_)) { 3 } else { 0 };
+    let code = if matches!(reply, Reply::Queued(_)) { exit::QUEUED } else { exit::DONE };
     match &reply {
         Reply::Queued(queued) => {
             let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
-            let _ = writeln!(io::stderr(), "a2a-peer: queued{}: the platform delivers it later", lines(&id));
+            note(&format!("queued{id}: the platform delivers it later"));
         }
-        Reply::Task(task) => {
-            let _ = writeln!(io::stderr(), "a2a-peer: the task is {}", lines(task.state()));
-        }
+        Reply::Task(task) => note(&format!("the task is {}", task.state())),
         _ => {}
     }
     let printed = if as_json {
-        let id = peer.to_string();
-        let line = json!({ "peer": id, "text": reply.text(), "reply": reply.as_json(), "ms": millis(took) });
+        let (id, delivery) = (peer.to_string(), word(reply.delivery()));
+        let line = json!({ "peer": id, "text": reply.text(), "reply": reply.as_json(), "delivery": delivery,
+            "ms": millis(took) });
         writeln!(out, "{}", json_line(&line))
-    } else if code == 0 {
+    } else if code == exit::DONE {
         let text = reply.text();
         // A program that reads it gets it as it is.
         let text = if io::stdout().is_terminal() { lines(&text) } else { text.into_owned() };
@@ -94,17 +95,7 @@ pub(crate) fn send(
         Ok(())
     };
     printed.and_then(|()| out.flush()).map_err(|why| Failure::Unprinted(why, code))?;
-    Ok(ExitCode::from(code))
-}
-
-/// What is known of a message whose send failed, in words.
-pub(crate) fn known(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::NotSent => "not delivered",
-        Delivery::Delivered => "delivered",
-        Delivery::Accepted => "accepted for delivery",
-        _ => "it may have been delivered",
-    }
+    Ok(code)
 }
 
 /// The line on a terminal that tells what a send waits for.

@@ -1,120 +1,124 @@
 //! `enrich`, `discover`, `peers` and `info`: records as a table or as JSON.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use a2a_blocking::{Client, Error, Peer, PeerId, Source};
-use serde_json::{Value, json};
+use a2a_blocking::{Client, Peer, PeerId, Source};
+use serde_json::json;
 
-use crate::Failure;
-use crate::text::{json_line, millis, printable};
+use crate::failure::{Failure, exit, note};
+use crate::table::Table;
+use crate::terminal::width;
+use crate::text::{json_line, millis};
 
-const WIDTH: usize = 28;
-
-pub(crate) fn enrich(
-    client: &Client,
-    peers: &[PeerId],
-    as_json: bool,
-    out: &mut impl Write,
-) -> Result<ExitCode, Failure> {
-    let mut all = true;
+pub(crate) fn enrich(client: &Client, peers: &[PeerId], as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
+    let (mut absent, mut failed) = (false, false);
+    let table = records();
     if !as_json {
-        heading(out)?;
+        table.heading(out)?;
     }
     for id in peers {
         let start = Instant::now();
         let lookup = client.lookup(*id);
         let took = start.elapsed();
-        all &= lookup.peer.is_some();
+        let (peer, source) = (lookup.peer.as_ref(), lookup.source);
         if as_json {
-            writeln!(out, "{}", json_line(&line(*id, lookup.peer.as_ref(), took)))?;
+            let record = peer.map(Peer::as_json);
+            let line = json!({ "peer": id.to_string(), "record": record, "source": word(source), "ms": millis(took) });
+            writeln!(out, "{}", json_line(&line))?;
         } else {
-            row(out, &id.to_string(), lookup.peer.as_ref())?;
+            row(&table, out, &id.to_string(), peer)?;
         }
         // A row at a time: the next peer may take its two seconds.
         out.flush()?;
-        if lookup.peer.is_none() {
-            note(*id, lookup.source);
-        }
-    }
-    Ok(ExitCode::from(u8::from(!all)))
-}
-
-pub(crate) fn discover(client: &Client, id: PeerId, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let start = Instant::now();
-    let result = client.discover(id);
-    let took = start.elapsed();
-    match (&result, as_json) {
-        (_, true) => {
-            let mut line = line(id, result.as_ref().ok(), took);
-            if let Err(error) = &result {
-                line["error"] = explain(error);
+        match (peer, source) {
+            (Some(_), _) => {}
+            (None, Source::Absent) => {
+                absent = true;
+                note(&format!("{id}: no record: the registry does not know it, or does not show it to this workspace"));
             }
-            writeln!(out, "{}", json_line(&line))?;
+            (None, _) => {
+                failed = true;
+                note(&format!(
+                    "{id}: no record: the registry gave no usable answer; --verbose or `a2a-peer doctor` says why"
+                ));
+            }
         }
-        (Ok(peer), false) => {
-            heading(out)?;
-            row(out, &id.to_string(), Some(peer))?;
-        }
-        (Err(_), false) => {}
     }
-    result?;
-    Ok(ExitCode::SUCCESS)
+    Ok(match () {
+        () if failed => exit::FAILED,
+        () if absent => exit::ABSENT,
+        () => exit::DONE,
+    })
 }
 
-pub(crate) fn peers(client: &Client, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+pub(crate) fn discover(client: &Client, id: PeerId, as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
+    let start = Instant::now();
+    let peer = client.discover(id)?;
+    let took = start.elapsed();
+    if as_json {
+        let line = json!({ "peer": id.to_string(), "record": peer.as_json(), "ms": millis(took) });
+        writeln!(out, "{}", json_line(&line))?;
+    } else {
+        let table = records();
+        table.heading(out)?;
+        row(&table, out, &id.to_string(), Some(&peer))?;
+    }
+    Ok(exit::DONE)
+}
+
+pub(crate) fn peers(client: &Client, as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
     let peers = client.peers()?;
+    let table = records();
     if !as_json {
-        heading(out)?;
+        table.heading(out)?;
     }
     for peer in &peers {
         if as_json {
             let id = peer.peer_id().map(|id| id.to_string());
             writeln!(out, "{}", json_line(&json!({ "peer": id, "record": peer.as_json() })))?;
         } else {
-            row(out, peer.id().unwrap_or("-"), Some(peer))?;
+            row(&table, out, peer.id().unwrap_or("-"), Some(peer))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit::DONE)
 }
 
-pub(crate) fn info(client: &Client, as_json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+pub(crate) fn info(client: &Client, as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
+    let start = Instant::now();
     let workspace = client.workspace()?;
+    let took = start.elapsed();
     if as_json {
-        writeln!(out, "{}", json_line(&json!(workspace.as_json())))?;
-        return Ok(ExitCode::SUCCESS);
+        writeln!(out, "{}", json_line(&json!({ "record": workspace.as_json(), "ms": millis(took) })))?;
+        return Ok(exit::DONE);
     }
+    // The value has what the terminal leaves it.
+    let table = Table::new(&[("FIELD", 20), ("VALUE", width().unwrap_or_default().saturating_sub(22))], &[1, 0]);
     for (field, value) in workspace.as_json() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        writeln!(out, "{:20}  {}", printable(field, 20), printable(&value, 200))?;
+        table.row(out, &[field, &value])?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit::DONE)
 }
 
-fn line(id: PeerId, peer: Option<&Peer>, took: Duration) -> Value {
-    json!({ "peer": id.to_string(), "record": peer.map(Peer::as_json), "ms": millis(took) })
+fn records() -> Table {
+    // An id is there to be copied: it gives way last.
+    Table::new(&[("ID", 36), ("NAME", 28), ("ROLE", 16), ("STATUS", 10)], &[1, 2, 3, 0])
 }
 
-fn explain(error: &Error) -> Value {
-    json!({ "kind": format!("{:?}", error.kind()), "status": error.status(), "message": error.to_string() })
+fn row(table: &Table, out: &mut impl Write, id: &str, peer: Option<&Peer>) -> io::Result<()> {
+    let field = |field: fn(&Peer) -> Option<&str>| peer.and_then(field).unwrap_or("-");
+    table.row(out, &[id, field(Peer::name), field(Peer::role), field(Peer::status)])
 }
 
-fn heading(out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{:36}  {:WIDTH$}  {:16}  STATUS", "ID", "NAME", "ROLE")
-}
-
-fn row(out: &mut impl Write, id: &str, peer: Option<&Peer>) -> io::Result<()> {
-    let id = printable(id, 36);
-    let cell = |field: fn(&Peer) -> Option<&str>, width| printable(peer.and_then(field).unwrap_or("-"), width);
-    let (name, role, status) = (cell(Peer::name, WIDTH), cell(Peer::role, 16), cell(Peer::status, 16));
-    writeln!(out, "{id:36}  {name:WIDTH$}  {role:16}  {status}")
-}
-
-fn note(id: PeerId, source: Source) {
-    let why = match source {
-        Source::Absent => "the registry does not know it, or does not show it to this workspace",
-        _ => "the registry gave no usable answer; --verbose says why",
-    };
-    let _ = writeln!(io::stderr(), "a2a-peer: {id}: no record: {why}");
+/// Where a lookup's answer came from, in a word for programs.
+fn word(source: Source) -> &'static str {
+    match source {
+        Source::Fresh => "fresh",
+        Source::Stale => "stale",
+        Source::Fetched => "fetched",
+        Source::Absent => "absent",
+        Source::Shed => "shed",
+        _ => "failed",
+    }
 }

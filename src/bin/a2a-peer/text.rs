@@ -3,14 +3,25 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
-/// The text with whatever could move the cursor or turn the line round escaped, cut to `width` characters.
-pub(crate) fn printable(text: &str, width: usize) -> String {
-    let shown = escaped(text, |_| false);
-    if shown.chars().count() <= width {
+/// A column holds no more characters than this: some take no room.
+const CHARS_A_COLUMN: usize = 4;
+
+/// The text with whatever could move the cursor or turn the line round escaped, cut to so many columns.
+pub(crate) fn cell(text: &str, columns: Option<usize>) -> String {
+    let mut shown = escaped(text, |_| false);
+    let Some(columns) = columns else { return shown };
+    let most = columns * CHARS_A_COLUMN;
+    let bounded = shown.char_indices().nth(most).map(|(end, _)| shown.truncate(end)).is_none();
+    if bounded && shown.width() <= columns {
         return shown;
     }
-    shown.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    while !shown.is_empty() && shown.width() >= columns {
+        shown.pop();
+    }
+    shown.extend((columns > 0).then_some('…'));
+    shown
 }
 
 /// The same, but for the ends of its lines and its tabs, and whole.
@@ -65,14 +76,34 @@ mod tests {
 
     #[test]
     fn a_hostile_name_stays_in_its_cell() {
-        assert_eq!(printable("a\u{1b}[2J\r\n\u{202e}b", 80), "a\\u{1b}[2J\\r\\n\\u{202e}b");
-        assert_eq!(printable(&"é".repeat(100), 5), "éééé…");
+        assert_eq!(cell("a\u{1b}[2J\r\n\u{202e}b", Some(80)), "a\\u{1b}[2J\\r\\n\\u{202e}b");
+        assert_eq!(cell(&"é".repeat(100), Some(5)), "éééé…");
         assert_eq!(lines("a\u{1b}[2J\n\t\"b\"\r"), "a\\u{1b}[2J\n\t\"b\"\\r");
         let scripts = "สวัสดี नमस्ते e\u{301} ❤\u{fe0f} 10\u{a0}% 👩\u{200d}💻";
-        assert_eq!((printable(scripts, 80), lines(scripts)), (scripts.to_owned(), scripts.to_owned()));
+        assert_eq!((cell(scripts, Some(80)), lines(scripts)), (scripts.to_owned(), scripts.to_owned()));
         let line = json_line(&serde_json::json!({ "a\u{9b}31m": "\u{7f}\u{202e}é\n" }));
         assert_eq!(line, r#"{"a\u009b31m":"\u007f\u202eé\n"}"#);
-        assert_eq!(printable("søren 日本 \"x\"", 80), "søren 日本 \"x\"");
+        assert_eq!(cell("søren 日本 \"x\"", Some(80)), "søren 日本 \"x\"");
+    }
+
+    #[test]
+    fn a_cell_is_cut_by_columns_and_not_by_characters() {
+        for (text, columns, shown) in [
+            ("日本日本", 8, "日本日本"),
+            ("日本日本", 7, "日本日…"),
+            ("日本日本", 6, "日本…"),
+            ("日本", 1, "…"),
+            ("ab", 0, ""),
+            ("e\u{301}e\u{301}", 2, "e\u{301}e\u{301}"),
+            ("❤\u{fe0f}❤\u{fe0f}", 4, "❤\u{fe0f}❤\u{fe0f}"),
+            ("❤\u{fe0f}❤\u{fe0f}", 3, "❤\u{fe0f}…"),
+        ] {
+            assert_eq!(cell(text, Some(columns)), shown, "{text} in {columns}");
+        }
+        // Marks without end on one letter, as a hostile name may have them.
+        let marks = format!("a{}", "\u{301}".repeat(100_000));
+        assert!(cell(&marks, Some(28)).chars().count() <= 28 * CHARS_A_COLUMN + 1);
+        assert_eq!(cell(&marks, None), marks);
     }
 
     #[test]

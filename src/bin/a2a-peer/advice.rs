@@ -1,0 +1,119 @@
+//! What to do next, for each kind of failure.
+
+use std::env;
+use std::path::Path;
+
+use a2a_blocking::{Error, ErrorKind};
+
+use crate::args::{Args, Command};
+use crate::setup::{Setup, TokenState};
+
+/// What a user may do about the error; `None` where its own words say it all.
+pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
+    let setup = &args.setup;
+    let hosted_edge = matches!(error.status(), Some(403 | 404)) && error.body_snippet().is_none();
+    match error.kind() {
+        _ if hosted_edge => Some(
+            "an answer without a body comes from a hosted platform's edge, not from the platform: is the address the one \
+             that a browser has for it, and MOLECULE_ORG_ID set to your organisation?"
+                .to_owned(),
+        ),
+        ErrorKind::Config if error.to_string().starts_with("the token ") => {
+            Some("give a file that this user can read, with the token on one line of it: --token-file PATH".to_owned())
+        }
+        ErrorKind::Connect => Some(connect(setup, &error.to_string())),
+        ErrorKind::Timeout => Some(late(setup)),
+        ErrorKind::Tls => Some(tls()),
+        ErrorKind::Disconnected | ErrorKind::Protocol => Some(format!(
+            "is that the platform's port, and http or https right? Its address comes from {}",
+            setup.platform_from()
+        )),
+        ErrorKind::Unauthorized => Some(token(setup)),
+        ErrorKind::Absent if matches!(args.command, Command::Discover { .. }) => {
+            Some("`a2a-peer peers` lists whom the platform shows to this workspace".to_owned())
+        }
+        ErrorKind::Absent => Some(registration(setup)),
+        ErrorKind::Removed => Some(
+            "make a workspace and a token on the platform's canvas, and set WORKSPACE_ID and the token file to them"
+                .to_owned(),
+        ),
+        ErrorKind::Malformed => {
+            Some(format!("is that an A2A platform? Its address comes from {}", setup.platform_from()))
+        }
+        _ => error.retry_after().map(|wait| format!("the platform asks to come again in {} s", wait.as_secs())),
+    }
+}
+
+/// Where no connection comes about.
+pub(crate) fn connect(setup: &Setup, words: &str) -> String {
+    let from = format!("it comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
+    let inside_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
+    let dockers_host = words.contains("host.docker.internal");
+    let has_address = !["failed to lookup address", "has no address"].iter().any(|why| words.contains(why));
+    match (dockers_host, inside_docker, has_address) {
+        (true, false, _) => "host.docker.internal is a name that is known inside Docker only: outside it is localhost \
+                             (--platform http://localhost:8080, or PLATFORM_URL)"
+            .to_owned(),
+        (true, true, false) => "on Linux a container knows host.docker.internal only if it was started with \
+                                --add-host=host.docker.internal:host-gateway"
+            .to_owned(),
+        (false, _, false) => {
+            format!("is the name right, and does this machine's DNS know it? As for the address, {from}")
+        }
+        (false, true, true) => format!(
+            "is the platform up? As for its address, {from}. Inside Docker localhost is the container itself, and the \
+             host is host.docker.internal"
+        ),
+        _ => format!("is the platform up? As for its address, {from}"),
+    }
+}
+
+/// Where nothing comes in time.
+pub(crate) fn late(setup: &Setup) -> String {
+    let from = setup.platform_from();
+    format!(
+        "is it the platform that listens there, and no firewall between? Its address comes from {from}; `a2a-peer doctor` \
+         tells where it stops"
+    )
+}
+
+fn tls() -> String {
+    let build = match (cfg!(feature = "rustls"), cfg!(feature = "platform-verifier")) {
+        (true, false) => {
+            "this build trusts Mozilla's authorities only; for one of your own put it into the system's trust store and \
+             build with --features cli,platform-verifier"
+        }
+        _ => "this build trusts what the system's trust store has: put an authority of your own into it",
+    };
+    format!(
+        "is it https that is spoken there, and the certificate that host's, current and of a trusted authority? ({build})"
+    )
+}
+
+/// Where the platform refuses who we say we are.
+pub(crate) fn token(setup: &Setup) -> String {
+    let path = setup.token_file();
+    let shown = path.display();
+    match setup.token_state() {
+        TokenState::There(_) => format!(
+            "the token came from {shown}: is it this workspace's, and the newest? The canvas (Tokens tab) makes another; \
+             --token-file PATH takes it from elsewhere"
+        ),
+        TokenState::Blank => {
+            format!("there is no token: {shown} is empty. Put it there on one line; the canvas (Tokens tab) makes one")
+        }
+        TokenState::Missing => format!(
+            "there is no token: {shown} is not there. Put it there on one line, or give --token-file PATH; the canvas \
+             (Tokens tab) makes one"
+        ),
+    }
+}
+
+/// Where the platform does not know us.
+fn registration(setup: &Setup) -> String {
+    let (workspace, platform) = (setup.workspace_from(), setup.platform_from());
+    format!(
+        "is the workspace's id right (it comes from {workspace}), and is this the platform that has it (from {platform})? A \
+         workspace is registered when its agent starts"
+    )
+}

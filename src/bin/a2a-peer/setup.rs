@@ -1,0 +1,131 @@
+//! Whom to talk to, as whom: the options that each command takes, and the variables behind them.
+
+use std::env;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+
+use a2a_blocking::{Client, ClientBuilder, Error};
+use clap::ValueHint;
+
+use crate::failure::Failure;
+use crate::help;
+
+#[derive(clap::Args)]
+#[command(next_help_heading = help::GLOBAL)]
+pub(crate) struct Setup {
+    /// The platform's address, http(s)://host[:port][/prefix] [default: $PLATFORM_URL, else port 8080 of
+    /// localhost, or inside Docker of host.docker.internal]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    platform: Option<String>,
+
+    /// The id of your own workspace, 1 to 128 of A-Z a-z 0-9 - [default: $WORKSPACE_ID]
+    #[arg(long, global = true, value_name = "ID", value_hint = ValueHint::Other)]
+    workspace: Option<String>,
+
+    /// A file with the bearer token on one line [default: .auth_token in $CONFIGS_DIR, else in /configs]
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    token_file: Option<PathBuf>,
+}
+
+impl Setup {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        self.build(self.builder())
+    }
+
+    /// One that has no token and reads no file: what it asks for shows nobody who we are.
+    pub(crate) fn client_without_token(&self) -> Result<Client, Failure> {
+        self.build(self.builder().token(""))
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let mut builder = ClientBuilder::from_env();
+        if let Some(url) = &self.platform {
+            builder = builder.platform_url(url);
+        }
+        if let Some(id) = &self.workspace {
+            builder = builder.workspace_id(id);
+        }
+        if let Some(path) = &self.token_file {
+            builder = builder.token_file(path);
+        }
+        builder
+    }
+
+    fn build(&self, builder: ClientBuilder) -> Result<Client, Failure> {
+        if self.workspace_from() == "nowhere" {
+            let what = "the id of your own workspace, which the platform's canvas shows";
+            return Err(Failure::Usage(format!("WORKSPACE_ID: not set; give --workspace ID or set it: {what}")));
+        }
+        Ok(builder.build()?)
+    }
+
+    /// What the platform's address comes from.
+    pub(crate) fn platform_from(&self) -> &'static str {
+        match self.platform {
+            Some(_) => "--platform",
+            None if is_set("PLATFORM_URL") => "PLATFORM_URL",
+            None => "the default",
+        }
+    }
+
+    /// What our own id comes from.
+    pub(crate) fn workspace_from(&self) -> &'static str {
+        match self.workspace {
+            Some(_) => "--workspace",
+            None if is_set("WORKSPACE_ID") => "WORKSPACE_ID",
+            None => "nowhere",
+        }
+    }
+
+    /// Where the token is looked for, as the library does.
+    pub(crate) fn token_file(&self) -> PathBuf {
+        let configs = || env::var_os("CONFIGS_DIR").filter(|_| is_set("CONFIGS_DIR")).unwrap_or("/configs".into());
+        self.token_file.clone().unwrap_or_else(|| Path::new(&configs()).join(".auth_token"))
+    }
+
+    /// What is there. It is the library that reads it: a pipe can be read only once.
+    pub(crate) fn token_state(&self) -> TokenState {
+        let path = self.token_file();
+        match fs::metadata(&path) {
+            Err(_) => TokenState::Missing,
+            Ok(file) if file.is_file() && fs::read(&path).is_ok_and(|text| text.trim_ascii().is_empty()) => {
+                TokenState::Blank
+            }
+            Ok(file) => TokenState::There(file),
+        }
+    }
+
+    /// The demo brings a platform of its own: an address that it ignored would mislead.
+    pub(crate) fn refuse(&self) -> Result<(), Failure> {
+        if self.platform.is_none() && self.workspace.is_none() && self.token_file.is_none() {
+            return Ok(());
+        }
+        let why = "demo brings its own platform: leave out --platform, --workspace and --token-file";
+        Err(Failure::Usage(why.to_owned()))
+    }
+}
+
+/// What stands where the token is looked for.
+pub(crate) enum TokenState {
+    Missing,
+    Blank,
+    There(Metadata),
+}
+
+/// A blank variable counts as not set, as in the library.
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
+}
+
+/// The library's words on a setting, with the option's name in place of the setter's.
+pub(crate) fn in_our_words(error: &Error) -> String {
+    let text = error.to_string();
+    let options =
+        [("platform_url: ", "--platform: "), ("workspace_id: ", "--workspace: "), ("cursor_file: ", "--cursor: ")];
+    for (setter, option) in options {
+        if let Some(why) = text.strip_prefix(setter) {
+            return format!("{option}{why}");
+        }
+    }
+    text
+}

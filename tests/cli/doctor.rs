@@ -1,0 +1,222 @@
+//! `doctor`: each step that fails, on real sockets.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::failures::refusing;
+use crate::schema::documents;
+use crate::support::{Act, Dir, RECORD, Server, WORKSPACE};
+use crate::{Said, run};
+
+const STEPS: [&str; 9] = ["settings", "token", "dns", "tcp", "tls", "http", "authorisation", "registration", "peers"];
+
+/// A platform that knows us; it answers otherwise where `own` or `peers` says so.
+fn platform(own: Act, peers: Act) -> Server {
+    Server::decide(move |_, request| if request.path.ends_with("/peers") { peers.clone() } else { own.clone() })
+}
+
+fn fine() -> Server {
+    platform(Act::reply(200, r#"{"id":"w","name":"mine","status":"online"}"#), Act::reply(200, format!("[{RECORD}]")))
+}
+
+/// A token file that only we can read.
+fn token(dir: &Dir, text: &str) -> String {
+    let path = dir.file("token");
+    std::fs::write(&path, text).unwrap();
+    mode(&path, 0o600);
+    path.to_str().unwrap().to_owned()
+}
+
+fn mode(path: &std::path::Path, mode: u32) {
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    #[cfg(not(unix))]
+    let _ = (path, mode);
+}
+
+/// What each step says of itself, and the exit status.
+fn examine(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
+    let args = ["--platform", url, "--workspace", WORKSPACE, "--token-file", token, "--json", "doctor"];
+    let Said { code, out, err } = run(&[&args[..], rest].concat());
+    assert_eq!(err, "");
+    assert!(!out.contains("hush"), "{out}");
+    let steps = documents("doctor", &out);
+    let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(names, STEPS);
+    (code.unwrap(), steps.into_iter().map(|step| (step["step"].as_str().unwrap().to_owned(), step)).collect())
+}
+
+/// That it is this step which fails, so, with this advice, and that those after it are left out.
+fn fails(url: &str, token: &str, rest: &[&str], step: &str, exit: i32, kind: &str, advice: &str) {
+    let (code, steps) = examine(url, token, rest);
+    let failed = &steps[step];
+    assert_eq!((&failed["status"], code), (&"failed".into(), exit), "{failed}");
+    assert_eq!((&failed["error"]["exit"], &failed["error"]["kind"]), (&exit.into(), &kind.into()), "{failed}");
+    assert!(failed["next"].as_str().unwrap().contains(advice), "{failed}");
+    assert_eq!(failed["next"], failed["error"]["next"]);
+    let at = STEPS.iter().position(|name| *name == step).unwrap();
+    for before in &STEPS[..at] {
+        assert_ne!(steps[*before]["status"], "failed");
+    }
+    for after in &STEPS[at + 1..] {
+        assert_eq!((&steps[*after]["status"], &steps[*after]["ms"]), (&"skipped".into(), &0.0.into()), "{after}");
+    }
+}
+
+#[test]
+fn nothing_is_wrong() {
+    let (server, dir) = (fine(), Dir::new("doctor-fine"));
+    let token = token(&dir, "hush-hush\n");
+    let (code, steps) = examine(&server.url(), &token, &[]);
+    assert_eq!(code, 0);
+    for (name, step) in &steps {
+        assert_eq!(step["status"], if name == "tls" { "skipped" } else { "ok" }, "{step}");
+        assert!(step["ms"].as_f64().unwrap() >= 0.0 && step["next"].is_null(), "{step}");
+    }
+    assert_eq!(steps["registration"]["detail"], r#"the workspace is "mine", status "online""#);
+    let requests = server.requests();
+    assert!(requests.iter().all(|request| request.method == "GET" && request.header("authorization").is_some()));
+
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--token-file", &token, "doctor"];
+    let Said { code, out, err } = run(&args);
+    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 9), "{out}");
+    assert!(out.starts_with("ok       settings "), "{out}");
+    assert!(out.contains("the registry lists 1 peer\n") && !out.contains("hush"), "{out}");
+}
+
+#[test]
+fn settings_that_are_missing_or_wrong() {
+    let Said { code, out, .. } = run(&["doctor"]);
+    assert_eq!(code, Some(2));
+    assert!(out.starts_with("failed   settings") && out.contains("give --workspace ID"), "{out}");
+    assert_eq!(out.matches("skipped").count(), 8, "{out}");
+    let Said { code, out, .. } = run(&["--workspace", "w", "--platform", "localhost:8080", "doctor", "--json"]);
+    let steps = documents("doctor", &out);
+    assert_eq!((code, &steps[0]["error"]["kind"]), (Some(2), &"Config".into()));
+    assert!(steps[0]["detail"].as_str().unwrap().starts_with("--platform: "), "{out}");
+}
+
+#[test]
+fn a_token_file_that_is_missing_empty_open_or_unreadable() {
+    let (server, dir) = (fine(), Dir::new("doctor-token"));
+    let warns = |token: &str, why: &str, advice: &str| {
+        let (code, steps) = examine(&server.url(), token, &[]);
+        let step = &steps["token"];
+        assert_eq!((code, &step["status"]), (0, &"warning".into()), "{step}");
+        assert!(step["detail"].as_str().unwrap().contains(why), "{step}");
+        assert!(step["next"].as_str().unwrap().contains(advice), "{step}");
+    };
+    warns(dir.file("none").to_str().unwrap(), "is not there", "--token-file PATH");
+    let path = token(&dir, " \n");
+    warns(&path, "is empty", "one line");
+    let path = token(&dir, "hush");
+    if cfg!(unix) {
+        mode(path.as_ref(), 0o644);
+        warns(&path, "has the mode 0644", &format!("chmod 600 {path}"));
+    }
+    fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "Config", "--token-file PATH");
+}
+
+/// It would be waited for without end.
+#[cfg(unix)]
+#[test]
+fn a_token_pipe_that_nobody_writes_to() {
+    let (server, dir) = (fine(), Dir::new("doctor-pipe"));
+    let pipe = dir.file("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fails(&server.url(), pipe.to_str().unwrap(), &["--timeout", "1"], "token", 2, "Timeout", "a pipe");
+}
+
+#[test]
+fn a_name_that_does_not_resolve() {
+    let dir = Dir::new("doctor-dns");
+    let token = token(&dir, "hush");
+    // Where there is no network to ask the resolver may take longer than it has: that is this step's failure, too.
+    let (code, steps) = examine("http://nobody.invalid:8080", &token, &[]);
+    assert_eq!((code, &steps["dns"]["status"], &steps["tcp"]["status"]), (5, &"failed".into(), &"skipped".into()));
+    assert!(steps["dns"]["next"].as_str().unwrap().contains("--platform"), "{steps:?}");
+}
+
+#[test]
+fn a_port_that_refuses() {
+    let dir = Dir::new("doctor-tcp");
+    let (_socket, url) = refusing();
+    let token = token(&dir, "hush");
+    fails(&url, &token, &[], "tcp", 5, "Connect", "is the platform up?");
+}
+
+#[test]
+fn a_port_that_is_silent() {
+    let (server, dir) = (Server::play([Act::Hang]), Dir::new("doctor-silent"));
+    let token = token(&dir, "hush");
+    fails(&server.url(), &token, &["--timeout", "2"], "http", 5, "Timeout", "is it the platform that listens there");
+}
+
+#[test]
+fn a_port_that_speaks_something_else() {
+    let (server, dir) = (Server::play([Act::raw("SSH-2.0-x\r\n")]), Dir::new("doctor-ssh"));
+    let token = token(&dir, "hush");
+    fails(&server.url(), &token, &[], "http", 5, "Protocol", "is that the platform's port");
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+#[test]
+fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
+    use std::io::Read;
+    use std::sync::{Arc, Mutex};
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
+    let (config, read) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
+    let seen = read.clone();
+    let server = Server::raw(move |_, mut stream| {
+        let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
+        let mut request = Vec::new();
+        let _ = rustls::Stream::new(&mut tls, &mut stream).read_to_end(&mut request);
+        seen.lock().unwrap().extend(request);
+    });
+    let (url, dir) = (server.url().replace("http://127.0.0.1", "https://localhost"), Dir::new("doctor-tls"));
+    let token = token(&dir, "hush");
+    fails(&url, &token, &[], "tls", 5, "Tls", "of a trusted authority");
+    assert!(read.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_the_platform_says_no_to() {
+    let dir = Dir::new("doctor-no");
+    let token = token(&dir, "hush");
+    let removed = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
+    for (own, step, exit, kind, advice) in [
+        (Act::reply(401, "{}"), "authorisation", 6, "Unauthorized", "the token came from"),
+        (Act::reply(403, ""), "authorisation", 6, "Unauthorized", "MOLECULE_ORG_ID"),
+        (Act::reply(404, r#"{"error":"workspace not found"}"#), "registration", 4, "Absent", "is the workspace's id"),
+        (Act::reply(410, removed), "registration", 7, "Removed", "make a workspace and a token"),
+        (Act::reply(200, "<html>"), "http", 1, "Malformed", "is that an A2A platform?"),
+        (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "Status", "come again in 7 s"),
+    ] {
+        let server = platform(own, Act::reply(200, "[]"));
+        fails(&server.url(), &token, &[], step, exit, kind, advice);
+    }
+    let own = || Act::reply(200, r#"{"name":"mine"}"#);
+    let server = platform(own(), Act::reply(404, r#"{"error":"no"}"#));
+    fails(&server.url(), &token, &[], "peers", 4, "Absent", "is the workspace's id");
+
+    let server = platform(own(), Act::reply(200, "[]"));
+    let (code, steps) = examine(&server.url(), &token, &[]);
+    assert_eq!((code, &steps["peers"]["status"]), (0, &"warning".into()));
+    assert!(steps["peers"]["next"].as_str().unwrap().contains("make one"), "{steps:?}");
+}
+
+/// A hostile platform's words in its report.
+#[test]
+fn a_hostile_name_cannot_move_the_cursor() {
+    let own = Act::reply(200, r#"{"name":"\u001b[2J\u202e","status":"\u009b31m"}"#);
+    let (server, dir) = (platform(own, Act::reply(200, "[]")), Dir::new("doctor-hostile"));
+    let token = token(&dir, "hush");
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--token-file", &token, "doctor"];
+    let out = run(&args).out;
+    assert!(out.contains(r"\u{1b}[2J") && !out.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{out}");
+}

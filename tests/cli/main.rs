@@ -1,0 +1,72 @@
+//! The binary, as a user runs it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unsafe_code, reason = "a terminal of the tests' own")]
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+mod demo;
+mod doctor;
+mod failures;
+mod poll;
+mod records;
+mod schema;
+mod send;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(unix)]
+mod terminal;
+mod usage;
+
+use std::process::{Command, Output, Stdio};
+
+use support::{Act, PEER, RECORD, Server};
+
+const OTHER: &str = "deadbeef-0000-4000-8000-000000000404";
+/// What the machine that runs the tests may have set.
+const VARIABLES: &[&str] = &[
+    "PLATFORM_URL",
+    "WORKSPACE_ID",
+    "MOLECULE_ORG_ID",
+    "RUST_LOG",
+    "RUST_LOG_STYLE",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+];
+
+fn binary(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-peer"));
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    command.args(args).env("CONFIGS_DIR", "/nonexistent").stdin(Stdio::null());
+    command
+}
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn run(args: &[&str]) -> Said {
+    said(binary(args).output().unwrap())
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// A registry that knows [`PEER`] only.
+fn registry() -> Server {
+    Server::decide(|_, request| match request.path.ends_with(PEER) {
+        true => Act::reply(200, RECORD),
+        false => Act::reply(404, r#"{"error":"workspace not found"}"#),
+    })
+}

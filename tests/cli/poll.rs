@@ -1,0 +1,164 @@
+//! `poll`.
+
+use std::process::Stdio;
+
+#[cfg(unix)]
+use crate::interrupt;
+use crate::schema::documents;
+use crate::support::{self, Act, PEER, Server, WORKSPACE};
+use crate::{Said, binary, run, said};
+
+/// A platform whose inbox has one message of a peer and one of the human.
+fn inbox() -> (support::platform::Platform, Server, support::Dir) {
+    let platform = support::platform::Platform::new();
+    platform.add(1_000_000, PEER, "disk is full\nand \u{1b}[2Jmore");
+    platform.add_row(2_000_000, serde_json::json!({ "summary": "hello" }));
+    let server = platform.serve();
+    static DIRS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let n = DIRS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    (platform, server, support::Dir::new(&format!("cli-inbox-{n}")))
+}
+
+#[test]
+fn poll_prints_what_arrives_once_and_answers_it() {
+    let (platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let base =
+        ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let Said { code, out, err } = run(&[&base[..], &["--reply-with", "on it"]].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let expected = format!(
+        "2026-05-01T00:00:01.000000Z  {PEER}: disk is full\n    and \\u{{1b}}[2Jmore\n2026-05-01T00:00:02.000000Z  the human: hello\n"
+    );
+    assert_eq!(out, expected);
+    let state = platform.state();
+    assert_eq!((state.notices.as_slice(), state.messages.len()), (&["on it".to_owned()][..], 1));
+    drop(state);
+    platform.add(3_000_000, PEER, "again");
+    let Said { code, out, .. } = run(&[&base[..], &["--json"]].concat());
+    let lines = documents("poll", &out);
+    assert_eq!((code, lines.len(), &lines[0]["text"], &lines[0]["peer"]), (Some(0), 1, &"again".into(), &PEER.into()));
+    assert_eq!((&lines[0]["kind"], &lines[0]["row"]["source_id"]), (&"peer_agent".into(), &PEER.into()));
+    for bad in [&["--interval", "0"][..], &["--interval", "x"], &["--cursor", "/nonexistent/c"]] {
+        let url = server.url();
+        let args = [&["--platform", &url, "--workspace", WORKSPACE, "poll"][..], bad].concat();
+        assert_eq!(run(&args).code, Some(2), "{bad:?}");
+    }
+}
+
+/// What could not be printed comes again.
+#[cfg(unix)]
+#[test]
+fn poll_acknowledges_nothing_that_could_not_be_printed() {
+    let (_platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let args =
+        ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let Said { code, err, .. } = said(binary(&args).stdout(full).output().unwrap());
+    assert!(code == Some(1) && err.contains("the output cannot be written"), "{code:?} {err}");
+    assert_eq!(run(&args).out.lines().count(), 3);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_poll_cleanly_and_a_removed_workspace_ends_it_with_the_reason() {
+    use std::io::{BufRead, BufReader};
+    let (_platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!((0..3).all(|_| out.next().unwrap().is_ok()), "both messages");
+    interrupt(&child);
+    let ended = said(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_eq!(run(&[&args[..], &["--once"]].concat()).out, "", "it remembers");
+
+    let gone = Server::play([Act::reply(410, r#"{"error":"removed","id":"w","hint":"make another"}"#)]);
+    let args = ["--platform", &gone.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let Said { code, out, err } = run(&[&args[..], &["--json"]].concat());
+    let error = &documents("poll", &out)[0]["error"];
+    assert_eq!((&error["kind"], &error["status"], &error["exit"]), (&"Removed".into(), &410.into(), &7.into()));
+    assert!(code == Some(7) && err.contains("the workspace was removed: make another"), "{code:?} {err}");
+}
+
+/// A platform that is silent keeps it no longer than a peer that is; what was being answered comes again.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_does_not_wait_for_whoever_is_silent() {
+    use std::io::{BufRead, BufReader};
+    use std::sync::mpsc;
+    let (platform, _server, dir) = inbox();
+    let (reached, at_server) = mpsc::channel();
+    let server = Server::decide(move |_, request| {
+        let silent = request.path.ends_with("/a2a");
+        if silent {
+            reached.send(()).unwrap();
+        }
+        if silent { Act::Hang } else { platform.answer(request) }
+    });
+    let cursor = dir.file("cursor");
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let mut child = binary(&[&args[..], &["--reply-with", "on it"]].concat());
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    at_server.recv_timeout(support::SOON).unwrap();
+    interrupt(&child);
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(err.next().unwrap().unwrap().ends_with("an answer is under way and has 5 s; Ctrl-C again ends it now"));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let again = run(&[&args[..], &["--once"]].concat()).out;
+    assert!(again.contains("disk is full") && again.contains("the human"), "{again}");
+
+    let (reached, at_server) = mpsc::channel();
+    let silent = Server::decide(move |_, _| {
+        reached.send(()).unwrap();
+        Act::Hang
+    });
+    let args = ["--platform", &silent.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    at_server.recv_timeout(support::SOON).unwrap();
+    interrupt(&child);
+    let Said { code, out, err } = said(child.wait_with_output().unwrap());
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    use std::io::{BufRead, BufReader};
+    let (platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let mut child = binary(&[&args[..], &["--interval", "0.02"]].concat());
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!((0..3).all(|_| out.next().unwrap().is_ok()), "both messages");
+    drop(out);
+    platform.add(3_000_000, PEER, "nobody reads this");
+    let ended = said(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(run(&[&args[..], &["--once"]].concat()).out.contains("nobody reads this"), "it is not through");
+}
+
+/// Here an output that nobody reads, and that nothing else would end.
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_it_whatever_keeps_it() {
+    use std::io::Read;
+    let (platform, server, dir) = inbox();
+    platform.add(3_000_000, PEER, &"more than a pipe holds ".repeat(50_000));
+    let cursor = dir.file("cursor");
+    let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
+    let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0]).unwrap();
+    let mut code = None;
+    support::eventually("the second one is heard", || {
+        interrupt(&child);
+        code = child.try_wait().unwrap().map(|status| status.code());
+        code.is_some()
+    });
+    assert_eq!(code, Some(Some(130)));
+}

@@ -1,0 +1,117 @@
+//! `a2a-peer schema`, and what of JSON Schema it takes to hold the output against it.
+
+use serde_json::{Map, Value};
+
+use crate::run;
+
+/// The documents that a subcommand has printed, each of which is what the schema's part of that name says, or an
+/// `error`.
+pub fn documents(part: &str, out: &str) -> Vec<Value> {
+    let schema = schema();
+    let parts = out.lines().map(|line| {
+        let document: Value = serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+        let is_error = document["step"].is_null() && !document["error"].is_null();
+        let part = match part {
+            "demo" if !document["rows"].is_null() => "demo_summary",
+            part if !is_error => part,
+            _ => "error",
+        };
+        check(&schema, &schema["$defs"][part], &document, part);
+        document
+    });
+    parts.collect()
+}
+
+pub fn schema() -> Value {
+    let said = run(&["schema"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    serde_json::from_str(&said.out).unwrap()
+}
+
+/// Stricter than a validator: a field that the schema does not name is one that nobody has described.
+fn check(schema: &Value, rule: &Value, value: &Value, at: &str) {
+    let why = breach(schema, rule, value);
+    assert!(why.is_none(), "{at}: {} in {value}", why.unwrap_or_default());
+}
+
+fn breach(schema: &Value, rule: &Value, value: &Value) -> Option<String> {
+    let rules = rule.as_object().unwrap_or_else(|| panic!("{rule} is no rule"));
+    rules.iter().find_map(|(keyword, rule)| match keyword.as_str() {
+        "description" | "additionalProperties" => None,
+        "$ref" => {
+            let name = rule.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+            breach(schema, &schema["$defs"][name], value)
+        }
+        "anyOf" => {
+            let all: Option<Vec<String>> =
+                rule.as_array().unwrap().iter().map(|rule| breach(schema, rule, value)).collect();
+            all.map(|all| all.join(", "))
+        }
+        "enum" => (!rule.as_array().unwrap().contains(value)).then(|| format!("{value} is none of {rule}")),
+        "type" => {
+            let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
+            (!types.iter().any(|name| is_of_type(name, value))).then(|| format!("{value} is no {rule}"))
+        }
+        "required" => {
+            let missing = rule.as_array().unwrap().iter().find(|name| value.get(name.as_str().unwrap()).is_none());
+            missing.map(|name| format!("{name} is missing"))
+        }
+        "properties" => fields(schema, rules, rule, value),
+        other => panic!("{other}: this test does not know it"),
+    })
+}
+
+fn fields(schema: &Value, rules: &Map<String, Value>, described: &Value, value: &Value) -> Option<String> {
+    assert!(rules.get("additionalProperties").is_none(), "described fields and others");
+    value.as_object()?.iter().find_map(|(name, value)| match described.get(name) {
+        Some(rule) => breach(schema, rule, value).map(|why| format!("{name}: {why}")),
+        None => Some(format!("nobody has described {name}")),
+    })
+}
+
+fn is_of_type(name: &Value, value: &Value) -> bool {
+    match name.as_str().unwrap() {
+        "object" => value.is_object(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        other => panic!("{other}: this test does not know it"),
+    }
+}
+
+#[test]
+fn every_part_is_offered_and_every_reference_leads_somewhere() {
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| match (name.as_str(), value) {
+                ("$ref", Value::String(text)) => found.push(text.clone()),
+                _ => references(value, found),
+            }),
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    let (schema, mut found) = (schema(), Vec::new());
+    references(&schema, &mut found);
+    for reference in found {
+        let name = reference.strip_prefix("#/$defs/").unwrap();
+        assert!(schema["$defs"][name].is_object(), "{reference}");
+    }
+    let offered = schema["anyOf"].as_array().unwrap().len();
+    assert_eq!(offered, 10);
+}
+
+#[test]
+fn the_check_is_one() {
+    let schema = schema();
+    let rule = &schema["$defs"]["discover"];
+    let fine = serde_json::json!({ "peer": "p", "record": {}, "ms": 1.5 });
+    assert_eq!(breach(&schema, rule, &fine), None);
+    for (field, value) in [("peer", Value::Null), ("record", 1.into()), ("ms", "1".into()), ("new", 1.into())] {
+        let mut bad = fine.clone();
+        bad[field] = value;
+        assert!(breach(&schema, rule, &bad).is_some(), "{bad}");
+    }
+    assert!(breach(&schema, rule, &serde_json::json!({ "peer": "p", "ms": 1 })).is_some());
+}
