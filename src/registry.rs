@@ -6,7 +6,7 @@ use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::peer::{Peer, PeerId};
-use crate::wire::{self, Listing};
+use crate::wire::{self, Listing, RECORD_ROOM};
 
 /// The largest record that is read, in bytes of JSON. The platform's own are below 1 KiB; those with an
 /// agent card below 16.
@@ -41,7 +41,7 @@ impl Registry {
             return Err(reply.error(ErrorKind::Malformed, detail));
         }
         let fields =
-            wire::object(&reply.body).map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
+            wire::object(&reply.body, RECORD_ROOM).map_err(|why| reply.error(why.kind, format!("answered {why}")))?;
         Ok(Peer::discovered(peer, fields))
     }
 
@@ -65,7 +65,7 @@ impl Registry {
         let (kind, words) = match status {
             200 => match wire::listing(&reply.body) {
                 Ok(listing) => return Ok(listing),
-                Err(why) => (ErrorKind::Malformed, format!("Platform returned 200 but body was not {why}")),
+                Err(why) => (why.kind, format!("Platform returned 200 but body was not {why}")),
             },
             401 | 403 => (
                 ErrorKind::Unauthorized,

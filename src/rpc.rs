@@ -85,7 +85,7 @@ impl Outgoing {
             let error = answer.error(ErrorKind::Malformed, detail).with_delivery(Delivery::Unknown);
             return Err(Failed { error, again: Again::No });
         }
-        match wire::read(answer.status, &answer.body, &answer.excerpt(), |words| answer.words(words)) {
+        match wire::read(answer.status, &answer.body, || answer.excerpt(), |words| answer.words(words)) {
             Ok(reply) => {
                 let id = &reply.as_json()["id"];
                 if *id != self.request_id.as_str() {

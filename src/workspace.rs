@@ -67,9 +67,9 @@ pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspac
     let reply = http.get(&ask, Pace::Call)?;
     let error = |kind, detail: String| Err(reply.error(kind, detail));
     match reply.status {
-        200 => match wire::object(&reply.body) {
+        200 => match wire::object(&reply.body, wire::CALL_ROOM) {
             Ok(fields) => Ok(Workspace { fields }),
-            Err(why) => error(ErrorKind::Malformed, format!("answered {why}")),
+            Err(why) => error(why.kind, format!("answered {why}")),
         },
         403 if reply.body.is_empty() => {
             error(ErrorKind::Unauthorized, "answered 403 without a body; check the origin and the org id".to_owned())
@@ -93,7 +93,7 @@ fn removal(reply: &Reply, our_id: &str) -> Error {
 
 /// What a 410 says, with what is missing filled in as the original does.
 fn removed(reply: &Reply, our_id: &str) -> Removed {
-    let fields = wire::object(&reply.body).unwrap_or_default();
+    let fields = wire::object(&reply.body, wire::RECORD_ROOM).unwrap_or_default();
     let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| reply.shown(text));
     Removed {
         id: text("id").unwrap_or_else(|| our_id.to_owned()),

@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use fs4::fs_std::FileExt;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::wire::{Allowance, CALL_ROOM, Unread, value};
 
 /// The largest file that is read, in bytes: a million acked rows.
 const MAX_BYTES: u64 = 128 * 1024 * 1024;
@@ -29,8 +31,23 @@ pub(super) fn is_same(a: &Path, b: &Path) -> bool {
     a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
-/// The lock on a file beside, since the cursor's own is replaced. It goes with the process.
-pub(super) fn lock(path: &Path) -> Result<Option<File>, Error> {
+/// A file that is locked for as long as this is there, or the process.
+pub(super) struct Lock {
+    file: File,
+    process: u32,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child by fork has the same lock, which a close would leave to it; and it must not give up ours.
+        if self.process == process::id() {
+            let _ = FileExt::unlock(&self.file);
+        }
+    }
+}
+
+/// The lock on a file beside, since the cursor's own is replaced.
+pub(super) fn lock(path: &Path) -> Result<Option<Lock>, Error> {
     let name = beside(path, "lock");
     let failed = |why: io::Error| {
         say!(error, "inbox: {} cannot be locked ({why}): two pollers might run", name.display());
@@ -41,7 +58,7 @@ pub(super) fn lock(path: &Path) -> Result<Option<File>, Error> {
         Err(why) => return failed(why),
     };
     match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(Some(file)),
+        Ok(true) => Ok(Some(Lock { file, process: process::id() })),
         Ok(false) => {
             let path = path.display();
             Err(Error::config(format!("cursor_file: another poller has {path}; one workspace takes one poller")))
@@ -59,7 +76,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Value>, String> {
     };
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    serde_json::from_str(&text).map(Some).map_err(|why| format!("it is not JSON: {why}"))
+    let allowance = &mut Allowance::new(text.len(), CALL_ROOM);
+    value(text.as_bytes(), allowance).map(Some).map_err(|why| match why {
+        Unread::TooLarge(_) => why.to_string(),
+        Unread::NotJson(why) => format!("it is not JSON: {why}"),
+    })
 }
 
 /// Puts a new file in the place of the old one: whoever reads sees all of the one or all of the other.

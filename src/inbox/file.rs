@@ -6,7 +6,7 @@
 //! since: so a row costs the same, however many there are. The second file is written before the first stops
 //! listing its rows, and whatever stands in it was acked, so that the two together are right at every moment.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cursor::{Cursor, Mark};
-use super::disk::{beside, directory, lock, read, write};
+use super::disk::{Lock, beside, directory, lock, read, write};
 use crate::clock::Tick;
 use crate::error::Error;
 use crate::wire::Moment;
@@ -30,7 +30,7 @@ pub(super) struct CursorFile {
     path: PathBuf,
     workspace: String,
     /// Held for as long as the poller is. `None` where the directory takes no file.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
     /// The newest row in the second file, while its rows count.
     snapshot: Option<Moment>,
     /// When it was last synced, and whether it was replaced since.
