@@ -185,15 +185,15 @@ impl Client {
     }
 
     /// Our own workspace's peers, as the registry lists them, in 10 s at the most. Every field of every
-    /// entry is kept; those with a valid id are also put into the cache. Entries that are no objects are
-    /// left out and counted ([`Stats::skipped`]).
+    /// entry is kept; those with a valid id are also put into the cache. Entries that are no objects, nest too deep
+    /// or would take far more memory than their text are left out and counted ([`Stats::skipped`]).
     ///
     /// # Errors
     ///
     /// The text is the original's diagnostic, made to be shown to an agent. Refused
     /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), not registered
-    /// ([`Absent`](crate::ErrorKind::Absent): 404), another status, a body that is no JSON list or above
-    /// 10 MB, or a transport that failed.
+    /// ([`Absent`](crate::ErrorKind::Absent): 404), another status, a body that is no JSON list, above
+    /// 10 MB or too much in memory ([`TooLarge`](crate::ErrorKind::TooLarge)), or a transport that failed.
     pub fn peers(&self) -> Result<Vec<Peer>, Error> {
         guard(|| self.inner.enricher.peers(Tick::now(), self.inner.deadline()))
     }

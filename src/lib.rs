@@ -93,6 +93,27 @@
 //! get by with 256 KiB of stack. JSON deeper than 128 levels is refused. The crate's own threads have
 //! Rust's usual 2 MiB.
 //!
+//! In a child by fork a client works, and has nothing of what its parent had under way; a [`PollerHandle`] there does
+//! nothing, since the poller is its parent's, and the cursor's lock stays with the parent. A fork takes whatever a thread
+//! has locked in that very moment with it, as any does: no lock is held while a request is under way or a callback runs.
+//! The calls work from destructors of thread-locals and from what runs at exit, and signals do them no harm.
+//!
+//! Under `panic = "abort"` a panic ends the process, as everywhere: of `ureq` where the system has no threads to give, of
+//! a callback, of a logger. With unwinding, the default, each of them is caught.
+//!
+//! # Hostile answers
+//!
+//! Whatever the platform or a peer answers, reading it takes eight times its size at the most (twelve, where a page of
+//! the inbox is no UTF-8), and besides: 1 MiB for a record, 16 MiB for what a caller asked for and for a page of the
+//! inbox. Sizes are bounded, too: a record has 256 KiB, a page 32 MiB, all else 10 MB. Of JSON it is lists and maps of
+//! tiny values that cost much more than their text. What would exceed the bound is [`ErrorKind::TooLarge`], with the
+//! bound in its text. What one peer wrote is its own loss only: its entry in the list of peers is left out and counted
+//! ([`Stats::skipped`]), the field of a row in the inbox stays text, and rows that are too much together come in shorter
+//! pages.
+//!
+//! JSON is read 127 levels deep. A thread that makes calls needs a stack of 256 KiB for that in an unoptimised build;
+//! the default of the standard library is 2 MiB.
+//!
 //! # Features
 //!
 //! | feature | what it does |
@@ -146,6 +167,8 @@
 //! HTTP client too. Enums and structs that may grow are `#[non_exhaustive]`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#![forbid(unsafe_code)]
 
 mod cache;
 mod cancel;

@@ -6,7 +6,7 @@ use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::peer::{Peer, PeerId};
-use crate::wire::{self, Listing};
+use crate::wire::{self, Listing, RECORD_ROOM};
 
 /// The largest record that is read, in bytes of JSON. The platform's own are below 1 KiB; those with an
 /// agent card below 16.
@@ -38,7 +38,7 @@ impl Registry {
         }
         reply.check_encoding()?;
         let fields =
-            wire::object(&reply.body).map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
+            wire::object(&reply.body, RECORD_ROOM).map_err(|why| reply.error(why.kind, format!("answered {why}")))?;
         Ok(Peer::discovered(peer, fields))
     }
 
@@ -62,12 +62,15 @@ impl Registry {
         let (kind, words) = match status {
             200 => {
                 let listing = match reply.foreign_encoding() {
-                    Some(encoding) => Err(format!("JSON: it has the encoding {encoding}, which was not asked for")),
-                    None => wire::listing(&reply.body),
+                    Some(encoding) => {
+                        let words = format!("JSON: it has the encoding {encoding}, which was not asked for");
+                        Err((ErrorKind::Malformed, words))
+                    }
+                    None => wire::listing(&reply.body).map_err(|why| (why.kind, why.to_string())),
                 };
                 match listing {
                     Ok(listing) => return Ok(listing),
-                    Err(why) => (ErrorKind::Malformed, format!("Platform returned 200 but body was not {why}")),
+                    Err((kind, why)) => (kind, format!("Platform returned 200 but body was not {why}")),
                 }
             }
             401 | 403 => (

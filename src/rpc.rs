@@ -84,7 +84,7 @@ impl Outgoing {
             let unread = |error: Error| Failed { error: error.with_delivery(Delivery::Unknown), again: Again::No };
             answer.check_encoding().map_err(unread)?;
         }
-        match wire::read(answer.status, &answer.body, &answer.excerpt(), |words| answer.words(words)) {
+        match wire::read(answer.status, &answer.body, || answer.excerpt(), |words| answer.words(words)) {
             Ok(reply) => {
                 let id = &reply.as_json()["id"];
                 if *id != self.request_id.as_str() {

@@ -73,7 +73,7 @@ pub struct Stats {
     pub openings: u64,
     /// The longest that a caller waited for an enrichment.
     pub longest_wait: Duration,
-    /// Entries of the registry's lists of peers that were no objects, and were left out.
+    /// Entries of the registry's lists of peers that were no objects, or could not be read, and were left out.
     pub skipped: u64,
     /// Peers in the cache now: found, absent and failed, the expired ones included.
     pub entries: usize,

@@ -69,9 +69,9 @@ pub(crate) fn workspace(http: &Arc<Http>, deadline: Deadline) -> Result<Workspac
     match reply.status {
         200 => {
             reply.check_encoding()?;
-            match wire::object(&reply.body) {
+            match wire::object(&reply.body, wire::CALL_ROOM) {
                 Ok(fields) => Ok(Workspace { fields }),
-                Err(why) => error(ErrorKind::Malformed, format!("answered {why}")),
+                Err(why) => error(why.kind, format!("answered {why}")),
             }
         }
         403 if reply.body.is_empty() => {
@@ -96,7 +96,7 @@ fn removal(reply: &Reply, our_id: &str) -> Error {
 
 /// What a 410 says, with what is missing filled in as the original does.
 fn removed(reply: &Reply, our_id: &str) -> Removed {
-    let fields = wire::object(&reply.body).unwrap_or_default();
+    let fields = wire::object(&reply.body, wire::RECORD_ROOM).unwrap_or_default();
     let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| reply.shown(text));
     Removed {
         id: text("id").unwrap_or_else(|| our_id.to_owned()),

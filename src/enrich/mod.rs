@@ -226,7 +226,7 @@ impl Enricher {
         let Listing { peers, skipped } = self.registry.peers(deadline)?;
         if skipped > 0 {
             self.counters.skipped.add(skipped);
-            log::debug!("peers: {skipped} entries of the list are no objects, and are left out");
+            log::debug!("peers: {skipped} entries of the list are no objects, or cannot be read, and are left out");
         }
         let file = || -> Vec<Removed> {
             let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));

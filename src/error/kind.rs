@@ -51,7 +51,8 @@ pub enum ErrorKind {
     Status,
     /// A body that is not the JSON it should be.
     Malformed,
-    /// A body above the limit of the call: the answer's, or the request's own, which was then not sent.
+    /// A body above the limit of the call: the answer's, by its length or by the memory that its values would take, or
+    /// the request's own, which was then not sent.
     TooLarge,
     /// The agent answered with a JSON-RPC error.
     Rpc,

@@ -9,6 +9,7 @@ use fs4::fs_std::FileExt;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::wire::{Allowance, CALL_ROOM, Unread, value};
 
 /// The largest file that is read, in bytes: a million acked rows.
 const MAX_BYTES: u64 = 128 * 1024 * 1024;
@@ -37,8 +38,8 @@ pub(super) struct Lock {
 }
 
 impl Drop for Lock {
-    /// Not by closing the file alone: a child of this process that is just being started has it open, too, until it is
-    /// another program. But a fork's own copy of a poller does not free its parent's.
+    /// Not by closing the file alone: a child by fork, or one that is just being started, has the same lock, which a close
+    /// would leave to it. And such a child's own copy must not give up ours.
     fn drop(&mut self) {
         if self.process == process::id() {
             let _ = FileExt::unlock(&self.file);
@@ -76,7 +77,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Value>, String> {
     };
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    serde_json::from_str(&text).map(Some).map_err(|why| format!("it is not JSON: {why}"))
+    let allowance = &mut Allowance::new(text.len(), CALL_ROOM);
+    value(text.as_bytes(), allowance).map(Some).map_err(|why| match why {
+        Unread::TooLarge(_) => why.to_string(),
+        Unread::NotJson(why) => format!("it is not JSON: {why}"),
+    })
 }
 
 /// Puts a new file in the place of the old one: whoever reads sees all of the one or all of the other.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::process;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
@@ -66,11 +67,14 @@ impl Shared {
 
 /// A poller that runs. Dropping it ends the poller, and does not wait for that.
 ///
-/// It may be shared by threads: all of its methods take `&self`.
+/// It may be shared by threads: all of its methods take `&self`. In a child by fork there is no poller: there they do
+/// nothing, and do not wait; the parent's goes on.
 #[must_use = "dropping it ends the poller"]
 pub struct PollerHandle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The process that the thread is in.
+    process: u32,
 }
 
 // What its locks guard is whole after each step.
@@ -79,7 +83,7 @@ impl RefUnwindSafe for PollerHandle {}
 
 impl PollerHandle {
     pub(super) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        PollerHandle { shared, thread: Mutex::new(Some(thread)) }
+        PollerHandle { shared, thread: Mutex::new(Some(thread)), process: process::id() }
     }
 
     /// Ends the poller and waits until it has: a wait or a poll on the wire ends at once; a callback that is running is
@@ -87,14 +91,19 @@ impl PollerHandle {
     ///
     /// From inside the poller's own callback it does not wait: the poller ends once the callback has returned.
     pub fn stop(&self) {
-        self.shared.stop(StopReason::Stopped);
-        self.join();
+        if self.is_here() {
+            self.shared.stop(StopReason::Stopped);
+            self.join();
+        }
     }
 
     /// Waits until the poller ends by itself, or is stopped by another thread, and says why. From inside the
     /// poller's own callback, or from a logger in its threads, it does not wait: it says what
     /// [`reason`](PollerHandle::reason) says, `None` where the poller goes on.
     pub fn join(&self) -> Option<StopReason> {
+        if !self.is_here() {
+            return None;
+        }
         let mut state = self.shared.state.lock();
         if state.threads.contains(&thread::current().id()) {
             return state.reason.clone();
@@ -111,18 +120,27 @@ impl PollerHandle {
 
     /// Why the poller ended, or is about to; `None` while it runs.
     pub fn reason(&self) -> Option<StopReason> {
-        self.shared.state.lock().reason.clone()
+        self.is_here().then(|| self.shared.state.lock().reason.clone()).flatten()
     }
 
     /// Whether the poller's thread is through.
     pub fn is_finished(&self) -> bool {
-        self.shared.state.lock().ended
+        !self.is_here() || self.shared.state.lock().ended
+    }
+
+    /// Whether this is the process that the poller runs in: in another nobody would ever end what is waited for, and
+    /// locks may be held that nobody gives back.
+    fn is_here(&self) -> bool {
+        self.process == process::id()
     }
 }
 
 impl Drop for PollerHandle {
     fn drop(&mut self) {
-        self.shared.stop(StopReason::Stopped);
+        // Elsewhere it would end the connections that the poller has.
+        if self.is_here() {
+            self.shared.stop(StopReason::Stopped);
+        }
     }
 }
 

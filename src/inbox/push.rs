@@ -111,8 +111,8 @@ impl Push {
         &self.inner.attachments
     }
 
-    /// The row as it came. A field that cannot be read, as what nests deeper than 125 levels or holds half a surrogate
-    /// pair, is a string of its JSON text.
+    /// The row as it came. A field that cannot be read, as what nests deeper than 125 levels, holds half a surrogate
+    /// pair or would take far more memory than its text, is a string of its JSON text.
     pub fn row(&self) -> &Map<String, Value> {
         &self.inner.fields
     }

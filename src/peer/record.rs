@@ -194,10 +194,15 @@ impl Filed {
     }
 }
 
-/// About how much a map takes: its nodes are two thirds full on average.
+/// What a map takes for its first 11 fields, which is a node of a B-tree, and for each further one: nodes are split in
+/// halves.
+pub(crate) const MAP_NODE: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 16;
+pub(crate) const MAP_FIELD: usize = MAP_NODE / 5 + 8;
+
+/// About how much a map takes.
 fn map_bytes(fields: &Map<String, Value>) -> usize {
-    let slot = (size_of::<String>() + size_of::<Value>()) * 3 / 2;
-    fields.iter().map(|(name, value)| slot + name.len() + heap_bytes(value)).sum()
+    let nodes = if fields.is_empty() { 0 } else { MAP_NODE + fields.len().saturating_sub(11) * MAP_FIELD };
+    nodes + fields.iter().map(|(name, value)| name.len() + heap_bytes(value)).sum::<usize>()
 }
 
 /// What a value holds beside itself. As deep as the parser let it be: 128 levels.

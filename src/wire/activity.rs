@@ -1,12 +1,12 @@
 //! Rows of the inbox, as the platform lists them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::record::{CALL_ROOM, Unfit};
 use super::time::Moment;
+use super::value::{Allowance, Filling, Unread, each_entry, each_field, value};
 
 /// What a row without any text reads: the original's words.
 const EMPTY: &str = "(empty A2A message)";
@@ -17,6 +17,11 @@ const MAX_ID: usize = 256;
 const MAX_ODD: usize = 4_000;
 /// Of how many such entries a page they are.
 const MAX_ODDS: usize = 10;
+/// The most entries of a page that are read, though fewer were asked for: each takes memory.
+const MAX_ENTRIES: usize = 100_000;
+/// What the values of one row may take beside a multiple of its text, and about what it takes without any.
+const ROW_ROOM: usize = 8 * 1024 * 1024;
+const ROW: usize = 256;
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -39,6 +44,8 @@ pub(crate) struct Listed {
     pub(crate) oldest_odd: Option<Moment>,
     /// Whether there may be more of them.
     pub(crate) full: bool,
+    /// About how many bytes the rows' lists and maps take.
+    pub(crate) bytes: usize,
 }
 
 /// What is to be told: the first few, and how many there are.
@@ -79,83 +86,86 @@ pub struct Attachment {
 }
 
 /// The rows of a list, or what the body is instead.
-pub(crate) fn activity(body: &[u8]) -> Result<Listed, String> {
+///
+/// One at a time: what a peer wrote into one row must not hide the others. Their lists and maps may take five times the
+/// text, and 16 MiB besides; those of one row five times its own text, and 8 MiB besides.
+pub(crate) fn activity(body: &[u8]) -> Result<Listed, Unfit> {
     let mut listed = Listed::default();
-    let entries = match serde_json::from_slice(body) {
-        Ok(Value::Array(entries)) => entries,
-        Ok(_) => return Err("JSON that is no list, where a list of rows was expected".to_owned()),
-        Err(why) => one_by_one(body, &mut listed).ok_or_else(|| format!("a body that is not JSON ({why})"))?,
-    };
-    listed.rows.reserve(entries.len());
-    for entry in entries {
-        match row(entry) {
-            Ok(row) => listed.rows.push(row),
-            Err(odd) => {
-                let at = odd.as_object().and_then(created_at).and_then(Moment::parse);
-                listed.oldest_odd = [listed.oldest_odd, at].into_iter().flatten().min();
-                listed.odd.add(|| odd.to_string().chars().take(MAX_ODD).collect());
-            }
-        }
-    }
-    Ok(listed)
-}
-
-/// Whether a list has more entries than that, told without reading them: by the commas between them.
-pub(crate) fn has_more_entries(body: &[u8], most: usize) -> bool {
-    // Most pages have fewer commas altogether, which is seen at once.
-    if body.iter().filter(|byte| **byte == b',').count() < most {
-        return false;
-    }
-    let (mut depth, mut commas, mut bytes) = (0_usize, 0, body.iter());
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => {
-                while bytes.next().is_some_and(|byte| *byte != b'"' && (*byte != b'\\' || bytes.next().is_some())) {}
-            }
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' if depth == 1 => commas += 1,
-            _ => {}
-        }
-    }
-    commas >= most
-}
-
-/// A page as it is read where something in it does not fit into a [`Value`]: what nests too deep, half a surrogate
-/// pair, a number beyond all bounds. What a peer wrote into one row must not hide the others. A field that cannot be
-/// read is the text that it came as.
-fn one_by_one(body: &[u8], listed: &mut Listed) -> Option<Vec<Value>> {
+    let mut allowance = Allowance::new(body.len(), CALL_ROOM);
+    let mut entries = 0;
     let text = String::from_utf8_lossy(body);
-    let entries: Vec<&RawValue> = serde_json::from_str(&text).ok()?;
-    let entry = |raw: &&RawValue| {
-        serde_json::from_str(raw.get()).unwrap_or_else(|_| {
-            let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()) else {
-                return raw.get().into();
-            };
-            let id = fields.get("id").map_or("a row without an id", |id| id.get());
-            let value = |(name, raw): (&String, &&RawValue)| {
-                let value = serde_json::from_str::<Value>(raw.get()).unwrap_or_else(|why| {
-                    listed.unread.add(|| format!("{name:?} of {id} ({why})").chars().take(MAX_ODD).collect());
-                    raw.get().into()
-                });
-                (name.clone(), value)
-            };
-            fields.iter().map(value).collect()
-        })
-    };
-    Some(entries.iter().map(entry).collect())
+    if text.trim_start().starts_with(|c| c != '[') {
+        let found = value(body, &mut allowance);
+        let why = if let Err(Unread::NotJson(why)) = found { Some(why) } else { None };
+        return Err(Unfit::malformed(match why {
+            Some(why) => format!("a body that is not JSON ({why})"),
+            None => "JSON that is no list, where a list of rows was expected".to_owned(),
+        }));
+    }
+    let all = each_entry(&text, |text| {
+        entries += 1;
+        let mut own = Allowance::new(text.len(), ROW_ROOM);
+        let fields = fields(text, &mut own, &mut listed.unread);
+        match fields.map_or(Err(None), |fields| row(fields).map_err(Some)) {
+            Ok(row) => {
+                listed.rows.push(row);
+                listed.bytes += own.used() + ROW;
+            }
+            Err(odd) => {
+                let at = odd.as_ref().and_then(created_at).and_then(Moment::parse);
+                listed.oldest_odd = [listed.oldest_odd, at].into_iter().flatten().min();
+                listed.odd.add(|| text.chars().take(MAX_ODD).collect());
+                return entries <= MAX_ENTRIES;
+            }
+        }
+        allowance.take(own.used() + ROW) && entries <= MAX_ENTRIES
+    });
+    match all {
+        Ok(true) => Ok(listed),
+        Ok(false) if entries > MAX_ENTRIES => {
+            Err(Unfit::too_large(format!("a list of more than {MAX_ENTRIES} entries")))
+        }
+        Ok(false) => Err(Unfit::too_large(format!("a list that is too large: {}", Unread::TooLarge(allowance.most())))),
+        Err(why) => Err(Unfit::malformed(format!("a body that is not JSON ({why})"))),
+    }
+}
+
+/// The fields of an entry, if it is an object. A field that does not fit into a [`Value`] is the text that it came as:
+/// what nests too deep, half a surrogate pair, a number beyond all bounds, more memory than there is to be.
+fn fields(text: &str, allowance: &mut Allowance, unread: &mut Odd) -> Option<Map<String, Value>> {
+    match value(text.as_bytes(), allowance) {
+        Ok(Value::Object(fields)) => return Some(fields),
+        Ok(_) => return None,
+        Err(_) => {}
+    }
+    let (mut filling, mut texts) = (Filling { fields: Map::new(), allowance }, Vec::new());
+    let whole = each_field(text, |name, text| {
+        let field = value(text.as_bytes(), filling.allowance).unwrap_or_else(|why| {
+            texts.push((name.clone(), why));
+            text.into()
+        });
+        filling.put(name, field)
+    });
+    let fields = filling.fields;
+    if whole {
+        let id = || fields.get("id").map_or("a row without an id".to_owned(), Value::to_string);
+        for (name, why) in texts {
+            unread.add(|| format!("{name:?} of {} ({why})", id()).chars().take(MAX_ODD).collect());
+        }
+    }
+    whole.then_some(fields)
 }
 
 fn said(value: Option<&Value>) -> Option<&str> {
     value.and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-fn row(entry: Value) -> Result<Row, Value> {
-    let Value::Object(fields) = entry else { return Err(entry) };
+/// The row that these fields are, unless they have no id.
+fn row(fields: Map<String, Value>) -> Result<Row, Map<String, Value>> {
     let id = match fields.get("id") {
         Some(Value::String(id)) if !id.trim().is_empty() && id.len() <= MAX_ID => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
-        _ => return Err(Value::Object(fields)),
+        _ => return Err(fields),
     };
     let at = created_at(&fields).and_then(Moment::parse);
     Ok(Row { id, at, fields })
@@ -185,7 +195,10 @@ pub(crate) fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a
 /// The request that the row is of, read from its text where it came as one.
 pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
     match fields.get("request_body") {
-        Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or_default()),
+        Some(Value::String(text)) => {
+            let allowance = &mut Allowance::new(text.len(), ROW_ROOM);
+            Cow::Owned(value(text.as_bytes(), allowance).unwrap_or_default())
+        }
         Some(body) => Cow::Borrowed(body),
         None => Cow::Owned(Value::Null),
     }
@@ -213,9 +226,8 @@ pub(crate) fn body_text(fields: &Map<String, Value>, body: &Value) -> String {
 
 /// The files of a message: the row's own list, or else the parts of the request, or the one file that it is.
 pub(crate) fn attachments(fields: &Map<String, Value>, body: &Value) -> Vec<Attachment> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let own = fields.get("attachments").map(list).unwrap_or_default();
-    let own = own.iter().filter_map(|entry| Some(attachment(entry["kind"].as_str()?, entry)));
+    let own = fields.get("attachments").and_then(Value::as_array).into_iter().flatten();
+    let own = own.filter_map(|entry| Some(attachment(entry["kind"].as_str()?, entry)));
     let own: Vec<Attachment> = own.collect();
     if !own.is_empty() {
         return own;

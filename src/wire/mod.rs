@@ -7,17 +7,17 @@ mod record;
 mod refusal;
 mod reply;
 mod time;
+mod value;
 
 pub use activity::Attachment;
-pub(crate) use activity::{
-    Listed, Odd, Row, activity, attachments, body_text, created_at, has_more_entries, request_body, source, text,
-};
+pub(crate) use activity::{Listed, Odd, Row, activity, attachments, body_text, created_at, request_body, source, text};
 pub use message::Message;
 #[cfg(feature = "serde")]
 pub(crate) use message::base64;
 pub(crate) use message::envelope;
 pub use part::{File, FileContent, Part};
-pub(crate) use record::{Listing, error_words, is_no, listing, object};
+pub(crate) use record::{CALL_ROOM, Listing, RECORD_ROOM, error_words, is_no, listing, object};
 pub(crate) use reply::read;
 pub use reply::{Queued, Reply, ReplyMessage, Task};
 pub(crate) use time::Moment;
+pub(crate) use value::{Allowance, Unread, value};

@@ -1,24 +1,60 @@
 //! The registry's record of a peer, and the platform's errors.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
+use super::value::{Allowance, Unread, each_entry, value};
+use crate::error::ErrorKind;
 use crate::peer::{Peer, PeerId};
 
-/// The JSON object that a record is, or what the body is instead.
-pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, String> {
-    let found = match serde_json::from_slice(body) {
+/// What the values of a record may take beside a multiple of its text.
+pub(crate) const RECORD_ROOM: usize = 1024 * 1024;
+/// The same of what a caller asked for and waits for.
+pub(crate) const CALL_ROOM: usize = 16 * 1024 * 1024;
+/// About what an entry takes beside its fields.
+const ENTRY: usize = 256;
+
+/// Why a body cannot be used.
+#[derive(Debug)]
+pub(crate) struct Unfit {
+    pub(crate) kind: ErrorKind,
+    why: String,
+}
+
+impl Unfit {
+    pub(super) fn malformed(why: impl Into<String>) -> Self {
+        Unfit { kind: ErrorKind::Malformed, why: why.into() }
+    }
+
+    pub(super) fn too_large(why: impl Into<String>) -> Self {
+        Unfit { kind: ErrorKind::TooLarge, why: why.into() }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+/// The JSON object that a body is, or what it is instead. Its lists and maps may take five times its text, and `room`
+/// besides.
+pub(crate) fn object(body: &[u8], room: usize) -> Result<Map<String, Value>, Unfit> {
+    let found = match value(body, &mut Allowance::new(body.len(), room)) {
         Ok(Value::Object(fields)) => return Ok(fields),
         Ok(Value::Array(_)) => "a list",
         Ok(Value::Null) => "null",
         Ok(Value::String(_)) => "a text",
         Ok(Value::Bool(_) | Value::Number(_)) => "a bare value",
-        Err(_) if body.is_empty() => return Err("an empty body, where a JSON object was expected".to_owned()),
-        Err(why) => return Err(format!("a body that is not JSON ({why})")),
+        Err(why @ Unread::TooLarge(_)) => return Err(Unfit::too_large(format!("a body that is too large: {why}"))),
+        Err(_) if body.is_empty() => return Err(Unfit::malformed("an empty body, where a JSON object was expected")),
+        Err(Unread::NotJson(why)) => return Err(Unfit::malformed(format!("a body that is not JSON ({why})"))),
     };
-    Err(format!("{found}, where a JSON object was expected"))
+    Err(Unfit::malformed(format!("{found}, where a JSON object was expected")))
 }
 
-/// The peers of a list, and how many of its entries were no objects.
+/// The peers of a list, and how many of its entries were no objects, or none that can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) peers: Vec<Peer>,
@@ -26,22 +62,41 @@ pub(crate) struct Listing {
 }
 
 /// The peers of a list, or what the body is instead, in the words of the original's Python.
-pub(crate) fn listing(body: &[u8]) -> Result<Listing, String> {
-    let entries = match serde_json::from_slice(body) {
-        Ok(Value::Array(entries)) => entries,
-        Ok(other) => return Err(format!("a list: {}", python_type(&other))),
-        Err(why) => return Err(format!("JSON: {why}")),
-    };
-    let mut listing = Listing::default();
-    for entry in entries {
-        let Value::Object(fields) = entry else {
-            listing.skipped += 1;
-            continue;
-        };
-        let id = fields.get("id").and_then(Value::as_str).and_then(PeerId::from_text);
-        listing.peers.push(Peer::listed(id, fields));
+///
+/// One at a time: what a peer makes of its own entry must not hide the others.
+pub(crate) fn listing(body: &[u8]) -> Result<Listing, Unfit> {
+    let not_json = |why: &dyn fmt::Display| Unfit::malformed(format!("JSON: {why}"));
+    let text = std::str::from_utf8(body).map_err(|why| not_json(&why))?;
+    let mut allowance = Allowance::new(text.len(), CALL_ROOM);
+    if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
+        return Err(match value(body, &mut allowance) {
+            Ok(other) => Unfit::malformed(format!("a list: {}", python_type(&other))),
+            Err(Unread::TooLarge(_)) => Unfit::malformed("a list"),
+            Err(Unread::NotJson(why)) => not_json(&why),
+        });
     }
-    Ok(listing)
+    let mut listing = Listing::default();
+    let entry = |text: &str| {
+        let mut own = Allowance::new(text.len(), RECORD_ROOM);
+        match value(text.as_bytes(), &mut own) {
+            Ok(Value::Object(fields)) => {
+                let id = fields.get("id").and_then(Value::as_str).and_then(PeerId::from_text);
+                listing.peers.push(Peer::listed(id, fields));
+                allowance.take(own.used() + ENTRY)
+            }
+            _ => {
+                listing.skipped += 1;
+                true
+            }
+        }
+    };
+    match each_entry(text, entry) {
+        Ok(true) => Ok(listing),
+        Ok(false) => {
+            Err(Unfit::too_large(format!("a list of peers that fits: {}", Unread::TooLarge(allowance.most()))))
+        }
+        Err(why) => Err(not_json(&why)),
+    }
 }
 
 fn python_type(value: &Value) -> &'static str {
@@ -58,12 +113,12 @@ fn python_type(value: &Value) -> &'static str {
 
 /// Whether a body of a 403, 404 or 410 is the registry's own no, rather than some proxy's page.
 pub(crate) fn is_no(body: &[u8]) -> bool {
-    object(body).is_ok_and(|fields| fields.contains_key("error"))
+    object(body, RECORD_ROOM).is_ok_and(|fields| fields.contains_key("error"))
 }
 
 /// What the platform says of an error: its `error` as text, or as the JSON that it is.
 pub(crate) fn error_words(body: &[u8]) -> Option<String> {
-    match object(body).ok()?.remove("error")? {
+    match object(body, RECORD_ROOM).ok()?.remove("error")? {
         Value::String(words) => Some(words),
         other => Some(other.to_string()),
     }
@@ -75,7 +130,7 @@ mod tests {
 
     #[test]
     fn only_an_object_is_a_record() {
-        assert_eq!(object(br#"{"name":null,"later":[1]}"#).unwrap().len(), 2);
+        assert_eq!(object(br#"{"name":null,"later":[1]}"#, RECORD_ROOM).unwrap().len(), 2);
         for (body, found) in [
             ("[]", "a list"),
             ("null", "null"),
@@ -86,7 +141,7 @@ mod tests {
             ("{\"a\":1} {", "not JSON"),
             ("{\"a\":1e999999}", "not JSON"),
         ] {
-            let error = object(body.as_bytes()).unwrap_err();
+            let error = object(body.as_bytes(), RECORD_ROOM).unwrap_err().to_string();
             assert!(error.contains(found), "{body}: {error}");
         }
     }
@@ -94,7 +149,7 @@ mod tests {
     #[test]
     fn a_deep_body_is_no_stack_overflow() {
         let deep = "[".repeat(100_000);
-        assert!(object(deep.as_bytes()).unwrap_err().contains("not JSON"));
+        assert!(object(deep.as_bytes(), 0).unwrap_err().to_string().contains("not JSON"));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::part::{Part, is_broken_text, part};
+use super::record::CALL_ROOM;
 use super::refusal::{Refusal, by_status, platform_refusal, rpc_code, rpc_words, without_body};
+use super::value::{Allowance, Unread, value};
 use crate::error::{Delivery, ErrorKind};
 
 /// What a reader finds where there is nothing: the original's words.
@@ -206,7 +208,12 @@ impl Queued {
 
 /// Reads an answer to a message. `words` makes a text of the peer's or the platform's fit to be shown;
 /// `excerpt` is the start of the body.
-pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str) -> String) -> Result<Reply, Refusal> {
+pub(crate) fn read(
+    status: u16,
+    body: &[u8],
+    excerpt: impl Fn() -> String,
+    words: impl Fn(&str) -> String,
+) -> Result<Reply, Refusal> {
     let refusal = |kind, detail, delivery| Refusal {
         kind,
         detail,
@@ -223,11 +230,15 @@ pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str)
         };
         Err(refusal(kind, detail, by_status(status)))
     };
-    let body: Value = match serde_json::from_slice(body) {
+    let body: Value = match value(body, &mut Allowance::new(body.len(), CALL_ROOM)) {
         Ok(body) => body,
+        Err(why @ Unread::TooLarge(_)) => {
+            let detail = format!("HTTP {status} with a body that is too large: {why}");
+            return Err(refusal(ErrorKind::TooLarge, detail, by_status(status)));
+        }
         Err(_) if body.is_empty() && status == 202 => return Ok(Reply::Queued(Queued(Value::Null))),
         Err(_) if body.is_empty() => return unusable(without_body(status)),
-        Err(_) => return unusable(format!("HTTP {status} with a body that is not JSON: {excerpt}")),
+        Err(_) => return unusable(format!("HTTP {status} with a body that is not JSON: {}", excerpt())),
     };
     // The word that it is queued counts only where there is neither an answer nor an error beside it.
     let result = &body["result"];
@@ -245,7 +256,7 @@ pub(crate) fn read(status: u16, body: &[u8], excerpt: &str, words: impl Fn(&str)
             Err(Refusal { rpc_code: rpc_code(error), ..refusal(ErrorKind::Rpc, words(&rpc_words(error)), delivery) })
         }
         Value::String(error) => Err(platform_refusal(status, &body, &words(error))),
-        _ => unusable(format!("unexpected response shape (no result, no error): {excerpt}")),
+        _ => unusable(format!("unexpected response shape (no result, no error): {}", excerpt())),
     }
 }
 

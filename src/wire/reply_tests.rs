@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn answer(status: u16, body: &Value) -> Result<Reply, Refusal> {
-    read(status, body.to_string().as_bytes(), "<start>", str::to_owned)
+    read(status, body.to_string().as_bytes(), || "<start>".to_owned(), str::to_owned)
 }
 
 fn text(body: &Value) -> String {
@@ -82,7 +82,7 @@ fn queued_is_no_error_and_no_empty_reply() {
         assert_eq!(queued.method(), "message/send");
         assert_eq!(queued.queue_id().is_some(), body.to_string().contains("q-1"));
     }
-    let bare = read(202, b"", "", str::to_owned).unwrap();
+    let bare = read(202, b"", String::new, str::to_owned).unwrap();
     assert!(matches!(&bare, Reply::Queued(queued) if queued.method() == "message/send"), "{bare:?}");
     let failed = answer(500, &json!({"error":"not queued: disk full","status":"queued"})).unwrap_err();
     assert_eq!(failed.kind, ErrorKind::Platform);
@@ -181,10 +181,13 @@ fn the_rest_is_malformed_or_a_status() {
         (499, ErrorKind::Status, Delivery::Unknown),
         (502, ErrorKind::Status, Delivery::Unknown),
     ] {
-        let html = read(status, b"<html>", "<html>", str::to_owned).unwrap_err();
+        let html = read(status, b"<html>", || "<html>".to_owned(), str::to_owned).unwrap_err();
         assert_eq!((html.kind, html.delivery), (kind, delivery));
         assert_eq!(html.detail, format!("HTTP {status} with a body that is not JSON: <html>"));
-        assert_eq!(read(status, b"", "", str::to_owned).unwrap_err().detail, format!("HTTP {status} without a body"));
+        assert_eq!(
+            read(status, b"", String::new, str::to_owned).unwrap_err().detail,
+            format!("HTTP {status} without a body")
+        );
     }
-    assert!(read(429, b"", "", str::to_owned).unwrap_err().asks_again);
+    assert!(read(429, b"", String::new, str::to_owned).unwrap_err().asks_again);
 }

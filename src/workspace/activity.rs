@@ -12,8 +12,6 @@ use crate::wire::{self, Listed, Moment};
 pub(crate) const MAX_PAGE: usize = 500;
 /// The largest page that is read, in bytes of JSON. A message has 1 MiB at the most, and few have.
 const MAX_BODY: u64 = 32 * 1024 * 1024;
-/// The most entries of a page that are read, though fewer were asked for: each takes memory.
-const MAX_ENTRIES: usize = 100_000;
 /// What may stand in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -29,7 +27,7 @@ pub(crate) enum Position {
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Listing {
-    /// The rows, and how many bytes they came in.
+    /// The rows, and about how many bytes they take.
     Page(Listed, usize),
     /// The row to begin after is gone.
     Gone,
@@ -61,18 +59,14 @@ pub(crate) fn activity(
     match reply.status {
         200 => {
             reply.check_encoding()?;
-            if wire::has_more_entries(&reply.body, MAX_ENTRIES) {
-                return Err(
-                    reply.error(ErrorKind::TooLarge, format!("answered a list of more than {MAX_ENTRIES} entries"))
-                );
-            }
             let listed = wire::activity(&reply.body);
-            let mut listed = listed.map_err(|why| reply.error(ErrorKind::Malformed, format!("answered {why}")))?;
+            let mut listed = listed.map_err(|why| reply.error(why.kind, format!("answered {why}")))?;
             // They are logged.
             for odd in listed.odd.shown.iter_mut().chain(&mut listed.unread.shown) {
                 *odd = reply.shown(odd);
             }
-            Ok(Listing::Page(listed, reply.body.len()))
+            let bytes = reply.body.len() + listed.bytes;
+            Ok(Listing::Page(listed, bytes))
         }
         410 if is_removal(&reply) => Err(removal(&reply, id)),
         410 if matches!(position, Position::After(_)) => Ok(Listing::Gone),
@@ -86,7 +80,8 @@ fn encoded(text: &str) -> String {
 
 /// Whether a 410 is about our workspace, and not about some row.
 pub(super) fn is_removal(reply: &Reply) -> bool {
-    wire::object(&reply.body).is_ok_and(|fields| fields.get("error").is_some_and(|error| error == "removed"))
+    wire::object(&reply.body, wire::RECORD_ROOM)
+        .is_ok_and(|fields| fields.get("error").is_some_and(|error| error == "removed"))
 }
 
 /// A status that is no answer, in the platform's words where it has some.

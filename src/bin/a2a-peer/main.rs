@@ -1,4 +1,5 @@
 //! `a2a-peer`: asks a platform who a peer is, sends messages, and shows the library at work.
+#![forbid(unsafe_code)]
 
 mod advice;
 mod args;

@@ -1,0 +1,114 @@
+use serde_json::json;
+
+use super::*;
+
+fn read(text: &str, besides: usize) -> Result<Value, Unread> {
+    value(text.as_bytes(), &mut Allowance { most: besides, left: besides, exceeded: false })
+}
+
+#[test]
+fn what_is_read_is_what_the_library_reads() {
+    for text in [
+        "null",
+        "true",
+        "-1",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1.5e3",
+        r#""\ud83d\ude00 \n""#,
+        "[]",
+        "{}",
+        r#"[1,[2,[3]],{"a":[{}],"b":null}]"#,
+        r#"{"a":1,"a":2,"":{"":""}}"#,
+        " [ 1 , 2 ] ",
+        r#"{"$serde_json::private::Number":"1"}"#,
+        "",
+        "[1,]",
+        "[1]]",
+        "{\"a\"}",
+        "NaN",
+        "-Infinity",
+        "1e999",
+        "01",
+        r#""\ud800""#,
+        "\u{feff}[]",
+    ] {
+        let (ours, theirs) = (read(text, usize::MAX), serde_json::from_str::<Value>(text));
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{text}"),
+            (Err(Unread::NotJson(ours)), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{text}"),
+            (ours, theirs) => panic!("{text}: {ours:?}, {theirs:?}"),
+        }
+    }
+    for levels in [127, 128] {
+        let text = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(read(&text, usize::MAX).is_ok(), serde_json::from_str::<Value>(&text).is_ok(), "{levels}");
+    }
+}
+
+/// With the library's own reader the text behind this key is read as JSON, with another 127 levels, and so on.
+#[test]
+fn no_key_has_its_value_read_as_json() {
+    let text = r#"{"$serde_json::private::RawValue":"[1]"}"#;
+    assert_eq!(read(text, usize::MAX).unwrap()["$serde_json::private::RawValue"], "[1]");
+}
+
+#[test]
+fn what_would_take_more_is_refused_and_takes_nothing() {
+    let map = MAP_NODE;
+    for (text, takes) in [
+        ("7", 0),
+        (r#""a long text, as long as it likes""#, 0),
+        ("[]", 0),
+        ("{}", 0),
+        ("[0]", 2 * size_of::<Value>()),
+        ("[0,0,0]", 4 * size_of::<Value>()),
+        (r#"{"a":0}"#, map),
+        (r#"[{"a":0},{"":{}}]"#, 2 * size_of::<Value>() + 2 * map),
+        (r#"{"0":0,"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"a":0,"b":0}"#, map + MAP_FIELD),
+    ] {
+        let mut allowance = Allowance { most: takes, left: takes, exceeded: false };
+        assert!(value(text.as_bytes(), &mut allowance).is_ok(), "{text}");
+        assert_eq!(allowance.used(), takes, "{text}");
+        let before = Allowance { most: takes, left: takes.saturating_sub(1), exceeded: false };
+        let mut allowance = before;
+        if takes > 0 {
+            let why = value(text.as_bytes(), &mut allowance).unwrap_err();
+            assert!(matches!(why, Unread::TooLarge(most) if most == takes), "{text}: {why}");
+        }
+        assert_eq!(allowance, before, "{text}");
+    }
+    assert_eq!(Allowance::new(100, 7).most(), 507);
+}
+
+#[test]
+fn entries_and_fields_come_as_their_texts() {
+    let mut seen = Vec::new();
+    assert!(
+        each_entry(r#" [1, {"a": [2]} ,"x"]"#, |text| {
+            seen.push(text);
+            true
+        })
+        .unwrap()
+    );
+    assert_eq!(seen, ["1", r#"{"a": [2]}"#, r#""x""#]);
+    assert!(!each_entry("[1,2,3]", |text| text == "1").unwrap());
+    for text in ["[1,2", "{}", "[1]x", ""] {
+        assert!(each_entry(text, |_| true).is_err(), "{text}");
+    }
+    let deep = format!("{{\"a\":{}{},\"b\":1e999}}", "[".repeat(100_000), "]".repeat(100_000));
+    let mut lengths = Vec::new();
+    assert!(each_field(&deep, |name, text| {
+        lengths.push((name, text.len()));
+        true
+    }));
+    assert_eq!(lengths, [("a".to_owned(), 200_000), ("b".to_owned(), 5)]);
+    for (text, whole) in [("{}", true), (r#"{"a":1}"#, false), ("[]", false), (r#"{"\ud800":1}"#, false)] {
+        assert_eq!(each_field(text, |_, _| false), whole, "{text}");
+    }
+    let mut allowance = Allowance::new(0, MAP_NODE);
+    let mut filling = Filling { fields: Map::new(), allowance: &mut allowance };
+    let fits = (0..13).take_while(|n| filling.put(n.to_string(), json!(n))).count();
+    assert_eq!((fits, filling.fields.len()), (11, 11));
+}

@@ -1,0 +1,185 @@
+//! The crates that a program gets with this one, and the `unsafe` in them and in our own tests, as `crates.md` beside
+//! this file lists them. What is added fails here until it has its sentence there.
+//!
+//! `A2A_WRITE=1 cargo test --test crates` rewrites what can be rewritten; the sentences are written by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+const LIST: &str = "tests/crates.md";
+/// The list is of one target, wherever the test runs.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const UNWRITTEN: &str = "?";
+const OURS: &str = "a2a-blocking";
+/// Of which sets of features the crates are counted.
+const FEATURES: &[(&str, &[&str])] = &[
+    ("the default (`rustls`)", &[]),
+    ("no features", &["--no-default-features"]),
+    ("`native-tls` alone", &["--no-default-features", "--features", "native-tls"]),
+    ("`platform-verifier`", &["--features", "platform-verifier"]),
+    ("`cli`", &["--features", "cli"]),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What cargo says. It stays off the network, and as the lock file has it.
+fn cargo(args: &[&str]) -> String {
+    let cargo = env::var("CARGO").unwrap_or("cargo".to_owned());
+    let mut command = Command::new(cargo);
+    let output = command.args(args).args(["--offline", "--locked"]).current_dir(root()).output().unwrap();
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {args:?}: {why}; has it all been fetched (`cargo fetch`)?");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The crates of a tree, each with its version and the crates that ask for it. Ours is not among them.
+fn tree(edges: &str, features: &[&str]) -> BTreeMap<(String, String), BTreeSet<String>> {
+    let fixed = ["tree", "-e", edges, "--target", TARGET, "--prefix", "depth", "--no-dedupe", "--format", " {p}"];
+    let text = cargo(&[&fixed[..], features].concat());
+    let (mut tree, mut above) = (BTreeMap::<_, BTreeSet<String>>::new(), Vec::<String>::new());
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let depth: usize = words.next().unwrap().parse().unwrap();
+        let (name, version) = (words.next().unwrap(), words.next().unwrap().trim_start_matches('v'));
+        above.truncate(depth);
+        if let Some(by) = above.last() {
+            tree.entry((name.to_owned(), version.to_owned())).or_default().insert(by.clone());
+        }
+        above.push(name.to_owned());
+    }
+    tree
+}
+
+fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                rust_files(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// How often a file has an `unsafe` block, function or the like, outside lines that are comments.
+fn unsafes(file: &Path) -> usize {
+    let text = String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.flat_map(|line| [line, "\n"]).collect::<String>();
+    let in_a_name = |(at, _): &(usize, &str)| code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let begins = |(at, word): &(usize, &str)| {
+        let rest = code[at + word.len()..].trim_start();
+        ["{", "fn", "impl", "trait", "extern"].iter().any(|what| rest.starts_with(what))
+    };
+    code.match_indices("unsafe").filter(|found| !in_a_name(found) && begins(found)).count()
+}
+
+/// How often each crate's source says `unsafe`.
+fn unsafe_crates(crates: impl Iterator<Item = (String, String)>) -> BTreeMap<(String, String), usize> {
+    let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version", "1"])).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let count = |(name, version): &(String, String)| {
+        let found = packages.iter().find(|package| package["name"] == **name && package["version"] == **version);
+        let manifest = Path::new(found.unwrap()["manifest_path"].as_str().unwrap()).to_owned();
+        let mut files = Vec::new();
+        rust_files(&manifest.with_file_name("src"), &mut files);
+        files.iter().map(|file| unsafes(file)).sum()
+    };
+    crates.map(|id| (id.clone(), count(&id))).collect()
+}
+
+/// How often files of ours say `unsafe`, where they do.
+fn unsafe_files() -> BTreeMap<String, usize> {
+    let mut files = Vec::new();
+    ["src", "tests", "benches"].iter().for_each(|dir| rust_files(&root().join(dir), &mut files));
+    // It only speaks of it.
+    files.retain(|file| !file.ends_with(file!()));
+    let shown = |file: &PathBuf| file.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+    files.iter().map(|file| (shown(file), unsafes(file))).filter(|(_, count)| *count > 0).collect()
+}
+
+/// The last column of the rows of a list, by the first.
+fn sentences(list: &str) -> BTreeMap<String, String> {
+    let rows = list.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
+    cells.filter_map(|row| Some((row.first()?.to_string(), row.last()?.to_string()))).collect()
+}
+
+/// The list as it is to be, with the sentences that there are.
+fn list(old: &str) -> String {
+    let told = sentences(old);
+    let tell = |what: &str| told.get(what).cloned().unwrap_or(UNWRITTEN.to_owned());
+    let mut out = String::from(
+        "# The crates that come with this one\n\nThe list is held against the lock file by `cargo test --test crates`, \
+         which fails when it grows.\n`A2A_WRITE=1 cargo test --test crates` rewrites all but the sentences, and puts a \
+         `?` where one is missing.\n\n",
+    );
+    writeln!(out, "## How many\n\nOn {TARGET}, without those that only build scripts and macros use.\n").unwrap();
+    writeln!(out, "| features | crates |\n| --- | ---: |").unwrap();
+    for (name, features) in FEATURES {
+        writeln!(out, "| {name} | {} |", tree("normal,no-proc-macro", features).len()).unwrap();
+    }
+    let tree = tree("normal,no-proc-macro", &[]);
+    let unsafes = unsafe_crates(tree.keys().cloned());
+    out += "\n## What each is for\n\nWith the default features. `unsafe`: how often the source has such a block, function or \
+            implementation, whatever\ntarget or feature it is for. In this crate there is none, and the compiler forbids \
+            it.\n\n| crate | asked for by | `unsafe` | for what |\n| --- | --- | ---: | --- |\n";
+    for (id, by) in &tree {
+        let (name, version) = id;
+        // Of two versions of one crate each has its row.
+        let twice = tree.keys().filter(|(other, _)| other == name).count() > 1;
+        let shown = if twice { format!("{name} {version}") } else { name.clone() };
+        let by = by.iter().map(|by| if by == OURS { "us" } else { by }).collect::<Vec<_>>().join(", ");
+        writeln!(out, "| {shown} | {by} | {} | {} |", unsafes[id], tell(&shown)).unwrap();
+    }
+    out += "\n## Our own `unsafe`\n\nIn tests and benchmarks only. Each block says beside it why it is sound.\n\n\
+            | file | `unsafe` | why |\n| --- | ---: | --- |\n";
+    for (file, count) in unsafe_files() {
+        writeln!(out, "| {file} | {count} | {} |", tell(&file)).unwrap();
+    }
+    out
+}
+
+#[test]
+fn the_list_of_crates_is_that_of_the_lock_file() {
+    let path = root().join(LIST);
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let new = list(&old);
+    if env::var_os("A2A_WRITE").is_some() {
+        fs::write(&path, &new).unwrap();
+    }
+    let differ = new.lines().filter(|line| !old.lines().any(|other| other == *line));
+    let differ: Vec<&str> = differ.chain(old.lines().filter(|line| !new.lines().any(|other| other == *line))).collect();
+    let written = env::var_os("A2A_WRITE").is_some();
+    assert!(written || differ.is_empty(), "{LIST} is out of date; A2A_WRITE=1 rewrites it. {differ:#?}");
+    let missing: Vec<_> = sentences(&new).into_iter().filter(|(_, sentence)| sentence == UNWRITTEN).collect();
+    assert!(missing.is_empty(), "{LIST}: these have no sentence yet: {missing:?}");
+}
+
+#[test]
+fn there_is_no_unsafe_in_the_crate() {
+    assert_eq!(unsafe_files().keys().filter(|file| file.starts_with("src/")).count(), 0);
+    for root_file in ["src/lib.rs", "src/bin/a2a-peer/main.rs"] {
+        assert!(fs::read_to_string(root().join(root_file)).unwrap().contains("#![forbid(unsafe_code)]"), "{root_file}");
+    }
+}
+
+#[test]
+fn what_is_unsafe_is_counted() {
+    let mut found = Vec::new();
+    rust_files(&root().join("tests"), &mut found);
+    assert!(found.iter().any(|file| file.ends_with("support/mod.rs")));
+    assert_eq!(unsafes(&root().join("tests/hit.rs")), 5);
+    assert_eq!(unsafes(&root().join("src/lib.rs")), 0, "a lint's name is none");
+}

@@ -1,0 +1,455 @@
+//! Hostile JSON: whatever the platform, a peer or a file says, reading it takes a bounded multiple of its size, and no
+//! more stack than a small thread has. An allocator that counts all of the process tells it: hence a test binary of its
+//! own, and one test at a time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, unsafe_code)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufReader, Write};
+use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use a2a_blocking::{ClientBuilder, ErrorKind, InboxPoller, Source, Verdict};
+use serde_json::json;
+use support::platform::Platform;
+use support::{Act, Dir, PEER, Server, WORKSPACE, read_request};
+
+/// The system's, with a count of what is held, and of the most that was.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn grew(by: usize) {
+    PEAK.fetch_max(HELD.fetch_add(by, SeqCst) + by, SeqCst);
+}
+
+// SAFETY: each call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grew(layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), SeqCst);
+        // SAFETY: the caller's promise, and it was the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Large blocks are moved by their page tables, and are never there twice.
+        HELD.fetch_sub(layout.size(), SeqCst);
+        grew(size);
+        // SAFETY: the caller's promise, and it was the system's.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most bytes that were held meanwhile beyond what was held before.
+fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = HELD.load(SeqCst);
+    PEAK.store(before, SeqCst);
+    let done = work();
+    (PEAK.load(SeqCst).saturating_sub(before), done)
+}
+
+/// A server with one answer, which is made beforehand.
+fn answering(status: u16, body: impl AsRef<[u8]>) -> Server {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+    let answer: Arc<[u8]> = [head.as_bytes(), body].concat().into();
+    Server::raw(move |n, mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while read_request(&mut reader, n).is_some() && stream.write_all(&answer).is_ok() {}
+    })
+}
+
+const SHAPES: &[(&str, &str)] = &[
+    ("zeros", "0,"),
+    ("texts", r#""","#),
+    ("lists", "[0],"),
+    ("lists of lists", "[[[[0]]]],"),
+    ("objects", r#"{"":0},"#),
+    ("objects of objects", r#"{"":{"":{"":{"":0}}}},"#),
+];
+
+/// About so many bytes of JSON between two texts: one list of one shape.
+fn filled(before: &str, element: &str, after: &str, bytes: usize) -> String {
+    let n = (bytes - before.len() - after.len() - 8) / element.len();
+    let mut text = String::with_capacity(bytes);
+    let _ = write!(text, "{before}[");
+    (0..n).for_each(|_| text.push_str(element));
+    text.pop();
+    let _ = write!(text, "]{after}");
+    text
+}
+
+type Call = fn(ClientBuilder, &Dir) -> String;
+
+fn outcome<T>(result: Result<T, a2a_blocking::Error>) -> String {
+    match result {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => format!("{:?}: {}", error.kind(), error.to_string().chars().take(100).collect::<String>()),
+    }
+}
+
+const MIB: usize = 1024 * 1024;
+
+fn poller(builder: ClientBuilder, dir: &Dir) -> InboxPoller {
+    InboxPoller::builder(builder.build().unwrap()).cursor_file(dir.file("c.json")).build().unwrap()
+}
+
+fn poll(builder: ClientBuilder, dir: &Dir) -> String {
+    // There is no shorter page to ask for.
+    let poller = InboxPoller::builder(builder.build().unwrap()).cursor_file(dir.file("c.json")).page_size(1);
+    outcome(poller.build().unwrap().poll_once(|_| Verdict::Ack))
+}
+
+fn peers(builder: ClientBuilder, _: &Dir) -> String {
+    outcome(builder.build().unwrap().peers())
+}
+
+fn workspace(builder: ClientBuilder, _: &Dir) -> String {
+    outcome(builder.build().unwrap().workspace())
+}
+
+fn send(builder: ClientBuilder, _: &Dir) -> String {
+    outcome(builder.build().unwrap().send(PEER, "x"))
+}
+
+fn discover(builder: ClientBuilder, _: &Dir) -> String {
+    outcome(builder.build().unwrap().discover(PEER))
+}
+
+fn enrich(builder: ClientBuilder, _: &Dir) -> String {
+    format!("{:?}", builder.build().unwrap().lookup(PEER).source)
+}
+
+fn notify(builder: ClientBuilder, _: &Dir) -> String {
+    outcome(builder.build().unwrap().notify("x"))
+}
+
+/// What is promised: eight times the body, and a room besides. The test's own threads and connections take some, too.
+#[test]
+fn what_is_read_takes_a_bounded_multiple_of_its_size() {
+    let _alone = alone();
+    const LARGE: usize = 500_000;
+    let calls: [(&str, u16, usize, &str, &str, usize, Call); 12] = [
+        ("discover", 200, 256 * 1024, r#"{"x":"#, "}", MIB, discover),
+        ("enrich", 404, 256 * 1024, r#"{"error":"#, "}", MIB, enrich),
+        ("peers", 200, LARGE, "", "", 16 * MIB, peers),
+        ("one peer", 200, LARGE, r#"[{"id":1},{"x":"#, "}]", 16 * MIB, peers),
+        ("peers 500", 500, LARGE, r#"{"error":"#, "}", MIB, peers),
+        ("workspace", 200, LARGE, r#"{"x":"#, "}", 16 * MIB, workspace),
+        ("workspace 410", 410, LARGE, r#"{"hint":"#, "}", MIB, workspace),
+        ("send", 200, LARGE, r#"{"result":{"parts":"#, "}}", 16 * MIB, send),
+        ("send 500", 500, LARGE, r#"{"error":{"code":"#, "}}", 16 * MIB, send),
+        ("notify", 400, 64 * 1024, r#"{"error":"#, "}", MIB, notify),
+        ("activity", 200, LARGE, "", "", 16 * MIB, poll),
+        ("one row", 200, LARGE, r#"[{"id":"1","request_body":"#, "}]", 16 * MIB, poll),
+    ];
+    for (name, status, bytes, before, after, room, call) in calls {
+        for (shape, element) in SHAPES {
+            let body = filled(before, element, after, bytes);
+            let server = answering(status, &body);
+            let (dir, length) = (Dir::new("hostile"), body.len());
+            let (peak, outcome) = peak(|| call(support::builder(&server), &dir));
+            println!("{name:14} {shape:18} {:5.1}x {outcome}", peak as f64 / length as f64);
+            assert!(peak <= 8 * length + room + MIB / 2, "{name}, {shape}: {peak} bytes for {length}; {outcome}");
+        }
+    }
+}
+
+/// The shape that took 120 times its size, at the full size of each list.
+#[test]
+fn the_largest_bodies_take_no_more() {
+    let _alone = alone();
+    for (bytes, before, after, call) in [
+        (9_999_999, "", "", peers as Call),
+        (32 * MIB, r#"[{"id":"1","request_body":"#, "}]", poll),
+        (32 * MIB, "", "", poll),
+    ] {
+        let body = filled(before, r#"{"":{"":{"":{"":0}}}},"#, after, bytes);
+        let server = answering(200, &body);
+        let (dir, length) = (Dir::new("hostile-large"), body.len());
+        drop(body);
+        let (peak, outcome) = peak(|| call(support::builder(&server), &dir));
+        assert!(peak <= 8 * length + 17 * MIB, "{peak} bytes for {length}; {outcome}");
+    }
+}
+
+/// Each byte that is no UTF-8 becomes a character of three.
+#[test]
+fn a_page_that_is_no_utf8_takes_half_as_much_again() {
+    let _alone = alone();
+    let body = [br#"[{"id":"1","summary":""#.as_slice(), &vec![0xff; 4 * MIB], br#""}]"#].concat();
+    let (server, dir) = (answering(200, &body), Dir::new("hostile-utf8"));
+    let (peak, outcome) = peak(|| poll(support::builder(&server), &dir));
+    println!("{:.1}x", peak as f64 / body.len() as f64);
+    assert!(outcome == "ok" && peak <= 12 * body.len() + MIB, "{peak} bytes for {}; {outcome}", body.len());
+}
+
+#[test]
+fn a_list_that_would_take_too_much_is_refused_with_the_bound() {
+    let _alone = alone();
+    let server = answering(200, filled("", r#"{"":0},"#, "", 1_500_000));
+    let error = support::client(&server).peers().unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::TooLarge, Some(200)));
+    let bound = 5 * filled("", r#"{"":0},"#, "", 1_500_000).len() + 16 * MIB;
+    assert!(error.to_string().contains(&format!("more than {bound} bytes of memory")), "{error}");
+}
+
+const OTHER: &str = "9a3d2b10-1c4f-4e7b-8a55-0c6d7e8f9012";
+
+/// What one peer made of its entry hides no other.
+#[test]
+fn a_hostile_entry_of_the_list_hides_only_itself() {
+    let _alone = alone();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for bad in [filled("", r#"{"":0},"#, "", 300_000), deep, r#""\ud800""#.to_owned(), "1e999".to_owned()] {
+        let body = format!(r#"[{{"id":"{PEER}"}},{{"id":"{WORKSPACE}","agent_card":{bad}}},{{"id":"{OTHER}"}}]"#);
+        let server = answering(200, &body);
+        let client = support::client(&server);
+        let ids: Vec<String> = client.peers().unwrap().iter().filter_map(|peer| Some(peer.id()?.to_owned())).collect();
+        assert_eq!((ids, client.stats().skipped), (vec![PEER.to_owned(), OTHER.to_owned()], 1));
+    }
+}
+
+#[test]
+fn a_hostile_row_hides_no_other_and_stays_text() {
+    let _alone = alone();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    // The same as a text is not read either.
+    let heavy = filled("", r#"{"":0},"#, "", 300_000);
+    let as_text = serde_json::to_string(&heavy).unwrap();
+    for bad in [&heavy, &as_text, &deep] {
+        let row = |id, body: &str| {
+            format!(r#"{{"id":"{id}","created_at":"2026-05-01T00:00:0{id}Z","summary":"s","request_body":{body}}}"#)
+        };
+        let server = answering(200, format!("[{},{},{}]", row(3, "{}"), row(2, bad), row(1, "{}")));
+        let dir = Dir::new("hostile-row");
+        let mut seen = Vec::new();
+        let polled = poller(support::builder(&server), &dir).poll_once(|push| {
+            seen.push((push.activity_id().to_owned(), push.text().to_owned(), push.row()["request_body"].is_string()));
+            Verdict::Ack
+        });
+        polled.unwrap();
+        let row = |id: &str, text| (id.to_owned(), "s".to_owned(), text);
+        assert_eq!(seen, [row("1", false), row("2", true), row("3", false)]);
+    }
+}
+
+/// Each of these rows has what it may, and a page has not: they come in shorter pages, and as they are.
+#[test]
+fn rows_that_are_too_much_together_come_in_shorter_pages() {
+    let _alone = alone();
+    let (platform, dir) = (Platform::new(), Dir::new("hostile-page"));
+    let points: serde_json::Value = serde_json::from_str(&filled("", r#"{"x":1,"y":2},"#, "", 120_000)).unwrap();
+    let ids: Vec<String> = (0..8)
+        .map(|n| platform.add_row(n, json!({ "source_id": PEER, "summary": "s", "request_body": points })))
+        .collect();
+    let server = platform.serve();
+    let mut seen = Vec::new();
+    let mut poller = poller(support::builder(&server), &dir);
+    for _ in 0..20 {
+        let polled = poller.poll_once(|push| {
+            assert_eq!(push.row()["request_body"], points);
+            seen.push(push.activity_id().to_owned());
+            Verdict::Ack
+        });
+        polled.unwrap();
+    }
+    assert_eq!(seen, ids);
+    assert!(platform.state().polls.iter().any(|poll| poll.contains("limit=250")), "{:?}", platform.state().polls);
+}
+
+/// The JSON library reads the text behind one key as JSON again, with all the depth that there is, and so on inside it:
+/// with it, 80 KB like these end the process.
+#[test]
+fn no_key_opens_a_way_around_the_bounds() {
+    let _alone = alone();
+    let mut text = "[".repeat(120) + &"]".repeat(120);
+    for _ in 0..13 {
+        let inner = serde_json::to_string(&text).unwrap();
+        text = format!(r#"{}{{"$serde_json::private::RawValue":{inner}}}{}"#, "[".repeat(100), "]".repeat(100));
+    }
+    let server = answering(200, format!(r#"{{"x":{text}}}"#));
+    let peer = support::client(&server).discover(PEER).unwrap();
+    let mut value = peer.get("x").unwrap();
+    while let Some(inner) = value.get(0) {
+        value = inner;
+    }
+    assert!(value["$serde_json::private::RawValue"].is_string());
+}
+
+/// What is no JSON, or only just, has a clear outcome in each reader.
+#[test]
+fn odd_json_has_a_clear_outcome() {
+    let _alone = alone();
+    // More would be too large for the answer to a notice.
+    let deep = "[".repeat(50_000);
+    let cases: [(&[u8], bool); 10] = [
+        (b"{\"id\":\"x\",\"id\":\"y\"}", true),
+        (b"{\"n\":123456789012345678901234567890,\"m\":-0.0,\"k\":1e-999}", true),
+        (b"{\"n\":1e999}", false),
+        (b"{\"n\":NaN}", false),
+        (b"{\"n\":-Infinity}", false),
+        (b"{\"s\":\"\\ud800\"}", false),
+        (b"{\"s\":\"\xff\xfe\"}", false),
+        (b"\xef\xbb\xbf{}", false),
+        (b"{\"s\":\"\0\"}", false),
+        (deep.as_bytes(), false),
+    ];
+    for (body, is_read) in cases {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let server = answering(200, body);
+        let client = support::client(&server);
+        let (discovered, workspace) = (client.discover(PEER), client.workspace());
+        assert_eq!((discovered.is_ok(), workspace.is_ok()), (is_read, is_read), "{shown}");
+        for error in [discovered.err(), workspace.err(), client.peers().err(), client.send(PEER, "x").err()] {
+            let Some(error) = error else { continue };
+            assert_eq!((error.kind(), error.status()), (ErrorKind::Malformed, Some(200)), "{shown}: {error}");
+            assert!(error.to_string().len() < 1_000, "{error}");
+        }
+        let source = client.lookup(PEER).source;
+        assert_eq!(source == Source::Fetched, is_read, "{shown}: {source:?}");
+        client.notify("nothing of the answer is read").unwrap();
+        // As the words of an error: none can be had of it.
+        let server = answering(500, body);
+        let client = support::client(&server);
+        assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Status);
+        assert_eq!(client.notify("x").unwrap_err().status(), Some(500), "{shown}");
+    }
+    let last = answering(200, r#"{"id":"x","id":"y"}"#);
+    assert_eq!(support::client(&last).discover(PEER).unwrap().id(), Some("y"), "the last of two");
+}
+
+#[test]
+fn a_retry_after_is_a_number_within_a_day_or_none() {
+    let _alone = alone();
+    for (said, secs) in [
+        ("7", Some(7)),
+        (" 0 ", Some(0)),
+        ("18446744073709551615", Some(86_400)),
+        ("99999999999999999999999999", None),
+        ("-1", None),
+        ("1e9", None),
+        ("NaN", None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+    ] {
+        let server = Server::play([Act::reply(429, r#"{"error":"later"}"#).header("Retry-After", said)]);
+        let wait = support::client(&server).workspace().unwrap_err().retry_after();
+        assert_eq!(wait, secs.map(Duration::from_secs), "{said}");
+    }
+    for said in ["1e300", "-1", "1e18", "\"x\"", "[]", "18446744073709551616"] {
+        let server = answering(503, format!(r#"{{"error":"x","restarting":true,"retry_after":{said}}}"#));
+        assert_eq!(support::client(&server).send(PEER, "x").unwrap_err().kind(), ErrorKind::Platform);
+    }
+}
+
+#[test]
+fn a_hostile_cursor_file_is_kept_aside_and_a_hostile_token_file_refused() {
+    let _alone = alone();
+    let dir = Dir::new("hostile-files");
+    let server = answering(200, "[]");
+    let deep = "[".repeat(100_000);
+    for text in [filled(r#"{"version":1,"acked":"#, r#"{"":0},"#, "}", 4 * MIB), deep, "\u{feff}{}".to_owned()] {
+        fs::write(dir.file("c.json"), &text).unwrap();
+        let (peak, polled) = peak(|| poll(support::builder(&server), &dir));
+        assert_eq!(polled, "ok");
+        assert!(peak <= 8 * text.len() + 17 * MIB, "{peak} bytes for {}", text.len());
+        assert_eq!(fs::read(dir.file("c.json.unreadable")).unwrap(), text.as_bytes());
+    }
+    for token in [vec![b'x'; 16 * 1024 + 1], vec![0xff; 100], vec![b'x'; 40 * MIB]] {
+        fs::write(dir.file("token"), &token).unwrap();
+        let (peak, built) = peak(|| support::builder(&server).token_file(dir.file("token")).build());
+        assert_eq!(built.unwrap_err().kind(), ErrorKind::Config);
+        assert!(peak < MIB, "{peak} bytes");
+    }
+}
+
+/// In KiB. An unoptimised build takes 240; `A2A_TEST_STACK` sets another, to measure it.
+const STACK: &str = "384";
+
+/// Not a test of its own: a process whose calls run on a small stack, and have the deepest there is to read.
+#[test]
+fn child() {
+    let (Ok(stack), Ok(call)) = (env::var("A2A_TEST_STACK"), env::var("A2A_TEST_CALL")) else { return };
+    let deep = |levels: usize| format!("{}{}", r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2));
+    let bodies =
+        move |before: &str, after: &str| [124, 100_000].map(|levels| format!("{before}{}{after}", deep(levels)));
+    let work: Box<dyn FnOnce() + Send> = match call.as_str() {
+        "calls" => Box::new(move || {
+            for body in bodies(r#"{"x":"#, "}") {
+                let server = answering(200, &body);
+                let client = support::client(&server);
+                for peer in [client.discover(PEER).ok(), client.enrich(PEER)].into_iter().flatten() {
+                    let (same, shown) = (peer.clone() == peer, format!("{peer:?} {:#?} {}", peer, peer.as_json()["x"]));
+                    assert!(same && shown.len() > 100 && peer.get("x").cloned().is_some());
+                }
+                drop((client.workspace().map(|workspace| format!("{workspace:?}")), client.notify("x")));
+                let server = answering(404, &body);
+                let client = support::client(&server);
+                drop((client.discover(PEER), client.enrich(PEER), client.peers(), client.workspace()));
+            }
+            for body in bodies(r#"{"result":{"parts":[{"kind":"data","data":"#, "}]}}") {
+                let server = answering(200, &body);
+                let sent = support::client(&server).send(PEER, "x");
+                drop(sent.map(|reply| format!("{reply:?} {} {:?}", reply.as_json(), reply.parts())));
+            }
+            for body in bodies("[{\"x\":", "}]") {
+                let server = answering(200, &body);
+                let client = support::client(&server);
+                drop((client.peers(), client.peers()));
+            }
+        }),
+        "poll" => Box::new(move || {
+            for body in bodies(r#"[{"id":"1","request_body":"#, "}]") {
+                let (server, dir) = (answering(200, &body), Dir::new("hostile-stack"));
+                let mut seen = 0;
+                let polled = poller(support::builder(&server), &dir).poll_once(|push| {
+                    seen += format!("{push:?} {:?} {:?}", push.row(), push.notification()).len();
+                    Verdict::Ack
+                });
+                assert!(polled.is_ok() && seen > 0);
+            }
+        }),
+        other => panic!("{other}"),
+    };
+    let thread = thread::Builder::new().stack_size(stack.parse::<usize>().unwrap() * 1024);
+    thread.spawn(work).unwrap().join().unwrap();
+    println!("all of it ran");
+}
+
+#[test]
+fn a_small_stack_is_enough_for_the_deepest_there_is() {
+    let _alone = alone();
+    for call in ["calls", "poll"] {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "child", "--nocapture", "--test-threads", "1"]);
+        child.env("A2A_TEST_STACK", env::var("A2A_TEST_STACK").unwrap_or(STACK.to_owned())).env("A2A_TEST_CALL", call);
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("all of it ran"), "{call}: {:?} {text}\n{why}", output.status);
+    }
+}
