@@ -18,7 +18,7 @@ use ureq::{Body, SendBody};
 
 use crate::clock::{Deadline, millis_up};
 use crate::config::{PlatformUrl, Settings};
-use crate::error::{Error, ErrorKind, guard};
+use crate::error::{Error, ErrorKind};
 use crate::token::{Token, TokenStore};
 use agent::{Bounded, MAX_IDLE_AGE};
 pub(crate) use agent::{SEND_SILENCE, Wire};
@@ -205,7 +205,7 @@ impl Http {
     /// One exchange, if need be on a connection that cannot be a pooled one.
     fn run(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Reply, Error> {
         // ureq panics where the system refuses it the thread that resolves a name.
-        guard(|| self.exchange(exchange, fresh)).map_err(|error| match error.kind() {
+        current::run(|| self.exchange(exchange, fresh)).map_err(|error| match error.kind() {
             ErrorKind::Internal => error.at(exchange.target()),
             _ => error,
         })

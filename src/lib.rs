@@ -167,7 +167,6 @@
 //! HTTP client too. Enums and structs that may grow are `#[non_exhaustive]`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-
 #![forbid(unsafe_code)]
 
 mod cache;

@@ -6,9 +6,9 @@ use super::report::Run;
 use super::script::Phase;
 use super::world::Soak;
 
-const WIDTH: f64 = 820.0;
+const WIDTH: f64 = 832.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 28.0;
 const TOP: f64 = 150.0;
 /// The height of a panel, and from one to the next.
 const HEIGHT: f64 = 84.0;

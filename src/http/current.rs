@@ -4,8 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::thread;
 
 use super::upload::Upload;
+use crate::error::{Error, ErrorKind, guard};
 use crate::random::fresh_id;
 use crate::token::Token;
 
@@ -73,6 +75,25 @@ impl Drop for Exchanging {
 /// The exchange that this thread is in.
 pub(super) fn current() -> Option<Rc<Current>> {
     CURRENT.with_borrow(Clone::clone)
+}
+
+/// Runs an exchange: in this thread, or where that has come to its end and has no place for one any more (a request from
+/// a destructor of another of its own values, or at the process's exit), in one of its own.
+///
+/// # Errors
+///
+/// Those of the exchange; a panic in it, or no thread to be had, as [`ErrorKind::Internal`].
+pub(super) fn run<T: Send>(exchange: impl Fn() -> Result<T, Error> + Sync) -> Result<T, Error> {
+    let exchange = || guard(&exchange);
+    if CURRENT.try_with(|_| ()).is_ok() {
+        return exchange();
+    }
+    guard(|| {
+        thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, exchange) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "a panic"))),
+            Err(why) => Err(Error::new(ErrorKind::Internal, format!("no thread to be had: {why}"))),
+        })
+    })
 }
 
 impl Current {

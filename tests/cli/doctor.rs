@@ -163,25 +163,26 @@ fn a_port_that_speaks_something_else() {
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
-    use std::io::Read;
-    use std::sync::{Arc, Mutex};
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
-    let (config, read) = (Arc::new(config), Arc::new(Mutex::new(Vec::new())));
-    let seen = read.clone();
-    let server = Server::raw(move |_, mut stream| {
-        let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
-        let mut request = Vec::new();
-        let _ = rustls::Stream::new(&mut tls, &mut stream).read_to_end(&mut request);
-        seen.lock().unwrap().extend(request);
+    use crate::tls::{Authority, answering, https};
+
+    let authority = Authority::new();
+    let (server, seen) = answering(authority.certify(), true, |_| {
+        let body = r#"{"id":"w","name":"mine","status":"online"}"#;
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
     });
-    let (url, dir) = (server.url().replace("http://127.0.0.1", "https://localhost"), Dir::new("doctor-tls"));
+    let dir = Dir::new("doctor-tls");
     let token = token(&dir, "hush");
-    fails(&url, &token, &[], "tls", 5, "Tls", "of a trusted authority");
-    assert!(read.lock().unwrap().is_empty());
+    fails(&https(&server), &token, &[], "tls", 5, "Tls", "--ca-file PATH names others");
+    assert_eq!(seen.text(), "");
+
+    let ca = dir.file("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let (_, steps) = examine(&https(&server), &token, &["--ca-file", ca.to_str().unwrap()]);
+    assert_eq!((&steps["tls"]["status"], &steps["registration"]["status"]), (&"ok".into(), &"ok".into()), "{steps:?}");
+
+    let (code, steps) = examine(&https(&server), &token, &["--ca-file", "/nonexistent/ca.pem"]);
+    assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
+    assert!(steps["settings"].to_string().contains("--ca-file: /nonexistent/ca.pem cannot be read"), "{steps:?}");
 }
 
 #[test]

@@ -14,6 +14,9 @@ mod send;
 mod support;
 #[cfg(unix)]
 mod terminal;
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+#[path = "../support/tls.rs"]
+mod tls;
 mod usage;
 
 use std::process::{Command, Output, Stdio};

@@ -78,15 +78,13 @@ pub(crate) fn late(setup: &Setup) -> String {
 }
 
 fn tls() -> String {
-    let build = match (cfg!(feature = "rustls"), cfg!(feature = "platform-verifier")) {
-        (true, false) => {
-            "this build trusts Mozilla's authorities only; for one of your own put it into the system's trust store and \
-             build with --features cli,platform-verifier"
-        }
-        _ => "this build trusts what the system's trust store has: put an authority of your own into it",
+    let trusted = match (cfg!(feature = "rustls"), cfg!(feature = "platform-verifier")) {
+        (true, false) => "Mozilla's",
+        _ => "the system's",
     };
     format!(
-        "is it https that is spoken there, and the certificate that host's, current and of a trusted authority? ({build})"
+        "is it https that is spoken there, and the certificate that host's, current and of a trusted authority? This build \
+         trusts {trusted}; --ca-file PATH names others"
     )
 }
 

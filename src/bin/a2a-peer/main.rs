@@ -104,8 +104,5 @@ fn start_log(verbose: bool) {
             let (level, target) = (record.level(), record.target());
             writeln!(out, "[{level:5} {target}] {}", text::lines(&record.args().to_string()))
         })
-        // At trace level these dump every byte that is sent, the token among them.
-        .filter_module("ureq_proto", log::LevelFilter::Warn)
-        .filter_module("ureq_proto::util", log::LevelFilter::Warn)
         .init();
 }

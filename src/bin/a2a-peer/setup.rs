@@ -25,6 +25,11 @@ pub(crate) struct Setup {
     /// A file with the bearer token on one line [default: .auth_token in $CONFIGS_DIR, else in /configs]
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     token_file: Option<PathBuf>,
+
+    /// A file with the certificates (PEM) of the authorities that the platform's may be signed by, and no others
+    /// [default: those of the build]
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    ca_file: Option<PathBuf>,
 }
 
 impl Setup {
@@ -56,7 +61,10 @@ impl Setup {
             let what = "the id of your own workspace, which the platform's canvas shows";
             return Err(Failure::Usage(format!("WORKSPACE_ID: not set; give --workspace ID or set it: {what}")));
         }
-        Ok(builder.build()?)
+        let Some(path) = &self.ca_file else { return Ok(builder.build()?) };
+        let pem = fs::read_to_string(path)
+            .map_err(|why| Failure::Usage(format!("--ca-file: {} cannot be read: {why}", path.display())))?;
+        Ok(builder.root_certificates(pem).build()?)
     }
 
     /// What the platform's address comes from.
