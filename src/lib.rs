@@ -89,6 +89,9 @@ mod clock;
 mod config;
 mod enrich;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod global;
 mod http;
 mod inbox;

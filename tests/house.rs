@@ -11,6 +11,7 @@ use regex::Regex;
 const FLOORS: &[&[&str]] = &[
     &["lib"],
     &["bin"],
+    &["fuzzing"],
     &["global"],
     &["inbox"],
     &["client"],
@@ -44,7 +45,7 @@ fn rooms() -> BTreeMap<String, String> {
             let room = room.unwrap_or(&stem);
             if path.is_dir() {
                 walk(&path, Some(room), rooms);
-            } else if !stem.ends_with("tests") {
+            } else if !stem.ends_with("tests") && !stem.ends_with("_fuzz") {
                 let text = fs::read_to_string(&path).unwrap();
                 let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
                 let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));

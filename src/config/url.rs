@@ -17,7 +17,7 @@ pub(crate) struct PlatformUrl {
 impl PlatformUrl {
     /// Reads a platform URL. What is refused here would otherwise be taken for something else: a port
     /// above 65,535 for port 80, a user for Basic credentials, a query for the start of the path.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         // The text is not shown where it may hold a password.
         if text.contains('@') {
             return Err("it names a user; the platform takes a token instead".to_owned());
@@ -71,7 +71,7 @@ impl PlatformUrl {
     }
 
     /// The `Origin` that the hosted edge asks for: over https only, lower case, no default port, no path.
-    pub(super) fn origin(&self) -> Option<String> {
+    pub(crate) fn origin(&self) -> Option<String> {
         let port = self.port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
         self.https.then(|| format!("https://{}{port}", self.host))
     }
