@@ -55,11 +55,14 @@ pub(crate) fn wait_while<'a, T>(
 #[cfg(a2a_loom)]
 pub(crate) fn wait_while_for<'a, T>(
     condvar: &Condvar,
-    guard: MutexGuard<'a, T>,
+    mut guard: MutexGuard<'a, T>,
     condition: impl Fn(&T) -> bool,
     _time: Duration,
 ) -> MutexGuard<'a, T> {
-    wait_while(condvar, guard, condition, Instant::now())
+    while condition(&guard) {
+        guard = condvar.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+    }
+    guard
 }
 
 /// Loom's mutex with `parking_lot`'s interface.

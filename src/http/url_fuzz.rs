@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use std::sync::Arc;
 
@@ -84,8 +84,7 @@ pub fn url(data: &[u8]) {
     };
     let shown = url.to_string();
     assert_eq!(PlatformUrl::parse(&shown).unwrap().to_string(), shown);
-    assert!(shown.bytes().all(|b| b.is_ascii_graphic() && !b"@?#\\".contains(&b)) || !shown.is_ascii(), "{shown:?}");
-    assert!(!shown.contains(|c: char| c.is_control() || c.is_whitespace()), "{shown:?}");
+    assert!(!shown.contains(|c: char| c.is_control() || c.is_whitespace() || "@?#".contains(c)), "{shown:?}");
 
     // Read as a person reads it.
     let (scheme, rest) = shown.split_once("://").unwrap();

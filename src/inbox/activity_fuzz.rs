@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -42,8 +42,8 @@ fn is_in_order(listed: &Listed) {
     for row in &listed.rows {
         assert!(!row.id.trim().is_empty() && row.id.len() <= 256);
         match &row.fields["id"] {
-            Value::String(id) => assert_eq!(*id, row.id),
-            id => assert!(id.is_number() && id.to_string() == row.id),
+            Value::String(id) => assert_eq!(id, &row.id),
+            id => assert!(id.as_number().is_some_and(|id| id.to_string() == row.id)),
         }
         assert_eq!(row.at, created_at(&row.fields).and_then(Moment::parse));
         is_a_push(&client, row);

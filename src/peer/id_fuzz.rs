@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use once_cell::sync::Lazy;
 use regex::Regex;
