@@ -7,9 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::error::{Error, ErrorKind, guard};
+use crate::sync::{Condvar, Mutex, wait_while_for};
 
 /// Ends a send from another thread, at once, whatever it is doing.
 ///
@@ -72,10 +71,7 @@ impl CancelToken {
 
     /// Waits so long, or until the token is cancelled. Whether it is.
     pub(crate) fn wait(&self, time: Duration) -> bool {
-        let mut state = self.0.state.lock();
-        // One that cannot be reckoned with is for ever.
-        self.0.cancelled.wait_while_for(&mut state, |state| !state.cancelled, time);
-        state.cancelled
+        wait_while_for(&self.0.cancelled, self.0.state.lock(), |state| !state.cancelled, time).cancelled
     }
 
     /// Has a `job` done on a thread of its own, so that nobody waits for it once the token is cancelled:
@@ -179,3 +175,7 @@ mod tests {
         drop(held);
     }
 }
+
+#[cfg(all(test, a2a_loom))]
+#[path = "cancel_loom.rs"]
+mod loom_tests;

@@ -12,6 +12,9 @@ pub use kind::{Delivery, ErrorKind};
 /// How many characters of a body an error shows.
 const EXCERPT_CHARS: usize = 200;
 
+/// The longest wait that a platform can ask us for: beyond a day it is no wait but a no.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
 /// What went wrong, in a text that names the target: one line, but for what a peer's own words add.
 ///
 /// Act upon [`kind`](Error::kind); print the whole. The text never holds the token: a platform that
@@ -146,7 +149,7 @@ impl Error {
         self.0.status
     }
 
-    /// How long the platform asked us to wait (`Retry-After` in seconds; its date form is not read).
+    /// How long the platform asked us to wait (`Retry-After` in seconds; its date form is not read), a day at the most.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -2,12 +2,16 @@
 //! `ureq`.
 
 mod agent;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod answer_fuzz;
 mod current;
 mod failure;
 mod reply;
 mod route;
 mod transport;
 mod upload;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod url_fuzz;
 
 use std::io::Read;
 use std::process;
@@ -25,11 +29,10 @@ pub(crate) use agent::{SEND_SILENCE, Wire};
 use current::Exchanging;
 use failure::{failure, timed_out};
 pub(crate) use reply::Reply;
+use reply::retry_after;
 use route::Route;
 pub(crate) use upload::Upload;
 
-/// The longest wait that a platform can ask us for: beyond a day it is no wait but a no.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// What the buffers of a request hold that is to have a fresh connection: another size than the agent's
 /// keeps it away from the pool, and the pool as it is.
 const FRESH_BUFFER: usize = 128 * 1024 + 1;
@@ -259,8 +262,7 @@ impl Http {
 
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header("Retry-After").and_then(|wait| wait.trim().parse().ok()).map(Duration::from_secs);
-        let retry_after = retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
+        let retry_after = header("Retry-After").and_then(retry_after);
         let encoding = header("Content-Encoding").map(str::to_owned);
         let body =
             read_body(&target, response.body_mut(), *deadline, *cap).map_err(|error| error.with_status(status))?;

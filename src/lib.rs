@@ -176,6 +176,9 @@ mod clock;
 mod config;
 mod enrich;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod global;
 pub mod guide;
 mod http;

@@ -2,6 +2,8 @@
 
 mod front;
 mod hex;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod id_fuzz;
 mod mark;
 mod record;
 mod spelling;
@@ -13,7 +15,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, excerpt};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use front::recall_at;
 pub(crate) use front::{Recalled, count, is_to_keep, keep, purge};
 pub(crate) use mark::No;

@@ -1,6 +1,8 @@
 //! The bearer token: where it comes from, and its rotation. It is shown nowhere.
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod token_fuzz;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -64,13 +66,23 @@ impl Token {
 
     /// What follows the token at the start of the text, if it stands there.
     fn strip_from<'a>(&self, text: &'a str) -> Option<&'a str> {
-        self.0.chars().try_fold(text, |rest, c| {
-            rest.strip_prefix(c)
-                .or_else(|| rest.strip_prefix('\\')?.strip_prefix(c))
-                .or_else(|| strip_code(rest, "\\u", 4, c))
-                .or_else(|| strip_code(rest, "%", 2, c))
-        })
+        let mut chars = self.0.chars();
+        // More than one reading may fit so far: a `%` is itself, or begins an escape.
+        let mut rests: Vec<&str> = strip_char(text, chars.next()?).collect();
+        while !rests.is_empty() {
+            let Some(c) = chars.next() else { break };
+            rests = rests.into_iter().flat_map(|rest| strip_char(rest, c)).collect();
+            rests.sort_unstable_by_key(|rest| rest.len());
+            rests.dedup_by_key(|rest| rest.len());
+        }
+        rests.into_iter().min_by_key(|rest| rest.len())
     }
+}
+
+/// What may follow the character at the start of the text, in each way in which it may be spelt.
+fn strip_char(text: &str, c: char) -> impl Iterator<Item = &str> {
+    let escaped = || text.strip_prefix('\\')?.strip_prefix(c);
+    [text.strip_prefix(c), escaped(), strip_code(text, "\\u", 4, c), strip_code(text, "%", 2, c)].into_iter().flatten()
 }
 
 /// What follows an escape of so many hex digits, if it is that character's.
@@ -204,6 +216,11 @@ mod tests {
             assert_eq!(token.cut_from(text), text);
         }
         assert_eq!(token.cut_from("aB/c=aB/c=é"), "[token][token]é");
+        // One that has in it what escapes begin with.
+        let token = Token::new(r"a%25\u0b", "x").unwrap().unwrap();
+        for text in [r"<a%25\u0b>", r"<a%2525%5Cu0b>", r"<a%25\\u0b>", r"<a\u002525\u005cu0b>", r"<a%2525\u0b>"] {
+            assert_eq!(token.cut_from(text), "<[token]>", "{text}");
+        }
     }
 
     #[test]

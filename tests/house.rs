@@ -11,6 +11,7 @@ use regex::Regex;
 const FLOORS: &[&[&str]] = &[
     &["lib"],
     &["bin"],
+    &["fuzzing"],
     &["global", "guide", "json"],
     &["inbox"],
     &["client"],
@@ -27,15 +28,15 @@ const FLOORS: &[&[&str]] = &[
 /// What only some rooms may name.
 const EFFECTS: &[(&str, &[&str])] = &[
     (r"\bureq::", &["http"]),
-    (r"\benv::|env_var", &["config"]),
+    (r"\benv::|env_var", &["config", "fuzzing"]),
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
     (r"\bRwLock\b", &["cache", "token"]),
     (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "stats", "sync"]),
     (r"\bTcp(Stream|Listener)\b", &[]),
-    (r"\bFile::|\bfs::", &["inbox", "token"]),
+    (r"\bFile::|\bfs::", &["inbox", "token", "fuzzing"]),
 ];
 
-/// Each room's code without its tests and comments.
+/// Each room's code without its tests, its fuzz targets' bodies, and comments.
 fn rooms() -> BTreeMap<String, String> {
     fn walk(dir: &Path, room: Option<&str>, rooms: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -44,7 +45,7 @@ fn rooms() -> BTreeMap<String, String> {
             let room = room.unwrap_or(&stem);
             if path.is_dir() {
                 walk(&path, Some(room), rooms);
-            } else if !stem.ends_with("tests") {
+            } else if !stem.ends_with("tests") && !stem.ends_with("_fuzz") {
                 let text = fs::read_to_string(&path).unwrap();
                 let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
                 let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));

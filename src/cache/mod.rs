@@ -1,8 +1,12 @@
 //! What is known of peers, and until when: maps behind locks, with SIEVE eviction. No I/O, and no clock: `now` is an
 //! argument.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod cache_fuzz;
 mod entry;
 mod order;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod sieve_fuzz;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;

@@ -17,7 +17,7 @@ pub(crate) struct PlatformUrl {
 impl PlatformUrl {
     /// Reads a platform URL. What is refused here would otherwise be taken for something else: a port
     /// above 65,535 for port 80, a user for Basic credentials, a query for the start of the path.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         // The text is not shown where it may hold a password.
         if text.contains('@') {
             return Err("it names a user; the platform takes a token instead".to_owned());
@@ -55,6 +55,9 @@ impl PlatformUrl {
                 return Err(bad("has something between its host and its port; it takes scheme://host[:port][/prefix]"));
             }
         };
+        if let Some(odd) = uri.path().chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(bad(&format!("has {odd:?} in its path; such a one has to be percent-encoded")));
+        }
         let scheme = if https { "https" } else { "http" };
         let prefix = uri.path().trim_end_matches('/');
         let base = format!("{scheme}://{authority}{prefix}");
@@ -75,7 +78,7 @@ impl PlatformUrl {
     }
 
     /// The `Origin` that the hosted edge asks for: over https only, lower case, no default port, no path.
-    pub(super) fn origin(&self) -> Option<String> {
+    pub(crate) fn origin(&self) -> Option<String> {
         let port = self.port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
         self.https.then(|| format!("https://{}{port}", self.host))
     }
@@ -119,6 +122,8 @@ mod tests {
             ("/api", "no scheme"),
             ("http://", "no URL"),
             ("http://:8080", "no host"),
+            ("http://h/é", "percent-encoded"),
+            ("http://h/a\u{8f}", "percent-encoded"),
             ("ftp://h", "scheme ftp"),
             ("socks5://h:1", "scheme socks5"),
             ("file:///etc/passwd", "no URL"),

@@ -77,7 +77,7 @@ impl Wire {
 type Config = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
 
 /// What all agents have in common.
-fn config(route: &Route) -> Config {
+pub(super) fn config(route: &Route) -> Config {
     let config = Agent::config_builder()
         .user_agent(concat!("a2a-blocking/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, escaped, excerpt};
+use crate::error::{Error, ErrorKind, MAX_RETRY_AFTER, escaped, excerpt};
 use crate::token::Token;
 
 /// How many characters of a peer's own words an error takes over.
@@ -61,5 +61,36 @@ impl Reply {
         let Some(encoding) = self.foreign_encoding() else { return Ok(()) };
         let detail = format!("the body has the encoding {encoding}, which was not asked for");
         Err(self.error(ErrorKind::Malformed, detail))
+    }
+}
+
+/// The wait that a `Retry-After` asks for in seconds. Its date form is none.
+pub(super) fn retry_after(header: &str) -> Option<Duration> {
+    let digits = header.trim();
+    // A sign is none of the header's; and more seconds than there are numbers for are still a wait.
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| digits.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_digits_only_and_a_day_at_the_most() {
+        let day = Duration::from_secs(86_400);
+        for (header, wait) in [
+            (" 7 ", Some(Duration::from_secs(7))),
+            ("0", Some(Duration::ZERO)),
+            ("86401", Some(day)),
+            ("99999999999999999999999", Some(day)),
+            ("+7", None),
+            ("-7", None),
+            ("7.5", None),
+            ("", None),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+        ] {
+            assert_eq!(retry_after(header), wait, "{header:?}");
+        }
     }
 }

@@ -34,6 +34,16 @@ impl Route {
         })
     }
 
+    /// No proxy, and what the build trusts.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn direct() -> Result<Self, Error> {
+        Ok(Route {
+            proxy: None,
+            #[cfg(any(feature = "rustls", feature = "native-tls"))]
+            roots: roots(None)?,
+        })
+    }
+
     pub(super) fn lead(&self, config: ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> {
         // By default even loopback goes through the proxy that the environment names.
         let config = config.proxy(self.proxy.clone());

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::cursor::{Cursor, Mark};
 use super::disk::{Lock, beside, directory, lock, read, write};
 use crate::clock::Tick;
-use crate::error::Error;
+use crate::error::{Error, excerpt};
 use crate::wire::Moment;
 
 const VERSION: u64 = 1;
@@ -99,11 +99,12 @@ impl CursorFile {
     fn load(&self, path: &Path) -> Result<Option<Cursor>, Unusable> {
         let Some(saved) = read(path).map_err(Unusable::Because)? else { return Ok(None) };
         if saved["version"] != VERSION {
-            return Err(Unusable::Because(format!("its version is {}, this release has {VERSION}", saved["version"])));
+            let version = excerpt(&saved["version"].to_string());
+            return Err(Unusable::Because(format!("its version is {version}, this release has {VERSION}")));
         }
         match saved["workspace"].as_str() {
             Some(workspace) if workspace == self.workspace => {}
-            Some(other) => return Err(Unusable::OtherWorkspace(other.chars().take(128).collect())),
+            Some(other) => return Err(Unusable::OtherWorkspace(excerpt(other))),
             None => return Err(Unusable::Because("it names no workspace".to_owned())),
         }
         let bad = |what: &str| Unusable::Because(format!("its {what} is none"));

@@ -105,3 +105,14 @@ fn what_was_synced_does_not_name_a_second_file_that_is_gone() {
     assert!(again.anchor.is_some(), "back at the backlog");
     fs::remove_dir_all(dir).unwrap();
 }
+
+/// What stands in a file may be anybody's: an error is read in a terminal.
+#[test]
+fn what_a_file_says_is_shown_without_what_moves_a_cursor() {
+    let dir = dir("words");
+    let path = dir.join("c");
+    fs::write(&path, "{\"version\":1,\"workspace\":\"o\\n\\u001b[2J\"}").unwrap();
+    let error = CursorFile::open(path, "w").err().unwrap().to_string();
+    assert!(error.contains(r"of the workspace o\n\u{1b}[2J, and this is w"), "{error}");
+    fs::remove_dir_all(dir).unwrap();
+}

@@ -10,16 +10,24 @@ macro_rules! say {
     };
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod activity_fuzz;
 mod builder;
 mod cursor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod cursor_fuzz;
 mod deliver;
 mod disk;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod file_fuzz;
 mod handle;
 mod heartbeat;
 mod held;
 mod listing;
 mod notification;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod notification_fuzz;
 mod poller;
 mod push;
 

@@ -138,9 +138,9 @@ pub(crate) fn keep(cache: u32, spelling: &Spelling, until: Tick, filed: Filed) {
 }
 
 /// What this thread keeps of a text, at another time.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn recall_at(cache: u32, text: &str, now: Tick) -> Recalled {
-    let text = text.as_bytes().try_into().expect("36 characters");
+    let Ok(text) = text.as_bytes().try_into() else { return Recalled::Nothing(now) };
     let raw = with(|front| if front.turn_to(cache) { front.recall(cache, text, now) } else { Raw::nothing(now) });
     raw.unwrap_or(Raw::nothing(now)).recalled()
 }

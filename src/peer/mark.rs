@@ -1,8 +1,9 @@
 //! What an answer that threads keep is called back by: a write, a `forget`, an eviction or the end of a client is
 //! seen by every thread at its next call.
 
-use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
+
+use crate::sync::AtomicU8;
 
 /// Why there is no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,3 +73,7 @@ impl Mark {
         self.0.load(Relaxed) & LIVE != 0
     }
 }
+
+#[cfg(all(test, a2a_loom))]
+#[path = "mark_loom.rs"]
+mod loom_tests;

@@ -1,10 +1,8 @@
 //! Counting answers without a counter that threads share: a hit would pay more for it than for all else.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::{AtomicU64, fence};
 
-use crate::sync::Mutex;
+use crate::sync::{Arc, AtomicU64, Mutex, fence};
 
 /// What a call was answered with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +37,7 @@ impl Answers {
     pub(crate) const NOBODY: u32 = u32::MAX;
 
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let id = u32::try_from(NEXT.fetch_add(1, Relaxed)).unwrap_or(Answers::NOBODY);
         Answers { id, threads: Mutex::new(Threads::default()) }
     }
@@ -103,3 +101,7 @@ impl Counts {
         count.store(count.load(Relaxed) + 1, Relaxed);
     }
 }
+
+#[cfg(all(test, a2a_loom))]
+#[path = "answers_loom.rs"]
+mod loom_tests;

@@ -4,9 +4,15 @@ mod activity;
 mod message;
 mod part;
 mod record;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod record_fuzz;
 mod refusal;
 mod reply;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod reply_fuzz;
 mod time;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod time_fuzz;
 mod value;
 
 pub use activity::Attachment;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::{Delivery, ErrorKind};
+use crate::error::{Delivery, ErrorKind, MAX_RETRY_AFTER};
 
 /// An answer that is no reply.
 #[derive(Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub(super) fn by_status(status: u16) -> Delivery {
 /// The platform's own error, with what it says beside it.
 pub(super) fn platform_refusal(status: u16, body: &Value, words: &str) -> Refusal {
     let is = |flag: &str| body[flag] == true;
-    let retry_after = body["retry_after"].as_f64().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    let retry_after = body["retry_after"].as_f64().and_then(wait);
     let mut detail = format!("{words} (HTTP {status}");
     for flag in ["restarting", "waking", "busy"] {
         if is(flag) {
@@ -55,6 +55,11 @@ pub(super) fn platform_refusal(status: u16, body: &Value, words: &str) -> Refusa
     let kind = if status == 401 { ErrorKind::Unauthorized } else { ErrorKind::Platform };
     let asks_again = coming_back || (status == 429 && !may_have_it);
     Refusal { kind, detail, delivery, retry_after, asks_again, rpc_code: None }
+}
+
+/// A wait of so many seconds, a day at the most. A number below zero is none.
+fn wait(secs: f64) -> Option<Duration> {
+    (secs >= 0.0).then(|| Duration::try_from_secs_f64(secs).map_or(MAX_RETRY_AFTER, |wait| wait.min(MAX_RETRY_AFTER)))
 }
 
 /// A JSON-RPC error in the original's words.

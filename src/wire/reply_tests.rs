@@ -141,6 +141,8 @@ fn an_error_text_is_the_platforms_and_says_what_is_known_of_the_delivery() {
         (502, json!({"error":"e","restarting":true}), "e (HTTP 502, restarting)", Delivery::Unknown, false),
         (429, json!({"error":"e"}), "e (HTTP 429)", Delivery::NotSent, true),
         (403, json!({"error":"e","retry_after":-1}), "e (HTTP 403)", Delivery::NotSent, false),
+        (403, json!({"error":"e","retry_after":1e19}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
+        (403, json!({"error":"e","retry_after":1e300}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
     ] {
         let refusal = answer(status, &body).unwrap_err();
         assert_eq!((refusal.kind, refusal.detail.as_str()), (ErrorKind::Platform, detail));

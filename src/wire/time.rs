@@ -12,9 +12,9 @@ const MAX_CHARS: usize = 64;
 pub(crate) struct Moment(i64);
 
 impl Moment {
-    /// Before any that is read.
+    /// None that is read is before it.
     pub(crate) const EARLIEST: Moment = Moment(i64::MIN);
-    /// After any that is read.
+    /// None that is read is after it.
     pub(crate) const LATEST: Moment = Moment(i64::MAX);
 
     /// Reads `2026-04-30T12:00:00.123456Z`, or with an offset in place of the `Z`. ASCII digits, capital
@@ -51,7 +51,8 @@ impl Moment {
         let nanos =
             (0..9).fold(0, |nanos, at| nanos * 10 + fraction.get(at).map_or(0, |digit| i64::from(digit - b'0')));
         let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
-        Some(Moment(seconds.checked_mul(NANOS)?.checked_add(nanos)?))
+        // In more digits than the sum has: of the first second that there is, the whole would be too far back.
+        i64::try_from(i128::from(seconds) * i128::from(NANOS) + i128::from(nanos)).ok().map(Moment)
     }
 
     /// Its nanoseconds since 1970.
@@ -176,6 +177,9 @@ mod tests {
         for days in (-100_000..100_000).step_by(31) {
             let moment = Moment(days * 86_400 * NANOS + 43_199_999_999_999);
             assert_eq!(Moment::parse(&moment.to_string()), Some(moment), "{moment}");
+        }
+        for edge in [Moment::EARLIEST, Moment(i64::MIN + 1), Moment::LATEST] {
+            assert_eq!(Moment::parse(&edge.to_string()), Some(edge), "{edge}");
         }
         let moment = Moment::parse("2026-04-30T12:00:00Z").unwrap();
         assert_eq!(moment.minus(Duration::from_secs(5)).to_string(), "2026-04-30T11:59:55.000000000Z");

@@ -13,6 +13,7 @@ use crate::peer::mark::No;
 use crate::peer::record::{Filed, Record};
 use crate::peer::spelling::{Spelling, hash, same};
 use crate::stats::{Answered, Answers, Counts};
+use crate::sync;
 
 /// Places of a thread's front: 128 KiB.
 pub(super) const PLACES: usize = 2_048;
@@ -40,8 +41,8 @@ pub(super) struct Front {
     sets: Option<Box<[Set; SETS]>>,
     /// The client that this thread asked last, and its counts.
     cache: u32,
-    pub(super) counts: Arc<Counts>,
-    pub(super) others: Vec<(u32, Arc<Counts>)>,
+    pub(super) counts: sync::Arc<Counts>,
+    pub(super) others: Vec<(u32, sync::Arc<Counts>)>,
     asked: u32,
     pub(super) generation: u32,
     pub(super) bytes: usize,
@@ -169,7 +170,7 @@ impl Front {
     pub(super) fn count(&mut self, answers: &Answers, what: Answered) {
         if !self.turn_to(answers.id()) {
             // Those of clients that are gone: nobody but this thread holds them.
-            self.others.retain(|(_, counts)| Arc::strong_count(counts) > 1);
+            self.others.retain(|(_, counts)| sync::Arc::strong_count(counts) > 1);
             self.others.push((self.cache, std::mem::replace(&mut self.counts, answers.register())));
             self.cache = answers.id();
             self.seed_here = self.seed ^ u64::from(self.cache);
