@@ -85,3 +85,31 @@ fn a_child_does_not_wait_for_what_its_parent_is_doing() {
         assert_eq!(parents.join().unwrap().source, Source::Fetched);
     });
 }
+
+/// Whoever is queued in the parent is queued anew in the child, if anybody asks there.
+#[test]
+fn a_child_takes_over_no_queue_of_its_parents() {
+    let _alone = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (reached, at_server) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let server = Server::decide(move |n, _| {
+        if n == 0 {
+            reached.send(()).unwrap();
+            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+        }
+        Act::reply(200, RECORD)
+    });
+    let client = builder(&server).background_threads(1).lookup_timeout(SOON).build().unwrap();
+    assert_eq!(client.enrich_nonblocking(PEER), None);
+    at_server.recv_timeout(SOON).unwrap();
+    assert_eq!(client.enrich_nonblocking(other(1)), None);
+    // The one thread reads from its socket now, and the other peer waits for it.
+    let in_child = || {
+        let idle = client.enrich_nonblocking(other(1)).is_none() && client.wait_idle(SOON);
+        idle && client.enrich_nonblocking(other(1)).is_some()
+    };
+    assert!(holds_in_a_child(in_child), "it is not asked for in the child");
+    release.send(()).unwrap();
+    assert!(client.wait_idle(SOON) && client.enrich_nonblocking(other(1)).is_some());
+}

@@ -344,6 +344,68 @@ fn an_outage_that_only_callers_have_met_is_probed_for() {
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
 }
 
+/// Before the circuit opens one lookup finds out, and it may be one that nobody waits for.
+#[test]
+fn a_lookup_in_the_background_may_be_the_one_that_finds_out() {
+    let (server, now) = registry();
+    let client = support::builder(&server).build().unwrap();
+    now.set(DEAD);
+    client.enrich(other(0));
+    assert_eq!(client.stats().circuit, CircuitState::OneAtATime);
+    now.set(WELL);
+    assert_eq!(client.enrich_nonblocking(PEER), None);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+    eventually("its record", || client.enrich_nonblocking(PEER).is_some());
+}
+
+/// A registry that is well is asked by both threads at a time, and a probe is under way like any other lookup.
+#[test]
+fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
+    for probe in [false, true] {
+        let (reached, at_server) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let held = if probe { 3 } else { 0 };
+        let server = Server::decide(move |n, _| {
+            if n < held {
+                return Act::Close;
+            }
+            if n == held {
+                reached.send(()).unwrap();
+                gate.lock().unwrap().recv_timeout(SOON).unwrap();
+            }
+            Act::reply(200, "{}")
+        });
+        let waits = Duration::from_millis(20);
+        let client = support::builder(&server).circuit_waits(waits, waits).lookup_timeout(SOON).build().unwrap();
+        (0..held).for_each(|n| drop(client.enrich(other(n))));
+        if !probe {
+            client.enrich_nonblocking(other(0));
+        }
+        at_server.recv_timeout(SOON).unwrap();
+        if !probe {
+            client.enrich_nonblocking(other(1));
+            eventually("the other", || client.enrich_nonblocking(other(1)).is_some());
+        }
+        assert!(!client.wait_idle(Duration::from_millis(20)), "one is under way");
+        release.send(()).unwrap();
+        assert!(client.wait_idle(SOON));
+    }
+}
+
+/// A caller's clock may be another: what the threads wait for is by ours.
+#[test]
+fn a_clock_of_the_callers_does_not_hold_up_the_probe() {
+    let (server, now) = registry();
+    let waits = Duration::from_millis(20);
+    let client = support::builder(&server).circuit_waits(waits, waits).build().unwrap();
+    now.set(DEAD);
+    let ahead = Instant::now() + 3_600 * SECOND;
+    (0..3).for_each(|n| drop(client.lookup_at(other(n), ahead)));
+    now.set(WELL);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+}
+
 #[test]
 fn who_was_forgotten_in_an_outage_is_not_asked_for_when_it_is_over() {
     let (server, now) = registry();

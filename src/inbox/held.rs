@@ -88,7 +88,9 @@ mod tests {
         held.push(page(7, 1), 20 * MIB);
         assert_eq!((held.rows, held.dropped), (2, true));
         held.push(page(6, 1), 0);
-        assert_eq!(ids(held), [6, 7, 8], "what has gone is no longer counted");
+        assert_eq!(held.rows, 3, "what has gone is no longer counted");
+        held.push(page(5, 1), 1);
+        assert_eq!(ids(held), [5, 6, 7], "what is left is");
     }
 
     #[test]
