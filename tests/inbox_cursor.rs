@@ -593,6 +593,22 @@ fn a_removal_that_the_heartbeat_finds_is_logged() {
     assert_eq!(logged(&["ERROR", "found by the heartbeat"]), 1);
 }
 
+#[test]
+fn a_platform_that_fails_is_told_of_once_and_so_is_its_return() {
+    let (dir, polls) = (Dir::new("cursor-again"), Arc::new(AtomicUsize::new(0)));
+    let counted = polls.clone();
+    let server = Server::decide(move |_, _| match counted.fetch_add(1, SeqCst) {
+        0..3 => Act::reply(500, r#"{"error":"not yet"}"#),
+        _ => Act::reply(200, "[]"),
+    });
+    let poller = brisk(&server, &dir.file("c")).heartbeat(None).interval(Duration::from_millis(5));
+    let poller = poller.spawn(|_| Verdict::Ack).unwrap();
+    support::eventually("more polls", || polls.load(SeqCst) >= 8);
+    poller.stop();
+    assert_eq!(logged(&["WARN", "not yet", &server.url()]), 1, "of the rest at debug");
+    assert_eq!(logged(&["INFO", "answers again", &server.url()]), 1);
+}
+
 /// It beats on: a platform that is back has it at once. And that is said once, not each time.
 #[test]
 fn a_heartbeat_that_fails_ends_nothing_and_is_logged_once() {

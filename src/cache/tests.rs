@@ -309,6 +309,21 @@ fn forgetting_and_clearing_leave_nothing_behind() {
     consistent(&cache);
 }
 
+/// What threads keep of records that are nobody's any more goes now and then, and not at each write: they look around
+/// for it in all that they keep.
+#[test]
+fn threads_are_told_to_let_go_once_in_256_answers_that_were_called_back() {
+    assert_eq!((1..=600).filter(|n| is_purge_due(*n)).collect::<Vec<u64>>(), [256, 512]);
+    let cache = Cache::new(10);
+    for n in 0..30 {
+        drop(cache.put(peer(n), absent(never())));
+    }
+    assert_eq!(cache.books.read().called_back, 20, "the evicted");
+    drop(cache.put(peer(29), found(peer(29), 9, never())));
+    drop(cache.remove(peer(28)));
+    assert_eq!(cache.books.read().called_back, 22, "the replaced, and the forgotten");
+}
+
 /// The bound is on memory, not on text: zeros are one byte each with their comma two, and 32 in memory.
 #[test]
 fn what_takes_more_memory_than_text_is_counted_as_such() {
