@@ -675,6 +675,8 @@ fn settings_that_make_no_sense_are_refused() {
     for (page, backlog) in [(1, Duration::from_secs(1)), (500, Duration::MAX)] {
         brisk(client(&server), &dir).page_size(page).backlog(backlog).build().unwrap();
     }
+    let poller = brisk(client(&server), &dir).build().unwrap();
+    assert!(format!("{poller:?}").starts_with("InboxPoller { client: Client"), "{poller:?}");
     let shown = format!("{:?}", brisk(client(&server), &dir));
     assert!(shown.starts_with("PollerBuilder { client: Client") && shown.contains("interval: 10ms"), "{shown}");
 }

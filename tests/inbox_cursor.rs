@@ -293,6 +293,25 @@ fn a_cursor_whose_row_is_gone_goes_back_to_its_own_time() {
     assert_eq!(drain(&mut poller), names(9_100..9_103));
 }
 
+/// Nothing comes that it could begin after: it begins after the newest row from before, so that none comes again.
+#[test]
+fn a_cursor_whose_row_is_gone_while_nothing_comes_begins_after_the_one_before() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-410-calm"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(100, 50, PEER);
+    let last = platform.add(143 * SECOND, PEER, "tied");
+    let mut poller = brisk(&server, &file).page_size(20).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 51);
+    let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
+    platform.state().rows.retain(|entry| entry.id != anchor);
+    assert!(drain(&mut poller).is_empty());
+    let polls = platform.state().polls.len();
+    assert!(drain(&mut poller).is_empty());
+    let state = platform.state();
+    assert_eq!(state.polls.len(), polls + 1, "it does not go back again");
+    assert_eq!(param(state.polls.last().unwrap(), "since_id"), Some(last));
+}
+
 #[test]
 fn a_platform_that_does_not_know_since_id_is_paged_back_by_time_and_that_is_said_once() {
     let (platform, dir) = (Platform::new(), Dir::new("cursor-old"));
@@ -629,20 +648,22 @@ fn a_heartbeat_that_fails_ends_nothing_and_is_logged_once() {
     assert_eq!(logged(&["WARN", "no heartbeat", &server.url()]), 1);
 }
 
-/// A platform that answers the same full page after each row is not asked without a pause for ever, either.
+/// A platform whose full pages lead from one to the other is not asked without a pause for ever, either.
 #[test]
 fn pages_without_a_new_row_come_to_a_pause() {
     let dir = Dir::new("cursor-barren");
     let row = |n: u64, second: u64| json!({ "id": id(n), "created_at": format!("2026-05-01T00:00:{second:02}Z") });
+    let page = |ids: std::ops::Range<u64>| serde_json::to_vec(&ids.map(|n| row(n, 10)).collect::<Vec<_>>()).unwrap();
     let first = serde_json::to_vec(&[row(2, 9), row(1, 1)]).unwrap();
-    let page = serde_json::to_vec(&(3..8).map(|n| row(n, 10)).collect::<Vec<_>>()).unwrap();
-    let server = Server::decide(move |_, request| match request.path.contains("since_id=") {
-        true => Act::reply(200, &page),
-        false => Act::reply(200, &first),
+    let (one, other) = (page(3..8), page(8..13));
+    let server = Server::decide(move |_, request| match param(&request.path, "since_id") {
+        None => Act::reply(200, &first),
+        Some(after) if after == id(7) => Act::reply(200, &other),
+        Some(_) => Act::reply(200, &one),
     });
     let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
-    let (mut pushes, mut polls) = (0, 0);
     poller.poll_once(|_| Verdict::Ack).unwrap();
+    let (mut pushes, mut polls) = (0, 0);
     loop {
         let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
         (pushes, polls) = (pushes + polled.delivered, polls + 1);
@@ -651,7 +672,8 @@ fn pages_without_a_new_row_come_to_a_pause() {
             break;
         }
     }
-    assert!(pushes == 5 && polls > 1, "{pushes} pushes in {polls} polls");
+    assert!(pushes == 10 && polls > 10, "{pushes} pushes in {polls} polls");
+    assert_eq!(server.requests().len(), polls + 1, "each is one page");
 }
 
 /// A platform that answers anything is no reason to ask it without a pause.
