@@ -337,6 +337,19 @@ fn a_platform_that_does_not_know_since_id_is_paged_back_by_time_and_that_is_said
     assert_eq!(logged(&["a gap", "T08:0"]), 0);
 }
 
+#[test]
+fn by_time_too_a_row_that_is_five_seconds_late_is_found() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-old-late"));
+    platform.state().ignores_since_id = true;
+    let server = platform.serve();
+    platform.fill(100, 20, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    assert_eq!(drain(&mut poller), names(100..120));
+    platform.add(114 * SECOND, PEER, "five late");
+    assert_eq!(drain(&mut poller), ["five late"]);
+    assert!(drain(&mut poller).is_empty());
+}
+
 /// What cannot be listed is said: more rows of one time than a page takes, where only the time can be asked for.
 #[test]
 fn a_gap_that_cannot_be_closed_is_logged() {
