@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cursor::{AHEAD, Cursor, Extent, LATE, Mark, Seen};
 use super::held::Held;
+use super::limit::Limit;
 use crate::cancel::{CancelToken, Registration};
 use crate::clock::{Deadline, Tick, wall_nanos};
 use crate::error::{Error, ErrorKind};
@@ -53,25 +54,6 @@ pub(super) struct Lister {
     newest: Newest,
 }
 
-/// How many rows are asked for.
-struct Limit {
-    rows: usize,
-    page: usize,
-}
-
-impl Limit {
-    /// Half as many after a page that was too large or too slow. Whether that is any fewer.
-    fn shrink(&mut self) -> bool {
-        let rows = (self.rows / 2).max(1);
-        std::mem::replace(&mut self.rows, rows) > rows
-    }
-
-    /// Back to whole pages by and by: each step may be one too far.
-    fn grow(&mut self) {
-        self.rows = (self.rows + self.rows / 4 + 1).min(self.page);
-    }
-}
-
 /// The newest row that is known, and since when.
 #[derive(Default)]
 struct Newest(Option<(Moment, Tick)>);
@@ -115,7 +97,7 @@ impl Lister {
             detached: false,
             backlog,
             start: Tick::now(),
-            limit: Limit { rows: page, page },
+            limit: Limit::new(page),
             knows_since_id: true,
             ahead: None,
             barren: 0,

@@ -8,19 +8,6 @@ fn lister(url: &str, timeout: Duration, page: usize) -> Lister {
     Lister::new(client.http(), &CancelToken::new(), timeout, page, Duration::from_secs(600))
 }
 
-#[test]
-fn a_page_is_halved_down_to_a_row_and_grows_back_by_a_quarter_to_the_whole() {
-    let mut limit = Limit { rows: 100, page: 100 };
-    let halves: Vec<usize> = (0..9).map_while(|_| limit.shrink().then_some(limit.rows)).collect();
-    assert_eq!((halves, limit.rows), (vec![50, 25, 12, 6, 3, 1], 1));
-    let grown = || {
-        limit.grow();
-        limit.rows
-    };
-    let back: Vec<usize> = std::iter::repeat_with(grown).take(17).collect();
-    assert_eq!(back, [2, 3, 4, 6, 8, 11, 14, 18, 23, 29, 37, 47, 59, 74, 93, 100, 100]);
-}
-
 /// Fewer rows are there sooner. Any other failure is no reason to ask for fewer.
 #[test]
 fn after_a_page_that_was_too_slow_half_of_it_is_asked_for() {

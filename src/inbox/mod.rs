@@ -18,6 +18,7 @@ mod file;
 mod handle;
 mod heartbeat;
 mod held;
+mod limit;
 mod listing;
 mod notification;
 mod poller;
