@@ -125,7 +125,7 @@ fn a_token_pipe_that_nobody_writes_to() {
     let (server, dir) = (fine(), Dir::new("doctor-pipe"));
     let pipe = dir.file("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    fails(&server.url(), pipe.to_str().unwrap(), &["--timeout", "1"], "token", 2, "Timeout", "a pipe");
+    fails(&server.url(), pipe.to_str().unwrap(), &[], "token", 2, "Config", "--token-file PATH");
 }
 
 #[test]

@@ -36,7 +36,7 @@ const SCHEMA: &str = include_str!("schema.json");
 
 fn main() -> ExitCode {
     let args = Arc::new(Args::try_parse().unwrap_or_else(|error| refuse(&error)));
-    start_log(args.verbose);
+    start_log(&args);
     ExitCode::from(run(&args).unwrap_or_else(|failure| report(&failure, &args)))
 }
 
@@ -96,8 +96,13 @@ fn refuse(error: &clap::Error) -> ! {
     error.exit()
 }
 
-fn start_log(verbose: bool) {
-    let level = if verbose { "a2a_blocking=debug" } else { "a2a_blocking=warn" };
+fn start_log(args: &Args) {
+    let level = match args.command {
+        _ if args.verbose => "a2a_blocking=debug",
+        // Its steps tell what the warnings would.
+        Command::Doctor { .. } => "a2a_blocking=error",
+        _ => "a2a_blocking=warn",
+    };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
         // Not every word in it is ours, and standard error may be a terminal.
         .format(|out, record| {
