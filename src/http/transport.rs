@@ -1,5 +1,5 @@
 //! What is between the HTTP client and its sockets: the token comes in here, and an answer that came before the
-//! request was out is not lost. Built upon `ureq::unversioned`, which a minor version may break.
+//! request was out is not lost, and nothing takes longer than the exchange may. Built upon `ureq::unversioned`, which a minor version may break.
 
 use std::io::{self, ErrorKind as IoKind};
 
@@ -81,7 +81,7 @@ impl<T: Transport> Transport for WithToken<T> {
     }
 }
 
-/// Lets answers be read that came before the request was out.
+/// Lets answers be read that came before the request was out, and keeps the exchange's deadline.
 #[derive(Debug)]
 struct EarlyAnswers;
 
@@ -116,7 +116,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
         if self.broken.is_some() {
             return Ok(());
         }
-        match self.inner.transmit_output(amount, timeout) {
+        match self.inner.transmit_output(amount, in_time(timeout)) {
             Err(Error::Io(why)) if is_gone(&why) => {
                 if let Some(current) = current() {
                     current.broke();
@@ -129,7 +129,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let outcome = self.inner.await_input(timeout);
+        let outcome = self.inner.await_input(in_time(timeout));
         let Some(broken) = self.broken.as_mut() else { return outcome.map_err(no_end) };
         let Some(why) = broken.why.take() else { return outcome };
         match outcome {
@@ -144,6 +144,15 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+/// The timeout, or what is left to the exchange where that is less: each read of a proxy's answer to `CONNECT` is given
+/// all of the time that there was for connecting.
+fn in_time(timeout: NextTimeout) -> NextTimeout {
+    match current().map(|current| current.left()) {
+        Some(left) if left < *timeout.after => NextTimeout { after: left.into(), ..timeout },
+        _ => timeout,
     }
 }
 
@@ -165,13 +174,16 @@ fn is_gone(why: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::time::Duration;
 
     use ureq::Timeout;
     use ureq::unversioned::transport::LazyBuffers;
 
     use super::*;
+    use crate::clock::Deadline;
     use crate::http::current::Exchanging;
     use crate::http::upload::Upload;
+    use crate::token::{Token, TokenSource, TokenStore};
 
     /// A socket that takes so many writes, and then says this.
     #[derive(Debug)]
@@ -215,19 +227,19 @@ mod tests {
         WithToken(EarlyAnswer { inner: socket, broken: None })
     }
 
+    fn begin(token: Option<&Token>, upload: Option<&Upload>) -> Exchanging {
+        Exchanging::begin(token, upload, Deadline::after(Duration::from_secs(9)))
+    }
+
     fn soon() -> NextTimeout {
-        NextTimeout {
-            after: std::time::Duration::from_secs(9).into(),
-            reason: Timeout::Global,
-            ..NextTimeout::default()
-        }
+        NextTimeout { after: Duration::from_secs(9).into(), reason: Timeout::Global, ..NextTimeout::default() }
     }
 
     #[test]
     fn an_answer_that_came_before_the_request_was_out_is_read() {
         for refusal in [IoKind::BrokenPipe, IoKind::ConnectionReset] {
             let upload = Upload::new(Vec::new());
-            let _exchanging = Exchanging::begin(None, Some(&upload));
+            let _exchanging = begin(None, Some(&upload));
             let mut connection = connection(1, refusal, &[b"HTTP/1.1 413"]);
             for _ in 0..3 {
                 connection.transmit_output(5, soon()).unwrap();
@@ -258,7 +270,7 @@ mod tests {
     #[test]
     fn a_write_that_breaks_after_the_request_leaves_it_sent() {
         let upload = Upload::new(Vec::new());
-        let _exchanging = Exchanging::begin(None, Some(&upload));
+        let _exchanging = begin(None, Some(&upload));
         let mut connection = connection(1, IoKind::BrokenPipe, &[b"H"]);
         connection.transmit_output(5, soon()).unwrap();
         connection.await_input(soon()).unwrap();
@@ -267,11 +279,18 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_written_and_gone_from_the_buffer() {
-        use crate::token::{TokenSource, TokenStore};
+    fn nothing_is_waited_for_longer_than_the_exchange_may_take() {
+        assert_eq!(in_time(soon()).after, soon().after, "outside of an exchange");
+        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::ZERO));
+        assert!(in_time(soon()).after.is_zero());
+        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::from_secs(3_600)));
+        assert_eq!(in_time(soon()).after, soon().after);
+    }
 
+    #[test]
+    fn the_token_is_written_and_gone_from_the_buffer() {
         let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
-        let exchanging = Exchanging::begin(token.as_ref(), None);
+        let exchanging = begin(token.as_ref(), None);
         let mut connection = connection(9, IoKind::BrokenPipe, &[]);
         let head = format!("GET / HTTP/1.1\r\nauthorization: {}\r\n\r\n", exchanging.authorization().unwrap());
         for _ in 0..2 {
