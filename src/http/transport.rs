@@ -12,6 +12,9 @@ use ureq::{Agent, Error};
 
 use super::current::current;
 
+/// The most bytes that are written between two looks at the deadline.
+const PIECE: usize = 16 * 1024;
+
 /// An agent with the connectors that it has by default, and ours among them.
 pub(super) fn agent(config: Config) -> Agent {
     let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
@@ -116,7 +119,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
         if self.broken.is_some() {
             return Ok(());
         }
-        match self.inner.transmit_output(amount, in_time(timeout)) {
+        match self.transmit_pieces(amount, timeout) {
             Err(Error::Io(why)) if is_gone(&why) => {
                 if let Some(current) = current() {
                     current.broke();
@@ -144,6 +147,23 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+impl<T: Transport> EarlyAnswer<T> {
+    /// A socket's timeout begins again with each part that it takes, and a peer may take little at a time.
+    fn transmit_pieces(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let outcome = (0..amount).step_by(PIECE).try_for_each(|sent| {
+            let piece = PIECE.min(amount - sent);
+            // What is transmitted stands at the start of the buffer.
+            self.inner.buffers().output().copy_within(sent..sent + piece, 0);
+            self.inner.transmit_output(piece, in_time(timeout))
+        });
+        if amount > PIECE {
+            // A copy of the token may have come to stand there.
+            self.inner.buffers().output()[..PIECE].fill(0);
+        }
+        outcome
     }
 }
 
@@ -200,7 +220,10 @@ mod tests {
             &mut self.buffers
         }
 
-        fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+            if timeout.after.is_zero() {
+                return Err(Error::Timeout(timeout.reason));
+            }
             if self.takes == 0 {
                 return Err(Error::Io(self.refusal.into()));
             }
@@ -288,6 +311,20 @@ mod tests {
     }
 
     #[test]
+    fn a_long_write_is_made_in_pieces_and_not_past_the_deadline() {
+        let mut connection = connection(9, IoKind::TimedOut, &[]);
+        connection.0.inner.buffers = LazyBuffers::new(1024, 4 * PIECE);
+        let long: Vec<u8> = (0..2 * PIECE + 5).map(|n| (n / 100) as u8).collect();
+        connection.buffers().output()[..long.len()].copy_from_slice(&long);
+        connection.transmit_output(long.len(), soon()).unwrap();
+        assert_eq!((connection.0.inner.takes, &connection.0.inner.written), (6, &long));
+
+        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::ZERO));
+        assert!(connection.transmit_output(long.len(), soon()).is_err());
+        assert_eq!(connection.0.inner.takes, 6);
+    }
+
+    #[test]
     fn the_token_is_written_and_gone_from_the_buffer() {
         let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
         let exchanging = begin(token.as_ref(), None);
@@ -300,5 +337,23 @@ mod tests {
         }
         let written = String::from_utf8(connection.0.inner.written).unwrap();
         assert_eq!(written, format!("GET / HTTP/1.1\r\nauthorization: Bearer tok-0123456789\r\n\r\n{head}"));
+    }
+
+    #[test]
+    fn the_token_is_gone_from_the_buffer_of_a_head_that_is_written_in_pieces() {
+        for takes in [9, 2] {
+            let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
+            let exchanging = begin(token.as_ref(), None);
+            let mut connection = connection(takes, IoKind::BrokenPipe, &[]);
+            connection.0.inner.buffers = LazyBuffers::new(1024, 4 * PIECE);
+            let filler = "y".repeat(2 * PIECE);
+            let authorization = exchanging.authorization().unwrap();
+            let head = format!("GET / HTTP/1.1\r\nx: {filler}\r\nauthorization: {authorization}\r\n\r\n");
+            connection.buffers().output()[..head.len()].copy_from_slice(head.as_bytes());
+            connection.transmit_output(head.len(), soon()).unwrap();
+            let has = |bytes: &[u8]| bytes.windows(14).any(|part| part == b"tok-0123456789");
+            assert!(!has(connection.buffers().output()));
+            assert_eq!(has(&connection.0.inner.written), takes == 9);
+        }
     }
 }
