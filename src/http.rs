@@ -8,6 +8,8 @@ mod current;
 mod failure;
 mod reply;
 mod route;
+#[cfg(test)]
+mod socket;
 mod transport;
 mod upload;
 #[cfg(any(test, fuzzing))]

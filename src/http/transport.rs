@@ -193,7 +193,6 @@ fn is_gone(why: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::time::Duration;
 
     use ureq::Timeout;
@@ -202,47 +201,9 @@ mod tests {
     use super::*;
     use crate::clock::Deadline;
     use crate::http::current::Exchanging;
+    use crate::http::socket::Socket;
     use crate::http::upload::Upload;
     use crate::token::{Token, TokenSource, TokenStore};
-
-    /// A socket that takes so many writes, and then says this.
-    #[derive(Debug)]
-    struct Socket {
-        buffers: LazyBuffers,
-        written: Vec<u8>,
-        takes: usize,
-        refusal: IoKind,
-        says: VecDeque<&'static [u8]>,
-    }
-
-    impl Transport for Socket {
-        fn buffers(&mut self) -> &mut dyn Buffers {
-            &mut self.buffers
-        }
-
-        fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-            if timeout.after.is_zero() {
-                return Err(Error::Timeout(timeout.reason));
-            }
-            if self.takes == 0 {
-                return Err(Error::Io(self.refusal.into()));
-            }
-            self.takes -= 1;
-            self.written.extend_from_slice(&self.buffers.output()[..amount]);
-            Ok(())
-        }
-
-        fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
-            let Some(said) = self.says.pop_front() else { return Ok(false) };
-            self.buffers.input_append_buf()[..said.len()].copy_from_slice(said);
-            self.buffers.input_appended(said.len());
-            Ok(true)
-        }
-
-        fn is_open(&mut self) -> bool {
-            true
-        }
-    }
 
     fn connection(takes: usize, refusal: IoKind, says: &[&'static [u8]]) -> WithToken<EarlyAnswer<Socket>> {
         let says = says.iter().copied().collect();
