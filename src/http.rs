@@ -8,6 +8,8 @@ mod current;
 mod failure;
 mod reply;
 mod route;
+#[cfg(test)]
+mod socket;
 mod transport;
 mod upload;
 #[cfg(any(test, fuzzing))]
@@ -227,7 +229,7 @@ impl Http {
         }
         let workspace = (*identity == Identity::Workspace).then_some(("X-Workspace-ID", &self.workspace_id));
         // The transport puts the token where this stands for it.
-        let exchanging = Exchanging::begin(token.as_ref(), *upload);
+        let exchanging = Exchanging::begin(token.as_ref(), *upload, *deadline);
         let headers = self.headers.iter().map(|(name, value)| (*name, value)).chain(workspace);
         let headers = headers.map(|(name, value)| (name, value.as_str()));
         let headers = headers.chain(exchanging.authorization().map(|value| ("Authorization", value)));

@@ -8,7 +8,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use parking_lot::RwLock;
 
@@ -143,8 +142,7 @@ impl fmt::Debug for TokenSource {
 pub(crate) struct TokenStore {
     source: TokenSource,
     current: RwLock<Option<Token>>,
-    /// How many threads wait for the file.
-    waiting: Arc<AtomicUsize>,
+    readers: Arc<file::Readers>,
 }
 
 impl TokenStore {
@@ -153,7 +151,7 @@ impl TokenStore {
     /// As [`TokenSource::read`]. An absent token is none.
     pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
         let current = RwLock::new(source.read()?);
-        Ok(TokenStore { source, current, waiting: Arc::default() })
+        Ok(TokenStore { source, current, readers: Arc::default() })
     }
 
     pub(crate) fn current(&self) -> Option<Token> {
@@ -170,7 +168,7 @@ impl TokenStore {
             TokenSource::Function(_) => self.source.read(),
             TokenSource::File(_) => {
                 let source = self.source.clone();
-                file::in_time(deadline.left(), &self.waiting, move || source.read())
+                file::in_time(deadline, &self.readers, move || source.read())
             }
         };
         match read {

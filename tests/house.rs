@@ -31,7 +31,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     (r"\benv::|env_var", &["config", "fuzzing"]),
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
     (r"\bRwLock\b", &["cache", "token"]),
-    (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "stats", "sync"]),
+    (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "stats", "sync", "token"]),
     (r"\bTcp(Stream|Listener)\b", &[]),
     (r"\bFile::|\bfs::", &["inbox", "token", "fuzzing"]),
 ];

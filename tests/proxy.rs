@@ -147,6 +147,32 @@ fn a_silent_proxy_keeps_nobody_longer_than_the_bound() {
     assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
+/// One that answers byte by byte, each in time by itself.
+#[test]
+fn a_proxy_that_trickles_keeps_nobody_longer_than_the_bound() {
+    let slow = Server::raw(|_, mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\nX-Slow: ");
+        // An end, so that a client that waits for all of it is found out.
+        for _ in 0..600 {
+            thread::sleep(Duration::from_millis(50));
+            if stream.write_all(b"y").is_err() {
+                return;
+            }
+        }
+    });
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let bound = Duration::from_millis(300);
+    let client = builder(&server).proxy(slow.url()).lookup_timeout(bound).build().unwrap();
+    let start = Instant::now();
+    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());
+    let start = Instant::now();
+    let policy = RetryPolicy::new().budget(bound);
+    let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
+    assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
 #[test]
 fn a_proxy_that_is_none_is_refused_by_name_and_its_password_is_shown_nowhere() {
     let base = |url: &str| -> ClientBuilder { Client::builder().workspace_id("w").proxy(url) };

@@ -406,3 +406,27 @@ fn the_words_of_a_peer_cannot_move_a_cursor_and_the_token_is_cut_out_of_them() {
     assert!(error.to_string().ends_with("[2Jyou sent Bearer [token]\nline two (code=1)"), "{error}");
     assert!(!format!("{error:?}").contains("hush-hush"), "{error:?}");
 }
+
+/// One that takes the message in by spoonfuls: each part of a write is in time by itself.
+#[cfg(target_os = "linux")] // What a socket takes for a peer of small segments is the system's own affair.
+#[test]
+fn a_peer_that_reads_slowly_keeps_nobody_beyond_the_budget() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = socket2::SockRef::from(&listener);
+    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.set_tcp_mss(536).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while let Ok(1..) = stream.read(&mut [0; 1_024]) {
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
+    let (start, budget) = (Instant::now(), Duration::from_secs(2));
+    let options = SendOptions::new().retry(RetryPolicy::new().budget(budget));
+    let error = client.send_with(PEER, &Message::from("x".repeat(1_000_000)), &options).unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
+    // A write goes on by what the system takes at once, at most.
+    assert!(start.elapsed() < budget * 2 + SLACK, "{:?}", start.elapsed());
+}

@@ -6,7 +6,8 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 
 use a2a_blocking::{Client, ErrorKind, Source};
 use once_cell::sync::Lazy;
@@ -66,6 +67,30 @@ fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
     assert_eq!(client.lookup(PEER).source, Source::Fetched);
     let bearer = |token| Some(format!("Bearer {token}"));
     assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
+}
+
+/// As many threads as a poller has meet the rotation in the same moment: none of them keeps the old token's 401.
+#[test]
+fn a_rotation_that_many_threads_meet_at_once_is_seen_by_all_of_them() {
+    const THREADS: usize = 48;
+    let file = path("met by many");
+    fs::write(&file, "old\n").unwrap();
+    let all_refused = Barrier::new(THREADS);
+    let server = Server::decide(move |_, request| match request.header("authorization") {
+        Some("Bearer new") => Act::reply(200, RECORD),
+        _ => {
+            all_refused.wait();
+            Act::reply(401, r#"{"error":"missing or bad token"}"#)
+        }
+    });
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, "new\n").unwrap();
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| client.discover(PEER).map(|_| ()))).collect();
+        for call in calls {
+            assert_eq!(call.join().unwrap().map_err(|error| error.to_string()), Ok(()));
+        }
+    });
 }
 
 /// The connection is kept, the token is each request's own.

@@ -5,8 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use super::upload::Upload;
+use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind, guard};
 use crate::random::fresh_id;
 use crate::token::Token;
@@ -28,6 +30,7 @@ pub(super) struct Current {
     placed: Cell<bool>,
     /// The body, until the answer is waited for.
     upload: RefCell<Option<Upload>>,
+    deadline: Deadline,
 }
 
 /// The stay of an exchange in its thread. The one before it comes back after it: a logger may make requests, too.
@@ -37,7 +40,7 @@ pub(super) struct Exchanging {
 }
 
 impl Exchanging {
-    pub(super) fn begin(token: Option<&Token>, upload: Option<&Upload>) -> Self {
+    pub(super) fn begin(token: Option<&Token>, upload: Option<&Upload>, deadline: Deadline) -> Self {
         let line = token.map_or_else(String::new, |token| {
             let stand_in = stand_in().chars().cycle().take(token.expose().len());
             AUTHORIZATION.chars().chain(stand_in).chain("\r\n".chars()).collect()
@@ -48,6 +51,7 @@ impl Exchanging {
             in_head: Cell::new(true),
             placed: Cell::new(false),
             upload: RefCell::new(upload.cloned()),
+            deadline,
         });
         let before = CURRENT.replace(Some(current.clone()));
         Exchanging { current, before }
@@ -131,6 +135,11 @@ impl Current {
         }
     }
 
+    /// How long the exchange may still take.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.left()
+    }
+
     /// All that there is to be sent was taken by the transport.
     pub(super) fn is_sent(&self) {
         self.upload.take();
@@ -156,7 +165,7 @@ mod tests {
     #[test]
     fn the_token_has_one_place_in_a_request_and_that_is_in_its_head() {
         for text in ["t", "tok-123", &"long".repeat(4_000)] {
-            let exchanging = Exchanging::begin(token(text).as_ref(), None);
+            let exchanging = begin(token(text).as_ref());
             let stand_in = exchanging.authorization().unwrap().to_owned();
             assert_eq!(stand_in.len(), "Bearer ".len() + text.len());
             assert!(!stand_in.contains(text) || text.len() < 8, "{stand_in}");
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_body_is_never_searched_and_a_head_without_a_place_is_noticed() {
-        let exchanging = Exchanging::begin(token("tok").as_ref(), None);
+        let exchanging = begin(token("tok").as_ref());
         let line = format!("authorization: {}\r\n", exchanging.authorization().unwrap());
         let current = current().unwrap();
         assert!(current.place(format!("POST / HTTP/1.1\r\nx: y\r\n\r\n{line}").as_bytes()).is_none());
@@ -186,9 +195,13 @@ mod tests {
 
     #[test]
     fn without_a_token_there_is_nothing_to_place() {
-        let exchanging = Exchanging::begin(None, None);
+        let exchanging = begin(None);
         assert!(exchanging.authorization().is_none() && current().unwrap().place(b"GET / HTTP/1.1\r\n\r\n").is_none());
         assert!(!exchanging.lost_the_token());
+    }
+
+    fn begin(token: Option<&Token>) -> Exchanging {
+        Exchanging::begin(token, None, Deadline::after(Duration::from_secs(60)))
     }
 
     /// A logger that makes a request of its own in the middle of another.
@@ -199,9 +212,9 @@ mod tests {
             let line = current.line.clone();
             current.place(line.as_bytes()).map(|(_, token)| token.to_vec()).unwrap()
         };
-        let outer = Exchanging::begin(token("outer").as_ref(), None);
-        drop(Exchanging::begin(token("inner").as_ref(), None));
-        let inner = Exchanging::begin(token("other").as_ref(), None);
+        let outer = begin(token("outer").as_ref());
+        drop(begin(token("inner").as_ref()));
+        let inner = begin(token("other").as_ref());
         assert_eq!(placed(), b"other");
         drop(inner);
         assert_eq!(placed(), b"outer");

@@ -1,5 +1,5 @@
 //! What is between the HTTP client and its sockets: the token comes in here, and an answer that came before the
-//! request was out is not lost. Built upon `ureq::unversioned`, which a minor version may break.
+//! request was out is not lost, and nothing takes longer than the exchange may. Built upon `ureq::unversioned`, which a minor version may break.
 
 use std::io::{self, ErrorKind as IoKind};
 
@@ -11,6 +11,9 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 use super::current::current;
+
+/// The most bytes that are written between two looks at the deadline.
+const PIECE: usize = 16 * 1024;
 
 /// An agent with the connectors that it has by default, and ours among them.
 pub(super) fn agent(config: Config) -> Agent {
@@ -81,7 +84,7 @@ impl<T: Transport> Transport for WithToken<T> {
     }
 }
 
-/// Lets answers be read that came before the request was out.
+/// Lets answers be read that came before the request was out, and keeps the exchange's deadline.
 #[derive(Debug)]
 struct EarlyAnswers;
 
@@ -116,7 +119,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
         if self.broken.is_some() {
             return Ok(());
         }
-        match self.inner.transmit_output(amount, timeout) {
+        match self.transmit_pieces(amount, timeout) {
             Err(Error::Io(why)) if is_gone(&why) => {
                 if let Some(current) = current() {
                     current.broke();
@@ -129,7 +132,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let outcome = self.inner.await_input(timeout);
+        let outcome = self.inner.await_input(in_time(timeout));
         let Some(broken) = self.broken.as_mut() else { return outcome.map_err(no_end) };
         let Some(why) = broken.why.take() else { return outcome };
         match outcome {
@@ -144,6 +147,32 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
+    }
+}
+
+impl<T: Transport> EarlyAnswer<T> {
+    /// A socket's timeout begins again with each part that it takes, and a peer may take little at a time.
+    fn transmit_pieces(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let outcome = (0..amount).step_by(PIECE).try_for_each(|sent| {
+            let piece = PIECE.min(amount - sent);
+            // What is transmitted stands at the start of the buffer.
+            self.inner.buffers().output().copy_within(sent..sent + piece, 0);
+            self.inner.transmit_output(piece, in_time(timeout))
+        });
+        if amount > PIECE {
+            // A copy of the token may have come to stand there.
+            self.inner.buffers().output()[..PIECE].fill(0);
+        }
+        outcome
+    }
+}
+
+/// The timeout, or what is left to the exchange where that is less: each read of a proxy's answer to `CONNECT` is given
+/// all of the time that there was for connecting.
+fn in_time(timeout: NextTimeout) -> NextTimeout {
+    match current().map(|current| current.left()) {
+        Some(left) if left < *timeout.after => NextTimeout { after: left.into(), ..timeout },
+        _ => timeout,
     }
 }
 
@@ -164,50 +193,17 @@ fn is_gone(why: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::time::Duration;
 
     use ureq::Timeout;
     use ureq::unversioned::transport::LazyBuffers;
 
     use super::*;
+    use crate::clock::Deadline;
     use crate::http::current::Exchanging;
+    use crate::http::socket::Socket;
     use crate::http::upload::Upload;
-
-    /// A socket that takes so many writes, and then says this.
-    #[derive(Debug)]
-    struct Socket {
-        buffers: LazyBuffers,
-        written: Vec<u8>,
-        takes: usize,
-        refusal: IoKind,
-        says: VecDeque<&'static [u8]>,
-    }
-
-    impl Transport for Socket {
-        fn buffers(&mut self) -> &mut dyn Buffers {
-            &mut self.buffers
-        }
-
-        fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-            if self.takes == 0 {
-                return Err(Error::Io(self.refusal.into()));
-            }
-            self.takes -= 1;
-            self.written.extend_from_slice(&self.buffers.output()[..amount]);
-            Ok(())
-        }
-
-        fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
-            let Some(said) = self.says.pop_front() else { return Ok(false) };
-            self.buffers.input_append_buf()[..said.len()].copy_from_slice(said);
-            self.buffers.input_appended(said.len());
-            Ok(true)
-        }
-
-        fn is_open(&mut self) -> bool {
-            true
-        }
-    }
+    use crate::token::{Token, TokenSource, TokenStore};
 
     fn connection(takes: usize, refusal: IoKind, says: &[&'static [u8]]) -> WithToken<EarlyAnswer<Socket>> {
         let says = says.iter().copied().collect();
@@ -215,19 +211,19 @@ mod tests {
         WithToken(EarlyAnswer { inner: socket, broken: None })
     }
 
+    fn begin(token: Option<&Token>, upload: Option<&Upload>) -> Exchanging {
+        Exchanging::begin(token, upload, Deadline::after(Duration::from_secs(9)))
+    }
+
     fn soon() -> NextTimeout {
-        NextTimeout {
-            after: std::time::Duration::from_secs(9).into(),
-            reason: Timeout::Global,
-            ..NextTimeout::default()
-        }
+        NextTimeout { after: Duration::from_secs(9).into(), reason: Timeout::Global, ..NextTimeout::default() }
     }
 
     #[test]
     fn an_answer_that_came_before_the_request_was_out_is_read() {
         for refusal in [IoKind::BrokenPipe, IoKind::ConnectionReset] {
             let upload = Upload::new(Vec::new());
-            let _exchanging = Exchanging::begin(None, Some(&upload));
+            let _exchanging = begin(None, Some(&upload));
             let mut connection = connection(1, refusal, &[b"HTTP/1.1 413"]);
             for _ in 0..3 {
                 connection.transmit_output(5, soon()).unwrap();
@@ -258,7 +254,7 @@ mod tests {
     #[test]
     fn a_write_that_breaks_after_the_request_leaves_it_sent() {
         let upload = Upload::new(Vec::new());
-        let _exchanging = Exchanging::begin(None, Some(&upload));
+        let _exchanging = begin(None, Some(&upload));
         let mut connection = connection(1, IoKind::BrokenPipe, &[b"H"]);
         connection.transmit_output(5, soon()).unwrap();
         connection.await_input(soon()).unwrap();
@@ -267,11 +263,32 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_written_and_gone_from_the_buffer() {
-        use crate::token::{TokenSource, TokenStore};
+    fn nothing_is_waited_for_longer_than_the_exchange_may_take() {
+        assert_eq!(in_time(soon()).after, soon().after, "outside of an exchange");
+        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::ZERO));
+        assert!(in_time(soon()).after.is_zero());
+        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::from_secs(3_600)));
+        assert_eq!(in_time(soon()).after, soon().after);
+    }
 
+    #[test]
+    fn a_long_write_is_made_in_pieces_and_not_past_the_deadline() {
+        let mut connection = connection(9, IoKind::TimedOut, &[]);
+        connection.0.inner.buffers = LazyBuffers::new(1024, 4 * PIECE);
+        let long: Vec<u8> = (0..2 * PIECE + 5).map(|n| (n / 100) as u8).collect();
+        connection.buffers().output()[..long.len()].copy_from_slice(&long);
+        connection.transmit_output(long.len(), soon()).unwrap();
+        assert_eq!((connection.0.inner.takes, &connection.0.inner.written), (6, &long));
+
+        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::ZERO));
+        assert!(connection.transmit_output(long.len(), soon()).is_err());
+        assert_eq!(connection.0.inner.takes, 6);
+    }
+
+    #[test]
+    fn the_token_is_written_and_gone_from_the_buffer() {
         let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
-        let exchanging = Exchanging::begin(token.as_ref(), None);
+        let exchanging = begin(token.as_ref(), None);
         let mut connection = connection(9, IoKind::BrokenPipe, &[]);
         let head = format!("GET / HTTP/1.1\r\nauthorization: {}\r\n\r\n", exchanging.authorization().unwrap());
         for _ in 0..2 {
@@ -281,5 +298,23 @@ mod tests {
         }
         let written = String::from_utf8(connection.0.inner.written).unwrap();
         assert_eq!(written, format!("GET / HTTP/1.1\r\nauthorization: Bearer tok-0123456789\r\n\r\n{head}"));
+    }
+
+    #[test]
+    fn the_token_is_gone_from_the_buffer_of_a_head_that_is_written_in_pieces() {
+        for takes in [9, 2] {
+            let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
+            let exchanging = begin(token.as_ref(), None);
+            let mut connection = connection(takes, IoKind::BrokenPipe, &[]);
+            connection.0.inner.buffers = LazyBuffers::new(1024, 4 * PIECE);
+            let filler = "y".repeat(2 * PIECE);
+            let authorization = exchanging.authorization().unwrap();
+            let head = format!("GET / HTTP/1.1\r\nx: {filler}\r\nauthorization: {authorization}\r\n\r\n");
+            connection.buffers().output()[..head.len()].copy_from_slice(head.as_bytes());
+            connection.transmit_output(head.len(), soon()).unwrap();
+            let has = |bytes: &[u8]| bytes.windows(14).any(|part| part == b"tok-0123456789");
+            assert!(!has(connection.buffers().output()));
+            assert_eq!(has(&connection.0.inner.written), takes == 9);
+        }
     }
 }

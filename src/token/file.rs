@@ -4,19 +4,48 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{Error as IoError, ErrorKind as IoErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
+// Not `parking_lot`'s: those keep their waiters in lists, and after a fork wake threads that are not there.
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use super::MAX_BYTES;
+use crate::clock::Deadline;
 use crate::error::{Error, caught};
 
 /// How many threads of a client may wait for a file system that does not answer.
 const MAX_READERS: usize = 8;
+
+/// The threads of a client that read its file.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    reading: Mutex<usize>,
+    one_less: Condvar,
+}
+
+impl Readers {
+    /// Whether there is one more by the deadline. Calls that are refused in the same moment may have to take turns.
+    fn enter(&self, deadline: Deadline) -> bool {
+        let full = |reading: &mut usize| *reading >= MAX_READERS;
+        let waited = self.one_less.wait_timeout_while(self.reading(), deadline.left(), full);
+        let (mut reading, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !waited.timed_out() {
+            *reading += 1;
+        }
+        !waited.timed_out()
+    }
+
+    fn leave(&self) {
+        *self.reading() -= 1;
+        self.one_less.notify_one();
+    }
+
+    fn reading(&self) -> MutexGuard<'_, usize> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The text of a token file; `None` where there is no such file.
 ///
@@ -71,37 +100,36 @@ fn warn_of_others(path: &Path, found: &Metadata) {
 #[cfg(not(unix))]
 fn warn_of_others(_: &Path, _: &Metadata) {}
 
-/// What `read` brings, if it does so in `time`: a network's file system may take for ever. The thread that waits
-/// for it then stays, and counts among the `waiting`.
+/// What `read` brings, if it does so by the deadline: a network's file system may take for ever. The thread that waits
+/// for it then stays, and counts among the `readers`.
 ///
 /// # Errors
 ///
 /// `read`'s, or that it takes too long.
 pub(super) fn in_time<T: Send + 'static>(
-    time: Duration,
-    waiting: &Arc<AtomicUsize>,
+    deadline: Deadline,
+    readers: &Arc<Readers>,
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let stuck = || Error::config("the token file was not read in time");
-    if waiting.fetch_add(1, SeqCst) >= MAX_READERS {
-        waiting.fetch_sub(1, SeqCst);
+    if !readers.enter(deadline) {
         return Err(stuck());
     }
     let (report, outcome) = mpsc::channel();
     let reader = {
-        let waiting = waiting.clone();
+        let readers = readers.clone();
         move || {
             let read = caught(read);
-            waiting.fetch_sub(1, SeqCst);
+            readers.leave();
             // Nobody listens any more where it took too long.
             let _ = report.send(read);
         }
     };
     if let Err(why) = thread::Builder::new().name("a2a-token".to_owned()).spawn(reader) {
-        waiting.fetch_sub(1, SeqCst);
+        readers.leave();
         return Err(Error::config(format!("no thread to read the token file: {why}")));
     }
-    match outcome.recv_timeout(time) {
+    match outcome.recv_timeout(deadline.left()) {
         Ok(Some(read)) => read,
         Ok(None) => Err(Error::config("a panic while the token file was read")),
         Err(_) => Err(stuck()),
@@ -110,29 +138,38 @@ pub(super) fn in_time<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(60))
+    }
 
     #[test]
     fn a_file_system_that_does_not_answer_is_waited_for_no_longer_than_there_is_time() {
-        let waiting = Arc::new(AtomicUsize::new(0));
-        assert_eq!(in_time(Duration::from_secs(60), &waiting, || Ok(7)).unwrap(), 7);
-        assert_eq!(waiting.load(SeqCst), 0);
+        let readers = Arc::new(Readers::default());
+        let reading = || *readers.reading();
+        assert_eq!(in_time(soon(), &readers, || Ok(7)).unwrap(), 7);
+        assert_eq!(reading(), 0);
         let (answer, file_system) = mpsc::channel::<()>();
-        let file_system = Arc::new(parking_lot::Mutex::new(file_system));
+        let file_system = Arc::new(Mutex::new(file_system));
         let stuck = || {
             let file_system = file_system.clone();
-            in_time(Duration::from_millis(1), &waiting, move || Ok(file_system.lock().recv()))
+            in_time(Deadline::after(Duration::from_millis(1)), &readers, move || Ok(file_system.lock().unwrap().recv()))
         };
         for n in 1..=MAX_READERS {
             assert!(stuck().unwrap_err().to_string().contains("not read in time"));
-            assert_eq!(waiting.load(SeqCst), n);
+            assert_eq!(reading(), n);
         }
-        assert!(stuck().is_err() && waiting.load(SeqCst) == MAX_READERS, "no more threads than that");
+        assert!(stuck().is_err() && reading() == MAX_READERS, "no more threads than that");
         drop(answer);
-        while waiting.load(SeqCst) > 0 {
+        // One that comes while all are stuck, or a moment after, has its turn.
+        assert_eq!(in_time(soon(), &readers, || Ok(7)).unwrap(), 7);
+        while reading() > 0 {
             thread::yield_now();
         }
-        let panics = in_time(Duration::from_secs(60), &waiting, || -> Result<(), Error> { panic!("in a reader") });
+        let panics = in_time(soon(), &readers, || -> Result<(), Error> { panic!("in a reader") });
         assert!(panics.unwrap_err().to_string().contains("a panic"));
     }
 }
