@@ -313,6 +313,33 @@ fn a_platform_that_does_not_know_since_id_is_paged_back_by_time_and_that_is_said
     assert_eq!(logged(&["a gap", "T08:0"]), 0);
 }
 
+/// Of a look back so much is held. A page of what is through already takes nothing from that, and is not all that is
+/// left of it: nothing new would ever come.
+#[test]
+fn large_rows_come_from_an_old_platform_too() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-old-large"));
+    platform.state().ignores_since_id = true;
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = brisk(&server, &file).page_size(2).build().unwrap();
+    for (round, text) in ["x".to_owned(), "x".repeat(15_000_000)].into_iter().enumerate() {
+        for n in 0..2 {
+            platform.add((round as i64 * 100 + n * 10) * SECOND, PEER, &text);
+        }
+        let (mut delivered, mut polls) = (0, 0);
+        while delivered < 2 && polls < 10 {
+            delivered += poller
+                .poll_once(|push| {
+                    assert_eq!(push.text().len(), text.len());
+                    Verdict::Ack
+                })
+                .unwrap()
+                .delivered;
+            polls += 1;
+        }
+        assert_eq!(delivered, 2, "round {round}");
+    }
+}
+
 /// What cannot be listed is said: more rows of one time than a page takes, where only the time can be asked for.
 #[test]
 fn a_gap_that_cannot_be_closed_is_logged() {
