@@ -90,6 +90,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("lists of lists", "[[[[0]]]],"),
     ("objects", r#"{"":0},"#),
     ("objects of objects", r#"{"":{"":{"":{"":0}}}},"#),
+    // One field more than a node of a map has room for.
+    ("objects of twelve", r#"{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"j":0,"k":0,"l":0},"#),
 ];
 
 /// About so many bytes of JSON between two texts: one list of one shape.
@@ -195,6 +197,17 @@ fn the_largest_bodies_take_no_more() {
         let (peak, outcome) = peak(|| call(support::builder(&server), &dir));
         assert!(peak <= 8 * length + 17 * MIB, "{peak} bytes for {length}; {outcome}");
     }
+}
+
+/// All of them are one field of a map, and what is to be told of them is not kept, either.
+#[test]
+fn a_row_of_one_field_again_and_again_takes_no_more() {
+    let _alone = alone();
+    let row = format!(r#"[{{"id":"1"{}}}]"#, r#","":1e999"#.repeat(16 * MIB / 9));
+    let (server, dir, length) = (answering(200, &row), Dir::new("hostile-again"), row.len());
+    drop(row);
+    let (peak, outcome) = peak(|| poll(support::builder(&server), &dir));
+    assert!(outcome == "ok" && peak <= 8 * length, "{peak} bytes for {length}; {outcome}");
 }
 
 /// Each byte that is no UTF-8 becomes a character of three.
