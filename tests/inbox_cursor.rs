@@ -670,3 +670,15 @@ fn a_look_back_over_a_flood_of_one_time_goes_on_by_since_id() {
     assert_eq!(drain(&mut poller).len(), 10);
     assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 1);
 }
+
+/// What is no row, with some time of its own, is not taken for how far back a page goes.
+#[test]
+fn what_is_no_row_hides_none_by_its_time() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-odd-time"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 20, PEER);
+    platform.add_row(18 * SECOND, json!({ "id": null, "created_at": "2020-01-01T00:00:00Z" }));
+    platform.state().ignores_since_id = true;
+    let mut poller = brisk(&server, &file).page_size(5).build().unwrap();
+    assert_eq!(drain(&mut poller), names(0..20));
+}

@@ -250,7 +250,10 @@ impl Lister {
             let any_odd = listed.odd.count > 0;
             odd.merge(listed.odd);
             unread.merge(listed.unread);
-            let oldest = listed.rows.iter().filter_map(|row| row.at).chain(listed.oldest_odd).min();
+            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
+            // The time of what is no row may be any: it is gone by only where the rows lead no further.
+            let oldest_row = listed.rows.iter().filter_map(|row| row.at).min();
+            let oldest = oldest_row.filter(is_further).or(oldest_row.into_iter().chain(listed.oldest_odd).min());
             cursor.saw(listed.rows.iter().filter_map(|row| row.at), latest());
             let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
             let (mut taken, mut news) = (Vec::new(), 0);
@@ -278,7 +281,6 @@ impl Lister {
             if below.is_some() || !listed.full {
                 break;
             }
-            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
             // Others of the oldest row's time may be left. Where all that can be had of them were, they are left behind.
             let ties = oldest.filter(|_| is_new).map(|oldest| oldest.plus(TIE)).filter(is_further);
             let Some(next) = ties.or(oldest).filter(is_further) else {
