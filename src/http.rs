@@ -137,7 +137,7 @@ impl Http {
 
     /// One GET. A 401 has the token read again, and the request made once more if it changed. Where it
     /// may have met a pooled connection in the moment of its being closed, it is repeated once on a fresh
-    /// one: it broke before the head of an answer was whole.
+    /// one: it broke before the head of an answer was whole, or the answer is a 408.
     ///
     /// # Errors
     ///
@@ -163,6 +163,8 @@ impl Http {
                     log::debug!("{error}; once more on a fresh connection");
                     self.run(exchange, true)
                 }
+                // What a front end says of a connection that was idle for too long can cross a request on it.
+                Ok(reply) if may_be_pooled && reply.status == 408 => self.run(exchange, true),
                 outcome => outcome,
             };
             if outcome.is_ok() {

@@ -20,7 +20,9 @@ pub(crate) use front::recall_at;
 pub(crate) use front::{Recalled, count, is_to_keep, keep, purge};
 pub(crate) use mark::No;
 pub use record::Peer;
-pub(crate) use record::{Filed, MAP_FIELD, MAP_NODE};
+pub(crate) use record::{Filed, map_growth};
+#[cfg(test)]
+pub(crate) use record::{MAP_FIELD, MAP_NODE};
 pub(crate) use spelling::Spelling;
 
 /// The id of a peer: a parsed UUID, 16 bytes, printed in lower case with hyphens.

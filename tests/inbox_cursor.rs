@@ -350,6 +350,33 @@ fn by_time_too_a_row_that_is_five_seconds_late_is_found() {
     assert!(drain(&mut poller).is_empty());
 }
 
+/// Of a look back so much is held. A page of what is through already takes nothing from that, and is not all that is
+/// left of it: nothing new would ever come.
+#[test]
+fn large_rows_come_from_an_old_platform_too() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-old-large"));
+    platform.state().ignores_since_id = true;
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = brisk(&server, &file).page_size(2).build().unwrap();
+    for (round, text) in ["x".to_owned(), "x".repeat(15_000_000)].into_iter().enumerate() {
+        for n in 0..2 {
+            platform.add((round as i64 * 100 + n * 10) * SECOND, PEER, &text);
+        }
+        let (mut delivered, mut polls) = (0, 0);
+        while delivered < 2 && polls < 10 {
+            delivered += poller
+                .poll_once(|push| {
+                    assert_eq!(push.text().len(), text.len());
+                    Verdict::Ack
+                })
+                .unwrap()
+                .delivered;
+            polls += 1;
+        }
+        assert_eq!(delivered, 2, "round {round}");
+    }
+}
+
 /// What cannot be listed is said: more rows of one time than a page takes, where only the time can be asked for.
 #[test]
 fn a_gap_that_cannot_be_closed_is_logged() {
@@ -788,4 +815,16 @@ fn a_look_back_over_a_flood_of_one_time_goes_on_by_since_id() {
     let mut poller = brisk(&server, &dir.file("e")).page_size(10).build().unwrap();
     assert_eq!(drain(&mut poller).len(), 10);
     assert_eq!(logged(&["a gap", "2026-05-03T07:35:00"]), 1);
+}
+
+/// What is no row, with some time of its own, is not taken for how far back a page goes.
+#[test]
+fn what_is_no_row_hides_none_by_its_time() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-odd-time"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 20, PEER);
+    platform.add_row(18 * SECOND, json!({ "id": null, "created_at": "2020-01-01T00:00:00Z" }));
+    platform.state().ignores_since_id = true;
+    let mut poller = brisk(&server, &file).page_size(5).build().unwrap();
+    assert_eq!(drain(&mut poller), names(0..20));
 }

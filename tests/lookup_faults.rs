@@ -79,7 +79,7 @@ fn lookups_share_one_connection() {
 /// The race of a pooled connection that the registry closes as we use it.
 #[test]
 fn a_request_that_a_pooled_connection_lost_is_repeated_once_on_a_fresh_one() {
-    for lost in [Act::Close, Act::Reset(Vec::new())] {
+    for lost in [Act::Close, Act::Reset(Vec::new()), Act::reply(408, "")] {
         let server = Server::play([Act::reply(200, RECORD), lost, Act::reply(200, RECORD)]);
         let client = client(&server);
         client.enrich(OTHER).unwrap();

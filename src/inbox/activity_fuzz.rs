@@ -96,6 +96,7 @@ fn held(data: &[u8]) {
         bytes.push(size);
         held.push(
             page.iter().map(|id| Row { id: id.clone(), at: None, fields: serde_json::Map::new() }).collect(),
+            page.len(),
             size,
         );
     }

@@ -100,13 +100,23 @@ impl Cursor {
     /// That these rows were listed; one beyond the limit, as of [`saw`](Cursor::saw).
     pub(super) fn listed(&mut self, batch: &[Seen], limit: Moment) -> Option<Moment> {
         let beyond = self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at), limit);
-        // Before the anchor moves: one without a time of its own may be behind all that it moves over.
+        // Before the anchor moves: one without a time of its own, or with another than it had, may be behind all that
+        // it moves over.
         for seen in batch {
-            if !seen.timed && self.is_acked(&seen.mark.id) {
+            if self.is_acked(&seen.mark.id) {
                 self.ack(self.known_as(seen));
             }
         }
         beyond
+    }
+
+    /// Whether a row that is listed now, with this time, is through. It stays known for as long as it is listed.
+    pub(super) fn is_through(&mut self, id: &str, at: Option<Moment>) -> bool {
+        let is_acked = self.is_acked(id);
+        if let (true, Some(at)) = (is_acked, at.or(self.newest)) {
+            self.ack(Mark { at, id: id.into() });
+        }
+        is_acked
     }
 
     /// That there are rows of these times. One beyond the limit does not show what time it is: it would have all that

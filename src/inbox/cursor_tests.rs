@@ -163,3 +163,19 @@ fn what_was_saved_is_restored_without_what_lies_before_the_anchor() {
     assert_eq!((anchor(&cursor), acked(&cursor), cursor.tries("d")), (Some("x"), vec!["b", "c"], 3));
     assert_eq!((cursor.newest(), cursor.dirty), (Some(at(29)), false));
 }
+
+/// A row is not forgotten by the time that it had while it is listed with another.
+#[test]
+fn a_row_whose_time_moves_is_known_while_the_anchor_moves_over_the_old_one() {
+    let mut cursor = Cursor::default();
+    through(&mut cursor, &[row("a", 10), row("m", 12), row("z", 20)], PAGE);
+    let batch = [row("b", 14), row("z", 20), row("m", 22), row("y", 40)];
+    cursor.listed(&batch, at(1_000));
+    cursor.pass(&batch, 0, PAGE);
+    cursor.pass(&batch, 1, PAGE);
+    assert_eq!(anchor(&cursor), Some("z"));
+    assert!(cursor.is_acked("m"));
+    assert!(cursor.is_through("m", Some(at(50))) && !cursor.is_through("n", Some(at(50))));
+    cursor.adopt(Mark { at: at(45), id: "q".into() });
+    assert!(cursor.is_acked("m") && !cursor.is_acked("y"));
+}

@@ -8,34 +8,66 @@ use crate::wire::Row;
 const MAX_HELD_ROWS: usize = 5_000;
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
+struct Page {
+    rows: Vec<Row>,
+    /// How many of them are not through yet.
+    news: usize,
+    bytes: usize,
+}
+
 /// The oldest rows of a way back, page by page.
 #[derive(Default)]
 pub(super) struct Held {
     /// The newest page first, and in each the newest row first.
-    pages: VecDeque<(Vec<Row>, usize)>,
+    pages: VecDeque<Page>,
     pub(super) rows: usize,
+    news: usize,
     bytes: usize,
     /// Whether newer ones had to go.
     pub(super) dropped: bool,
 }
 
 impl Held {
-    pub(super) fn push(&mut self, rows: Vec<Row>, bytes: usize) {
+    /// Adds an older page, of which so many rows are not through yet.
+    pub(super) fn push(&mut self, rows: Vec<Row>, news: usize, bytes: usize) {
         self.rows += rows.len();
+        self.news += news;
         self.bytes += bytes;
-        self.pages.push_back((rows, bytes));
-        while self.pages.len() > 1 && (self.rows > MAX_HELD_ROWS || self.bytes > MAX_HELD_BYTES) {
-            if let Some((rows, bytes)) = self.pages.pop_front() {
-                self.dropped |= !rows.is_empty();
-                self.rows -= rows.len();
-                self.bytes -= bytes;
+        self.pages.push_back(Page { rows, news, bytes });
+        while self.rows > MAX_HELD_ROWS || self.bytes > MAX_HELD_BYTES {
+            // Something new must be left, or nothing would ever come of it.
+            if self.pages.front().is_none_or(|page| page.news >= self.news) {
+                break;
             }
+            let Some(page) = self.pages.pop_front() else { break };
+            self.dropped |= !page.rows.is_empty();
+            self.rows -= page.rows.len();
+            self.news -= page.news;
+            self.bytes -= page.bytes;
         }
     }
 
     /// The oldest first.
     pub(super) fn into_rows(self) -> Vec<Row> {
-        self.pages.into_iter().rev().flat_map(|(rows, _)| rows.into_iter().rev()).collect()
+        self.pages.into_iter().rev().flat_map(|page| page.rows.into_iter().rev()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+
+    #[test]
+    fn something_new_is_left_however_large() {
+        let page = |id: &str| vec![Row { id: id.to_owned(), at: None, fields: Map::new() }];
+        let mut held = Held::default();
+        for (id, news, bytes) in [("d", 1, MAX_HELD_BYTES), ("c", 1, MAX_HELD_BYTES), ("b", 0, 7), ("a", 0, 0)] {
+            held.push(page(id), news, bytes);
+        }
+        assert_eq!((held.rows, held.dropped), (3, true));
+        assert_eq!(held.into_rows().iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Map;
+
 use super::cursor::{AHEAD, Cursor, Extent, LATE, Mark, Seen};
 use super::held::Held;
 use super::limit::Limit;
@@ -252,11 +254,14 @@ impl Lister {
             let any_odd = listed.odd.count > 0;
             odd.merge(listed.odd);
             unread.merge(listed.unread);
-            let oldest = listed.rows.iter().filter_map(|row| row.at).chain(listed.oldest_odd).min();
+            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
+            // The time of what is no row may be any: it is gone by only where the rows lead no further.
+            let oldest_row = listed.rows.iter().filter_map(|row| row.at).min();
+            let oldest = oldest_row.filter(is_further).or(oldest_row.into_iter().chain(listed.oldest_odd).min());
             cursor.saw(listed.rows.iter().filter_map(|row| row.at), latest());
             let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
-            let mut news = Vec::new();
-            for row in listed.rows {
+            let (mut taken, mut news) = (Vec::new(), 0);
+            for mut row in listed.rows {
                 match row.at.zip(floor) {
                     Some((at, floor)) if at < floor => {
                         if below.as_ref().is_none_or(|mark| mark.at < at) {
@@ -264,15 +269,22 @@ impl Lister {
                         }
                     }
                     _ if last_page.contains(&row.id) => {}
-                    _ => news.push(row),
+                    _ => {
+                        if cursor.is_through(&row.id, row.at) {
+                            // It is not delivered, and what is not held takes nothing from what is.
+                            row.fields = Map::new();
+                        } else {
+                            news += 1;
+                        }
+                        taken.push(row);
+                    }
                 }
             }
-            let is_new = !news.is_empty();
-            held.push(news, bytes);
+            let is_new = !taken.is_empty();
+            held.push(taken, news, if news == 0 { 0 } else { bytes });
             if below.is_some() || !listed.full {
                 break;
             }
-            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
             // Others of the oldest row's time may be left. Where all that can be had of them were, they are left behind.
             let ties = oldest.filter(|_| is_new).map(|oldest| oldest.plus(TIE)).filter(is_further);
             let Some(next) = ties.or(oldest).filter(is_further) else {

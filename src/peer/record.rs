@@ -194,14 +194,29 @@ impl Filed {
     }
 }
 
-/// What a map takes for its first 11 fields, which is a node of a B-tree, and for each further one: nodes are split in
-/// halves.
+/// What a map takes for its first 11 fields, which is a node of a B-tree; for the next, which splits it in two and puts
+/// one with 12 children above them; and for each further one: nodes are split in halves.
 pub(crate) const MAP_NODE: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 16;
+const MAP_SPLIT: usize = 2 * MAP_NODE + 12 * size_of::<usize>();
 pub(crate) const MAP_FIELD: usize = MAP_NODE / 5 + 8;
+
+/// What one more field takes in a map that has so many.
+pub(crate) fn map_growth(fields: usize) -> usize {
+    match fields {
+        0 => MAP_NODE,
+        1..11 => 0,
+        11 => MAP_SPLIT,
+        _ => MAP_FIELD,
+    }
+}
 
 /// About how much a map takes.
 fn map_bytes(fields: &Map<String, Value>) -> usize {
-    let nodes = if fields.is_empty() { 0 } else { MAP_NODE + fields.len().saturating_sub(11) * MAP_FIELD };
+    let nodes = match fields.len() {
+        0 => 0,
+        1..12 => MAP_NODE,
+        more => MAP_NODE + MAP_SPLIT + (more - 12) * MAP_FIELD,
+    };
     nodes + fields.iter().map(|(name, value)| name.len() + heap_bytes(value)).sum::<usize>()
 }
 

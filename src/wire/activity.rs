@@ -19,8 +19,10 @@ const MAX_ODD: usize = 4_000;
 const MAX_ODDS: usize = 10;
 /// The most entries of a page that are read, though fewer were asked for: each takes memory.
 const MAX_ENTRIES: usize = 100_000;
-/// What the values of one row may take beside a multiple of its text, and about what it takes without any.
+/// What the values of one row may take beside a multiple of its text; how much of that is for the names of its fields
+/// where some field takes too much; and about what it takes without any.
 const ROW_ROOM: usize = 8 * 1024 * 1024;
+const NAMES_ROOM: usize = 1024 * 1024;
 const ROW: usize = 256;
 
 /// One row.
@@ -104,7 +106,8 @@ pub(crate) fn activity(body: &[u8]) -> Result<Listed, Unfit> {
     }
     let all = each_entry(&text, |text| {
         entries += 1;
-        let mut own = Allowance::new(text.len(), ROW_ROOM);
+        // What was not UTF-8 has grown. A row must not have more than the page that it may be alone on.
+        let mut own = Allowance::new(text.len().min(body.len()), ROW_ROOM);
         let fields = fields(text, &mut own, &mut listed.unread);
         match fields.map_or(Err(None), |fields| row(fields).map_err(Some)) {
             Ok(row) => {
@@ -138,16 +141,25 @@ fn fields(text: &str, allowance: &mut Allowance, unread: &mut Odd) -> Option<Map
         Ok(_) => return None,
         Err(_) => {}
     }
-    let (mut filling, mut texts) = (Filling { fields: Map::new(), allowance }, Vec::new());
+    // What stands in one field must not leave those after it without a name.
+    let mut names = allowance.set_aside(NAMES_ROOM);
+    let (mut filling, mut texts, mut more) = (Filling { fields: Map::new(), allowance: &mut names }, Vec::new(), 0);
     let whole = each_field(text, |name, text| {
-        let field = value(text.as_bytes(), filling.allowance).unwrap_or_else(|why| {
-            texts.push((name.clone(), why));
+        let field = value(text.as_bytes(), allowance).unwrap_or_else(|why| {
+            // Those of one name are as many as the text has room for.
+            if texts.len() < MAX_ODDS {
+                texts.push((name.clone(), why));
+            } else {
+                more += 1;
+            }
             text.into()
         });
         filling.put(name, field)
     });
     let fields = filling.fields;
+    allowance.put_back(names);
     if whole {
+        unread.count += more;
         let id = || fields.get("id").map_or("a row without an id".to_owned(), Value::to_string);
         for (name, why) in texts {
             unread.add(|| format!("{name:?} of {} ({why})", id()).chars().take(MAX_ODD).collect());

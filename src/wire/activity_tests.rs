@@ -89,3 +89,44 @@ fn files_are_found_in_each_of_their_shapes() {
     assert_eq!(find(json!({"request_body":{"file_id":"1","name":"n","mimeType":"image/png"}}))[0].kind, "image");
     assert!(find(json!({"attachments":"x","request_body":{"file_id":"1"}})).is_empty());
 }
+
+/// `{"":0},` is 7 bytes of text and hundreds of memory.
+fn maps(bytes: usize) -> String {
+    vec![r#"{"":0}"#; bytes / 7].join(",")
+}
+
+/// What is not UTF-8 grows to three times its length when it is read, and the page's bound does not with it: a row that
+/// is asked for alone is listed all the same.
+#[test]
+fn a_row_that_grows_as_it_is_read_is_listed_where_it_stands_alone() {
+    let mut body = br#"[{"id":"a","data":""#.to_vec();
+    body.extend(vec![0xff; 3 << 20]);
+    // As much as the row's own bound takes, and more than the page's.
+    body.extend(format!(r#"","x":[{}]}}]"#, maps(550_000)).into_bytes());
+    let listed = activity(&body).unwrap();
+    assert_eq!((listed.rows.len(), listed.unread.count), (1, 1));
+}
+
+/// Though a field take all that there is, to the byte.
+#[test]
+fn a_field_that_takes_all_leaves_room_for_the_names_of_the_others() {
+    let names: String = (0..12).map(|n| format!(r#","z{n}":0"#)).collect();
+    let list = format!("[{}]", maps(7 * 14_000));
+    let row = |pad: usize| format!(r#"{{"id":"a","p":"{}","m":{list}{names},"x":1e999}}"#, "x".repeat(pad));
+    let mut all = Allowance::new(0, usize::MAX);
+    assert!(value(list.as_bytes(), &mut all).is_ok());
+    // About where it fits: each byte of text is room for five.
+    let fits = (all.used() - ROW_ROOM - 5 * row(0).len()) / 5;
+    for pad in (fits - 50..fits + 450).step_by(20) {
+        let listed = activity(format!("[{}]", row(pad)).as_bytes()).unwrap();
+        assert_eq!((listed.rows.len(), listed.odd.count), (1, 0), "{pad}");
+    }
+}
+
+/// The same name again and again takes no more room in a map, and is to take none beside it.
+#[test]
+fn of_many_fields_that_cannot_be_read_a_few_are_kept_and_the_rest_is_counted() {
+    let text = format!(r#"{{"id":"a"{}}}"#, r#","x":1e999"#.repeat(10_000));
+    let listed = activity(format!("[{text}]").as_bytes()).unwrap();
+    assert_eq!((listed.unread.count, listed.unread.shown.len()), (10_000, MAX_ODDS));
+}

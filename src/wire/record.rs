@@ -12,6 +12,8 @@ use crate::peer::{Peer, PeerId};
 pub(crate) const RECORD_ROOM: usize = 1024 * 1024;
 /// The same of what a caller asked for and waits for.
 pub(crate) const CALL_ROOM: usize = 16 * 1024 * 1024;
+/// The same of a list of peers: some ten thousand, each with a card of a few maps, a line long.
+const LISTING_ROOM: usize = 64 * 1024 * 1024;
 /// About what an entry takes beside its fields.
 const ENTRY: usize = 256;
 
@@ -67,7 +69,7 @@ pub(crate) struct Listing {
 pub(crate) fn listing(body: &[u8]) -> Result<Listing, Unfit> {
     let not_json = |why: &dyn fmt::Display| Unfit::malformed(format!("JSON: {why}"));
     let text = std::str::from_utf8(body).map_err(|why| not_json(&why))?;
-    let mut allowance = Allowance::new(text.len(), CALL_ROOM);
+    let mut allowance = Allowance::new(text.len(), LISTING_ROOM);
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
         return Err(match value(body, &mut allowance) {
             Ok(other) => Unfit::malformed(format!("a list: {}", python_type(&other))),
@@ -144,6 +146,18 @@ mod tests {
             let error = object(body.as_bytes(), RECORD_ROOM).unwrap_err().to_string();
             assert!(error.contains(found), "{body}: {error}");
         }
+    }
+
+    /// As many as the list's 10 MB hold of entries of a line each.
+    #[test]
+    fn a_large_fleet_is_listed_whole() {
+        let card = r#"{"name":"a","version":"1","capabilities":{"streaming":true},"provider":{"organization":"o"},"skills":[{"id":"s","tags":["t"]},{"id":"t","tags":[]}]}"#;
+        let entry = format!(
+            r#"{{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"agent-1","role":"worker","status":"online","tier":1,"url":"http://agent-1:8000","parent_id":null,"active_tasks":0,"last_seen":"2026-05-01T00:00:00Z","agent_card":{card}}}"#
+        );
+        let fleet = vec![entry.as_str(); 20_000].join(",");
+        assert!(fleet.len() < 10_000_000);
+        assert_eq!(listing(format!("[{fleet}]").as_bytes()).unwrap().peers.len(), 20_000);
     }
 
     #[test]

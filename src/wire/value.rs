@@ -1,6 +1,6 @@
 //! JSON text into values, with a bound on the memory that they take. `{"":0},` is 7 bytes of text and 660 of memory:
-//! what a peer or a platform sends may not cost what it likes. Strings take no more than their text; what is counted is
-//! the lists and maps that hold them.
+//! what a peer or a platform sends may not cost what it likes. What is counted is lists and maps. Strings are not: they
+//! take their text, and what an allocator rounds it up by.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use serde_core::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAc
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use crate::peer::{MAP_FIELD, MAP_NODE};
+use crate::peer::map_growth;
 
 /// How many times its own size a text's lists and maps may take, beside an absolute allowance. With what the text itself
 /// takes while it arrives, and the strings, that is eight times.
@@ -56,11 +56,19 @@ impl Allowance {
 
     /// What one more field takes in a map that has so many.
     fn spend_field<E: serde_core::de::Error>(&mut self, fields: usize) -> Result<(), E> {
-        self.spend(match fields {
-            0 => MAP_NODE,
-            1..11 => 0,
-            _ => MAP_FIELD,
-        })
+        self.spend(map_growth(fields))
+    }
+
+    /// A part of what is left, for a use of its own.
+    pub(super) fn set_aside(&mut self, bytes: usize) -> Allowance {
+        let part = bytes.min(self.left);
+        self.left -= part;
+        Allowance { most: part, left: part, exceeded: false }
+    }
+
+    /// What is left of such a part.
+    pub(super) fn put_back(&mut self, part: Allowance) {
+        self.left += part.left;
     }
 }
 
@@ -197,7 +205,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut fields = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(Seed(&mut *self.0))?;
-            if let (true, NUMBER, Value::String(digits)) = (NUMBERS_ARE_MAPS, name.as_str(), &value) {
+            let is_number = NUMBERS_ARE_MAPS && fields.is_empty() && name == NUMBER;
+            if let (true, Value::String(digits)) = (is_number, &value) {
                 return digits.parse().map(Value::Number).map_err(A::Error::custom);
             }
             self.0.spend_field(fields.len())?;

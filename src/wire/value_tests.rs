@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::peer::{MAP_FIELD, MAP_NODE};
 
 fn read(text: &str, besides: usize) -> Result<Value, Unread> {
     value(text.as_bytes(), &mut Allowance { most: besides, left: besides, exceeded: false })
@@ -66,7 +67,10 @@ fn what_would_take_more_is_refused_and_takes_nothing() {
         ("[0,0,0]", 4 * size_of::<Value>()),
         (r#"{"a":0}"#, map),
         (r#"[{"a":0},{"":{}}]"#, 2 * size_of::<Value>() + 2 * map),
-        (r#"{"0":0,"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"a":0,"b":0}"#, map + MAP_FIELD),
+        (
+            r#"{"0":0,"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"a":0,"b":0,"c":0}"#,
+            3 * map + 12 * size_of::<usize>() + MAP_FIELD,
+        ),
     ] {
         let mut allowance = Allowance { most: takes, left: takes, exceeded: false };
         assert!(value(text.as_bytes(), &mut allowance).is_ok(), "{text}");
@@ -111,4 +115,18 @@ fn entries_and_fields_come_as_their_texts() {
     let mut filling = Filling { fields: Map::new(), allowance: &mut allowance };
     let fits = (0..13).take_while(|n| filling.put(n.to_string(), json!(n))).count();
     assert_eq!((fits, filling.fields.len()), (11, 11));
+}
+
+/// A map's first split makes two leaves of one, and a node above them.
+#[test]
+fn a_map_is_charged_for_the_nodes_that_it_has() {
+    let (leaf, inner) = (MAP_NODE, MAP_NODE + 12 * size_of::<usize>());
+    for (fields, takes) in
+        [(1, leaf), (11, leaf), (12, 2 * leaf + inner), (18, 2 * leaf + inner), (19, 3 * leaf + inner)]
+    {
+        let text = json!((0..fields).map(|n| (format!("{n:02}"), json!(n))).collect::<Map<_, _>>()).to_string();
+        let mut allowance = Allowance::new(0, 100_000);
+        assert!(value(text.as_bytes(), &mut allowance).is_ok());
+        assert!((takes..takes + 8 * MAP_FIELD).contains(&allowance.used()), "{fields}: {}", allowance.used());
+    }
 }
