@@ -88,6 +88,10 @@ fn tls() -> String {
     )
 }
 
+/// What to do where there is no token.
+pub(crate) const WHERE_A_TOKEN_GOES: &str =
+    "put it there on one line, or give --token-file PATH; the canvas (Tokens tab) makes one";
+
 /// Where the platform refuses who we say we are.
 pub(crate) fn token(setup: &Setup) -> String {
     let path = setup.token_file();
@@ -97,13 +101,8 @@ pub(crate) fn token(setup: &Setup) -> String {
             "the token came from {shown}: is it this workspace's, and the newest? The canvas (Tokens tab) makes another; \
              --token-file PATH takes it from elsewhere"
         ),
-        TokenState::Blank => {
-            format!("there is no token: {shown} is empty. Put it there on one line; the canvas (Tokens tab) makes one")
-        }
-        TokenState::Missing => format!(
-            "there is no token: {shown} is not there. Put it there on one line, or give --token-file PATH; the canvas \
-             (Tokens tab) makes one"
-        ),
+        TokenState::Blank => format!("there is no token: {shown} is empty; {WHERE_A_TOKEN_GOES}"),
+        TokenState::Missing => format!("there is no token: {shown} is not there; {WHERE_A_TOKEN_GOES}"),
     }
 }
 

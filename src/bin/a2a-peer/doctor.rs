@@ -88,7 +88,7 @@ impl<W: Write> Doctor<'_, W> {
         let (seconds, local) = (self.limit.as_secs_f64(), matches!(name, "settings" | "token"));
         let what = format!("nothing came of it within {seconds} s");
         if local {
-            let next = "is the token file a pipe that nobody writes to, or on a file system that does not answer?";
+            let next = "is the token file on a file system that does not answer?";
             return Trouble { next: Some(next.to_owned()), ..Trouble::new(exit::USAGE, "Timeout", what) };
         }
         Trouble { next: Some(late(&self.args.setup)), ..Trouble::new(exit::UNREACHABLE, "Timeout", what) }

@@ -36,7 +36,7 @@ const SCHEMA: &str = include_str!("schema.json");
 
 fn main() -> ExitCode {
     let args = Arc::new(Args::try_parse().unwrap_or_else(|error| refuse(&error)));
-    start_log(args.verbose);
+    start_log(&args);
     ExitCode::from(run(&args).unwrap_or_else(|failure| report(&failure, &args)))
 }
 
@@ -90,14 +90,20 @@ fn refuse(error: &clap::Error) -> ! {
     let wants_json = env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     if error.use_stderr() && wants_json {
         let text = error.render().to_string();
-        let why = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+        let ends = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
+        let why = text[..ends.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
         print_json(&Trouble::new(exit::USAGE, "Usage", why));
     }
     error.exit()
 }
 
-fn start_log(verbose: bool) {
-    let level = if verbose { "a2a_blocking=debug" } else { "a2a_blocking=warn" };
+fn start_log(args: &Args) {
+    let level = match args.command {
+        _ if args.verbose => "a2a_blocking=debug",
+        // What the library warns of is what it tells itself, in the step.
+        Command::Doctor { .. } => "a2a_blocking=error",
+        _ => "a2a_blocking=warn",
+    };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
         // Not every word in it is ours, and standard error may be a terminal.
         .format(|out, record| {
