@@ -35,7 +35,7 @@ fn a_platform_that_is_not_there() {
         let (exit, error) = fails(&url, command);
         assert_eq!((exit, &error["kind"], &error["status"]), (5, &"Connect".into(), &Value::Null), "{error}");
         let next = error["next"].as_str().unwrap();
-        assert!(next.contains("is the platform up?") && next.contains("it comes from --platform;"), "{next}");
+        assert!(next.contains("is the platform up?") && next.contains("address comes from --platform;"), "{next}");
         let delivery = if command[0] == "send" { "not_sent".into() } else { Value::Null };
         assert_eq!(error["delivery"], delivery);
     }

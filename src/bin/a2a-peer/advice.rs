@@ -46,7 +46,7 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
 
 /// Where no connection comes about.
 pub(crate) fn connect(setup: &Setup, words: &str) -> String {
-    let from = format!("it comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
+    let from = format!("address comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
     let inside_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
     let dockers_host = words.contains("host.docker.internal");
     let has_address = !["failed to lookup address", "has no address"].iter().any(|why| words.contains(why));
@@ -58,13 +58,13 @@ pub(crate) fn connect(setup: &Setup, words: &str) -> String {
                                 --add-host=host.docker.internal:host-gateway"
             .to_owned(),
         (false, _, false) => {
-            format!("is the name right, and does this machine's DNS know it? As for the address, {from}")
+            format!("is the name right, and does this machine's DNS know it? The {from}")
         }
         (false, true, true) => format!(
-            "is the platform up? As for its address, {from}. Inside Docker localhost is the container itself, and the \
+            "is the platform up? Its {from}. Inside Docker localhost is the container itself, and the \
              host is host.docker.internal"
         ),
-        _ => format!("is the platform up? As for its address, {from}"),
+        _ => format!("is the platform up? Its {from}"),
     }
 }
 
