@@ -182,6 +182,9 @@ fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
     let (_, steps) = examine(&https(&server), &token, &["--ca-file", ca.to_str().unwrap()]);
     assert_eq!((&steps["tls"]["status"], &steps["registration"]["status"]), (&"ok".into(), &"ok".into()), "{steps:?}");
 
+    let (code, steps) = examine(&https(&server), &token, &["--ca-file", &token]);
+    assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
+    assert!(steps["settings"].to_string().contains("--ca-file: it holds no certificate"), "{steps:?}");
     let (code, steps) = examine(&https(&server), &token, &["--ca-file", "/nonexistent/ca.pem"]);
     assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
     assert!(steps["settings"].to_string().contains("--ca-file: /nonexistent/ca.pem cannot be read"), "{steps:?}");
