@@ -166,10 +166,32 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_what_was_set() {
+        let ms = Duration::from_millis;
+        let policy =
+            RetryPolicy::new().attempts(3).base(ms(100)).cap(ms(250)).jitter(0.5).budget(ms(900)).silence(ms(7));
+        assert_eq!((policy.max_attempts(), policy.max_total(), policy.max_silence()), (3, ms(900), ms(7)));
+        assert_eq!([0.0, 0.5, 1.0].map(|random| policy.backoff(1, random)), [ms(50), ms(100), ms(150)]);
+        assert_eq!(policy.backoff(3, 1.0), ms(250));
+        assert!(!policy.retries_only_undelivered() && !policy.honors_retry_after());
+        let careful = policy.only_undelivered();
+        assert!(careful.retries_only_undelivered() && !careful.honors_retry_after());
+        let patient = policy.honor_retry_after();
+        assert!(patient.honors_retry_after() && !patient.retries_only_undelivered());
+    }
+
+    #[test]
     fn values_past_the_ends_count_as_the_ends() {
         let odd = RetryPolicy::new().jitter(f64::NAN).attempts(0).budget(Duration::MAX);
         assert_eq!((odd.backoff(1, 0.0), odd.backoff(1, 1.0)), (Duration::from_secs(1), Duration::from_secs(1)));
         assert_eq!((odd.max_attempts(), odd.max_total()), (1, MAX_BUDGET));
+        let day_and_more = RetryPolicy::new().budget(MAX_BUDGET + Duration::from_millis(500));
+        assert_eq!(day_and_more.max_total(), MAX_BUDGET);
+        let negative = RetryPolicy::new().jitter(-0.5);
+        assert_eq!(
+            (negative.backoff(1, 0.0), negative.backoff(1, 1.0)),
+            (Duration::from_secs(1), Duration::from_secs(1))
+        );
         let full = RetryPolicy::new().jitter(7.0);
         assert_eq!((full.backoff(1, 0.0), full.backoff(1, 2.0)), (Duration::ZERO, Duration::from_secs(2)));
         let endless = RetryPolicy::new().base(Duration::MAX).cap(Duration::MAX);

@@ -238,6 +238,8 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Client;
+    use crate::wire;
 
     fn pause(attempt: u32, again: Again, policy: RetryPolicy, delivery: Delivery) -> Option<Duration> {
         pause_after(attempt, again, policy.jitter(0.0), delivery)
@@ -256,8 +258,75 @@ mod tests {
         assert_eq!(pause(1, Again::Transport, plain.only_undelivered(), not_sent), Some(second));
         assert_eq!(pause(1, asked, plain, not_sent), None);
         assert_eq!(pause(1, asked, plain.honor_retry_after(), not_sent), Some(second * 7));
+        // What an earlier attempt may have delivered is tried again, as after a failure of the transport.
+        assert_eq!(pause(1, asked, plain.honor_retry_after(), unknown), Some(second * 7));
         assert_eq!(pause(1, asked, plain.honor_retry_after().only_undelivered(), unknown), None);
+        assert_eq!(pause(1, asked, plain.honor_retry_after().only_undelivered(), not_sent), Some(second * 7));
         assert_eq!(pause(1, asked, plain.honor_retry_after(), Delivery::Delivered), None);
         assert_eq!(pause(2, Again::Asked(None), plain.honor_retry_after(), not_sent), Some(second * 2));
+    }
+
+    /// What the attempt of a cancellable send comes to where this is heard of it, in this order. Nobody is at its
+    /// address, and nobody listens to what its own thread reports later.
+    fn heard(token: &CancelToken, events: impl FnOnce(&Sender<Event>)) -> Result<Reply, Failed> {
+        let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id("w").build().unwrap();
+        let peer = PeerId::parse("3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c").unwrap();
+        let bound = Duration::from_secs(20);
+        let outgoing = Outgoing::new(client.http(), peer, &Message::from("hi"), bound).unwrap();
+        let line = Line::new(client.http(), Some(token), bound);
+        let Line::Cancellable { report, .. } = &line else { panic!("a plain one") };
+        events(report);
+        line.post(client.http(), &outgoing, Deadline::after(bound))
+    }
+
+    fn failed(kind: ErrorKind, again: Again) -> Event {
+        Event::Ended(Err(Failed { error: Error::new(kind, "for the test"), again }))
+    }
+
+    #[test]
+    fn a_reply_that_comes_with_a_cancel_is_not_thrown_away() {
+        let body = br#"{"result":{"parts":[{"kind":"text","text":"done"}]}}"#;
+        let reply = || wire::read(200, body, String::new, str::to_owned).unwrap_or_else(|_| panic!("no reply"));
+        for cancel_first in [false, true] {
+            let token = CancelToken::new();
+            let outcome = heard(&token, |report| {
+                if cancel_first {
+                    token.cancel();
+                }
+                report.send(Event::Ended(Ok(reply()))).unwrap();
+                token.cancel();
+            });
+            assert_eq!(outcome.map(|reply| reply.text().into_owned()).ok().as_deref(), Some("done"));
+        }
+    }
+
+    /// The wire that a cancel shuts down fails: that is the cancel's doing. What the platform said is not.
+    #[test]
+    fn a_cancel_is_told_from_a_failure() {
+        for (kind, again, cancelled, told) in [
+            (ErrorKind::Disconnected, Again::Transport, true, ErrorKind::Cancelled),
+            (ErrorKind::Disconnected, Again::Transport, false, ErrorKind::Disconnected),
+            (ErrorKind::Rpc, Again::No, true, ErrorKind::Rpc),
+            (ErrorKind::Platform, Again::Asked(None), true, ErrorKind::Platform),
+        ] {
+            let token = CancelToken::new();
+            let outcome = heard(&token, |report| {
+                report.send(failed(kind, again)).unwrap();
+                if cancelled {
+                    token.cancel();
+                }
+            });
+            let Err(failed) = outcome else { panic!("a reply") };
+            let again = if told == ErrorKind::Cancelled { Again::No } else { again };
+            assert_eq!((failed.error.kind(), failed.again), (told, again));
+        }
+    }
+
+    #[test]
+    fn its_options_can_be_looked_at() {
+        let options = SendOptions::new().cancel(&CancelToken::new()).on_progress(|_| ());
+        let shown = format!("{options:?}");
+        assert!(shown.starts_with("SendOptions { retry: RetryPolicy {"), "{shown}");
+        assert!(shown.ends_with(", cancel: Some(CancelToken(open)), .. }"), "{shown}");
     }
 }

@@ -232,6 +232,22 @@ fn a_poison_row_is_given_up_after_five_tries_and_told_of() {
     assert_eq!(poller.poll_once(|_| panic!("nothing is left")).unwrap().delivered, 0);
 }
 
+/// After the last try there is nothing to wait for.
+#[test]
+fn what_is_given_up_holds_back_nothing() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-last"));
+    platform.fill(1, 2, PEER);
+    let server = platform.serve();
+    let patient = RetryPolicy::new().attempts(1).base(Duration::from_secs(600)).cap(Duration::from_secs(600));
+    let (tried, tries) = mpsc::channel();
+    let poller = brisk(client(&server), &dir).retry(patient).spawn(move |push| {
+        tried.send(push.text().to_owned()).unwrap();
+        Verdict::Retry
+    });
+    assert_eq!([(); 2].map(|()| tries.recv_timeout(SOON).unwrap()), ["message 1", "message 2"]);
+    poller.unwrap().stop();
+}
+
 /// The waits between the tries, by the default policy: 1, 2, 4 and 8 s.
 #[test]
 fn the_defaults_are_five_tries_and_waits_of_one_to_eight_seconds() {
@@ -364,6 +380,7 @@ fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
     let poller = poller.unwrap();
     assert_eq!(tries.recv_timeout(SOON).unwrap(), ("message 1".to_owned(), 1));
     assert_eq!(tries.recv_timeout(SOON).unwrap(), ("message 2".to_owned(), 1));
+    assert!(tries.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
     at_once(|| poller.stop());
     // The acknowledged row does not come again; the other does, and its first try counts.
     let mut again = Vec::new();
@@ -460,6 +477,10 @@ fn a_heartbeat_is_sent_while_a_callback_takes_its_time() {
     release.send(()).unwrap();
     eventually("a beat that tells of the failed try", || beats(&|beat| beat["error_rate"] == 1.0));
     drop(release);
+    let before = platform.state().heartbeats.len();
+    eventually("a beat of none at work", || {
+        platform.state().heartbeats[before..].iter().any(|beat| beat["active_tasks"] == 0)
+    });
     at_once(|| poller.unwrap().stop());
     let beat = platform.state().heartbeats[0].clone();
     assert_eq!((&beat["workspace_id"], &beat["current_task"]), (&WORKSPACE.into(), &"".into()));
@@ -567,6 +588,7 @@ fn a_poll_that_fails_is_told_typed_and_nothing_is_lost_by_it() {
         assert!(n != 1 || error.retry_after() == Some(Duration::from_secs(7)));
     }
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 3);
+    assert!(server.requests().iter().all(|request| param(&request.path, "limit").as_deref() == Some("500")));
 }
 
 #[test]
@@ -644,11 +666,19 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(with(|builder| builder.interval(Duration::ZERO)).starts_with("interval: zero"));
     assert!(with(|builder| builder.page_size(0)).starts_with("page_size: 0"));
     assert!(with(|builder| builder.page_size(501)).starts_with("page_size: 501"));
-    assert!(with(|builder| builder.backlog(Duration::ZERO)).starts_with("backlog: "));
+    assert!(with(|builder| builder.backlog(Duration::from_millis(999))).starts_with("backlog: "));
     assert!(with(|builder| builder.heartbeat(Some(Duration::ZERO))).starts_with("heartbeat: zero"));
     assert!(with(|builder| builder.cursor_file("/nonexistent/cursor")).contains("is in no directory that is there"));
     let error = InboxPoller::builder(client(&server)).build().unwrap_err();
     assert!(error.to_string().starts_with("cursor_file: required"), "{error}");
+    // The ends of what is taken are taken.
+    for (page, backlog) in [(1, Duration::from_secs(1)), (500, Duration::MAX)] {
+        brisk(client(&server), &dir).page_size(page).backlog(backlog).build().unwrap();
+    }
+    let poller = brisk(client(&server), &dir).build().unwrap();
+    assert!(format!("{poller:?}").starts_with("InboxPoller { client: Client"), "{poller:?}");
+    let shown = format!("{:?}", brisk(client(&server), &dir));
+    assert!(shown.starts_with("PollerBuilder { client: Client") && shown.contains("interval: 10ms"), "{shown}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, StopReason, Verdict};
@@ -48,7 +49,7 @@ fn brisk(server: &Server, file: &Path) -> PollerBuilder {
 /// Polls until there is no more at once: what was delivered.
 fn drain(poller: &mut InboxPoller) -> Vec<String> {
     let mut texts = Vec::new();
-    loop {
+    for _ in 0..2_000 {
         let polled = poller.poll_once(|push: &Push| {
             texts.push(push.text().to_owned());
             Verdict::Ack
@@ -57,6 +58,7 @@ fn drain(poller: &mut InboxPoller) -> Vec<String> {
             return texts;
         }
     }
+    panic!("it goes round for ever: {} pushes", texts.len());
 }
 
 fn saved(file: &Path) -> Value {
@@ -272,6 +274,9 @@ fn a_cursor_whose_row_is_gone_goes_back_to_its_own_time() {
     platform.state().rows.retain(|entry| entry.id != anchor);
     platform.fill(5_000, 60, PEER);
     assert_eq!(drain(&mut poller), names(5_000..5_060), "however long ago that was");
+    let polls = platform.state().polls.len();
+    assert!(drain(&mut poller).is_empty(), "it begins after the newest row from before its time");
+    assert_eq!(platform.state().polls.len(), polls + 1, "which is there");
     assert_eq!(logged(&["a gap", "05-01T00:02"]), 0, "the rows before it are still there");
 
     // And where the platform has pruned all of it, too.
@@ -286,6 +291,25 @@ fn a_cursor_whose_row_is_gone_goes_back_to_its_own_time() {
     assert_eq!(logged(&["a gap", "2026-05-01T02:30:24"]), 1, "said once");
     platform.fill(9_100, 3, PEER);
     assert_eq!(drain(&mut poller), names(9_100..9_103));
+}
+
+/// Nothing comes that it could begin after: it begins after the newest row from before, so that none comes again.
+#[test]
+fn a_cursor_whose_row_is_gone_while_nothing_comes_begins_after_the_one_before() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-410-calm"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(100, 50, PEER);
+    let last = platform.add(143 * SECOND, PEER, "tied");
+    let mut poller = brisk(&server, &file).page_size(20).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 51);
+    let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
+    platform.state().rows.retain(|entry| entry.id != anchor);
+    assert!(drain(&mut poller).is_empty());
+    let polls = platform.state().polls.len();
+    assert!(drain(&mut poller).is_empty());
+    let state = platform.state();
+    assert_eq!(state.polls.len(), polls + 1, "it does not go back again");
+    assert_eq!(param(state.polls.last().unwrap(), "since_id"), Some(last));
 }
 
 #[test]
@@ -311,6 +335,19 @@ fn a_platform_that_does_not_know_since_id_is_paged_back_by_time_and_that_is_said
     assert_eq!(all, expected);
     assert_eq!(logged(&["WARN", &server.url(), "does not know since_id"]), 1);
     assert_eq!(logged(&["a gap", "T08:0"]), 0);
+}
+
+#[test]
+fn by_time_too_a_row_that_is_five_seconds_late_is_found() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-old-late"));
+    platform.state().ignores_since_id = true;
+    let server = platform.serve();
+    platform.fill(100, 20, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    assert_eq!(drain(&mut poller), names(100..120));
+    platform.add(114 * SECOND, PEER, "five late");
+    assert_eq!(drain(&mut poller), ["five late"]);
+    assert!(drain(&mut poller).is_empty());
 }
 
 /// What cannot be listed is said: more rows of one time than a page takes, where only the time can be asked for.
@@ -459,6 +496,33 @@ fn what_is_no_row_is_logged_once() {
     assert_eq!((logged(&["[token]"]), logged(&["hush-hush"])), (1, 0));
 }
 
+/// So it is behind the anchor, where most rows come.
+#[test]
+fn what_cannot_be_read_behind_the_anchor_is_logged_and_counted_too() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-odd-later"));
+    let server = platform.serve();
+    let deep = (0..130).fold(json!("deep"), |value, _| json!([value]));
+    let unread = || json!({ "source_id": PEER, "summary": "x", "extra": deep });
+    let before = platform.add_row(SECOND, unread());
+    platform.fill(2, 19, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).build().unwrap();
+    drain(&mut poller);
+    assert_eq!(logged(&["WARN", "cannot be read", &before]), 1);
+    platform.add_row(21 * SECOND, json!({ "id": null, "a_mark": "odd-behind-the-anchor" }));
+    let behind = platform.add_row(22 * SECOND, unread());
+    let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+    assert!(platform.state().polls.last().unwrap().contains("since_id="));
+    assert_eq!((polled.delivered, polled.skipped), (1, 1));
+    assert_eq!(logged(&["WARN", "no row", "odd-behind-the-anchor"]), 1);
+    assert_eq!(logged(&["WARN", "cannot be read", &behind]), 1);
+    assert_eq!(logged(&[" 2 more beside these"]), 0, "there was one of each");
+    // Of so many the first ten are shown, one of them before, and the others counted; none of it again.
+    (0..47).for_each(|n| drop(platform.add_row(23 * SECOND, json!({ "id": null, "many": n }))));
+    (0..3).for_each(|_| drop(drain(&mut poller)));
+    assert_eq!((logged(&["WARN", "no row", "\"many\""]), logged(&[" 38 more beside these"])), (9, 1));
+    assert_eq!(logged(&[" 0 more beside these"]), 0);
+}
+
 /// A row without a time, or with one that no clock has, takes its neighbour's, and that is another each time.
 #[test]
 fn a_row_whose_time_moves_does_not_come_twice() {
@@ -561,6 +625,70 @@ fn a_removal_that_the_heartbeat_finds_is_logged() {
     assert_eq!(logged(&["ERROR", "found by the heartbeat"]), 1);
 }
 
+#[test]
+fn a_platform_that_fails_is_told_of_once_and_so_is_its_return() {
+    let (dir, polls) = (Dir::new("cursor-again"), Arc::new(AtomicUsize::new(0)));
+    let counted = polls.clone();
+    let server = Server::decide(move |_, _| match counted.fetch_add(1, SeqCst) {
+        0..3 => Act::reply(500, r#"{"error":"not yet"}"#),
+        _ => Act::reply(200, "[]"),
+    });
+    let poller = brisk(&server, &dir.file("c")).heartbeat(None).interval(Duration::from_millis(5));
+    let poller = poller.spawn(|_| Verdict::Ack).unwrap();
+    support::eventually("more polls", || polls.load(SeqCst) >= 8);
+    poller.stop();
+    assert_eq!(logged(&["WARN", "not yet", &server.url()]), 1, "of the rest at debug");
+    assert_eq!(logged(&["INFO", "answers again", &server.url()]), 1);
+}
+
+/// It beats on: a platform that is back has it at once. And that is said once, not each time.
+#[test]
+fn a_heartbeat_that_fails_ends_nothing_and_is_logged_once() {
+    let (dir, beats) = (Dir::new("cursor-heartless"), Arc::new(AtomicUsize::new(0)));
+    let counted = beats.clone();
+    let server = Server::decide(move |_, request| match request.path.starts_with("/registry") {
+        true => {
+            counted.fetch_add(1, SeqCst);
+            Act::reply(500, r#"{"error":"heartless"}"#)
+        }
+        false => Act::reply(200, "[]"),
+    });
+    let poller = brisk(&server, &dir.file("c")).heartbeat(Some(Duration::from_millis(5)));
+    let poller = poller.spawn(|_| Verdict::Ack).unwrap();
+    support::eventually("more beats", || beats.load(SeqCst) >= 4);
+    assert_eq!((poller.reason(), poller.is_finished()), (None, false));
+    poller.stop();
+    assert_eq!(logged(&["WARN", "no heartbeat", &server.url()]), 1);
+}
+
+/// A platform whose full pages lead from one to the other is not asked without a pause for ever, either.
+#[test]
+fn pages_without_a_new_row_come_to_a_pause() {
+    let dir = Dir::new("cursor-barren");
+    let row = |n: u64, second: u64| json!({ "id": id(n), "created_at": format!("2026-05-01T00:00:{second:02}Z") });
+    let page = |ids: std::ops::Range<u64>| serde_json::to_vec(&ids.map(|n| row(n, 10)).collect::<Vec<_>>()).unwrap();
+    let first = serde_json::to_vec(&[row(2, 9), row(1, 1)]).unwrap();
+    let (one, other) = (page(3..8), page(8..13));
+    let server = Server::decide(move |_, request| match param(&request.path, "since_id") {
+        None => Act::reply(200, &first),
+        Some(after) if after == id(7) => Act::reply(200, &other),
+        Some(_) => Act::reply(200, &one),
+    });
+    let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+    poller.poll_once(|_| Verdict::Ack).unwrap();
+    let (mut pushes, mut polls) = (0, 0);
+    loop {
+        let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+        (pushes, polls) = (pushes + polled.delivered, polls + 1);
+        assert!(polls < 1_000);
+        if !polled.more {
+            break;
+        }
+    }
+    assert!(pushes == 10 && polls > 10, "{pushes} pushes in {polls} polls");
+    assert_eq!(server.requests().len(), polls + 1, "each is one page");
+}
+
 /// A platform that answers anything is no reason to ask it without a pause.
 #[test]
 fn a_platform_that_goes_round_is_not_asked_for_ever() {
@@ -574,6 +702,24 @@ fn a_platform_that_goes_round_is_not_asked_for_ever() {
         polls += 1;
         assert!(polls < 1_000);
     }
+    assert!(server.requests().len() <= 8 * (polls + 1), "{} requests in {polls} polls", server.requests().len());
+}
+
+/// The look ahead goes by rows that may be pruned sooner than the cursor's own.
+#[test]
+fn a_look_ahead_whose_row_is_gone_begins_again_at_the_anchor() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-ahead-gone"));
+    let server = platform.serve();
+    platform.add(0, PEER, "first");
+    platform.add(20 * SECOND, PEER, "second");
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    drain(&mut poller);
+    let ids: Vec<String> = (0..25).map(|n| platform.add(20 * SECOND + n, PEER, &format!("row {n}"))).collect();
+    assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 9);
+    platform.state().rows.retain(|entry| entry.id != ids[8]);
+    let polls = platform.state().polls.len();
+    assert_eq!(drain(&mut poller), (9..25).map(|n| format!("row {n}")).collect::<Vec<_>>());
+    assert!(platform.state().polls[polls..].iter().all(|poll| poll.contains("since_id=")), "it did not go back");
 }
 
 /// A row that comes late on a full page, while those on the next ones are looked at already.

@@ -73,7 +73,7 @@ fn an_old_record_serves_while_refreshes_fail_and_the_failure_is_remembered() {
         for time in [TTL + NANO, TTL + 60 * SECOND - NANO] {
             assert_eq!(seen(&at(time)), (Source::Stale, true, true), "and then no more");
         }
-        assert_eq!(client.stats().lookups, 2);
+        assert_eq!((client.stats().lookups, client.stats().stale), (2, 3));
         assert_eq!(seen(&at(TTL + 60 * SECOND)), (Source::Stale, false, true));
         assert_eq!(client.stats().lookups, 3);
         // An hour, or what was set, past its TTL it is no longer good enough.
@@ -208,6 +208,33 @@ fn after_one_unanswered_lookup_nobody_waits_beside_the_one_that_finds_out() {
     assert_eq!(client.stats().circuit, CircuitState::Closed);
 }
 
+/// One from before the outage may be under way for as long as its bound.
+#[test]
+fn nobody_waits_for_a_lookup_from_before_the_outage() {
+    let (reached, at_server) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let server = Server::decide(move |_, request| {
+        if !request.path.ends_with(PEER) {
+            return Act::Close;
+        }
+        reached.send(()).unwrap();
+        gate.lock().unwrap().recv_timeout(SOON).unwrap();
+        Act::reply(200, "{}")
+    });
+    let client = alone(&server).lookup_timeout(SOON).build().unwrap();
+    thread::scope(|scope| {
+        let early = scope.spawn(|| client.lookup(PEER));
+        at_server.recv_timeout(SOON).unwrap();
+        assert_eq!(client.lookup(other(1)).source, Source::Failed);
+        assert_eq!(seen(&client.lookup(PEER)), (Source::Shed, true, false));
+        // It has not taken the place of the one that finds out, either.
+        assert_eq!(client.lookup(other(2)).source, Source::Failed);
+        release.send(()).unwrap();
+        assert_eq!(early.join().unwrap().source, Source::Fetched);
+    });
+}
+
 #[test]
 fn after_three_it_is_open_and_a_stall_costs_a_thread_no_more_than_that() {
     let (server, now) = registry();
@@ -300,6 +327,101 @@ fn the_background_finds_the_registrys_return_and_brings_what_was_asked_for() {
     }
     let stats = client.stats();
     assert!(stats.refreshes >= 50 && stats.openings == 1, "{stats}");
+}
+
+/// Nobody has to ask once more: the threads hear of the outage from those whose lookups told of it.
+#[test]
+fn an_outage_that_only_callers_have_met_is_probed_for() {
+    let (server, now) = registry();
+    let waits = Duration::from_millis(20);
+    let client = support::builder(&server).circuit_waits(waits, waits * 4).build().unwrap();
+    client.enrich_nonblocking(PEER);
+    assert!(client.wait_idle(SOON), "by now they have nothing to do");
+    now.set(DEAD);
+    (0..3).for_each(|n| drop(client.enrich(other(n))));
+    assert_eq!(client.stats().openings, 1);
+    now.set(WELL);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+}
+
+/// Before the circuit opens one lookup finds out, and it may be one that nobody waits for.
+#[test]
+fn a_lookup_in_the_background_may_be_the_one_that_finds_out() {
+    let (server, now) = registry();
+    let client = support::builder(&server).build().unwrap();
+    now.set(DEAD);
+    client.enrich(other(0));
+    assert_eq!(client.stats().circuit, CircuitState::OneAtATime);
+    now.set(WELL);
+    assert_eq!(client.enrich_nonblocking(PEER), None);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+    eventually("its record", || client.enrich_nonblocking(PEER).is_some());
+}
+
+/// A registry that is well is asked by both threads at a time, and a probe is under way like any other lookup.
+#[test]
+fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
+    for probe in [false, true] {
+        let (reached, at_server) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let held = if probe { 3 } else { 0 };
+        let server = Server::decide(move |n, _| {
+            if n < held {
+                return Act::Close;
+            }
+            if n == held {
+                reached.send(()).unwrap();
+                gate.lock().unwrap().recv_timeout(SOON).unwrap();
+            }
+            Act::reply(200, "{}")
+        });
+        let waits = Duration::from_millis(20);
+        let client = support::builder(&server).circuit_waits(waits, waits).lookup_timeout(SOON).build().unwrap();
+        (0..held).for_each(|n| drop(client.enrich(other(n))));
+        if !probe {
+            client.enrich_nonblocking(other(0));
+        }
+        at_server.recv_timeout(SOON).unwrap();
+        if !probe {
+            client.enrich_nonblocking(other(1));
+            eventually("the other", || client.enrich_nonblocking(other(1)).is_some());
+        }
+        assert!(!client.wait_idle(Duration::from_millis(20)), "one is under way");
+        release.send(()).unwrap();
+        assert!(client.wait_idle(SOON));
+    }
+}
+
+/// A caller's clock may be another: what the threads wait for is by ours.
+#[test]
+fn a_clock_of_the_callers_does_not_hold_up_the_probe() {
+    let (server, now) = registry();
+    let waits = Duration::from_millis(20);
+    let client = support::builder(&server).circuit_waits(waits, waits).build().unwrap();
+    now.set(DEAD);
+    let ahead = Instant::now() + 3_600 * SECOND;
+    (0..3).for_each(|n| drop(client.lookup_at(other(n), ahead)));
+    now.set(WELL);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+}
+
+#[test]
+fn who_was_forgotten_in_an_outage_is_not_asked_for_when_it_is_over() {
+    let (server, now) = registry();
+    let waits = Duration::from_millis(20);
+    let client = support::builder(&server).circuit_waits(waits, waits).build().unwrap();
+    now.set(DEAD);
+    (0..3).for_each(|n| drop(client.enrich(other(n))));
+    // The probes ask for the first.
+    client.forget(other(1));
+    let asked = |n| server.requests().iter().filter(|request| request.path.ends_with(&other(n))).count();
+    let before = asked(1);
+    now.set(WELL);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+    eventually("the other", || client.peer_name(other(2)).is_some());
+    assert!(client.wait_idle(SOON));
+    assert_eq!((asked(1), client.peer_name(other(1))), (before, None));
 }
 
 /// Who asks for no time at all is not asked again and again at once.

@@ -228,11 +228,16 @@ impl Books {
     fn call_back(&mut self, filed: Filed) -> Filed {
         filed.mark().call_back();
         self.called_back += 1;
-        if self.called_back % PURGE_AFTER == 0 {
+        if is_purge_due(self.called_back) {
             purge();
         }
         filed
     }
+}
+
+/// Whether the threads are to let go of them, when so many answers were called back.
+fn is_purge_due(called_back: u64) -> bool {
+    called_back % PURGE_AFTER == 0
 }
 
 #[cfg(test)]

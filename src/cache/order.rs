@@ -127,6 +127,19 @@ mod tests {
         assert_eq!(order.evict(|_| true), None);
     }
 
+    /// While the hand walks, other threads ask for those that it has passed.
+    #[test]
+    fn each_may_be_spared_twice() {
+        let mut order = Order::new();
+        (0..10).for_each(|n| assert!(order.push(peer(n)).is_some()));
+        let mut asked = 0;
+        let spared = |_| {
+            asked += 1;
+            asked < 20
+        };
+        assert_eq!(order.evict(spared), Some(peer(9)));
+    }
+
     #[test]
     fn places_are_used_again() {
         let mut order = Order::new();

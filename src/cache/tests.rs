@@ -118,6 +118,13 @@ fn the_end_of_an_outage_forgets_its_failures_and_no_others() {
     // One of the outage that is over, filed late, does not count either.
     drop(cache.put(peer(4), Filing::Failed { until: never(), outage: Some(outage) }));
     assert_eq!(known(4), Known::Retry(None));
+    // And so it goes with the next ones.
+    for n in 5..8 {
+        drop(cache.put(peer(n), Filing::Failed { until: never(), outage: Some(cache.outage()) }));
+        assert_eq!(known(n), Known::Failed);
+        cache.end_outage(Tick::now(), Duration::ZERO);
+        assert_eq!([known(4), known(n)], [Known::Retry(None), Known::Retry(None)]);
+    }
 }
 
 /// A thousand records that fell due in an outage, and two that did not: each serves until its own moment of
@@ -171,6 +178,20 @@ fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
     // Another outage, and its failure is remembered as before.
     drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
     assert_eq!(cache.get(peer(1), at(250)), stale);
+}
+
+/// So it is where all records expire after exactly their TTL.
+#[test]
+fn without_a_window_everybodys_turn_is_at_once() {
+    let cache = Cache::new(10);
+    let start = Tick::now();
+    let at = |secs: u64| start.plus(Duration::from_secs(secs));
+    let filing =
+        Filing::Found { record: record(peer(1), 9), refresh_at: at(5), fresh_until: at(10), stale_until: at(900) };
+    drop(cache.put(peer(1), filing));
+    drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
+    cache.end_outage(at(100), Duration::ZERO);
+    assert_eq!(cache.get(peer(1), at(100)), Known::Retry(Some(record(peer(1), 9))));
 }
 
 #[test]
@@ -247,6 +268,20 @@ fn the_bytes_of_json_are_bounded_too() {
 }
 
 #[test]
+fn the_bound_on_bytes_is_kept_to_the_byte_and_a_record_is_counted_once() {
+    let cache = Cache::new(10);
+    let frame = record(peer(1), 0).bytes();
+    let half = MAX_BYTES / 2 - frame;
+    for n in [1, 2, 1, 2] {
+        drop(cache.put(peer(n), found(peer(n), half, never())));
+    }
+    assert_eq!(cache.fill(), Fill { entries: 2, bytes: MAX_BYTES, evictions: 0 });
+    drop(cache.put(peer(2), found(peer(2), half + 1, never())));
+    assert_eq!(cache.fill(), Fill { entries: 1, bytes: MAX_BYTES / 2 + 1, evictions: 1 });
+    consistent(&cache);
+}
+
+#[test]
 fn a_capacity_of_one_holds_the_last() {
     let cache = Cache::new(1);
     for n in 0..10 {
@@ -272,6 +307,21 @@ fn forgetting_and_clearing_leave_nothing_behind() {
     }
     assert_eq!(cache.fill().entries, 10);
     consistent(&cache);
+}
+
+/// What threads keep of records that are nobody's any more goes now and then, and not at each write: they look around
+/// for it in all that they keep.
+#[test]
+fn threads_are_told_to_let_go_once_in_256_answers_that_were_called_back() {
+    assert_eq!((1..=600).filter(|n| is_purge_due(*n)).collect::<Vec<u64>>(), [256, 512]);
+    let cache = Cache::new(10);
+    for n in 0..30 {
+        drop(cache.put(peer(n), absent(never())));
+    }
+    assert_eq!(cache.books.read().called_back, 20, "the evicted");
+    drop(cache.put(peer(29), found(peer(29), 9, never())));
+    drop(cache.remove(peer(28)));
+    assert_eq!(cache.books.read().called_back, 22, "the replaced, and the forgotten");
 }
 
 /// The bound is on memory, not on text: zeros are one byte each with their comma two, and 32 in memory.

@@ -66,6 +66,43 @@ fn after_three_in_a_row_it_is_open_until_its_wait_is_over() {
     assert!(circuit.is_closed());
 }
 
+/// What others ask of it, in each of its states: closed, open, and whether it would let one through.
+#[test]
+fn each_state_is_told_as_what_it_is() {
+    let told = |circuit: &Circuit| (state(circuit), circuit.is_closed(), circuit.is_open(), circuit.would_admit());
+    let circuit = circuit();
+    assert_eq!(told(&circuit), (CircuitState::Closed, true, false, true));
+    fail(&circuit, at(0));
+    assert_eq!(told(&circuit), (CircuitState::OneAtATime, false, false, true));
+    let only = circuit.admit(peer(1), at(0), true).unwrap();
+    assert_eq!(told(&circuit), (CircuitState::OneAtATime, false, false, false));
+    only.report(Report::Unanswered, MIDDLE);
+    fail(&circuit, at(0));
+    assert_eq!(told(&circuit), (CircuitState::Open, false, true, false));
+    let probe = circuit.admit(peer(1), at(2), true).unwrap();
+    assert_eq!(told(&circuit), (CircuitState::Probing, false, true, false));
+    probe.report(Report::Answered, MIDDLE);
+    assert_eq!(told(&circuit), (CircuitState::Closed, true, false, true));
+}
+
+/// As after a fork: what was under way is so in the other process only.
+#[test]
+fn a_reset_leaves_nothing_under_way_and_nobody_to_probe_for() {
+    let one = circuit();
+    fail(&one, at(0));
+    std::mem::forget(one.admit(peer(1), at(0), true));
+    let open = opened(at(0));
+    let probing = opened(at(0));
+    std::mem::forget(probing.admit(peer(1), at(2), true));
+    for circuit in [one, open, probing] {
+        assert!(!circuit.would_admit());
+        circuit.reset();
+        assert!(circuit.is_closed() && circuit.would_admit());
+        assert_eq!(circuit.due(at(9)), Due::Never);
+        assert!(circuit.admit(peer(2), at(0), false).is_some());
+    }
+}
+
 #[test]
 fn an_answer_in_between_starts_the_count_anew() {
     let circuit = circuit();

@@ -211,6 +211,34 @@ mod tests {
     }
 
     #[test]
+    fn a_flight_is_under_way_until_it_ends() {
+        let flights = Flights::new();
+        assert!(flights.under_way(peer()).is_none());
+        let leader = lead(&flights);
+        let aboard = flights.under_way(peer()).expect("the leader's");
+        leader.land(&7, |_| ());
+        assert_eq!(aboard.wait(soon()), Some(7));
+        assert!(flights.under_way(peer()).is_none());
+    }
+
+    /// Of a list of peers that was asked for before a `forget` nothing is filed, whoever was forgotten.
+    #[test]
+    fn what_was_asked_for_before_anything_was_forgotten_is_not_filed_after() {
+        let flights = Flights::<u32>::new();
+        for all in [false, true] {
+            let begun = flights.epoch();
+            assert_eq!(flights.unless_forgotten(begun, || 7), Some(7));
+            if all {
+                flights.forget_all(|| ())
+            } else {
+                flights.forget(peer(), || ())
+            }
+            assert_eq!(flights.unless_forgotten(begun, || -> u32 { panic!("filed") }), None);
+            assert_eq!(flights.unless_forgotten(flights.epoch(), || 8), Some(8));
+        }
+    }
+
+    #[test]
     fn a_panicking_leader_releases_its_waiters_and_its_place() {
         let flights = Flights::new();
         let leader = lead(&flights);

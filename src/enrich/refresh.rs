@@ -61,6 +61,8 @@ impl Background {
             return;
         }
         let mut jobs = self.queue.lock();
+        // What waits in the parent of a fork is not made here.
+        jobs.leave_to_parent();
         if jobs.known.contains(&job.peer) {
             return;
         }
@@ -68,7 +70,7 @@ impl Background {
             jobs.dropped += 1;
             return;
         }
-        let start = jobs.threads_are_due();
+        let start = jobs.threads_are_due(Tick::now());
         if jobs.process.is_none() {
             // The system refuses us threads: who would make it?
             return;
@@ -88,7 +90,7 @@ impl Background {
             return false;
         }
         let mut jobs = self.queue.lock();
-        let start = jobs.threads_are_due();
+        let start = jobs.threads_are_due(Tick::now());
         let are_there = jobs.process.is_some();
         drop(jobs);
         if start { self.start(core) } else { are_there }
@@ -169,12 +171,12 @@ impl Drop for Background {
 
 impl Jobs {
     /// Whether threads are to be started now: there are none in this process, and none were refused lately.
-    fn threads_are_due(&mut self) -> bool {
+    fn threads_are_due(&mut self, now: Tick) -> bool {
+        self.leave_to_parent();
         let here = Some(process::id());
-        if self.process == here || self.refused.is_some_and(|at| Tick::now().since(at) < THREADLESS) {
+        if self.process == here || self.refused.is_some_and(|at| now.since(at) < THREADLESS) {
             return false;
         }
-        self.leave_to_parent();
         (self.process, self.refused) = (here, None);
         true
     }
@@ -266,5 +268,40 @@ impl Queue {
         self.ended.notify_all();
         // Another may have waited for this one to be through.
         self.changed.notify_all();
+    }
+}
+
+#[cfg(not(a2a_loom))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enrich::circuit::{Limits, Report};
+
+    fn peer(n: u32) -> PeerId {
+        PeerId::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap()
+    }
+
+    /// Taken sooner, they would come back to the queue at once, and so in a loop.
+    #[test]
+    fn while_the_circuit_is_open_what_is_queued_waits_and_the_probe_is_made() {
+        let wait = Duration::from_millis(20);
+        let circuit = Arc::new(Circuit::new(Limits { threshold: 1, first_wait: wait, max_wait: wait }));
+        circuit.admit(peer(1), Tick::now(), false).unwrap().report(Report::Unanswered, 0.5);
+        let background = Background::new(circuit, 1, 9);
+        background.queue.lock().waiting.push_back(Job::new(peer(2), Tick::now()));
+        assert!(matches!(background.queue.next(), Some(Task::Probe(probed)) if probed == peer(1)));
+        assert_eq!(background.queue.lock().waiting.len(), 1);
+    }
+
+    /// Where the system has no threads to give it is not asked for one at each call.
+    #[test]
+    fn a_system_that_refused_us_a_thread_is_asked_again_after_half_a_minute() {
+        let (mut jobs, now) = (Jobs::default(), Tick::now());
+        assert!(jobs.threads_are_due(now));
+        assert!(!jobs.threads_are_due(now), "they are there");
+        (jobs.process, jobs.refused) = (None, Some(now));
+        assert!(!jobs.threads_are_due(now.plus(THREADLESS - Duration::from_millis(1))));
+        assert!(jobs.threads_are_due(now.plus(THREADLESS)));
+        assert_eq!((jobs.process, jobs.refused), (Some(process::id()), None));
     }
 }

@@ -117,6 +117,24 @@ fn a_row_that_is_far_ahead_does_not_show_what_time_it_is() {
 }
 
 #[test]
+fn a_row_as_far_ahead_as_it_may_be_shows_what_time_it_is() {
+    let mut cursor = Cursor::default();
+    assert_eq!(cursor.listed(&[row("a", 1_000)], at(1_000)), None);
+    assert_eq!(cursor.newest(), Some(at(1_000)));
+}
+
+#[test]
+fn a_poll_that_brings_nothing_new_leaves_nothing_to_save() {
+    let mut cursor = Cursor::default();
+    let batch = [row("a", 10), row("b", 20)];
+    through(&mut cursor, &batch, PAGE);
+    assert!(std::mem::take(&mut cursor.dirty));
+    through(&mut cursor, &batch[1..], PAGE);
+    through(&mut cursor, &[], PAGE);
+    assert!(!cursor.dirty);
+}
+
+#[test]
 fn a_lost_anchor_leaves_its_time() {
     let mut cursor = Cursor::default();
     through(&mut cursor, &[row("a", 10), row("b", 20)], PAGE);

@@ -114,3 +114,26 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_no_fault() {
+        let path = std::env::temp_dir().join(format!("a2a-disk-none-{}", std::process::id()));
+        assert_eq!(read(&path), Ok(None));
+    }
+
+    /// Nobody's rights matter here: whoever runs the tests may open anything.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_there_and_cannot_be_opened_is_one() {
+        let path = std::env::temp_dir().join(format!("a2a-disk-loop-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let read = read(&path);
+        fs::remove_file(&path).unwrap();
+        assert!(read.is_err(), "{read:?}");
+    }
+}

@@ -170,6 +170,7 @@ mod tests {
         );
         handle.stop();
         assert_eq!((handle.join(), handle.is_finished()), (Some(StopReason::Stopped), false));
+        assert_eq!(format!("{handle:?}"), "PollerHandle { reason: Some(Stopped), .. }");
         drop(go);
     }
 }

@@ -100,3 +100,27 @@ fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vitals_are_of_the_tries_since_the_last_time_and_the_tasks_of_now() {
+        let pulse = Pulse::default();
+        let vitals = || {
+            let Vitals { error_rate, active_tasks, uptime } = pulse.vitals(Duration::from_secs(7));
+            assert_eq!(uptime, Duration::from_secs(7));
+            (error_rate, active_tasks)
+        };
+        assert_eq!(vitals(), (0.0, 0));
+        [true, false, true, true].into_iter().for_each(|well| pulse.tried(well));
+        let (one, another) = (pulse.task(), pulse.task());
+        assert_eq!(vitals(), (0.25, 2));
+        drop(one);
+        assert_eq!(vitals(), (0.0, 1), "nothing was tried since");
+        drop(another);
+        [false, false].into_iter().for_each(|well| pulse.tried(well));
+        assert_eq!(vitals(), (1.0, 0));
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cursor::{AHEAD, Cursor, Extent, LATE, Mark, Seen};
 use super::held::Held;
+use super::limit::Limit;
 use crate::cancel::{CancelToken, Registration};
 use crate::clock::{Deadline, Tick, wall_nanos};
 use crate::error::{Error, ErrorKind};
@@ -41,19 +42,33 @@ pub(super) struct Lister {
     timeout: Duration,
     /// Whether each request is made on a thread of its own, so that nobody waits for it after a stop.
     pub(super) detached: bool,
-    page: usize,
     backlog: Duration,
     /// When it began: how far back the backlog goes does not change while nothing can be had of it.
     start: Tick,
-    /// The rows that are asked for now: fewer than `page` after a page that was too large or too slow.
-    limit: usize,
+    limit: Limit,
     knows_since_id: bool,
     ahead: Option<Ahead>,
     barren: usize,
     /// Whether it was said that a row is far ahead of our clock.
     told_ahead: bool,
-    /// When the newest row that is known came up.
-    newest: Option<(Moment, Tick)>,
+    newest: Newest,
+}
+
+/// The newest row that is known, and since when.
+#[derive(Default)]
+struct Newest(Option<(Moment, Tick)>);
+
+impl Newest {
+    /// For how long there has been no newer one than the `newest`, as of `now`.
+    fn stands_for(&mut self, newest: Option<Moment>, now: Tick) -> Duration {
+        match (self.0, newest) {
+            (Some((known, since)), Some(newest)) if known == newest => now.since(since),
+            _ => {
+                self.0 = newest.map(|newest| (newest, now));
+                Duration::ZERO
+            }
+        }
+    }
 }
 
 /// A look past rows that are through, but not complete yet, so that the anchor cannot move over them.
@@ -80,15 +95,14 @@ impl Lister {
             token: token.clone(),
             timeout,
             detached: false,
-            page,
             backlog,
             start: Tick::now(),
-            limit: page,
+            limit: Limit::new(page),
             knows_since_id: true,
             ahead: None,
             barren: 0,
             told_ahead: false,
-            newest: None,
+            newest: Newest::default(),
         }
     }
 
@@ -129,7 +143,7 @@ impl Lister {
     fn get(&mut self, position: &Position) -> Result<Listing, Error> {
         loop {
             match self.get_page(position) {
-                Err(error) if error.kind() == ErrorKind::TooLarge && self.limit > 1 => self.limit /= 2,
+                Err(error) if error.kind() == ErrorKind::TooLarge && self.limit.shrink() => {}
                 outcome => return outcome,
             }
         }
@@ -137,7 +151,7 @@ impl Lister {
 
     fn get_page(&mut self, position: &Position) -> Result<Listing, Error> {
         let deadline = Deadline::after(self.timeout);
-        let (http, wire, position, limit) = (self.http.clone(), self.wire.clone(), position.clone(), self.limit);
+        let (http, wire, position, limit) = (self.http.clone(), self.wire.clone(), position.clone(), self.limit.rows);
         let ask = move || activity(&http, &wire, &position, limit, deadline);
         let stopped = || Error::new(ErrorKind::Cancelled, "the poller was stopped");
         let outcome = if self.detached {
@@ -148,10 +162,9 @@ impl Lister {
         match &outcome {
             Err(_) if self.token.is_cancelled() => return Err(stopped()),
             // Fewer rows are there sooner.
-            Err(error) if error.kind() == ErrorKind::Timeout => self.limit = (limit / 2).max(1),
+            Err(error) if error.kind() == ErrorKind::Timeout => drop(self.limit.shrink()),
             Err(_) => {}
-            // Back to whole pages by and by: each step may be one too far.
-            Ok(_) => self.limit = (limit + limit / 4 + 1).min(self.page),
+            Ok(_) => self.limit.grow(),
         }
         outcome.map(|listing| match listing {
             Listing::Page(mut listed, bytes) => {
@@ -186,20 +199,12 @@ impl Lister {
         let mut ids = HashSet::new();
         all.retain(|(seen, _)| ids.insert(seen.mark.id.clone()));
         let (seen, rows): (Vec<Seen>, Vec<Row>) = all.into_iter().unzip();
-        let known = cursor.newest();
         let beyond = cursor.listed(&seen, latest());
         if let Some(at) = beyond.filter(|_| !std::mem::replace(&mut self.told_ahead, true)) {
             say!(warn, "inbox: a row's time, {at}, is far ahead of this machine's clock; one of them is wrong");
         }
-        let since = self.newest.filter(|(newest, _)| Some(*newest) == cursor.newest()).map(|(_, since)| since);
-        match (since, cursor.newest()) {
-            (None, Some(newest)) => self.newest = Some((newest, Tick::now())),
-            // More than a page has come in less than it may be late, and nothing since: the clock has to tell.
-            (Some(since), _) if extent.full && known == cursor.newest() => {
-                extent.settled = Tick::now().since(since) >= 2 * LATE;
-            }
-            _ => {}
-        }
+        // More than a page has come in less than it may be late, and nothing since: the clock has to tell.
+        extent.settled = self.newest.stands_for(cursor.newest(), Tick::now()) >= 2 * LATE && extent.full;
         Batch { rows, seen, extent, odd: Odd::default(), unread: Odd::default() }
     }
 
@@ -221,7 +226,6 @@ impl Lister {
             None if moves => None,
             None => end.map(|first_end| Ahead { after: last, first_end }),
             Some(ahead) if complete.is_some_and(|complete| ahead.first_end <= complete) => None,
-            Some(ahead) if ahead.after == last => None,
             Some(ahead) => Some(Ahead { after: last, ..ahead }),
         };
         batch
@@ -331,3 +335,7 @@ fn is_after(listed: &Listed, anchor: &Mark) -> bool {
     let newest_first = times.first() > times.last();
     !newest_first && listed.rows.iter().all(|row| *row.id != *anchor.id && row.at.is_none_or(|at| at >= anchor.at))
 }
+
+#[cfg(test)]
+#[path = "listing_tests.rs"]
+mod tests;

@@ -24,6 +24,7 @@ pub(crate) mod file_fuzz;
 mod handle;
 mod heartbeat;
 mod held;
+mod limit;
 mod listing;
 mod notification;
 #[cfg(any(test, fuzzing))]

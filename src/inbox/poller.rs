@@ -241,7 +241,7 @@ impl InboxPoller {
                 _ if self.shared.token.is_cancelled() => return,
                 Ok(polled) => {
                     if failures > 0 {
-                        say!(info, "inbox: the platform answers again");
+                        say!(info, "inbox: {} answers again", self.client.http().platform());
                     }
                     failures = 0;
                     if polled.more { Duration::ZERO } else { self.interval }

@@ -274,4 +274,22 @@ mod tests {
             assert_eq!(is_own(&fields(row.clone()), SELF), own, "{row}");
         }
     }
+
+    /// What the platform put into a row stands in for a lookup, be it the name or the role alone.
+    #[test]
+    fn a_row_carries_what_it_says_of_its_sender() {
+        let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id(SELF).build().unwrap();
+        let peer = PeerId::from_text(PEER).unwrap();
+        let carried = |row| Push::new(&client, Row { id: "x".to_owned(), at: None, fields: fields(row) }).carried(peer);
+        let of = |peer: &Peer| (peer.name().map(str::to_owned), peer.role().map(str::to_owned));
+        for (row, name, role) in [
+            (json!({ "peer_name": "ops" }), Some("ops"), None),
+            (json!({ "peer_role": "sre" }), None, Some("sre")),
+            (json!({ "peer_name": "ops", "peer_role": "sre" }), Some("ops"), Some("sre")),
+        ] {
+            let sender = carried(row).unwrap();
+            assert_eq!((of(&sender), sender.id()), ((name.map(str::to_owned), role.map(str::to_owned)), Some(PEER)));
+        }
+        assert_eq!(carried(json!({ "peer_name": null, "peer_role": 7 })), None);
+    }
 }

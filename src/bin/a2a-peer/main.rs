@@ -100,7 +100,7 @@ fn refuse(error: &clap::Error) -> ! {
 fn start_log(args: &Args) {
     let level = match args.command {
         _ if args.verbose => "a2a_blocking=debug",
-        // What the library warns of is what it tells itself, in the step.
+        // Its steps tell what the warnings would.
         Command::Doctor { .. } => "a2a_blocking=error",
         _ => "a2a_blocking=warn",
     };

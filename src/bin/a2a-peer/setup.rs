@@ -91,7 +91,7 @@ impl Setup {
         self.token_file.clone().unwrap_or_else(|| Path::new(&configs()).join(".auth_token"))
     }
 
-    /// What is there. It is the library that reads it: a pipe can be read only once.
+    /// What is there. It is the library that reads it.
     pub(crate) fn token_state(&self) -> TokenState {
         let path = self.token_file();
         match fs::metadata(&path) {
