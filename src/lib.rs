@@ -89,9 +89,9 @@
 //!
 //! A client holds 10,000 peers and 64 MiB of records at the most. Each thread that asks has 130 KiB more, and may hold 1 MiB
 //! of records that were replaced. A poller holds a page (32 MiB at the most), and where it looks back 5,000 rows or
-//! 32 MiB. Bodies are read up to a limit of each call: 256 KiB for a lookup, 10 MB for a reply or a list. Calls over http
-//! get by with 256 KiB of stack. JSON deeper than 128 levels is refused. The crate's own threads have
-//! Rust's usual 2 MiB.
+//! 32 MiB. Bodies are read up to a limit of each call: 256 KiB for a lookup, 10 MB for a reply or a list. JSON is
+//! read 127 levels deep; calls over http get by with 256 KiB of stack for that in an unoptimised build. The crate's own
+//! threads have Rust's usual 2 MiB.
 //!
 //! In a child by fork a client works, and has nothing of what its parent had under way; a [`PollerHandle`] there does
 //! nothing, since the poller is its parent's, and the cursor's lock stays with the parent. A fork takes whatever a thread
@@ -110,9 +110,6 @@
 //! bound in its text. What one peer wrote is its own loss only: its entry in the list of peers is left out and counted
 //! ([`Stats::skipped`]), the field of a row in the inbox stays text, and rows that are too much together come in shorter
 //! pages.
-//!
-//! JSON is read 127 levels deep. A thread that makes calls needs a stack of 256 KiB for that in an unoptimised build;
-//! the default of the standard library is 2 MiB.
 //!
 //! # Features
 //!

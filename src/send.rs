@@ -273,7 +273,7 @@ mod tests {
         let peer = PeerId::parse("3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c").unwrap();
         let bound = Duration::from_secs(20);
         let outgoing = Outgoing::new(client.http(), peer, &Message::from("hi"), bound).unwrap();
-        let line = Line::new(Some(token), bound);
+        let line = Line::new(client.http(), Some(token), bound);
         let Line::Cancellable { report, .. } = &line else { panic!("a plain one") };
         events(report);
         line.post(client.http(), &outgoing, Deadline::after(bound))
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_reply_that_comes_with_a_cancel_is_not_thrown_away() {
         let body = br#"{"result":{"parts":[{"kind":"text","text":"done"}]}}"#;
-        let reply = || wire::read(200, body, "", str::to_owned).unwrap_or_else(|_| panic!("no reply"));
+        let reply = || wire::read(200, body, String::new, str::to_owned).unwrap_or_else(|_| panic!("no reply"));
         for cancel_first in [false, true] {
             let token = CancelToken::new();
             let outcome = heard(&token, |report| {

@@ -102,7 +102,7 @@ impl fmt::Display for Stats {
         let Stats { dropped, circuit, openings, longest_wait, skipped, entries, bytes, evictions, .. } = self;
         write!(f, "answered {fresh} fresh, {stale} stale, {absent} absent, {unknown} unknown; ")?;
         write!(f, "{lookups} lookups ({} failed, {refreshes} in the background), {shared} shared, ", self.failed())?;
-        write!(f, "{shed} shed, {dropped} dropped; circuit {circuit:?}, opened {openings} times; ")?;
+        write!(f, "{shed} shed, {dropped} dropped; circuit {circuit}, opened {openings} times; ")?;
         write!(f, "longest wait {longest_wait:.1?}; cache {entries} peers, {bytes} bytes, {evictions} evicted")?;
         if *skipped > 0 { write!(f, "; {skipped} list entries skipped") } else { Ok(()) }
     }

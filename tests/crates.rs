@@ -159,6 +159,13 @@ fn the_list_of_crates_is_that_of_the_lock_file() {
     if env::var_os("A2A_WRITE").is_some() {
         fs::write(&path, &new).unwrap();
     }
+    // The published package is without the comparison with others.
+    let old: String = match root().join("benches/peers").is_dir() {
+        true => old,
+        false => {
+            old.lines().filter(|line| !line.starts_with("| benches/peers/")).map(|line| format!("{line}\n")).collect()
+        }
+    };
     let differ = new.lines().filter(|line| !old.lines().any(|other| other == *line));
     let differ: Vec<&str> = differ.chain(old.lines().filter(|line| !new.lines().any(|other| other == *line))).collect();
     let written = env::var_os("A2A_WRITE").is_some();

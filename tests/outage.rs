@@ -518,5 +518,5 @@ fn the_stats_fit_in_a_line_of_a_log() {
     client.enrich(PEER);
     let line = client.stats().to_string();
     assert!(line.starts_with("answered 2 fresh, 0 stale, 0 absent, 0 unknown; 1 lookups (0 failed,"), "{line}");
-    assert!(line.contains("circuit Closed, opened 0 times; longest wait ") && !line.contains('\n'), "{line}");
+    assert!(line.contains("circuit closed, opened 0 times; longest wait ") && !line.contains('\n'), "{line}");
 }

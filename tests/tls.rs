@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, ClientBuilder, Delivery, Error, ErrorKind, Message, RetryPolicy, SendOptions, Source};
 use rcgen::date_time_ymd;
+#[cfg(feature = "rustls")]
+use rcgen::{BasicConstraints, IsCa};
 use rustls::ServerConfig;
 use support::{Dir, PEER, RECORD, Server, WORKSPACE};
 use tls::{Authority, Seen, answering, https, self_signed};
@@ -85,6 +87,20 @@ fn others_are_not_told_the_token_and_not_tried_again_and_the_error_says_why() {
         assert_eq!(client.discover(PEER).unwrap_err().kind(), ErrorKind::Tls, "{why}");
         assert_eq!(seen.text(), "", "{why}");
     }
+}
+
+/// As `openssl req -x509` makes it by default: OpenSSL takes it of a host, rustls does not, however much it is trusted.
+#[cfg(feature = "rustls")]
+#[test]
+fn an_authoritys_own_certificate_is_none_of_a_host() {
+    let authority = Authority::new();
+    let its_own = authority.certify_as("localhost", |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    let (server, seen) = answering(its_own, true, |_| answer(200, RECORD));
+    let error = trusting(&authority, &server).build().unwrap().discover(PEER).unwrap_err();
+    assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Tls, false), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("make one with CA:FALSE") && !text.contains("root_certificates"), "{text}");
+    assert_eq!(seen.text(), "");
 }
 
 #[test]

@@ -41,21 +41,15 @@ fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
         ErrorKind::Tls if says(&["not valid for", "ostname mismatch", "IP address mismatch"]) => {
             Some("the platform's certificate is for another host")
         }
-        ErrorKind::Tls
-            if says(&[
-                "UnknownIssuer",
-                "BadSignature",
-                "CaUsedAsEndEntity",
-                "self-signed",
-                "self signed",
-                "issuer",
-            ]) =>
-        {
-            Some(
-                "nobody who is trusted has signed it: for a private authority give its certificate by \
-                  ClientBuilder::root_certificates",
-            )
-        }
+        // As `openssl req -x509` makes it. To trust it would not help.
+        ErrorKind::Tls if says(&["CaUsedAsEndEntity"]) => Some(
+            "the platform shows an authority's own certificate: have it sign one for the host, or make one with CA:FALSE in \
+             its basicConstraints",
+        ),
+        ErrorKind::Tls if says(&["UnknownIssuer", "BadSignature", "self-signed", "self signed", "issuer"]) => Some(
+            "nobody who is trusted has signed it: for a private authority give its certificate by \
+             ClientBuilder::root_certificates",
+        ),
         ErrorKind::Tls if says(&["InvalidContentType", "wrong version number", "http request", "packet length"]) => {
             Some("what answers there does not speak TLS: is its URL http://?")
         }

@@ -31,16 +31,13 @@ const MAX_ODD: usize = 1_000;
 /// was when it starts again.
 ///
 /// ```no_run
-/// use a2a_blocking::{Client, Delivery, InboxPoller, Verdict};
+/// use a2a_blocking::{Client, InboxPoller, Verdict};
 ///
 /// let poller = InboxPoller::builder(Client::from_env()?).spawn(|push| {
 ///     let sender = push.sender();
-///     println!("{}: {}", sender.as_ref().and_then(|peer| peer.name()).unwrap_or("somebody"), push.text());
-///     match push.reply("on it") {
-///         // Nobody can have it.
-///         Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => Verdict::Retry,
-///         _ => Verdict::Ack,
-///     }
+///     let name = sender.as_ref().and_then(|peer| peer.name()).unwrap_or("somebody");
+///     println!("{name:?}: {:?}", push.text());
+///     Verdict::after(push.reply("on it"))
 /// })?;
 /// println!("ended: {:?}", poller.join());
 /// # Ok::<(), a2a_blocking::Error>(())

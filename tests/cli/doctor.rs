@@ -105,7 +105,9 @@ fn a_token_file_that_is_missing_empty_open_or_unreadable() {
         let step = &steps["token"];
         assert_eq!((code, &step["status"]), (0, &"warning".into()), "{step}");
         assert!(step["detail"].as_str().unwrap().contains(why), "{step}");
-        assert!(step["next"].as_str().unwrap().contains(advice), "{step}");
+        let next = step["next"].as_str().unwrap();
+        // What to do, and not once more what is wrong.
+        assert!(next.contains(advice) && !next.contains(why), "{step}");
     };
     warns(dir.file("none").to_str().unwrap(), "is not there", "--token-file PATH");
     let path = token(&dir, " \n");
@@ -118,7 +120,7 @@ fn a_token_file_that_is_missing_empty_open_or_unreadable() {
     fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "Config", "--token-file PATH");
 }
 
-/// It would be waited for without end.
+/// It would be waited for without end, and is refused.
 #[cfg(unix)]
 #[test]
 fn a_token_pipe_that_nobody_writes_to() {
@@ -180,6 +182,9 @@ fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
     let (_, steps) = examine(&https(&server), &token, &["--ca-file", ca.to_str().unwrap()]);
     assert_eq!((&steps["tls"]["status"], &steps["registration"]["status"]), (&"ok".into(), &"ok".into()), "{steps:?}");
 
+    let (code, steps) = examine(&https(&server), &token, &["--ca-file", &token]);
+    assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
+    assert!(steps["settings"].to_string().contains("--ca-file: it holds no certificate"), "{steps:?}");
     let (code, steps) = examine(&https(&server), &token, &["--ca-file", "/nonexistent/ca.pem"]);
     assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
     assert!(steps["settings"].to_string().contains("--ca-file: /nonexistent/ca.pem cannot be read"), "{steps:?}");

@@ -153,7 +153,12 @@ fn a_second_ctrl_c_ends_it_whatever_keeps_it() {
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
     let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
-    out.read_exact(&mut [0]).unwrap();
+    // Into the long one: between two messages the first Ctrl-C would end it.
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    while !seen.ends_with(b"more than a pipe holds") {
+        out.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
     let mut code = None;
     support::eventually("the second one is heard", || {
         interrupt(&child);

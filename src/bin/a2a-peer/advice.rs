@@ -46,7 +46,7 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
 
 /// Where no connection comes about.
 pub(crate) fn connect(setup: &Setup, words: &str) -> String {
-    let from = format!("it comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
+    let from = format!("address comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
     let inside_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
     let dockers_host = words.contains("host.docker.internal");
     let has_address = !["failed to lookup address", "has no address"].iter().any(|why| words.contains(why));
@@ -58,13 +58,13 @@ pub(crate) fn connect(setup: &Setup, words: &str) -> String {
                                 --add-host=host.docker.internal:host-gateway"
             .to_owned(),
         (false, _, false) => {
-            format!("is the name right, and does this machine's DNS know it? As for the address, {from}")
+            format!("is the name right, and does this machine's DNS know it? The {from}")
         }
         (false, true, true) => format!(
-            "is the platform up? As for its address, {from}. Inside Docker localhost is the container itself, and the \
+            "is the platform up? Its {from}. Inside Docker localhost is the container itself, and the \
              host is host.docker.internal"
         ),
-        _ => format!("is the platform up? As for its address, {from}"),
+        _ => format!("is the platform up? Its {from}"),
     }
 }
 
@@ -88,6 +88,10 @@ fn tls() -> String {
     )
 }
 
+/// What to do where there is no token.
+pub(crate) const WHERE_A_TOKEN_GOES: &str =
+    "put it there on one line, or give --token-file PATH; the canvas (Tokens tab) makes one";
+
 /// Where the platform refuses who we say we are.
 pub(crate) fn token(setup: &Setup) -> String {
     let path = setup.token_file();
@@ -97,13 +101,8 @@ pub(crate) fn token(setup: &Setup) -> String {
             "the token came from {shown}: is it this workspace's, and the newest? The canvas (Tokens tab) makes another; \
              --token-file PATH takes it from elsewhere"
         ),
-        TokenState::Blank => {
-            format!("there is no token: {shown} is empty. Put it there on one line; the canvas (Tokens tab) makes one")
-        }
-        TokenState::Missing => format!(
-            "there is no token: {shown} is not there. Put it there on one line, or give --token-file PATH; the canvas \
-             (Tokens tab) makes one"
-        ),
+        TokenState::Blank => format!("there is no token: {shown} is empty; {WHERE_A_TOKEN_GOES}"),
+        TokenState::Missing => format!("there is no token: {shown} is not there; {WHERE_A_TOKEN_GOES}"),
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) enum Command {
         /// Print what is there now, and end
         #[arg(long)]
         once: bool,
-        /// Answer each message with this text [default: no answer]
+        /// Answer each message with this text; two who both do so answer each other for ever [default: no answer]
         #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
         reply_with: Option<String>,
         /// Where to remember what was printed [default: inbox-cursor-WORKSPACE.json beside the token file]

@@ -36,7 +36,8 @@ Environment (an option comes before its variable; a blank one counts as unset):
                    [default: as wide as it takes, and nothing is cut]
 
 With --json standard output has one JSON document a line, and a failure is the last of them: {\"error\": \
-{\"kind\", \"status\", \"message\", \"next\", \"delivery\", \"retry_after\", \"exit\"}}. Standard error has the same in words, and the log.
+{\"kind\", \"status\", \"message\", \"next\", \"delivery\", \"retry_after\", \"exit\"}}. enrich and doctor tell it in the line of \
+the peer or the step. Standard error has the same in words, and the log.
 
 Examples:
   a2a-peer demo

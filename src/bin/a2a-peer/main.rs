@@ -90,7 +90,8 @@ fn refuse(error: &clap::Error) -> ! {
     let wants_json = env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     if error.use_stderr() && wants_json {
         let text = error.render().to_string();
-        let why = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+        let ends = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
+        let why = text[..ends.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
         print_json(&Trouble::new(exit::USAGE, "Usage", why));
     }
     error.exit()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use a2a_blocking::{Client, Error, ErrorKind, Workspace};
 use http::Uri;
 
-use crate::advice::{connect, token};
+use crate::advice::{WHERE_A_TOKEN_GOES, connect};
 use crate::args::Args;
 use crate::failure::{Trouble, exit};
 use crate::setup::TokenState;
@@ -78,9 +78,11 @@ pub(crate) fn token_file(args: &Args) -> Outcome<Client> {
     let client = args.setup.client().map_err(|failure| Trouble::of(&failure, args))?;
     let file = match args.setup.token_state() {
         TokenState::Missing => {
-            return Found::warning(client, format!("no token: {shown} is not there"), token(&args.setup));
+            return Found::warning(client, format!("no token: {shown} is not there"), WHERE_A_TOKEN_GOES);
         }
-        TokenState::Blank => return Found::warning(client, format!("no token: {shown} is empty"), token(&args.setup)),
+        TokenState::Blank => {
+            return Found::warning(client, format!("no token: {shown} is empty"), WHERE_A_TOKEN_GOES);
+        }
         TokenState::There(file) => file,
     };
     match others_may_read(&file) {

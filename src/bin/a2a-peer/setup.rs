@@ -128,8 +128,12 @@ fn is_set(variable: &str) -> bool {
 /// The library's words on a setting, with the option's name in place of the setter's.
 pub(crate) fn in_our_words(error: &Error) -> String {
     let text = error.to_string();
-    let options =
-        [("platform_url: ", "--platform: "), ("workspace_id: ", "--workspace: "), ("cursor_file: ", "--cursor: ")];
+    let options = [
+        ("platform_url: ", "--platform: "),
+        ("workspace_id: ", "--workspace: "),
+        ("cursor_file: ", "--cursor: "),
+        ("root_certificates: ", "--ca-file: "),
+    ];
     for (setter, option) in options {
         if let Some(why) = text.strip_prefix(setter) {
             return format!("{option}{why}");
