@@ -59,24 +59,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn something_new_is_left_however_large() {
-        let page = |id: &str| vec![Row { id: id.to_owned(), at: None, fields: Map::new() }];
-        let mut held = Held::default();
-        for (id, news, bytes) in [("d", 1, MAX_HELD_BYTES), ("c", 1, MAX_HELD_BYTES), ("b", 0, 7), ("a", 0, 0)] {
-            held.push(page(id), news, bytes);
-        }
-        assert_eq!((held.rows, held.dropped), (3, true));
-        assert_eq!(held.into_rows().iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::Map;
-
-    use super::*;
-
     const MIB: usize = 1024 * 1024;
 
     /// So many rows, the newest first, of which the newest is the `first`.
@@ -89,15 +71,32 @@ mod tests {
         held.into_rows().iter().map(|row| row.id.parse().unwrap()).collect()
     }
 
+    /// A page of which nothing is through yet.
+    fn add(held: &mut Held, rows: Vec<Row>, bytes: usize) {
+        let news = rows.len();
+        held.push(rows, news, bytes);
+    }
+
+    #[test]
+    fn something_new_is_left_however_large() {
+        let page = |id: &str| vec![Row { id: id.to_owned(), at: None, fields: Map::new() }];
+        let mut held = Held::default();
+        for (id, news, bytes) in [("d", 1, MAX_HELD_BYTES), ("c", 1, MAX_HELD_BYTES), ("b", 0, 7), ("a", 0, 0)] {
+            held.push(page(id), news, bytes);
+        }
+        assert_eq!((held.rows, held.dropped), (3, true));
+        assert_eq!(held.into_rows().iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
     #[test]
     fn the_oldest_5000_rows_are_held_and_the_newest_pages_go() {
         let mut held = Held::default();
-        held.push(page(9_999, 2_500), 1);
-        held.push(page(7_499, 2_500), 1);
+        add(&mut held, page(9_999, 2_500), 1);
+        add(&mut held, page(7_499, 2_500), 1);
         assert_eq!((held.rows, held.dropped), (5_000, false), "to the row");
-        held.push(page(4_999, 1), 1);
+        add(&mut held, page(4_999, 1), 1);
         assert_eq!((held.rows, held.dropped), (2_501, true));
-        held.push(page(4_998, 2_499), 1);
+        add(&mut held, page(4_998, 2_499), 1);
         assert_eq!(held.rows, 5_000);
         assert_eq!(ids(held), (2_500..=7_499).collect::<Vec<_>>(), "the oldest first");
     }
@@ -105,31 +104,31 @@ mod tests {
     #[test]
     fn a_page_that_alone_is_too_much_is_held() {
         let mut held = Held::default();
-        held.push(page(20_000, 10_000), 99 * MIB);
+        add(&mut held, page(20_000, 10_000), 99 * MIB);
         assert_eq!((held.rows, held.dropped), (10_000, false));
-        held.push(page(10_000, 6_000), 99 * MIB);
+        add(&mut held, page(10_000, 6_000), 99 * MIB);
         assert_eq!((held.rows, held.dropped), (6_000, true), "the older one");
     }
 
     #[test]
     fn the_bytes_are_bounded_too() {
         let mut held = Held::default();
-        held.push(page(9, 1), 20 * MIB);
-        held.push(page(8, 1), 12 * MIB);
+        add(&mut held, page(9, 1), 20 * MIB);
+        add(&mut held, page(8, 1), 12 * MIB);
         assert_eq!((held.rows, held.dropped), (2, false), "to the byte");
-        held.push(page(7, 1), 20 * MIB);
+        add(&mut held, page(7, 1), 20 * MIB);
         assert_eq!((held.rows, held.dropped), (2, true));
-        held.push(page(6, 1), 0);
+        add(&mut held, page(6, 1), 0);
         assert_eq!(held.rows, 3, "what has gone is no longer counted");
-        held.push(page(5, 1), 1);
+        add(&mut held, page(5, 1), 1);
         assert_eq!(ids(held), [5, 6, 7], "what is left is");
     }
 
     #[test]
     fn a_page_of_nothing_new_is_no_loss() {
         let mut held = Held::default();
-        held.push(Vec::new(), 30 * MIB);
-        held.push(page(9, 1), 30 * MIB);
+        add(&mut held, Vec::new(), 30 * MIB);
+        add(&mut held, page(9, 1), 30 * MIB);
         assert!(!held.dropped);
     }
 }
