@@ -7,8 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind, guard};
-use crate::sync::{Condvar, Mutex, wait_while_for};
+use crate::sync::{Condvar, Mutex, wait_while};
 
 /// Ends a send from another thread, at once, whatever it is doing.
 ///
@@ -71,7 +72,9 @@ impl CancelToken {
 
     /// Waits so long, or until the token is cancelled. Whether it is.
     pub(crate) fn wait(&self, time: Duration) -> bool {
-        wait_while_for(&self.0.cancelled, self.0.state.lock(), |state| !state.cancelled, time).cancelled
+        // One that cannot be reckoned with is for ever.
+        let deadline = Deadline::checked_after(time);
+        wait_while(&self.0.cancelled, self.0.state.lock(), |state| !state.cancelled, deadline).cancelled
     }
 
     /// Has a `job` done on a thread of its own, so that nobody waits for it once the token is cancelled:

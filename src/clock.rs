@@ -74,12 +74,13 @@ impl Deadline {
         Deadline(Instant::now() + bound)
     }
 
-    pub(crate) fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+    /// `None` where the clock does not reach so far.
+    pub(crate) fn checked_after(bound: Duration) -> Option<Self> {
+        Instant::now().checked_add(bound).map(Deadline)
     }
 
-    pub(crate) fn instant(self) -> Instant {
-        self.0
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
     }
 }
 

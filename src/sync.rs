@@ -1,86 +1,58 @@
 //! Where loom stands in for the real locks: `RUSTFLAGS='--cfg a2a_loom' cargo test --lib --release loom`.
 
-use std::time::{Duration, Instant};
+#[cfg(a2a_loom)]
+use loom::sync as locks;
+#[cfg(not(a2a_loom))]
+use std::sync as locks;
+use std::sync::PoisonError;
 
+use crate::clock::Deadline;
 #[cfg(not(a2a_loom))]
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+pub(crate) use locks::Arc;
 #[cfg(not(a2a_loom))]
-pub(crate) use std::sync::Arc;
-#[cfg(not(a2a_loom))]
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, fence};
-
-/// Waits while the `condition` holds, until the deadline at the latest.
-#[cfg(not(a2a_loom))]
-pub(crate) fn wait_while<'a, T>(
-    condvar: &Condvar,
-    mut guard: MutexGuard<'a, T>,
-    condition: impl Fn(&T) -> bool,
-    deadline: Instant,
-) -> MutexGuard<'a, T> {
-    condvar.wait_while_until(&mut guard, |value| condition(value), deadline);
-    guard
-}
-
-/// Waits while the `condition` holds, for so long at the most. A time that cannot be reckoned with is for ever.
-#[cfg(not(a2a_loom))]
-pub(crate) fn wait_while_for<'a, T>(
-    condvar: &Condvar,
-    mut guard: MutexGuard<'a, T>,
-    condition: impl Fn(&T) -> bool,
-    time: Duration,
-) -> MutexGuard<'a, T> {
-    condvar.wait_while_for(&mut guard, |value| condition(value), time);
-    guard
-}
-
+pub(crate) use locks::atomic::{AtomicU8, AtomicU64, fence};
+pub(crate) use locks::{Condvar, MutexGuard};
 #[cfg(a2a_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, fence};
-#[cfg(a2a_loom)]
-pub(crate) use loom::sync::{Condvar, MutexGuard};
 
-/// The same under loom, which has no clock: the deadline never comes.
-#[cfg(a2a_loom)]
-pub(crate) fn wait_while<'a, T>(
-    condvar: &Condvar,
-    mut guard: MutexGuard<'a, T>,
-    condition: impl Fn(&T) -> bool,
-    _deadline: Instant,
-) -> MutexGuard<'a, T> {
-    while condition(&guard) {
-        guard = condvar.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
-    }
-    guard
-}
+/// A mutex that no panic poisons: what it guards is whole after each step.
+///
+/// Not `parking_lot`'s, nor its `Condvar`: those keep their waiters in lists. In a child by fork these name threads that are
+/// not there, whose places in memory the child's own threads get, and a wait there was seen to be woken by nobody.
+pub(crate) struct Mutex<T>(locks::Mutex<T>);
 
-#[cfg(a2a_loom)]
-pub(crate) fn wait_while_for<'a, T>(
-    condvar: &Condvar,
-    mut guard: MutexGuard<'a, T>,
-    condition: impl Fn(&T) -> bool,
-    _time: Duration,
-) -> MutexGuard<'a, T> {
-    while condition(&guard) {
-        guard = condvar.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
-    }
-    guard
-}
-
-/// Loom's mutex with `parking_lot`'s interface.
-#[cfg(a2a_loom)]
-pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-
-#[cfg(a2a_loom)]
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Mutex(loom::sync::Mutex::new(value))
+        Mutex(locks::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(a2a_loom)]
+/// Waits while the `condition` holds, until the deadline at the latest; without one as long as it takes. Under loom, which
+/// has no clock, none ever comes.
+pub(crate) fn wait_while<'a, T>(
+    condvar: &Condvar,
+    mut guard: MutexGuard<'a, T>,
+    condition: impl Fn(&T) -> bool,
+    deadline: Option<Deadline>,
+) -> MutexGuard<'a, T> {
+    while condition(&guard) {
+        let Some(deadline) = deadline.filter(|_| cfg!(not(a2a_loom))) else {
+            guard = condvar.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let (next, waited) = condvar.wait_timeout(guard, deadline.left()).unwrap_or_else(PoisonError::into_inner);
+        guard = next;
+        if waited.timed_out() {
+            break;
+        }
+    }
+    guard
+}
+
 impl<T: Default> Default for Mutex<T> {
     fn default() -> Self {
         Mutex::new(T::default())

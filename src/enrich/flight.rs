@@ -137,7 +137,7 @@ impl<T: Clone> Flight<T> {
     /// The answer, if the flight ends with one by the deadline.
     pub(super) fn wait(&self, deadline: Deadline) -> Option<T> {
         let under_way = |state: &State<T>| matches!(state, State::UnderWay);
-        let state = wait_while(&self.ended, self.state.lock(), under_way, deadline.instant());
+        let state = wait_while(&self.ended, self.state.lock(), under_way, Some(deadline));
         match &*state {
             State::Landed(answer) => Some(answer.clone()),
             State::UnderWay | State::Abandoned => None,

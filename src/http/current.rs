@@ -76,9 +76,9 @@ impl Drop for Exchanging {
     }
 }
 
-/// The exchange that this thread is in.
+/// The exchange that this thread is in. None in a thread that is ending, which may still close a connection.
 pub(super) fn current() -> Option<Rc<Current>> {
-    CURRENT.with_borrow(Clone::clone)
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Runs an exchange: in this thread, or where that has come to its end and has no place for one any more (a request from

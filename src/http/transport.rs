@@ -1,5 +1,6 @@
-//! What is between the HTTP client and its sockets: the token comes in here, and an answer that came before the
-//! request was out is not lost, and nothing takes longer than the exchange may. Built upon `ureq::unversioned`, which a minor version may break.
+//! What is between the HTTP client and its sockets: the token comes in here, an answer that came before the request was
+//! out is not lost, and nothing takes longer than the exchange may. Built upon `ureq::unversioned`, which a minor version
+//! may break.
 
 use std::io::{self, ErrorKind as IoKind};
 

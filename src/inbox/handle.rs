@@ -6,10 +6,9 @@ use std::process;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::cancel::CancelToken;
 use crate::error::{Error, Removed};
+use crate::sync::{Condvar, Mutex, wait_while};
 
 /// Why a poller ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +103,11 @@ impl PollerHandle {
         if !self.is_here() {
             return None;
         }
-        let mut state = self.shared.state.lock();
+        let state = self.shared.state.lock();
         if state.threads.contains(&thread::current().id()) {
             return state.reason.clone();
         }
-        self.shared.ended.wait_while(&mut state, |state| !state.ended);
+        let state = wait_while(&self.shared.ended, state, |state| !state.ended, None);
         let reason = state.reason.clone();
         drop(state);
         let thread = self.thread.lock().take();

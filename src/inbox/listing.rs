@@ -10,6 +10,7 @@ use serde_json::Map;
 use super::cursor::{AHEAD, Cursor, Extent, LATE, Mark, Seen};
 use super::held::Held;
 use super::limit::Limit;
+use super::newest::Newest;
 use crate::cancel::{CancelToken, Registration};
 use crate::clock::{Deadline, Tick, wall_nanos};
 use crate::error::{Error, ErrorKind};
@@ -54,23 +55,6 @@ pub(super) struct Lister {
     /// Whether it was said that a row is far ahead of our clock.
     told_ahead: bool,
     newest: Newest,
-}
-
-/// The newest row that is known, and since when.
-#[derive(Default)]
-struct Newest(Option<(Moment, Tick)>);
-
-impl Newest {
-    /// For how long there has been no newer one than the `newest`, as of `now`.
-    fn stands_for(&mut self, newest: Option<Moment>, now: Tick) -> Duration {
-        match (self.0, newest) {
-            (Some((known, since)), Some(newest)) if known == newest => now.since(since),
-            _ => {
-                self.0 = newest.map(|newest| (newest, now));
-                Duration::ZERO
-            }
-        }
-    }
 }
 
 /// A look past rows that are through, but not complete yet, so that the anchor cannot move over them.

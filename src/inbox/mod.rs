@@ -26,6 +26,7 @@ mod heartbeat;
 mod held;
 mod limit;
 mod listing;
+mod newest;
 mod notification;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod notification_fuzz;

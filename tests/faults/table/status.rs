@@ -52,7 +52,7 @@ fn heading(status: u16, words: bool) -> &'static str {
         (401, _) => "401",
         (403, true) => "403 in the platform's words",
         (404, true) => "404 in the platform's words",
-        (410, true) => "410 in the platform's words",
+        (410, true) => "410 with an error that is not `removed`",
         (403, false) => "403 without a body",
         (404, false) => "404 without a body",
         (410, false) => "410 without a body",
