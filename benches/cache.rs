@@ -18,7 +18,8 @@ use parking_lot::RwLock;
 use regex::Regex;
 use serde_json::Value;
 
-const SIZES: [usize; 4] = [1, 64, 1_024, 100_000];
+/// The last is near what 64 MiB of records hold.
+const SIZES: [usize; 4] = [1, 64, 1_024, 40_000];
 const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
 
 /// Ids that no cache line or branch predictor can guess, the same in every run.
