@@ -22,7 +22,7 @@ pub enum Fault {
     OnAccept(Then),
     /// The request is read; then come these bytes, made from the good answer's body and where else there is a server.
     Answer(Make, Then),
-    /// The bytes come before the request is read.
+    /// The bytes come while the request is on its way, and nothing of it is read.
     Early(Vec<u8>, Then),
     /// The platform is well; this machine is not.
     Machine(Machine),
@@ -199,6 +199,9 @@ impl State {
             match fault {
                 Some(Fault::OnAccept(then)) => return self.go_on(&then, stream),
                 Some(Fault::Early(bytes, then)) => {
+                    // Before its first byte is there the client may not know yet that it is connected, and a reset would
+                    // be a connection that failed.
+                    let _ = stream.peek(&mut [0]);
                     let _ = stream.write_all(&bytes);
                     return self.go_on(&then, stream);
                 }
