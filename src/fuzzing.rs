@@ -16,10 +16,6 @@ pub use crate::wire::record_fuzz::record;
 pub use crate::wire::reply_fuzz::reply;
 pub use crate::wire::time_fuzz::{moment, time};
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-
 /// A target's body.
 pub type Body = fn(&[u8]);
 
@@ -39,60 +35,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("token", token),
     ("url", url),
 ];
-
-/// Bytes that are taken for choices, one by one; zeros when they are used up.
-pub(crate) struct Choices<'a>(pub(crate) &'a [u8]);
-
-impl Choices<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn byte(&mut self) -> u8 {
-        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
-        self.0 = rest;
-        *first
-    }
-
-    /// A number below `end`, which is 256 at the most.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::from(self.byte()) % end
-    }
-}
-
-/// A directory of this process's own, in memory where the system has such files.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn with<R>(work: impl FnOnce(&Path) -> R) -> R {
-        thread_local! {
-            static DIR: Scratch = Scratch::new();
-        }
-        DIR.with(|dir| work(&dir.0))
-    }
-
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let shared = Path::new("/dev/shm");
-        let below = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
-        let dir = below.join(format!("a2a-fuzz-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
-        // Where it cannot be made nothing can be written to it, and a target says so.
-        let _ = std::fs::create_dir_all(&dir);
-        Scratch(dir)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The bytes before and after the first 0xff, which is in no UTF-8 text.
-pub(crate) fn halves(data: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = data.splitn(2, |byte| *byte == 0xff);
-    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
-}
 
 #[cfg(test)]
 mod tests {

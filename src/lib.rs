@@ -187,6 +187,8 @@ mod random;
 mod registry;
 mod retry;
 mod rpc;
+#[cfg(any(test, fuzzing))]
+mod scratch;
 mod send;
 mod stats;
 mod sync;

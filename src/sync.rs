@@ -19,6 +19,7 @@ pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, fence};
 ///
 /// Not `parking_lot`'s, nor its `Condvar`: those keep their waiters in lists. In a child by fork these name threads that are
 /// not there, whose places in memory the child's own threads get, and a wait there was seen to be woken by nobody.
+#[derive(Debug)]
 pub(crate) struct Mutex<T>(locks::Mutex<T>);
 
 impl<T> Mutex<T> {
@@ -39,18 +40,37 @@ pub(crate) fn wait_while<'a, T>(
     condition: impl Fn(&T) -> bool,
     deadline: Option<Deadline>,
 ) -> MutexGuard<'a, T> {
+    // The system says when the time is over: by a clock of ours that stands still it never would be.
     while condition(&guard) {
-        let Some(deadline) = deadline.filter(|_| cfg!(not(a2a_loom))) else {
-            guard = condvar.wait(guard).unwrap_or_else(PoisonError::into_inner);
-            continue;
-        };
-        let (next, waited) = condvar.wait_timeout(guard, deadline.left()).unwrap_or_else(PoisonError::into_inner);
+        let (next, timed_out) = wait_once(condvar, guard, deadline);
         guard = next;
-        if waited.timed_out() {
+        if timed_out {
             break;
         }
     }
     guard
+}
+
+/// Waits until somebody notifies, or the deadline; or for no reason at all, as condition variables may.
+pub(crate) fn wait<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    deadline: Option<Deadline>,
+) -> MutexGuard<'a, T> {
+    wait_once(condvar, guard, deadline).0
+}
+
+/// One wait, and whether the deadline ended it.
+fn wait_once<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    deadline: Option<Deadline>,
+) -> (MutexGuard<'a, T>, bool) {
+    let Some(deadline) = deadline.filter(|_| cfg!(not(a2a_loom))) else {
+        return (condvar.wait(guard).unwrap_or_else(PoisonError::into_inner), false);
+    };
+    let (guard, waited) = condvar.wait_timeout(guard, deadline.left()).unwrap_or_else(PoisonError::into_inner);
+    (guard, waited.timed_out())
 }
 
 impl<T: Default> Default for Mutex<T> {

@@ -8,9 +8,9 @@ use serde_json::Map;
 
 use super::sieve_fuzz::Sieve;
 use super::*;
-use crate::fuzzing::Choices;
 use crate::peer::{No, recall_at};
 use crate::random::fraction;
+use crate::scratch::Choices;
 
 const PEERS: usize = 12;
 const LETTERS: [&str; 4] = ["abcdefab", "ABCDEFAB", "AbCdEfAb", "aBcDeFaB"];

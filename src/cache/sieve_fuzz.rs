@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use super::order::{Order, Place};
-use crate::fuzzing::Choices;
 use crate::peer::PeerId;
+use crate::scratch::Choices;
 
 /// SIEVE as its paper has it, on a list that is searched: the oldest first, each with whether it was visited.
 #[derive(Debug, Default, Clone)]

@@ -162,15 +162,21 @@ fn after_an_outage_records_wait_for_their_turn() {
     assert!(!due(1, 700) && due(1, 701), "it has nothing to do with the outage");
 }
 
-#[test]
-fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
-    let cache = Cache::new(10);
-    let start = Tick::now();
+/// A record that became stale after 10 s, and whose refresh then failed in an outage; and when that was begun.
+fn with_a_failed_refresh() -> (Cache, Tick) {
+    let (cache, start) = (Cache::new(10), Tick::now());
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
     let filing =
         Filing::Found { record: record(peer(1), 9), refresh_at: at(5), fresh_until: at(10), stale_until: at(900) };
     drop(cache.put(peer(1), filing));
     drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
+    (cache, start)
+}
+
+#[test]
+fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
+    let (cache, start) = with_a_failed_refresh();
+    let at = |secs: u64| start.plus(Duration::from_secs(secs));
     cache.end_outage(at(100), Duration::from_secs(100));
     let stale = Known::Stale(record(peer(1), 9));
     assert_eq!(cache.get(peer(1), at(100)), stale);
@@ -183,13 +189,8 @@ fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
 /// So it is where all records expire after exactly their TTL.
 #[test]
 fn without_a_window_everybodys_turn_is_at_once() {
-    let cache = Cache::new(10);
-    let start = Tick::now();
+    let (cache, start) = with_a_failed_refresh();
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
-    let filing =
-        Filing::Found { record: record(peer(1), 9), refresh_at: at(5), fresh_until: at(10), stale_until: at(900) };
-    drop(cache.put(peer(1), filing));
-    drop(cache.put(peer(1), Filing::Failed { until: at(400), outage: Some(cache.outage()) }));
     cache.end_outage(at(100), Duration::ZERO);
     assert_eq!(cache.get(peer(1), at(100)), Known::Retry(Some(record(peer(1), 9))));
 }

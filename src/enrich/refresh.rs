@@ -3,8 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::process;
-// Not `parking_lot`'s: those keep their waiters in lists, and after a fork wake threads that are not there.
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::job::Job;
 use crate::clock::{Deadline, Tick};
 use crate::error::guard;
 use crate::peer::PeerId;
+use crate::sync::{Condvar, Mutex, wait, wait_while};
 
 /// How long after the system refused us a thread we ask for one again.
 const THREADLESS: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ impl Background {
         if self.queue.threads == 0 {
             return;
         }
-        let mut jobs = self.queue.lock();
+        let mut jobs = self.queue.jobs.lock();
         // What waits in the parent of a fork is not made here.
         jobs.leave_to_parent();
         if jobs.known.contains(&job.peer) {
@@ -89,7 +89,7 @@ impl Background {
         if self.queue.threads == 0 {
             return false;
         }
-        let mut jobs = self.queue.lock();
+        let mut jobs = self.queue.jobs.lock();
         let start = jobs.threads_are_due(Tick::now());
         let are_there = jobs.process.is_some();
         drop(jobs);
@@ -99,7 +99,7 @@ impl Background {
     /// Tells the threads that the circuit has changed.
     pub(super) fn notice(&self) {
         // A thread that has looked at the circuit and is about to wait is waited for: it would not hear of it.
-        drop(self.queue.lock());
+        drop(self.queue.jobs.lock());
         self.queue.changed.notify_all();
     }
 
@@ -116,7 +116,7 @@ impl Background {
                 log::debug!("no thread is to be had for refreshing in the background");
                 Ok(())
             });
-            let mut jobs = self.queue.lock();
+            let mut jobs = self.queue.jobs.lock();
             (jobs.process, jobs.refused) = (None, Some(Tick::now()));
             jobs.forget_all();
             self.queue.ended.notify_all();
@@ -125,7 +125,7 @@ impl Background {
     }
 
     pub(super) fn forget(&self, peer: PeerId) {
-        let mut jobs = self.queue.lock();
+        let mut jobs = self.queue.jobs.lock();
         if jobs.known.remove(&peer) {
             jobs.waiting.retain(|job| job.peer != peer);
             self.queue.ended.notify_all();
@@ -133,7 +133,7 @@ impl Background {
     }
 
     pub(super) fn forget_all(&self) {
-        self.queue.lock().forget_all();
+        self.queue.jobs.lock().forget_all();
         self.queue.ended.notify_all();
     }
 
@@ -144,23 +144,23 @@ impl Background {
 
     /// Requests that a full queue dropped.
     pub(super) fn dropped(&self) -> u64 {
-        self.queue.lock().dropped
+        self.queue.jobs.lock().dropped
     }
 
     /// Waits until nothing is queued or under way. Whether it came to that by the deadline.
     pub(super) fn wait_idle(&self, deadline: Deadline) -> bool {
-        self.queue.lock().leave_to_parent();
-        let busy = |jobs: &mut Jobs| jobs.running > 0 || !jobs.waiting.is_empty();
-        let waited = self.queue.ended.wait_timeout_while(self.queue.lock(), deadline.left(), busy);
-        let (mut jobs, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !busy(&mut jobs)
+        let mut jobs = self.queue.jobs.lock();
+        jobs.leave_to_parent();
+        let busy = |jobs: &Jobs| jobs.running > 0 || !jobs.waiting.is_empty();
+        let jobs = wait_while(&self.queue.ended, jobs, busy, Some(deadline));
+        !busy(&jobs)
     }
 }
 
 impl Drop for Background {
     /// The threads end by themselves: those that sleep at once, those in a lookup when it is over.
     fn drop(&mut self) {
-        let mut jobs = self.queue.lock();
+        let mut jobs = self.queue.jobs.lock();
         jobs.closed = true;
         jobs.forget_all();
         drop(jobs);
@@ -225,14 +225,9 @@ fn work(queue: &Queue, core: &Weak<Enricher>) {
 }
 
 impl Queue {
-    /// Nothing that is done under it can panic half way.
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for the next task; `None` once the client is gone.
     fn next(&self) -> Option<Task> {
-        let mut jobs = self.lock();
+        let mut jobs = self.jobs.lock();
         loop {
             if jobs.closed {
                 return None;
@@ -250,19 +245,14 @@ impl Queue {
                 return Some(Task::Refresh(job));
             }
             match due {
-                Due::In(wait) => {
-                    let waited = self.changed.wait_timeout(jobs, wait);
-                    (jobs, _) = waited.unwrap_or_else(PoisonError::into_inner);
-                }
-                Due::Probe(_) | Due::Never => {
-                    jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-                }
+                Due::In(time) => jobs = wait(&self.changed, jobs, Some(Deadline::after(time))),
+                Due::Probe(_) | Due::Never => jobs = wait(&self.changed, jobs, None),
             }
         }
     }
 
     fn end(&self) {
-        let mut jobs = self.lock();
+        let mut jobs = self.jobs.lock();
         jobs.running = jobs.running.saturating_sub(1);
         drop(jobs);
         self.ended.notify_all();
@@ -288,9 +278,9 @@ mod tests {
         let circuit = Arc::new(Circuit::new(Limits { threshold: 1, first_wait: wait, max_wait: wait }));
         circuit.admit(peer(1), Tick::now(), false).unwrap().report(Report::Unanswered, 0.5);
         let background = Background::new(circuit, 1, 9);
-        background.queue.lock().waiting.push_back(Job::new(peer(2), Tick::now()));
+        background.queue.jobs.lock().waiting.push_back(Job::new(peer(2), Tick::now()));
         assert!(matches!(background.queue.next(), Some(Task::Probe(probed)) if probed == peer(1)));
-        assert_eq!(background.queue.lock().waiting.len(), 1);
+        assert_eq!(background.queue.jobs.lock().waiting.len(), 1);
     }
 
     /// Where the system has no threads to give it is not asked for one at each call.

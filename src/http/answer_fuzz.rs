@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Reply;
 use super::reply::retry_after;
 use crate::error::ErrorKind;
-use crate::fuzzing::halves;
+use crate::scratch::halves;
 use crate::token::Token;
 
 const SECRET: &str = "s3cr3t-T0ken/+=";

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::held::Held;
 use super::push::{Push, PushKind, is_own};
 use crate::client::Client;
-use crate::fuzzing::{Choices, halves};
 use crate::peer::PeerId;
+use crate::scratch::{Choices, halves};
 use crate::wire::{Listed, Moment, Row, activity, created_at};
 
 /// What the platform lists: every entry is a row or odd, no row hides another, and each makes a push.

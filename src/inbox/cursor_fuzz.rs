@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cursor::{Cursor, Extent, LATE, Mark, Seen};
-use crate::fuzzing::Choices;
+use crate::scratch::Choices;
 use crate::wire::Moment;
 
 const TICK: Duration = Duration::from_millis(500);

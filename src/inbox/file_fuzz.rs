@@ -7,7 +7,7 @@ use super::cursor::{Cursor, Mark};
 use super::disk::beside;
 use super::file::CursorFile;
 use crate::error::ErrorKind;
-use crate::fuzzing::{Scratch, halves};
+use crate::scratch::{Scratch, halves};
 use crate::wire::Moment;
 
 /// A cursor's file of any bytes, the second one and the one that was synced: what is read of them is written as it

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::notification::Notification;
 use super::push::{Push, PushKind};
 use crate::client::Client;
-use crate::fuzzing::halves;
 use crate::peer::{Peer, PeerId};
+use crate::scratch::halves;
 use crate::wire::{Moment, Row};
 
 const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{Error as IoError, ErrorKind as IoErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-// Not `parking_lot`'s: those keep their waiters in lists, and after a fork wake threads that are not there.
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use parking_lot::RwLock;
@@ -14,6 +12,7 @@ use parking_lot::RwLock;
 use super::MAX_BYTES;
 use crate::clock::Deadline;
 use crate::error::{Error, caught};
+use crate::sync::{Condvar, Mutex, wait_while};
 
 /// How many threads of a client may wait for a file system that does not answer.
 const MAX_READERS: usize = 8;
@@ -28,22 +27,16 @@ pub(super) struct Readers {
 impl Readers {
     /// Whether there is one more by the deadline. Calls that are refused in the same moment may have to take turns.
     fn enter(&self, deadline: Deadline) -> bool {
-        let full = |reading: &mut usize| *reading >= MAX_READERS;
-        let waited = self.one_less.wait_timeout_while(self.reading(), deadline.left(), full);
-        let (mut reading, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !waited.timed_out() {
-            *reading += 1;
-        }
-        !waited.timed_out()
+        let full = |reading: &usize| *reading >= MAX_READERS;
+        let mut reading = wait_while(&self.one_less, self.reading.lock(), full, Some(deadline));
+        let enters = !full(&reading);
+        *reading += usize::from(enters);
+        enters
     }
 
     fn leave(&self) {
-        *self.reading() -= 1;
+        *self.reading.lock() -= 1;
         self.one_less.notify_one();
-    }
-
-    fn reading(&self) -> MutexGuard<'_, usize> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,11 +142,11 @@ mod tests {
     #[test]
     fn a_file_system_that_does_not_answer_is_waited_for_no_longer_than_there_is_time() {
         let readers = Arc::new(Readers::default());
-        let reading = || *readers.reading();
+        let reading = || *readers.reading.lock();
         assert_eq!(in_time(soon(), &readers, || Ok(7)).unwrap(), 7);
         assert_eq!(reading(), 0);
         let (answer, file_system) = mpsc::channel::<()>();
-        let file_system = Arc::new(Mutex::new(file_system));
+        let file_system = Arc::new(std::sync::Mutex::new(file_system));
         let stuck = || {
             let file_system = file_system.clone();
             in_time(Deadline::after(Duration::from_millis(1)), &readers, move || Ok(file_system.lock().unwrap().recv()))

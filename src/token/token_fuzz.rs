@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
-use crate::fuzzing::{Choices, Scratch, halves};
+use crate::scratch::{Choices, Scratch, halves};
 
 impl Token {
     pub(crate) fn for_fuzzing(text: &str) -> Self {

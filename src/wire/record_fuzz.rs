@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{RECORD_ROOM, error_words, is_no, listing, object};
-use crate::fuzzing::halves;
 use crate::peer::{Peer, PeerId};
+use crate::scratch::halves;
 
 type Fields = Map<String, Value>;
 
