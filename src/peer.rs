@@ -84,7 +84,7 @@ impl PeerId {
 }
 
 /// What Python's `str.strip` trims: Unicode's white space and the four information separators.
-fn strip(text: &str) -> &str {
+pub(crate) fn strip(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 

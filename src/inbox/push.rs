@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::notification::Notification;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
-use crate::peer::{Peer, PeerId};
+use crate::peer::{Peer, PeerId, strip};
 use crate::retry::RetryPolicy;
 use crate::send::SendOptions;
 use crate::wire::{self, Attachment, Message, Reply, Row};
@@ -204,12 +204,13 @@ fn sender(fields: &Map<String, Value>) -> (PushKind, Option<PeerId>) {
     (kind, peer)
 }
 
-/// Whether a row is our own: a notice to our human, or an echo of what we sent.
+/// Whether a row is our own: a notice to our human, or an echo of what we sent. Its id is read as a peer's is: an echo
+/// that passes for another's message is one that we answer ourselves.
 pub(super) fn is_own(fields: &Map<String, Value>, workspace_id: &str) -> bool {
     let method = wire::text(fields, "method");
     match wire::source(fields) {
         None => method == Some("notify"),
-        Some(source) => source.eq_ignore_ascii_case(workspace_id) && method != Some("delegate_result"),
+        Some(source) => strip(source).eq_ignore_ascii_case(workspace_id) && method != Some("delegate_result"),
     }
 }
 
@@ -267,6 +268,7 @@ mod tests {
             (json!({ "method": "notify", "source_id": 7 }), false),
             (json!({ "method": "message/send", "source_id": SELF }), true),
             (json!({ "source_id": SELF.to_uppercase() }), true),
+            (json!({ "source_id": format!("\n{SELF}\u{1f}") }), true),
             (json!({ "method": "delegate_result", "source_id": SELF }), false),
             (json!({ "method": "message/send" }), false),
             (json!({}), false),
