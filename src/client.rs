@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Tick};
-use crate::config::ClientBuilder;
+use crate::config::{Checked, ClientBuilder, Settings};
 use crate::enrich::{Enricher, Lookup};
 use crate::error::{Delivery, Error, guard};
 use crate::http::{Http, Pace};
@@ -49,14 +48,13 @@ pub struct Client {
 struct Inner {
     http: Arc<Http>,
     enricher: Arc<Enricher>,
-    call_timeout: Duration,
-    token_file: Option<PathBuf>,
+    settings: Settings,
 }
 
 impl Inner {
     /// The bound of a call that its user waits for.
     fn deadline(&self) -> Deadline {
-        Deadline::after(self.call_timeout)
+        Deadline::after(self.settings.call_timeout)
     }
 }
 
@@ -73,12 +71,12 @@ impl ClientBuilder {
     /// no workspace id, a URL that would send requests elsewhere, a value that makes no sense, a token
     /// that cannot stand in a header, a token file that is there but cannot be read.
     pub fn build(self) -> Result<Client, Error> {
-        let settings = self.check()?;
-        let tokens = TokenStore::open(settings.token.clone())?;
-        let http = Arc::new(Http::new(&settings, tokens)?);
+        let checked = self.check()?;
+        let tokens = TokenStore::open(checked.token.clone())?;
+        let http = Arc::new(Http::new(&checked, tokens)?);
+        let Checked { settings, .. } = checked;
         let enricher = Enricher::new(Registry::new(http.clone()), &settings);
-        let (call_timeout, token_file) = (settings.call_timeout, settings.token_file);
-        Ok(Client { inner: Arc::new(Inner { http, enricher, call_timeout, token_file }) })
+        Ok(Client { inner: Arc::new(Inner { http, enricher, settings }) })
     }
 }
 
@@ -97,14 +95,19 @@ impl Client {
         ClientBuilder::from_env().build()
     }
 
+    /// What this client goes by: what was set, and the defaults of what was not.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
     /// The id of our own workspace, as it was set.
     pub fn workspace_id(&self) -> &str {
-        self.inner.http.workspace_id()
+        &self.inner.settings.workspace_id
     }
 
     /// The platform's address, without a slash at its end.
-    pub fn platform_url(&self) -> String {
-        self.inner.http.platform().to_string()
+    pub fn platform_url(&self) -> &str {
+        &self.inner.settings.platform_url
     }
 
     /// Who is this? The registry's record of a peer, from the cache or by one lookup.
@@ -303,16 +306,6 @@ impl Client {
         &self.inner.http
     }
 
-    /// The bound of a call that its user waits for.
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.inner.call_timeout
-    }
-
-    /// The token file that was set, whether or not the token comes from it.
-    pub(crate) fn token_file(&self) -> Option<&Path> {
-        self.inner.token_file.as_deref()
-    }
-
     /// Where messages to a peer go.
     pub(crate) fn message_url(&self, peer: PeerId) -> String {
         format!("{}{}", self.inner.http.platform(), message_path(peer))
@@ -339,9 +332,8 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let http = &self.inner.http;
-        let platform = http.platform().to_string();
+        let Settings { platform_url, workspace_id, .. } = &self.inner.settings;
         let mut shown = f.debug_struct("Client");
-        shown.field("platform", &platform).field("workspace_id", &http.workspace_id()).finish_non_exhaustive()
+        shown.field("platform_url", platform_url).field("workspace_id", workspace_id).finish_non_exhaustive()
     }
 }

@@ -14,15 +14,20 @@ use crate::token::TokenSource;
 
 pub(crate) use proxy::ProxyUrl;
 use proxy::Unshown;
-pub(crate) use settings::Settings;
+pub(crate) use settings::Checked;
+pub use settings::Settings;
 use settings::{checked_origin, checked_workspace_id, default_platform, header_value};
 pub(crate) use url::PlatformUrl;
+
+/// The bound of a call that its user waits for, as the original's.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes a [`Client`](crate::Client).
 ///
 /// It starts from nothing ([`Client::builder`](crate::Client::builder)) or from the environment
 /// ([`from_env`](ClientBuilder::from_env)); what is set here comes before the environment. Values are
-/// checked by [`build`](ClientBuilder::build).
+/// checked by [`build`](ClientBuilder::build). [`Client::settings`](crate::Client::settings) shows what came of it, and has
+/// all defaults.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,7 +39,8 @@ pub(crate) use url::PlatformUrl;
 ///     .token("…".replace('…', "secret"))
 ///     .ttl(Duration::from_secs(60))
 ///     .build()?;
-/// assert!(!format!("{client:?}").contains("secret"));
+/// assert_eq!(client.settings().negative_ttl, Duration::from_secs(60), "the TTL, unless set");
+/// assert!(!format!("{client:?} {:?}", client.settings()).contains("secret"));
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -265,7 +271,7 @@ impl ClientBuilder {
         self
     }
 
-    pub(crate) fn check(self) -> Result<Settings, Error> {
+    pub(crate) fn check(self) -> Result<Checked, Error> {
         let platform =
             self.platform_url.unwrap_or_else(default_platform).check(|text| PlatformUrl::parse(text)?.reachable())?;
         let Some(workspace_id) = self.workspace_id else {
@@ -282,28 +288,30 @@ impl ClientBuilder {
         let proxy = |Unshown(url): Unshown| Setting { value: Ok(url), by: "proxy" }.check(ProxyUrl::parse);
         let ttl = self.ttl.unwrap_or(Duration::from_secs(300));
         let settings = Settings {
+            platform_url: platform.to_string(),
             workspace_id: workspace_id.check(checked_workspace_id)?,
             org_id: self.org_id.map(|id| id.check(header_value)).transpose()?,
             origin,
             token_file: self.token_file.clone(),
-            token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
-            proxy: self.proxy.map(proxy).transpose()?,
-            root_certificates: self.root_certificates.map(|Unshown(pem)| pem),
             ttl,
             negative_ttl: self.negative_ttl.unwrap_or(ttl),
             stale_if_error: self.stale_if_error.unwrap_or(Duration::from_secs(3_600)),
             ttl_spread: self.ttl_spread.unwrap_or(0.1),
+            lookup_timeout: self.lookup_timeout.unwrap_or(Duration::from_secs(2)),
+            call_timeout: CALL_TIMEOUT,
             circuit_threshold: self.circuit_threshold.unwrap_or(3),
             circuit_waits: self.circuit_waits.unwrap_or((Duration::from_secs(1), Duration::from_secs(30))),
             background_threads: self.background_threads.unwrap_or(2),
             queue: self.queue.unwrap_or(1_024),
-            lookup_timeout: self.lookup_timeout.unwrap_or(Duration::from_secs(2)),
-            call_timeout: Duration::from_secs(10),
-            send_timeout: Duration::from_secs(600),
             capacity: self.capacity.unwrap_or(10_000),
-            platform,
         };
-        settings.check()
+        Ok(Checked {
+            settings: settings.check()?,
+            token: self.given_token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::Nowhere),
+            proxy: self.proxy.map(proxy).transpose()?,
+            root_certificates: self.root_certificates.map(|Unshown(pem)| pem),
+            platform,
+        })
     }
 }
 

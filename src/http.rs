@@ -23,8 +23,9 @@ use std::time::Duration;
 use ureq::{Body, SendBody};
 
 use crate::clock::{Deadline, millis_up};
-use crate::config::{PlatformUrl, Settings};
+use crate::config::{Checked, PlatformUrl};
 use crate::error::{Error, ErrorKind};
+use crate::retry::RetryPolicy;
 use crate::token::{Token, TokenStore};
 use agent::{Bounded, MAX_IDLE_AGE};
 pub(crate) use agent::{SEND_SILENCE, Wire};
@@ -98,17 +99,19 @@ impl Http {
     /// # Errors
     ///
     /// Root certificates that are none.
-    pub(crate) fn new(settings: &Settings, tokens: TokenStore) -> Result<Self, Error> {
-        let route = Route::new(settings)?;
+    pub(crate) fn new(checked: &Checked, tokens: TokenStore) -> Result<Self, Error> {
+        let route = Route::new(checked)?;
+        let settings = &checked.settings;
         let mut headers = Vec::new();
         headers.extend(settings.origin.clone().map(|origin| ("Origin", origin)));
         headers.extend(settings.org_id.clone().map(|org| ("X-Molecule-Org-Id", org)));
         Ok(Http {
             lookups: Bounded::pooled(&route, settings.lookup_timeout),
             calls: Bounded::pooled(&route, settings.call_timeout),
-            sends: Wire::new(&route, settings.send_timeout),
+            // The usual budget: a send of another has settings of its own.
+            sends: Wire::new(&route, RetryPolicy::new().max_total()),
             route,
-            platform: settings.platform.clone(),
+            platform: checked.platform.clone(),
             workspace_id: settings.workspace_id.clone(),
             headers,
             tokens,

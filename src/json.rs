@@ -1,12 +1,15 @@
 //! What public data is as JSON (feature `serde`). It is kept stable: fields may be added, none changes.
 //!
-//! What came from the platform goes out as it came; what is ours has the names that it has here. Left out are settings,
+//! What came from the platform goes out as it came; what is ours has the names that it has here. Left out are builders,
 //! handles and what only a callback sees: they are no data.
+
+use std::time::Duration;
 
 use serde_core::de::{Deserialize, Deserializer, Error as _};
 use serde_core::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
+use crate::config::Settings;
 use crate::enrich::{Lookup, Source};
 use crate::error::{Delivery, Error, ErrorKind, Removed};
 use crate::inbox::{Notification, Polled, Push, PushKind, StopReason};
@@ -106,6 +109,24 @@ as_object! {
         "rpc_code": error.rpc_code(),
         "removed": error.removed(),
         "is_transient": error.is_transient(),
+    }
+    Settings, settings {
+        "platform_url": settings.platform_url,
+        "workspace_id": settings.workspace_id,
+        "org_id": settings.org_id,
+        "origin": settings.origin,
+        "token_file": settings.token_file.as_ref().map(|path| path.to_string_lossy()),
+        "ttl_seconds": settings.ttl.as_secs_f64(),
+        "negative_ttl_seconds": settings.negative_ttl.as_secs_f64(),
+        "stale_if_error_seconds": settings.stale_if_error.as_secs_f64(),
+        "ttl_spread": settings.ttl_spread,
+        "lookup_timeout_seconds": settings.lookup_timeout.as_secs_f64(),
+        "call_timeout_seconds": settings.call_timeout.as_secs_f64(),
+        "circuit_threshold": settings.circuit_threshold,
+        "circuit_waits_seconds": <[Duration; 2]>::from(settings.circuit_waits).map(|wait| wait.as_secs_f64()),
+        "background_threads": settings.background_threads,
+        "queue": settings.queue,
+        "capacity": settings.capacity,
     }
     Stats, stats {
         "fresh": stats.fresh,

@@ -127,9 +127,9 @@
 //!
 //! [`Client::stats`] is a snapshot of plain numbers: a line for a log by `Display`, a page for Prometheus by
 //! [`Stats::to_prometheus`]. With the feature `serde` what the platform said ([`Peer`], [`Workspace`], [`Reply`]) is
-//! serialised as it came, and what is ours ([`Lookup`], [`Push`], [`Notification`], [`Stats`], [`Error`], …) as an object
-//! with the names of its fields or methods; enums are the words of their `as_str`. Times are seconds. Settings and handles
-//! are not serialised.
+//! serialised as it came, and what is ours ([`Lookup`], [`Push`], [`Notification`], [`Stats`], [`Settings`], [`Error`], …) as
+//! an object with the names of its fields or methods; enums are the words of their `as_str`. Times are seconds. Builders and
+//! handles are not serialised.
 //!
 //! # Logging
 //!
@@ -199,7 +199,7 @@ mod workspace;
 
 pub use cancel::CancelToken;
 pub use client::Client;
-pub use config::ClientBuilder;
+pub use config::{ClientBuilder, Settings};
 #[doc(hidden)]
 pub use enrich::simulation;
 pub use enrich::{Lookup, Source};

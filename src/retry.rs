@@ -15,6 +15,8 @@ use std::time::Duration;
 /// assert_eq!(default, RetryPolicy::default());
 /// assert_eq!(default.max_attempts(), 5);
 /// assert_eq!(default.max_total(), Duration::from_secs(600));
+/// assert_eq!(default.max_silence(), Duration::from_secs(300));
+/// assert!(!default.retries_only_undelivered() && !default.honors_retry_after());
 /// // 1, 2, 4, 8 s, each ±25 %, 16 s at the most.
 /// let secs = |attempt, random| default.backoff(attempt, random).as_secs_f64();
 /// assert_eq!([secs(1, 0.5), secs(2, 0.5), secs(3, 0.5), secs(4, 0.5)], [1.0, 2.0, 4.0, 8.0]);
@@ -120,15 +122,18 @@ impl RetryPolicy {
         self.budget
     }
 
-    pub(crate) const fn max_silence(&self) -> Duration {
+    /// How long an attempt goes on without a byte from the peer.
+    pub const fn max_silence(&self) -> Duration {
         self.silence
     }
 
-    pub(crate) const fn retries_only_undelivered(&self) -> bool {
+    /// Whether it tries again only where nothing can have been delivered.
+    pub const fn retries_only_undelivered(&self) -> bool {
         self.only_undelivered
     }
 
-    pub(crate) const fn honors_retry_after(&self) -> bool {
+    /// Whether it waits where the platform asks for it.
+    pub const fn honors_retry_after(&self) -> bool {
         self.honor_retry_after
     }
 

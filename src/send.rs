@@ -16,7 +16,14 @@ use crate::retry::RetryPolicy;
 use crate::rpc::{Again, Failed, Outgoing};
 use crate::wire::{Message, Reply};
 
-/// How one send goes about it. The default is [`RetryPolicy::new`], no token, and nobody watching.
+/// How one send goes about it. The default is [`RetryPolicy::new`], no token, and nobody watching:
+///
+/// ```
+/// use a2a_blocking::{RetryPolicy, SendOptions};
+///
+/// let shown = format!("{:?}", SendOptions::new());
+/// assert_eq!(shown, format!("SendOptions {{ retry: {:?}, cancel: None, on_progress: false }}", RetryPolicy::new()));
+/// ```
 ///
 /// ```no_run
 /// use a2a_blocking::{CancelToken, Client, Message, SendOptions};
@@ -78,8 +85,9 @@ impl SendOptions {
 
 impl fmt::Debug for SendOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SendOptions { retry, cancel, .. } = self;
-        f.debug_struct("SendOptions").field("retry", retry).field("cancel", cancel).finish_non_exhaustive()
+        let SendOptions { retry, cancel, progress } = self;
+        let mut shown = f.debug_struct("SendOptions");
+        shown.field("retry", retry).field("cancel", cancel).field("on_progress", &progress.is_some()).finish()
     }
 }
 

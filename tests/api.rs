@@ -30,6 +30,7 @@ fn every_type_crosses_threads_and_shows_itself() {
     shared::<Notification>();
     shared::<Stats>();
     shared::<RetryPolicy>();
+    shared::<Settings>();
     fn sent<T: Send + Debug>() {}
     sent::<InboxPoller>();
     sent::<PollerBuilder>();

@@ -65,6 +65,17 @@ fn a_lookup_and_an_error_have_the_names_that_they_have_here() {
 }
 
 #[test]
+fn settings_are_numbers_and_times_are_seconds() {
+    let client = Client::builder().platform_url("http://p.example/").workspace_id("w").token_file("/t/.auth_token");
+    let expected = json!({ "platform_url": "http://p.example", "workspace_id": "w", "org_id": null, "origin": null,
+        "token_file": "/t/.auth_token", "ttl_seconds": 300.0, "negative_ttl_seconds": 300.0,
+        "stale_if_error_seconds": 3600.0, "ttl_spread": 0.1, "lookup_timeout_seconds": 2.0,
+        "call_timeout_seconds": 10.0, "circuit_threshold": 3, "circuit_waits_seconds": [1.0, 30.0],
+        "background_threads": 2, "queue": 1024, "capacity": 10_000 });
+    assert_eq!(to_value(client.build().unwrap().settings()).unwrap(), expected);
+}
+
+#[test]
 fn stats_are_numbers_and_a_word() {
     let empty = json!({ "fresh": 0, "stale": 0, "absent": 0, "unknown": 0, "lookups": 0, "found": 0,
         "failed_connect": 0, "failed_timeout": 0, "failed_broken": 0, "failed_status": 0, "failed_body": 0,

@@ -19,33 +19,77 @@ const MAX_THREADS: usize = 64;
 /// The longest bound of a lookup. A poller that waits longer than this for a name is not polling.
 const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Settings that have been checked.
+/// What a client goes by: what was set, and the defaults of what was not. It is what
+/// [`Client::settings`](crate::Client::settings) shows, and its [`Debug`](std::fmt::Debug) is fit for a log. Of the token, the proxy and
+/// the root certificates nothing is in it.
+///
+/// The defaults, but for the address and the file:
+///
+/// ```
+/// use std::time::Duration;
+/// use a2a_blocking::Client;
+///
+/// let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
+/// let settings = client.settings();
+/// assert_eq!((settings.ttl, settings.negative_ttl), (Duration::from_secs(300), settings.ttl));
+/// assert_eq!(settings.stale_if_error, Duration::from_secs(3_600));
+/// assert_eq!(settings.ttl_spread, 0.1);
+/// assert_eq!(settings.lookup_timeout, Duration::from_secs(2));
+/// assert_eq!(settings.call_timeout, Duration::from_secs(10));
+/// assert_eq!(settings.circuit_threshold, 3);
+/// assert_eq!(settings.circuit_waits, (Duration::from_secs(1), Duration::from_secs(30)));
+/// assert_eq!((settings.background_threads, settings.queue), (2, 1_024));
+/// assert_eq!(settings.capacity, 10_000);
+/// assert_eq!((&settings.org_id, &settings.origin, &settings.token_file), (&None, &None, &None));
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The platform's address, without a slash at its end.
+    pub platform_url: String,
+    /// The id of our own workspace.
+    pub workspace_id: String,
+    /// The organisation that requests name.
+    pub org_id: Option<String>,
+    /// The `Origin` that requests have: over https the platform's own, unless another was set.
+    pub origin: Option<String>,
+    /// The token's file that was set, whether or not the token comes from it.
+    pub token_file: Option<PathBuf>,
+    /// How long a record is fresh.
+    pub ttl: Duration,
+    /// How long an absent peer or a failed lookup is remembered.
+    pub negative_ttl: Duration,
+    /// How long past its TTL a record still serves while lookups fail.
+    pub stale_if_error: Duration,
+    /// By how much each record's TTL is shortened at the most, as a fraction of it.
+    pub ttl_spread: f64,
+    /// The bound of one lookup in all, DNS included.
+    pub lookup_timeout: Duration,
+    /// The bound of a call that its user waits for (`discover`, `peers`, `workspace`, a poll), as the original's; it cannot
+    /// be set. A send has the budget of its policy.
+    pub call_timeout: Duration,
+    /// How many lookups in a row are not answered before no more are made but probes.
+    pub circuit_threshold: u32,
+    /// How long after the last unanswered lookup a probe is made, and the longest such wait.
+    pub circuit_waits: (Duration, Duration),
+    /// How many threads refresh in the background.
+    pub background_threads: usize,
+    /// How many peers may wait to be refreshed.
+    pub queue: usize,
+    /// How many peers the cache holds.
+    pub capacity: usize,
+}
+
+/// All that a builder was told, checked.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct Checked {
+    pub(crate) settings: Settings,
     pub(crate) platform: PlatformUrl,
-    pub(crate) workspace_id: String,
-    pub(crate) org_id: Option<String>,
-    pub(crate) origin: Option<String>,
     pub(crate) token: TokenSource,
-    /// The file that was set, whether or not the token comes from it.
-    pub(crate) token_file: Option<PathBuf>,
     pub(crate) proxy: Option<ProxyUrl>,
     /// PEM text.
     pub(crate) root_certificates: Option<String>,
-    pub(crate) ttl: Duration,
-    pub(crate) negative_ttl: Duration,
-    pub(crate) stale_if_error: Duration,
-    pub(crate) ttl_spread: f64,
-    pub(crate) circuit_threshold: u32,
-    pub(crate) circuit_waits: (Duration, Duration),
-    pub(crate) background_threads: usize,
-    pub(crate) queue: usize,
-    pub(crate) lookup_timeout: Duration,
-    /// The bound of a call that its user waits for, as the original's.
-    pub(crate) call_timeout: Duration,
-    /// The usual bound of a send. Each has its own; this is what connections are set up for.
-    pub(crate) send_timeout: Duration,
-    pub(crate) capacity: usize,
 }
 
 impl Settings {

@@ -56,7 +56,7 @@ impl Process {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), were the defaults no settings.
     pub fn new() -> Result<Self, Error> {
-        let settings = ClientBuilder::default().workspace_id("fleet").check()?;
+        let settings = ClientBuilder::default().workspace_id("fleet").check()?.settings;
         let (cache, circuit) = (Cache::new(settings.capacity), Circuit::new(Limits::of(&settings)));
         Ok(Process { rules: Rules::of(&settings), settings, cache, circuit })
     }

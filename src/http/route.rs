@@ -4,7 +4,7 @@ use ureq::Proxy;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use crate::config::Settings;
+use crate::config::Checked;
 use crate::error::Error;
 
 /// What all of a client's agents have in common.
@@ -19,18 +19,18 @@ impl Route {
     /// # Errors
     ///
     /// Root certificates that are none. The proxy's URL was checked before.
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn new(checked: &Checked) -> Result<Self, Error> {
         #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
-        if settings.root_certificates.is_some() {
+        if checked.root_certificates.is_some() {
             let why = "a2a-blocking was built without TLS: turn on its feature rustls or native-tls";
             return Err(Error::config(format!("root_certificates: {why}")));
         }
-        let proxy = settings.proxy.as_ref().map(|proxy| Proxy::new(proxy.expose()));
+        let proxy = checked.proxy.as_ref().map(|proxy| Proxy::new(proxy.expose()));
         Ok(Route {
             // Its words could show a password.
             proxy: proxy.transpose().map_err(|_| Error::config("proxy: it is no URL of a proxy"))?,
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
-            roots: roots(settings.root_certificates.as_deref())?,
+            roots: roots(checked.root_certificates.as_deref())?,
         })
     }
 

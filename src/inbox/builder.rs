@@ -10,6 +10,7 @@ use super::handle::PollerHandle;
 use super::poller::InboxPoller;
 use super::push::Push;
 use crate::client::Client;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::retry::RetryPolicy;
 use crate::workspace::MAX_PAGE;
@@ -20,7 +21,21 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// What is told of a push that was tried as often as it may be.
 pub(super) type DeadLetter = Box<dyn FnMut(&Push) + Send>;
 
-/// Makes an [`InboxPoller`], by [`InboxPoller::builder`].
+/// Makes an [`InboxPoller`], by [`InboxPoller::builder`]. Its [`Debug`](fmt::Debug) shows what it is set to, by default:
+///
+/// ```
+/// use std::time::Duration;
+/// use a2a_blocking::{Client, InboxPoller, RetryPolicy};
+///
+/// let client = Client::builder().workspace_id("my-team").token_file("/configs/.auth_token").build()?;
+/// let shown = format!("{:?}", InboxPoller::builder(client));
+/// let retry = RetryPolicy::new().attempts(5).base(Duration::from_secs(1)).cap(Duration::from_secs(8));
+/// assert!(shown.contains(&format!("retry: {retry:?}")));
+/// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "on_dead_letter: false"] {
+///     assert!(shown.contains(default), "{default} is not in {shown}");
+/// }
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[must_use = "a builder does nothing until `spawn` or `build`"]
 pub struct PollerBuilder {
     pub(super) client: Client,
@@ -132,8 +147,8 @@ impl PollerBuilder {
             return Err(Error::config(format!("page_size: {}; it takes 1 to {MAX_PAGE}", self.page_size)));
         }
         let beside_token = || {
-            let token = self.client.token_file()?;
-            Some(token.with_file_name(format!("inbox-cursor-{}.json", self.client.http().workspace_id())))
+            let Settings { token_file, workspace_id, .. } = self.client.settings();
+            Some(token_file.as_ref()?.with_file_name(format!("inbox-cursor-{workspace_id}.json")))
         };
         let path = self.cursor_file.clone().or_else(beside_token);
         let path = path.ok_or_else(|| {
@@ -142,7 +157,7 @@ impl PollerBuilder {
         // Those beside it are replaced and removed, too.
         let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| beside(&path, suffix));
         let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same(token, our));
-        if self.client.token_file().is_some_and(is_ours) {
+        if self.client.settings().token_file.as_deref().is_some_and(is_ours) {
             let path = path.display();
             return Err(Error::config(format!("cursor_file: {path}, or a file beside it, is the token file")));
         }
@@ -152,10 +167,11 @@ impl PollerBuilder {
 
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PollerBuilder { client, interval, cursor_file, retry, .. } = self;
+        let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, dead_letter } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
-        shown.field("retry", retry).finish_non_exhaustive()
+        shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
+        shown.field("heartbeat", heartbeat).field("on_dead_letter", &dead_letter.is_some()).finish()
     }
 }
 

@@ -107,7 +107,7 @@ impl InboxPoller {
         let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
         let shared = Arc::<Shared>::default();
         let token = shared.token.clone();
-        let lister = Lister::new(client.http(), &token, client.call_timeout(), page_size, backlog);
+        let lister = Lister::new(client.http(), &token, client.settings().call_timeout, page_size, backlog);
         let deliverer = Deliverer { retry, dead_letter, token, pulse: Pulse::default() };
         let odd = HashSet::new();
         Ok(InboxPoller { client, interval, heartbeat, cursor, file, lister, deliverer, shared, odd })
@@ -215,7 +215,7 @@ impl InboxPoller {
         let shared = self.shared.clone();
         shared.run_by(thread::current().id());
         let ended = Ended(shared.clone());
-        let (http, pulse, timeout) = (self.client.http(), &self.deliverer.pulse, self.client.call_timeout());
+        let (http, pulse, timeout) = (self.client.http(), &self.deliverer.pulse, self.client.settings().call_timeout);
         let beating = self.heartbeat.and_then(|every| heartbeat::start(http, &shared, pulse, every, timeout));
         self.poll_on(&mut callback);
         self.file.save(&mut self.cursor, true);
