@@ -6,6 +6,7 @@ mod agent;
 pub(crate) mod answer_fuzz;
 mod current;
 mod failure;
+mod in_time;
 mod reply;
 mod route;
 #[cfg(test)]

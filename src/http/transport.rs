@@ -12,13 +12,14 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 use super::current::current;
+use super::in_time::{InTime, in_time};
 
 /// The most bytes that are written between two looks at the deadline.
 const PIECE: usize = 16 * 1024;
 
 /// An agent with the connectors that it has by default, and ours among them.
 pub(super) fn agent(config: Config) -> Agent {
-    let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+    let chain = ().chain(ConnectProxyConnector::default()).chain(InTime::<TcpConnector>::default());
     // Below TLS, which reads nothing more once a write has failed.
     let chain = chain.chain(EarlyAnswers);
     #[cfg(feature = "rustls")]
@@ -26,7 +27,7 @@ pub(super) fn agent(config: Config) -> Agent {
     #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
     let chain = chain.chain(ureq::unversioned::transport::NativeTlsConnector::default());
     let tokens = Tokens { proxied: config.proxy().is_some() };
-    Agent::with_parts(config, chain.chain(tokens), DefaultResolver::default())
+    Agent::with_parts(config, chain.chain(tokens), InTime::<DefaultResolver>::default())
 }
 
 /// Puts the token into requests.
@@ -168,15 +169,6 @@ impl<T: Transport> EarlyAnswer<T> {
     }
 }
 
-/// The timeout, or what is left to the exchange where that is less: each read of a proxy's answer to `CONNECT` is given
-/// all of the time that there was for connecting.
-fn in_time(timeout: NextTimeout) -> NextTimeout {
-    match current().map(|current| current.left()) {
-        Some(left) if left < *timeout.after => NextTimeout { after: left.into(), ..timeout },
-        _ => timeout,
-    }
-}
-
 /// `ureq` takes a reset for the end of a body that has no length, and would hand on half of one as if it were all.
 fn no_end(why: Error) -> Error {
     match why {
@@ -261,15 +253,6 @@ mod tests {
         connection.await_input(soon()).unwrap();
         connection.transmit_output(5, soon()).unwrap();
         assert!(upload.may_be_sent());
-    }
-
-    #[test]
-    fn nothing_is_waited_for_longer_than_the_exchange_may_take() {
-        assert_eq!(in_time(soon()).after, soon().after, "outside of an exchange");
-        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::ZERO));
-        assert!(in_time(soon()).after.is_zero());
-        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::from_secs(3_600)));
-        assert_eq!(in_time(soon()).after, soon().after);
     }
 
     #[test]
