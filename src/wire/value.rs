@@ -1,6 +1,6 @@
 //! JSON text into values, with a bound on the memory that they take. `{"":0},` is 7 bytes of text and 660 of memory:
-//! what a peer or a platform sends may not cost what it likes. What is counted is lists and maps. Strings are not: they
-//! take their text, and what an allocator rounds it up by.
+//! what a peer or a platform sends may not cost what it likes. What is counted is lists and maps, and of strings what an
+//! allocator rounds them up by: the rest of a string is its text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,6 +14,9 @@ use crate::peer::map_growth;
 /// How many times its own size a text's lists and maps may take, beside an absolute allowance. With what the text itself
 /// takes while it arrives, and the strings, that is eight times.
 const TIMES: usize = 5;
+/// What a string takes beside its text: the head of an allocator's block, and the rest of a short one. `"a",` is 4 bytes of
+/// text, and glibc's smallest block has 32.
+pub(super) const STRING: usize = 24;
 /// Whether another crate of the program has switched on `arbitrary_precision`, by which numbers come as maps.
 const NUMBERS_ARE_MAPS: bool = size_of::<Number>() > 16;
 const NUMBER: &str = "$serde_json::private::Number";
@@ -54,9 +57,9 @@ impl Allowance {
         if self.take(bytes) { Ok(()) } else { Err(E::custom("too much memory")) }
     }
 
-    /// What one more field takes in a map that has so many.
-    fn spend_field<E: serde_core::de::Error>(&mut self, fields: usize) -> Result<(), E> {
-        self.spend(map_growth(fields))
+    /// What one more field of that name takes in a map that has so many.
+    fn spend_field<E: serde_core::de::Error>(&mut self, name: &str, fields: usize) -> Result<(), E> {
+        self.spend(map_growth(fields) + beside(name))
     }
 
     /// A part of what is left, for a use of its own.
@@ -72,6 +75,11 @@ impl Allowance {
     }
 }
 
+/// What a string takes beside its text. An empty one has no block.
+fn beside(text: &str) -> usize {
+    if text.is_empty() { 0 } else { STRING }
+}
+
 /// Why a text is not read.
 #[derive(Debug)]
 pub(crate) enum Unread {
@@ -83,7 +91,9 @@ pub(crate) enum Unread {
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unread::TooLarge(most) => write!(f, "its lists and maps would take more than {most} bytes of memory"),
+            Unread::TooLarge(most) => {
+                write!(f, "its lists, maps and texts would take more than {most} bytes of memory")
+            }
             Unread::NotJson(why) => why.fmt(f),
         }
     }
@@ -130,7 +140,7 @@ pub(super) struct Filling<'a> {
 impl Filling<'_> {
     /// Whether there was room for it.
     pub(super) fn put(&mut self, name: String, value: Value) -> bool {
-        let room = self.allowance.spend_field::<serde_json::Error>(self.fields.len()).is_ok();
+        let room = self.allowance.spend_field::<serde_json::Error>(&name, self.fields.len()).is_ok();
         if room {
             self.fields.insert(name, value);
         }
@@ -183,7 +193,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(value.into())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: serde_core::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.0.spend(beside(value))?;
         Ok(value.into())
     }
 
@@ -209,7 +220,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             if let (true, Value::String(digits)) = (is_number, &value) {
                 return digits.parse().map(Value::Number).map_err(A::Error::custom);
             }
-            self.0.spend_field(fields.len())?;
+            self.0.spend_field(&name, fields.len())?;
             fields.insert(name, value);
         }
         Ok(fields.into())
