@@ -195,7 +195,8 @@ impl Client {
     ///
     /// The text is the original's diagnostic, made to be shown to an agent. Refused
     /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), not registered
-    /// ([`Absent`](crate::ErrorKind::Absent): 404), another status, a body that is no JSON list, above
+    /// ([`Absent`](crate::ErrorKind::Absent): 404), removed ([`Removed`](crate::ErrorKind::Removed): 410, with
+    /// [`Error::removed`]), another status, a body that is no JSON list, above
     /// 10 MB or too much in memory ([`TooLarge`](crate::ErrorKind::TooLarge)), or a transport that failed.
     pub fn peers(&self) -> Result<Vec<Peer>, Error> {
         guard(|| self.inner.enricher.peers(Tick::now(), self.inner.deadline()))

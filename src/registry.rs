@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::peer::{Peer, PeerId};
 use crate::wire::{self, Listing, RECORD_ROOM};
+use crate::workspace::{is_removal, removed};
 
 /// The largest record that is read, in bytes of JSON. The platform's own are below 1 KiB; those with an
 /// agent card below 16.
@@ -90,6 +91,10 @@ impl Registry {
             500.. => (ErrorKind::Status, format!("Platform error: HTTP {status}.")),
             _ => (ErrorKind::Status, format!("Unexpected platform response: HTTP {status}.")),
         };
+        if status == 410 && is_removal(&reply) {
+            let removed = removed(&reply, id);
+            return Err(reply.error(ErrorKind::Removed, "").in_words(words).with_removed(removed));
+        }
         Err(reply.error(kind, "").in_words(words))
     }
 

@@ -12,7 +12,7 @@ use crate::clock::Deadline;
 use crate::error::{Error, ErrorKind, Removed};
 use crate::http::{Ask, Http, Identity, Pace, Reply, SEND_SILENCE};
 use crate::wire;
-pub(crate) use activity::{Listing, MAX_PAGE, Position, activity};
+pub(crate) use activity::{Listing, MAX_PAGE, Position, activity, is_removal};
 pub(crate) use calls::{Vitals, heartbeat, notify};
 
 /// The largest description of a workspace that is read, in bytes of JSON.
@@ -95,7 +95,7 @@ fn removal(reply: &Reply, our_id: &str) -> Error {
 }
 
 /// What a 410 says, with what is missing filled in as the original does.
-fn removed(reply: &Reply, our_id: &str) -> Removed {
+pub(crate) fn removed(reply: &Reply, our_id: &str) -> Removed {
     let fields = wire::object(&reply.body, wire::RECORD_ROOM).unwrap_or_default();
     let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| reply.shown(text));
     Removed {

@@ -79,7 +79,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Whether a 410 is about our workspace, and not about some row.
-pub(super) fn is_removal(reply: &Reply) -> bool {
+pub(crate) fn is_removal(reply: &Reply) -> bool {
     wire::object(&reply.body, wire::RECORD_ROOM)
         .is_ok_and(|fields| fields.get("error").is_some_and(|error| error == "removed"))
 }

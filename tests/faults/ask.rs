@@ -11,18 +11,23 @@ use a2a_blocking::{
 };
 
 use crate::cell::{Answer, Call, ErrorKind, Wait};
+use crate::late;
 use crate::machine;
 use crate::support::platform::{Platform, SECOND};
 use crate::support::{PEER, WORKSPACE, eventually};
 
-/// For a machine that is busy with other things.
-pub const SLACK: Duration = Duration::from_secs(20);
+/// What a call may take beyond its bound: for its own work in an unoptimised build; and for a machine that is busy with
+/// other things so many times what a thread is late by there, since a call waits for several threads in a row.
+const SLACK: Duration = Duration::from_secs(2);
+const THREADS: u32 = 8;
+/// What a call may take that nothing holds up, bodies of many megabytes among them.
+const QUICK: Duration = Duration::from_secs(8);
 const LONG: Duration = Duration::from_secs(60);
 /// What is to run out, but not before a busy machine has made a connection.
 const BRIEF: Duration = Duration::from_secs(5);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(300);
-const TOKEN: &str = "hush-hush";
+pub const TOKEN: &str = "hush-hush";
 /// The rows that were delivered before anything is wrong, and those that come then.
 const BEFORE: i64 = 3;
 const AFTER: i64 = 2;
@@ -61,20 +66,29 @@ fn fill(platform: &Platform, rows: i64) {
 
 /// Makes the call, and looks at what is left of it. Panics where that is not as it should be for what was answered.
 pub fn ask(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir: &Path) -> Observed {
+    late::watch();
     let url = site.url();
     let client = client(&url, wait);
     match call {
         Call::Enrich => enrich(&client, wait, site),
         Call::Nonblocking => nonblocking(&client, wait, site),
         Call::Discover => {
-            plain(&client, site, &format!("GET {url}/registry/discover/{PEER}: "), |client| client.discover(PEER))
+            let target = format!("GET {url}/registry/discover/{PEER}: ");
+            plain(&client, wait, site, &target, |client| client.discover(PEER))
         }
         // Its text is a diagnosis, made for an agent.
-        Call::Peers => plain(&client, site, "", Client::peers),
-        Call::Workspace => plain(&client, site, &format!("GET {url}/workspaces/{WORKSPACE}: "), Client::workspace),
+        Call::Peers => plain(&client, wait, site, "", Client::peers),
+        Call::Workspace => {
+            plain(&client, wait, site, &format!("GET {url}/workspaces/{WORKSPACE}: "), Client::workspace)
+        }
         Call::Send => send(&client, wait, upload, site),
-        Call::Poll => poll(&client, site, dir),
+        Call::Poll => poll(&client, wait, site, dir),
     }
+}
+
+/// Within what time a call has to end whose own bound is this.
+fn kept(wait: Wait, bound: Duration) -> Duration {
+    if wait == Wait::Quick { QUICK } else { bound }
 }
 
 fn lookup_bound(wait: Wait) -> Duration {
@@ -94,8 +108,8 @@ fn client(url: &str, wait: Wait) -> Client {
 fn timed<T>(bound: Duration, call: impl FnOnce() -> T) -> T {
     let start = machine::now();
     let answer = call();
-    let took = machine::now() - start;
-    assert!(took < bound + SLACK, "it took {took:?}, and its bound is {bound:?}");
+    let (took, late) = (machine::now() - start, late::since(start));
+    assert!(took < bound + SLACK + late * THREADS, "it took {took:?}, and its bound is {bound:?}, with {late:?} late");
     answer
 }
 
@@ -127,9 +141,8 @@ fn of_error(error: &Error, target: &str) -> Observed {
 }
 
 fn enrich(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
-    let bound = lookup_bound(wait);
     site.break_down();
-    let first = timed(bound, || client.lookup(PEER));
+    let first = timed(kept(wait, lookup_bound(wait)), || client.lookup(PEER));
     let again = timed(Duration::ZERO, || client.lookup(PEER));
     site.heal();
     assert!(!first.remembered && again.remembered, "{first:?}, then {again:?}");
@@ -151,7 +164,7 @@ fn with_an_older_record(wait: Wait, answer: Answer, site: &mut dyn Site) {
     let later = start + TTL + Duration::from_secs(1);
     site.break_down();
     for turn in 0..2 {
-        let lookup = timed(lookup_bound(wait), || client.lookup_at(PEER, later));
+        let lookup = timed(kept(wait, lookup_bound(wait)), || client.lookup_at(PEER, later));
         let expected = match answer {
             Answer::Good => (if turn == 0 { Source::Fetched } else { Source::Fresh }, true),
             Answer::Failed => (Source::Stale, true),
@@ -168,7 +181,7 @@ fn with_an_older_record(wait: Wait, answer: Answer, site: &mut dyn Site) {
 fn nonblocking(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     site.break_down();
     assert_eq!(timed(Duration::ZERO, || client.enrich_nonblocking(PEER)), None);
-    assert!(client.wait_idle(lookup_bound(wait) + SLACK), "the background does not come to rest");
+    assert!(client.wait_idle(lookup_bound(wait) + LONG), "the background does not come to rest");
     let stats = client.stats();
     assert_eq!((stats.longest_wait, stats.lookups), (Duration::ZERO, stats.refreshes), "somebody waited: {stats}");
     if stats.lookups == 0 {
@@ -198,12 +211,13 @@ fn recovers(client: &Client, mut holds: impl FnMut() -> bool) {
 
 fn plain<T>(
     client: &Client,
+    wait: Wait,
     site: &mut dyn Site,
     target: &str,
     call: impl Fn(&Client) -> Result<T, Error>,
 ) -> Observed {
     site.break_down();
-    let outcome = timed(CALL_BOUND, || call(client));
+    let outcome = timed(kept(wait, CALL_BOUND), || call(client));
     site.heal();
     if outcome.is_err() {
         let stats = client.stats();
@@ -230,7 +244,7 @@ fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Obse
     let options = SendOptions::new().retry(policy).on_progress(move |at| seen.store(at.attempt, SeqCst));
     let message = Message::from("x".repeat(upload));
     site.break_down();
-    let outcome = timed(bound, || client.send_with(PEER, &message, &options));
+    let outcome = timed(kept(wait, bound), || client.send_with(PEER, &message, &options));
     site.heal();
     let attempts = attempts.load(SeqCst);
     let mut observed = match &outcome {
@@ -271,13 +285,13 @@ fn names(range: std::ops::RangeInclusive<i64>) -> Vec<String> {
 }
 
 /// The cursor is behind the first rows, and there are new ones.
-fn poll(client: &Client, site: &mut dyn Site, dir: &Path) -> Observed {
+fn poll(client: &Client, wait: Wait, site: &mut dyn Site, dir: &Path) -> Observed {
     begin(dir);
     let before = fs::read(dir.join("cursor.json")).unwrap();
     let mut poller = poller(client, dir).build().unwrap();
     let mut texts = Vec::new();
     site.break_down();
-    let outcome = timed(CALL_BOUND, || drain(&mut poller, &mut texts));
+    let outcome = timed(kept(wait, CALL_BOUND), || drain(&mut poller, &mut texts));
     site.heal();
     let cursor = fs::read(dir.join("cursor.json")).unwrap();
     if outcome.is_err() {

@@ -5,6 +5,7 @@
 mod ask;
 mod cell;
 mod child;
+mod late;
 mod machine;
 mod peer;
 mod readme;

@@ -77,6 +77,8 @@ struct State {
     elsewhere: SocketAddr,
     /// Connections that were made there.
     strayed: AtomicUsize,
+    /// The requests that were read while it was broken.
+    sent: Mutex<Vec<Request>>,
 }
 
 impl Peer {
@@ -98,6 +100,7 @@ impl Peer {
             platform,
             elsewhere: elsewhere.local_addr().unwrap(),
             strayed: AtomicUsize::new(0),
+            sent: Mutex::default(),
         };
         let (state, queue, waiting) = (Arc::new(state), Vec::new(), Some(socket));
         let begins_well = !matches!(fault, Fault::Refuse | Fault::FullBacklog);
@@ -135,7 +138,13 @@ impl Peer {
         let State { connections, requests, broken, .. } = &*self.state;
         connections.store(0, SeqCst);
         requests.store(0, SeqCst);
+        self.state.sent.lock().unwrap().clear();
         broken.store(true, SeqCst);
+    }
+
+    /// What was sent to it while it was broken.
+    pub fn sent(&self) -> Vec<Request> {
+        self.state.sent.lock().unwrap().clone()
     }
 
     /// It is well from now on. So many connections and requests have been made, though it may not have got to them.
@@ -208,6 +217,9 @@ impl State {
                 _ => {}
             }
             let Some(request) = read_request(&mut reader, 0) else { return };
+            if self.broken.load(SeqCst) {
+                self.sent.lock().unwrap().push(request.clone());
+            }
             self.requests.fetch_add(1, SeqCst);
             let (bytes, then) = match self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone()) {
                 Some(Fault::Answer(make, then)) => (make(&self.good(&request), self.elsewhere), then),

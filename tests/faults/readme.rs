@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::{env, fs, path::Path};
 
-use a2a_blocking::Delivery;
+use a2a_blocking::{Client, Delivery, Settings};
 
 use crate::cell::{Answer, CALLS, Call, Cell, Outcome, Row, Wait};
 use crate::{run, table};
@@ -77,10 +77,12 @@ fn delivery(call: Call, outcome: &Outcome) -> Vec<&'static str> {
 
 fn word(call: Call, wait: Wait, outcome: &Outcome) -> String {
     let waits = wait != Wait::Quick;
+    let client = Client::builder().workspace_id("w").build().unwrap();
+    let Settings { lookup_timeout, call_timeout, .. } = client.settings();
     match (call, outcome.answer) {
         (Call::Enrich | Call::Nonblocking, Answer::Good) => "record".to_owned(),
         (Call::Enrich | Call::Nonblocking, Answer::Absent) => "`None`".to_owned(),
-        (Call::Enrich, Answer::Failed) if waits => "older or `None`, at 2 s".to_owned(),
+        (Call::Enrich, Answer::Failed) if waits => format!("older or `None`, at {} s", lookup_timeout.as_secs()),
         (Call::Enrich | Call::Nonblocking, _) => "older or `None`".to_owned(),
         (Call::Send, Answer::Good) if outcome.delivery.contains(&Delivery::Accepted) => "queued".to_owned(),
         (Call::Send, Answer::Good) => "reply".to_owned(),
@@ -96,7 +98,7 @@ fn word(call: Call, wait: Wait, outcome: &Outcome) -> String {
             let budget = if wait == Wait::Budget { " at the budget" } else { "" };
             format!("`{kind:?}`{tries}{budget}")
         }
-        (_, Answer::Error(kind)) if waits => format!("`{kind:?}` at 10 s"),
+        (_, Answer::Error(kind)) if waits => format!("`{kind:?}` at {} s", call_timeout.as_secs()),
         (_, Answer::Error(kind)) => format!("`{kind:?}`"),
         (_, answer) => format!("{answer:?}"),
     }

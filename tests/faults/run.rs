@@ -3,9 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use crate::ask::{Observed, Site, ask, inbox};
+use serde_json::{Value, json};
+
+use crate::ask::{Observed, Site, TOKEN, ask, inbox};
 use crate::cell::{Call, Cell, Outcome, Reach, Row, Wait};
 use crate::peer::{Counts, Fault, Peer};
+use crate::support::{PEER, Request, WORKSPACE};
 
 /// A peer in this process.
 pub struct Here {
@@ -13,11 +16,12 @@ pub struct Here {
     /// How many connections and requests there will be at the least.
     made: (usize, usize),
     counts: Option<Counts>,
+    sent: Vec<Request>,
 }
 
 impl Here {
     pub fn new(fault: &Fault) -> Here {
-        Here { peer: Peer::new(fault, inbox()), made: (0, 0), counts: None }
+        Here { peer: Peer::new(fault, inbox()), made: (0, 0), counts: None, sent: Vec::new() }
     }
 
     /// For the next cell.
@@ -35,6 +39,11 @@ impl Here {
     /// What there was while it was broken for the first time.
     pub fn counts(&self) -> Option<Counts> {
         self.counts
+    }
+
+    /// What was sent to it then.
+    pub fn sent(&self) -> &[Request] {
+        &self.sent
     }
 }
 
@@ -54,7 +63,9 @@ impl Site for Here {
     fn heal(&mut self) {
         let made = if self.counts.is_none() { self.made } else { (0, 0) };
         let counts = self.peer.heal(made);
-        self.counts.get_or_insert(counts);
+        if self.counts.is_none() {
+            (self.counts, self.sent) = (Some(counts), self.peer.sent());
+        }
     }
 }
 
@@ -63,7 +74,39 @@ pub fn here(row: &Row, call: Call, site: &mut Here, dir: &Path) -> Result<(), St
     let Cell::Any(outcomes) = row.cell(call) else { return Ok(()) };
     site.set(row, outcomes);
     let observed = caught(|| ask(call, row.wait, row.upload, site, dir))?;
+    is_in_order(call, row.upload, site.sent())?;
     check(row, call, outcomes, &observed, site.counts())
+}
+
+/// Each request is that of the call, ours by its headers, and of a message the same at each attempt.
+pub fn is_in_order(call: Call, upload: usize, sent: &[Request]) -> Result<(), String> {
+    for request in sent {
+        let Request { method, path, body, .. } = request;
+        let expected = match call {
+            Call::Enrich | Call::Nonblocking | Call::Discover => format!("GET /registry/discover/{PEER}"),
+            Call::Peers => format!("GET /registry/{WORKSPACE}/peers"),
+            Call::Workspace => format!("GET /workspaces/{WORKSPACE}"),
+            Call::Poll => format!("GET /workspaces/{WORKSPACE}/activity"),
+            Call::Send => format!("POST /workspaces/{PEER}/a2a"),
+        };
+        let path = path.split('?').next().unwrap_or_default();
+        let bearer = format!("Bearer {TOKEN}");
+        let is_ours = request.header("authorization") == Some(&bearer) && request.header("origin").is_none();
+        let same = sent[0].body == *body && (call != Call::Send || is_message(body, upload));
+        if format!("{method} {path}") != expected || !is_ours || !same || (call != Call::Send && !body.is_empty()) {
+            return Err(format!("it sent {request:?}, where {expected} was to be sent"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is the message, whole.
+fn is_message(body: &[u8], upload: usize) -> bool {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let message = &body["params"]["message"];
+    let is_id = |id: &Value| id.as_str().is_some_and(|id| uuid::Uuid::parse_str(id).is_ok());
+    let is_text = message["parts"] == json!([{ "kind": "text", "text": "x".repeat(upload) }]);
+    body["method"] == "message/send" && is_id(&body["id"]) && is_id(&message["messageId"]) && is_text
 }
 
 /// A panic, whether the crate's or that of an assertion, is told with the cell that it is of.

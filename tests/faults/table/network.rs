@@ -157,6 +157,9 @@ fn early() -> Vec<Row> {
             [
                 early("an early 413 and a close", refusal, Then::Close, refused()),
                 early("an early 413 and a reset", refusal, Then::Reset, refused()),
+                // Whoever answers has what is needed for it.
+                early("an early reply and a close", &reply, Then::Close, replied()),
+                early("an early reply and a reset", &reply, Then::Reset, replied()),
             ],
         ),
     ]

@@ -7,7 +7,17 @@ use crate::cell::{ACCEPTED, Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, 
 use crate::peer::Then;
 
 pub fn statuses() -> Vec<Row> {
-    (100..=599).flat_map(|status| [with(status, true), with(status, false)]).collect()
+    let rows = (100..=599).flat_map(|status| [with(status, true), with(status, false)]);
+    rows.chain([removed()]).collect()
+}
+
+/// What the platform says of a workspace that was removed. Of a peer it is a no like another.
+fn removed() -> Row {
+    let body = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
+    let text = format!("HTTP/1.1 410 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    row("410 removed", says(text, Then::Keep), Absent, error(Removed), sent(410, true))
+        .but(Call::Discover, error(ErrorKind::Absent))
+        .under("410 `removed`")
 }
 
 fn with(status: u16, words: bool) -> Row {
