@@ -602,9 +602,14 @@ fn a_page_that_is_too_large_is_asked_for_in_pieces() {
     let mut poller = brisk(client(&server), &dir).build().unwrap();
     let mut delivered = 0;
     while delivered < 50 {
-        let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
-        assert!(polled.delivered > 0);
-        delivered += polled.delivered;
+        match poller.poll_once(|_| Verdict::Ack) {
+            Ok(polled) => {
+                assert!(polled.delivered > 0);
+                delivered += polled.delivered;
+            }
+            // 50 MB can take a slow machine more than the bound: that has a shorter page asked for, too.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
+        }
     }
     let limits: Vec<String> = platform.state().polls.iter().filter_map(|poll| param(poll, "limit")).collect();
     assert_eq!(limits[..5], ["500", "250", "125", "62", "31"]);
