@@ -15,7 +15,9 @@ use std::fmt::{Debug, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -94,6 +96,10 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     show_outcome("peers", client.peers());
     show_outcome("workspace", client.workspace());
     show_outcome("agent_card_url", client.agent_card_url(PEER));
+    // It is tried for 15 s where nobody takes it.
+    let notified = client.clone();
+    NOTICES.lock().unwrap().push(thread::spawn(move || show_outcome("notify", notified.notify("done"))));
+    show("settings", client.settings());
 
     let message = Message::new().text("hi").data(json!({"a": 1})).file_bytes("f", "text/plain", b"f").context_id("c");
     show("message", &message);
@@ -123,7 +129,7 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
         Verdict::Ack
     });
     if let Ok(handle) = &handle {
-        std::thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(150));
         show("handle", handle);
         handle.stop();
         show("reason", handle.join());
@@ -132,6 +138,23 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     println!("{}", client.stats());
     client.clear();
     show("client", &client);
+}
+
+static NOTICES: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// What was said to the human is said, or nobody took it.
+fn wait_for_notices() {
+    let notices = std::mem::take(&mut *NOTICES.lock().unwrap());
+    notices.into_iter().for_each(|notice| notice.join().unwrap());
+}
+
+fn answer_all(client: Client, dir: &Dir) {
+    let mut poller = InboxPoller::builder(client).cursor_file(dir.file("answered.json")).build().unwrap();
+    let polled = poller.poll_once(|push| {
+        show_outcome("reply", push.reply("on it"));
+        Verdict::Ack
+    });
+    show_outcome("polled", polled);
 }
 
 const TOKEN_OF_NOBODY: &str = "../../no/peer?id=\r\n";
@@ -163,7 +186,7 @@ fn bad() -> Vec<(&'static str, Server)> {
     };
     // Longer than a lookup and a send here wait, and shorter than a call does.
     let silence = |_, stream: std::net::TcpStream| {
-        std::thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         drop(stream);
     };
     vec![
@@ -221,6 +244,8 @@ fn child() {
     for n in 1..4 {
         platform.add(n * SECOND, PEER, "disk is full");
     }
+    // The answer to the human goes another way.
+    platform.add_row(4 * SECOND, json!({ "method": "message/send", "source_id": null, "summary": "how is it?" }));
     let at = |server: &Server| Client::builder().platform_url(server.url());
 
     let server = good(&platform);
@@ -228,13 +253,19 @@ fn child() {
     every_call("a good platform, the token given", at(&server).token(TOKEN), &dir);
     every_call("a good platform, the token from a function", at(&server).token_fn(|| Some(TOKEN.to_owned())), &dir);
     assert_eq!(server.connections().min(1), 1);
+    answer_all(at(&server).token(TOKEN).workspace_id(WORKSPACE).build().unwrap(), &dir);
+    let state = platform.state();
+    assert!(state.notices.iter().any(|notice| notice == "on it"), "no push was the human's");
+    drop(state);
     for (what, server) in bad() {
         every_call(what, at(&server).token_file(&file), &dir);
     }
+    wait_for_notices();
     ECHOED.store(true, SeqCst);
     for (what, server) in echoes() {
         every_call(what, at(&server).token_file(&file), &dir);
     }
+    wait_for_notices();
     ECHOED.store(false, SeqCst);
 
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
@@ -265,6 +296,7 @@ fn child() {
         (global::enrich_peer_metadata(PEER), global::discover_peer(PEER), global::get_peers_with_diagnostic()),
     );
     show("global", (global::send_a2a_message(PEER, "hi"), global::get_workspace_info(), global::client()));
+    wait_for_notices();
     println!("== the end");
 }
 
@@ -416,6 +448,7 @@ fn the_binary_shows_it_in_no_output_and_takes_it_in_no_argument() {
             &["info", "--json"],
             &["send", PEER, "hi", "--attempts", "1"],
             &["poll", "--once", "--cursor", cursor, "--reply-with", "on it"],
+            &["doctor", "--json"],
         ] {
             let text = said(&server.url(), arguments);
             assert!(text.contains("DEBUG ureq::run") || text.contains("TRACE"), "{arguments:?}: nothing was logged");
