@@ -44,7 +44,11 @@ fn cargo(args: &[&str]) -> String {
 
 /// The crates of a tree, each with its version and the crates that ask for it. Ours is not among them.
 fn tree(edges: &str, features: &[&str]) -> BTreeMap<(String, String), BTreeSet<String>> {
-    let fixed = ["tree", "-e", edges, "--target", TARGET, "--prefix", "depth", "--no-dedupe", "--format", " {p}"];
+    tree_for(TARGET, edges, features)
+}
+
+fn tree_for(target: &str, edges: &str, features: &[&str]) -> BTreeMap<(String, String), BTreeSet<String>> {
+    let fixed = ["tree", "-e", edges, "--target", target, "--prefix", "depth", "--no-dedupe", "--format", " {p}"];
     let text = cargo(&[&fixed[..], features].concat());
     let (mut tree, mut above) = (BTreeMap::<_, BTreeSet<String>>::new(), Vec::<String>::new());
     for line in text.lines() {
@@ -86,13 +90,26 @@ fn unsafes(file: &Path) -> usize {
     code.match_indices("unsafe").filter(|found| !in_a_name(found) && begins(found)).count()
 }
 
+/// What cargo knows of each crate of the lock file.
+struct Packages(Vec<Value>);
+
+impl Packages {
+    fn read() -> Packages {
+        let mut metadata: Value =
+            serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--all-features"])).unwrap();
+        Packages(std::mem::take(metadata["packages"].as_array_mut().unwrap()))
+    }
+
+    fn get(&self, (name, version): &(String, String)) -> &Value {
+        self.0.iter().find(|package| package["name"] == **name && package["version"] == **version).unwrap()
+    }
+}
+
 /// How often each crate's source says `unsafe`.
 fn unsafe_crates(crates: impl Iterator<Item = (String, String)>) -> BTreeMap<(String, String), usize> {
-    let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version", "1"])).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
-    let count = |(name, version): &(String, String)| {
-        let found = packages.iter().find(|package| package["name"] == **name && package["version"] == **version);
-        let manifest = Path::new(found.unwrap()["manifest_path"].as_str().unwrap()).to_owned();
+    let packages = Packages::read();
+    let count = |id: &(String, String)| {
+        let manifest = Path::new(packages.get(id)["manifest_path"].as_str().unwrap()).to_owned();
         let mut files = Vec::new();
         rust_files(&manifest.with_file_name("src"), &mut files);
         files.iter().map(|file| unsafes(file)).sum()
@@ -173,6 +190,102 @@ fn the_list_of_crates_is_that_of_the_lock_file() {
     assert!(written || differ.is_empty(), "{LIST} is out of date; A2A_WRITE=1 rewrites it. {differ:#?}");
     let missing: Vec<_> = sentences(&new).into_iter().filter(|(_, sentence)| sentence == UNWRITTEN).collect();
     assert!(missing.is_empty(), "{LIST}: these have no sentence yet: {missing:?}");
+}
+
+/// Whether a licence's expression is met by the allowed ones.
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let mut words = spaced.split_whitespace().peekable();
+    fn any<'a>(words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
+        let mut met = all(words, allowed);
+        while words.next_if_eq(&"OR").is_some() {
+            met |= all(words, allowed);
+        }
+        met
+    }
+    fn all<'a>(words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
+        let mut met = one(words, allowed);
+        while words.next_if_eq(&"AND").is_some() {
+            met &= one(words, allowed);
+        }
+        met
+    }
+    fn one<'a>(words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
+        if words.next_if_eq(&"(").is_some() {
+            let met = any(words, allowed);
+            return words.next() == Some(")") && met;
+        }
+        let met = words.next().is_some_and(|licence| allowed.iter().any(|allowed| allowed == licence));
+        // An exception only allows more.
+        if words.next_if_eq(&"WITH").is_some() {
+            words.next();
+        }
+        met
+    }
+    any(&mut words, allowed) && words.next().is_none()
+}
+
+#[test]
+fn an_expression_of_licences_is_read_as_it_is_meant() {
+    let allowed = ["MIT", "Apache-2.0"].map(str::to_owned);
+    for (expression, is) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("MIT/Apache-2.0", true),
+        ("GPL-3.0 OR MIT", true),
+        ("GPL-3.0 AND MIT", false),
+        ("(GPL-3.0 OR MIT) AND Apache-2.0", true),
+        ("MIT AND (GPL-3.0 OR Apache-2.0 WITH LLVM-exception)", true),
+        ("GPL-3.0 OR MIT AND ISC", false),
+        ("", false),
+        ("MIT MIT", false),
+    ] {
+        assert_eq!(is_allowed(expression, &allowed), is, "{expression}");
+    }
+}
+
+/// What `cargo deny` holds too, where it is installed: with any features, on each system that it names, each crate is from crates.io, under
+/// a licence that fits every program, not one that is banned, and there once.
+#[test]
+fn what_comes_with_the_crate_may() {
+    let Ok(rules) = fs::read_to_string(root().join("deny.toml")) else {
+        // As in the published package.
+        return;
+    };
+    // The entries of one of its lists: texts, or tables with a crate.
+    let list = |name: &str| -> Vec<String> {
+        let (_, rest) = rules.split_once(&format!("\n{name} = [")).unwrap();
+        let lines = rest.lines().map(|line| line.trim()).take_while(|line| *line != "]");
+        let first = rest.lines().next().unwrap();
+        let lines: Vec<&str> = if first.is_empty() { lines.collect() } else { vec![first] };
+        let text = lines.into_iter().filter(|line| !line.starts_with('#')).collect::<String>();
+        let mark = if text.contains("crate = \"") { "crate = \"" } else { "\"" };
+        let step = if mark == "\"" { 2 } else { 1 };
+        text.split(mark).skip(1).step_by(step).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    };
+    let (allowed, banned, twice) = (list("allow"), list("deny"), list("skip"));
+    assert!(allowed.contains(&"MIT".to_owned()) && banned.contains(&"tokio".to_owned()), "{allowed:?} {banned:?}");
+    let (packages, targets) = (Packages::read(), list("targets"));
+    let tree: BTreeSet<_> =
+        targets.iter().flat_map(|target| tree_for(target, "normal,build", &["--all-features"]).into_keys()).collect();
+    assert!(tree.len() > 42, "{}", tree.len());
+    for id in &tree {
+        let package = packages.get(id);
+        let licence = package["license"].as_str().unwrap_or_default();
+        assert!(is_allowed(licence, &allowed), "{id:?} is under {licence:?}; see deny.toml");
+        assert_eq!(package["source"], "registry+https://github.com/rust-lang/crates.io-index", "{id:?}");
+        assert!(!banned.contains(&id.0), "{id:?} is banned by deny.toml");
+        let others = tree.iter().filter(|(name, version)| *name == id.0 && *version != id.1);
+        let is_known = |version: &str| {
+            twice.iter().any(|known| {
+                let (name, major) = known.split_once('@').unwrap();
+                name == id.0 && version.starts_with(major)
+            })
+        };
+        for other in others {
+            assert!(is_known(&id.1) || is_known(&other.1), "{id:?} is there twice, see deny.toml: {other:?}");
+        }
+    }
 }
 
 #[test]
