@@ -158,13 +158,44 @@ impl Client {
 
     /// Waits until nothing is to be fetched in the background any more, for so long at the most. Whether it
     /// came to that: while the registry does not answer, what is asked for waits for its return.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// # let mut platform = mockito::Server::new();
+    /// # let record = platform.mock("GET", "/registry/discover/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c");
+    /// # record.with_body(r#"{"name": "ops"}"#).create();
+    /// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// assert_eq!(client.enrich_nonblocking(peer), None);
+    /// assert!(client.wait_idle(Duration::from_secs(10)));
+    /// assert!(client.enrich_nonblocking(peer).is_some());
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     pub fn wait_idle(&self, timeout: Duration) -> bool {
         self.inner.enricher.wait_idle(timeout.min(MAX_WAIT))
     }
 
     /// The same as [`enrich`](Client::enrich) at a time of the caller's: what was filed is fresh or not
     /// as of `now`, and what is fetched counts as fetched then. It makes expiry testable without
-    /// sleeping. A lookup is bounded by real time all the same.
+    /// sleeping, where nothing is spread ([`ttl_spread`](ClientBuilder::ttl_spread)) or refreshed ahead
+    /// ([`background_threads`](ClientBuilder::background_threads)). A lookup is bounded by real time all the same.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use a2a_blocking::{Client, Source};
+    ///
+    /// let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// let mut platform = mockito::Server::new();
+    /// let record = platform.mock("GET", format!("/registry/discover/{peer}").as_str()).with_body("{}").create();
+    /// let client = Client::builder().platform_url(platform.url()).workspace_id("my-team");
+    /// let client = client.ttl_spread(0.0).background_threads(0).build()?;
+    ///
+    /// let now = Instant::now();
+    /// let after = |secs| client.lookup_at(peer, now + Duration::from_secs(secs)).source;
+    /// assert_eq!([after(0), after(299), after(301)], [Source::Fetched, Source::Fresh, Source::Fetched]);
+    /// record.expect(2).assert();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     pub fn enrich_at(&self, peer: impl PeerRef, now: Instant) -> Option<Peer> {
         self.lookup_at(peer, now).peer
     }
@@ -190,6 +221,19 @@ impl Client {
     /// entry is kept; those with a valid id are also put into the cache. Entries that are no objects, nest too deep
     /// or would take far more memory than their text are left out and counted ([`Stats::skipped`]).
     ///
+    /// ```
+    /// # use a2a_blocking::{Client, Source};
+    /// # let mut platform = mockito::Server::new();
+    /// # let list = r#"[{"id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "name": "ops", "status": "online"}]"#;
+    /// # platform.mock("GET", "/registry/my-team/peers").with_body(list).create();
+    /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// for peer in client.peers()? {
+    ///     println!("{:?} is {:?}", peer.name(), peer.status());
+    ///     assert_eq!(client.lookup(&peer).source, Source::Fresh, "it is in the cache now");
+    /// }
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The text is the original's diagnostic, made to be shown to an agent. Refused
@@ -201,6 +245,22 @@ impl Client {
     }
 
     /// Our own workspace, as the platform has it, in 10 s at the most.
+    ///
+    /// ```
+    /// # let mut platform = mockito::Server::new();
+    /// # let gone = platform.mock("GET", "/workspaces/my-team").with_status(410);
+    /// # gone.with_body(r#"{"error": "removed", "id": "my-team", "removed_at": "2026-07-01T09:30:00Z"}"#).create();
+    /// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// match client.workspace() {
+    ///     Ok(workspace) => println!("we are {}", workspace.name().unwrap_or("?")),
+    ///     Err(error) => match error.removed() {
+    ///         Some(removed) => println!("removed at {:?}: {}", removed.removed_at, removed.hint),
+    ///         None => println!("not now: {error}"),
+    ///     },
+    /// }
+    /// # assert!(client.workspace().unwrap_err().removed().is_some());
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
