@@ -1,5 +1,7 @@
 //! [`Client`]: joins the rooms below; holds no logic of its own.
 
+mod messages;
+
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -8,17 +10,14 @@ use std::time::{Duration, Instant};
 use crate::clock::{Deadline, Tick};
 use crate::config::{Checked, ClientBuilder, Settings};
 use crate::enrich::{Enricher, Lookup};
-use crate::error::{Delivery, Error, guard};
+use crate::error::{Error, guard};
 use crate::http::{Http, Pace};
 use crate::peer::{Peer, PeerId, PeerRef};
 use crate::registry::Registry;
-use crate::retry::RetryPolicy;
 use crate::rpc::message_path;
-use crate::send::{SendOptions, send};
 use crate::stats::Stats;
 use crate::token::TokenStore;
-use crate::wire::{Message, Reply};
-use crate::workspace::{Workspace, notify, workspace};
+use crate::workspace::{Workspace, workspace};
 
 /// The longest that [`Client::wait_idle`] waits.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
@@ -159,13 +158,44 @@ impl Client {
 
     /// Waits until nothing is to be fetched in the background any more, for so long at the most. Whether it
     /// came to that: while the registry does not answer, what is asked for waits for its return.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// # let mut platform = mockito::Server::new();
+    /// # let record = platform.mock("GET", "/registry/discover/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c");
+    /// # record.with_body(r#"{"name": "ops"}"#).create();
+    /// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// assert_eq!(client.enrich_nonblocking(peer), None);
+    /// assert!(client.wait_idle(Duration::from_secs(10)));
+    /// assert!(client.enrich_nonblocking(peer).is_some());
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     pub fn wait_idle(&self, timeout: Duration) -> bool {
         self.inner.enricher.wait_idle(timeout.min(MAX_WAIT))
     }
 
     /// The same as [`enrich`](Client::enrich) at a time of the caller's: what was filed is fresh or not
     /// as of `now`, and what is fetched counts as fetched then. It makes expiry testable without
-    /// sleeping. A lookup is bounded by real time all the same.
+    /// sleeping, where nothing is spread ([`ttl_spread`](ClientBuilder::ttl_spread)) or refreshed ahead
+    /// ([`background_threads`](ClientBuilder::background_threads)). A lookup is bounded by real time all the same.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use a2a_blocking::{Client, Source};
+    ///
+    /// let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// let mut platform = mockito::Server::new();
+    /// let record = platform.mock("GET", format!("/registry/discover/{peer}").as_str()).with_body("{}").create();
+    /// let client = Client::builder().platform_url(platform.url()).workspace_id("my-team");
+    /// let client = client.ttl_spread(0.0).background_threads(0).build()?;
+    ///
+    /// let now = Instant::now();
+    /// let after = |secs| client.lookup_at(peer, now + Duration::from_secs(secs)).source;
+    /// assert_eq!([after(0), after(299), after(301)], [Source::Fetched, Source::Fresh, Source::Fetched]);
+    /// record.expect(2).assert();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     pub fn enrich_at(&self, peer: impl PeerRef, now: Instant) -> Option<Peer> {
         self.lookup_at(peer, now).peer
     }
@@ -191,6 +221,19 @@ impl Client {
     /// entry is kept; those with a valid id are also put into the cache. Entries that are no objects, nest too deep
     /// or would take far more memory than their text are left out and counted ([`Stats::skipped`]).
     ///
+    /// ```
+    /// # use a2a_blocking::{Client, Source};
+    /// # let mut platform = mockito::Server::new();
+    /// # let list = r#"[{"id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "name": "ops", "status": "online"}]"#;
+    /// # platform.mock("GET", "/registry/my-team/peers").with_body(list).create();
+    /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// for peer in client.peers()? {
+    ///     println!("{:?} is {:?}", peer.name(), peer.status());
+    ///     assert_eq!(client.lookup(&peer).source, Source::Fresh, "it is in the cache now");
+    /// }
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The text is the original's diagnostic, made to be shown to an agent. Refused
@@ -204,6 +247,22 @@ impl Client {
 
     /// Our own workspace, as the platform has it, in 10 s at the most.
     ///
+    /// ```
+    /// # let mut platform = mockito::Server::new();
+    /// # let gone = platform.mock("GET", "/workspaces/my-team").with_status(410);
+    /// # gone.with_body(r#"{"error": "removed", "id": "my-team", "removed_at": "2026-07-01T09:30:00Z"}"#).create();
+    /// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// match client.workspace() {
+    ///     Ok(workspace) => println!("we are {}", workspace.name().unwrap_or("?")),
+    ///     Err(error) => match error.removed() {
+    ///         Some(removed) => println!("removed at {:?}: {}", removed.removed_at, removed.hint),
+    ///         None => println!("not now: {error}"),
+    ///     },
+    /// }
+    /// # assert!(client.workspace().unwrap_err().removed().is_some());
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Removed ([`Removed`](crate::ErrorKind::Removed): 410, with [`Error::removed`]), not known
@@ -212,86 +271,6 @@ impl Client {
     /// JSON object, or a transport that failed.
     pub fn workspace(&self) -> Result<Workspace, Error> {
         guard(|| workspace(&self.inner.http, self.inner.deadline()))
-    }
-
-    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all
-    /// ([`RetryPolicy::new`](crate::RetryPolicy::new)).
-    ///
-    /// ```no_run
-    /// # let client = a2a_blocking::Client::from_env()?;
-    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
-    /// println!("{}", client.send(peer, "who is on call tonight?")?.text());
-    /// # Ok::<(), a2a_blocking::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`send_with`](Client::send_with).
-    pub fn send(&self, peer: impl PeerRef, text: impl Into<String>) -> Result<Reply, Error> {
-        self.send_message(peer, Message::new().text(text))
-    }
-
-    /// Sends a message of any parts to a peer, as [`send`](Client::send) does.
-    ///
-    /// # Errors
-    ///
-    /// As [`send_with`](Client::send_with).
-    pub fn send_message(&self, peer: impl PeerRef, message: Message) -> Result<Reply, Error> {
-        self.send_with(peer, &message, &SendOptions::new())
-    }
-
-    /// Sends a message with options of its own: when to try again, the budget, a token that ends it.
-    ///
-    /// An attempt connects within 30 s, writes within 30 s, and hears from the peer every 300 s, inside
-    /// what is left of the budget. Only failures of the transport are tried again, unless the policy says
-    /// otherwise: not a status, not an answer. Every attempt has the same request and message id, so that
-    /// a receiver can tell a repeat, and a connection of its own. A 401 has the token read again, and the
-    /// request made once more if it changed.
-    ///
-    /// ```no_run
-    /// use a2a_blocking::{Delivery, Message, RetryPolicy, SendOptions};
-    ///
-    /// # let client = a2a_blocking::Client::from_env()?;
-    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
-    /// let once_only = SendOptions::new().retry(RetryPolicy::new().only_undelivered());
-    /// match client.send_with(peer, &Message::from("restart node 7"), &once_only) {
-    ///     Ok(reply) => println!("{}", reply.text()),
-    ///     Err(error) if error.delivery() == Delivery::NotSent => println!("nothing happened: {error}"),
-    ///     Err(error) => println!("it may have been restarted: {error}"),
-    /// }
-    /// # Ok::<(), a2a_blocking::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// With what is known of the [`delivery`](Error::delivery): a text that is no peer id, a message without
-    /// parts, a request above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge); none of these is sent), the
-    /// agent's error ([`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)), the platform's
-    /// ([`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
-    /// [`Unauthorized`](crate::ErrorKind::Unauthorized)), an answer of no known shape
-    /// ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB, a transport that failed
-    /// at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled).
-    pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
-        let peer = peer.try_peer_id()?;
-        // Where in a send a panic came is not known.
-        guard(|| Ok(send(&self.inner.http, peer, message, options)))
-            .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
-    }
-
-    /// Says a text to the human on the canvas of our own workspace, in 30 s at the most. It is tried again only
-    /// while nothing of it can have arrived.
-    ///
-    /// # Errors
-    ///
-    /// With what is known of the [`delivery`](Error::delivery): an empty text
-    /// ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)), one above 1 MiB
-    /// ([`TooLarge`](crate::ErrorKind::TooLarge); neither is sent), a status that is no yes, a transport that
-    /// failed.
-    pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
-        let policy = RetryPolicy::new().budget(Duration::from_secs(30));
-        // Where in it a panic came is not known.
-        guard(|| Ok(notify(&self.inner.http, text.as_ref(), policy)))
-            .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
     }
 
     /// The URL of a peer's agent card: `{platform}/registry/discover/{id}`. Nothing is sent.

@@ -155,6 +155,24 @@ impl ClientBuilder {
     /// A function that gives the bearer token, in place of [`token`](ClientBuilder::token). It is called
     /// by [`build`](ClientBuilder::build), and again in the calling thread each time that the platform
     /// answers 401; no bound of ours cuts it, so it must not block.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use a2a_blocking::Client;
+    ///
+    /// # let mut platform = mockito::Server::new();
+    /// # let mut bearer = |token| platform.mock("GET", "/workspaces/my-team").match_header("authorization", token);
+    /// # bearer("Bearer first").with_status(401).create();
+    /// # bearer("Bearer second").with_body("{}").create();
+    /// let token = Arc::new(Mutex::new("first".to_owned()));
+    /// let current = token.clone();
+    /// let builder = Client::builder().token_fn(move || current.lock().ok().map(|token| token.clone()));
+    /// let client = builder.platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// // "first" gets a 401: the function is asked again, and then the platform.
+    /// *token.lock().unwrap() = "second".to_owned();
+    /// client.workspace()?;
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     pub fn token_fn(mut self, token: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.given_token = Some(TokenSource::Function(Arc::new(token)));
         self

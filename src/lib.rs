@@ -159,9 +159,10 @@
 //! Rust 1.85 is the least that it takes; a later one is asked for by a minor release, never by a patch. Versions are
 //! semantic: before 1.0 a minor release may break, a patch does not. What counts is the API as documented, with the
 //! words of `as_str`, the names of metrics, log targets, JSON fields and environment variables, and the strings of
-//! [`global`]. The texts of errors and log lines do not count. Public types of others are `serde_json`'s `Value` and
-//! `Map`, of version 1, and with the feature `serde` the traits of `serde` 1. All else stays behind our own types, the
-//! HTTP client too. Enums and structs that may grow are `#[non_exhaustive]`.
+//! [`global`]. The texts of errors and log lines do not count, nor do the types behind an [`Error`]'s
+//! [`source`](std::error::Error::source). Public types of others are `serde_json`'s `Value` and `Map`, of version 1, and
+//! with the feature `serde` the traits of `serde` 1. All else stays behind our own types, the HTTP client too. Enums and
+//! structs that may grow are `#[non_exhaustive]`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

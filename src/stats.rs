@@ -32,6 +32,18 @@ words!(CircuitState { Closed: "closed", OneAtATime: "one_at_a_time", Open: "open
 
 /// What a client has done since it was made: a snapshot of plain numbers, which need not be of one
 /// instant. The counters never go down.
+///
+/// ```
+/// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// # let builder = a2a_blocking::Client::builder().platform_url("http://127.0.0.1:1").workspace_id("my-team");
+/// # let client = builder.background_threads(0).build()?;
+/// // Nobody listens where the registry should be: the first call asks, the second remembers.
+/// assert_eq!((client.enrich(peer), client.enrich(peer)), (None, None));
+/// let stats = client.stats();
+/// assert_eq!((stats.unknown, stats.lookups, stats.failed_connect, stats.failed()), (2, 1, 1, 1));
+/// println!("{stats}");
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {

@@ -107,6 +107,33 @@ impl PollerBuilder {
 
     /// What is told of a push that was tried as often as the policy says, in the poller's thread; then it counts as
     /// through. Default: its id is logged as an error. A panic in it is caught and logged.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// # use a2a_blocking::{Client, InboxPoller, RetryPolicy, Verdict};
+    /// # let dir = std::env::temp_dir().join(format!("a2a-doc-dead-letter-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir).unwrap();
+    /// # let mut platform = mockito::Server::new();
+    /// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
+    /// # let row = r#"[{"id": "r-1", "source_id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "priority": 2,
+    /// #     "peer_name": "ops-agent", "summary": "disk is full"}]"#;
+    /// # inbox.with_body(row).create();
+    /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    ///
+    /// let (letters, dead) = mpsc::channel();
+    /// let mut poller = InboxPoller::builder(client)
+    ///     .retry(RetryPolicy::new().attempts(2).base(Duration::ZERO))
+    ///     .on_dead_letter(move |push| drop(letters.send(push.clone())))
+    /// #     .cursor_file(dir.join("cursor.json"))
+    ///     .build()?;
+    /// assert_eq!(poller.poll_once(|_| Verdict::Retry)?.dead_lettered, 1);
+    /// let push = dead.recv().unwrap();
+    /// assert_eq!((push.text(), push.attempt()), ("disk is full", 2));
+    /// # drop(poller);
+    /// # std::fs::remove_dir_all(dir).unwrap();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
     pub fn on_dead_letter(mut self, tell: impl FnMut(&Push) + Send + 'static) -> Self {
         self.dead_letter = Some(Box::new(tell));
         self

@@ -68,6 +68,27 @@ impl Shared {
 ///
 /// It may be shared by threads: all of its methods take `&self`. In a child by fork there is no poller: there they do
 /// nothing, and do not wait; the parent's goes on.
+///
+/// ```
+/// use a2a_blocking::{Client, InboxPoller, StopReason, Verdict};
+///
+/// # let dir = std::env::temp_dir().join(format!("a2a-doc-handle-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir).unwrap();
+/// # let cursor = dir.join("cursor.json");
+/// let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id("my-team").build()?;
+/// let poller = InboxPoller::builder(client).cursor_file(cursor).spawn(|_| Verdict::Ack)?;
+/// assert!(!poller.is_finished(), "a platform that is down ends no poller");
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| poller.stop());
+///     match poller.join() {
+///         Some(StopReason::Removed(removed)) => println!("{}", removed.hint),
+///         reason => assert_eq!(reason, Some(StopReason::Stopped)),
+///     }
+/// });
+/// assert!(poller.is_finished());
+/// # std::fs::remove_dir_all(dir).unwrap();
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[must_use = "dropping it ends the poller"]
 pub struct PollerHandle {
     shared: Arc<Shared>,

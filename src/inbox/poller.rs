@@ -54,7 +54,8 @@ const MAX_ODD: usize = 1_000;
 ///   comes twice. One that comes later than that can be missed, where newer rows were delivered by then. A row whose
 ///   time is more than 10 minutes ahead of this machine's clock is delivered, logged, and not taken for the time.
 /// - **Nothing in a row stops the others.** A field that cannot be read as JSON, as what nests too deep, is kept as
-///   the text that it came as, and logged.
+///   the text that it came as, and logged. The exception is a single row above 32 MiB, which a platform that cuts
+///   bodies at 1 MiB cannot hold: no page is small enough for it, and each poll fails ([`ErrorKind::TooLarge`]).
 /// - **Left out** are our own rows: notices to our human (method `notify` without a source), and echoes of what we
 ///   sent, unless they bring a delegation's result. Entries that are no objects or have no id are logged.
 /// - **Bounded.** A request takes 10 s and 32 MiB at the most; a page that is above either is asked for in smaller

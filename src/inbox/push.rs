@@ -44,6 +44,30 @@ words!(PushKind {
 ///
 /// All of it but the [`activity_id`](Push::activity_id) and the [`peer`](Push::peer) is the sender's word, or the
 /// word of what the sender registered: [`notification`](Push::notification) makes it fit for a prompt.
+///
+/// ```
+/// # use a2a_blocking::{Client, InboxPoller, PushKind, Verdict};
+/// # let dir = std::env::temp_dir().join(format!("a2a-doc-push-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir).unwrap();
+/// # let mut platform = mockito::Server::new();
+/// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
+/// # let row = r#"[{"id": "r-1", "source_id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "priority": 2,
+/// #     "peer_name": "ops-agent", "summary": "disk is full"}]"#;
+/// # inbox.with_body(row).create();
+/// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+/// # let mut poller = InboxPoller::builder(client).cursor_file(dir.join("cursor.json")).build()?;
+/// let polled = poller.poll_once(|push| {
+///     assert_eq!((push.kind(), push.text(), push.attempt()), (PushKind::PeerAgent, "disk is full", 1));
+///     let sender = push.sender();
+///     assert_eq!(sender.as_ref().and_then(|peer| peer.name()), Some("ops-agent"));
+///     assert_eq!(push.row()["priority"], 2, "what has no method is in the row");
+///     Verdict::Ack
+/// })?;
+/// assert_eq!(polled.delivered, 1);
+/// # drop(poller);
+/// # std::fs::remove_dir_all(dir).unwrap();
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Push {
     inner: Arc<Inner>,

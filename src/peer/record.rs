@@ -13,6 +13,21 @@ use super::mark::{Mark, No};
 ///
 /// Cloning it copies no JSON. The five fields that every platform knows have methods; the rest, and
 /// whatever a platform adds later, is there by [`get`](Peer::get) and [`as_json`](Peer::as_json).
+///
+/// ```
+/// # use a2a_blocking::Client;
+/// # let id = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// # let mut platform = mockito::Server::new();
+/// # let json = r#"{"name": "ops-agent", "role": "sre", "skills": ["disks", "dns"]}"#;
+/// # platform.mock("GET", format!("/registry/discover/{id}").as_str()).with_body(json).create();
+/// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+/// let peer = client.discover(id)?;
+/// assert_eq!((peer.name(), peer.role(), peer.url()), (Some("ops-agent"), Some("sre"), None));
+/// assert_eq!(peer.get("skills").and_then(|skills| skills[0].as_str()), Some("disks"));
+/// // Where a call takes a peer, it takes this.
+/// assert_eq!(client.agent_card_url(&peer)?, client.agent_card_url(id)?);
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 pub struct Peer {
     /// There until it is dropped.
     record: Option<Arc<Record>>,

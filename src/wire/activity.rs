@@ -74,6 +74,32 @@ impl Odd {
 }
 
 /// A file that came with a message. All of it is the sender's word.
+///
+/// ```
+/// use std::path::Path;
+/// # use a2a_blocking::{Client, InboxPoller, Verdict};
+/// # let dir = std::env::temp_dir().join(format!("a2a-doc-attachment-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir).unwrap();
+/// # let mut platform = mockito::Server::new();
+/// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
+/// # let row = r#"[{"id": "r-1", "source_id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "attachments": [{"kind": "image",
+/// #     "uri": "workspace:/tmp/df.png", "name": "../df.png", "mime_type": "image/png"}]}]"#;
+/// # inbox.with_body(row).create();
+/// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+/// # let mut poller = InboxPoller::builder(client).cursor_file(dir.join("cursor.json")).build()?;
+/// let polled = poller.poll_once(|push| {
+///     let file = &push.attachments()[0];
+///     assert_eq!((file.kind.as_str(), file.media_type.as_deref()), ("image", Some("image/png")));
+///     // "../df.png" is no path to write to.
+///     let name = file.name.as_deref().map(Path::new).and_then(Path::file_name);
+///     assert_eq!(name, Some("df.png".as_ref()));
+///     Verdict::Ack
+/// })?;
+/// # assert_eq!(polled.delivered, 1);
+/// # drop(poller);
+/// # std::fs::remove_dir_all(dir).unwrap();
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attachment {

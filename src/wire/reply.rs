@@ -48,6 +48,22 @@ pub enum Reply {
 pub struct ReplyMessage(Value);
 
 /// A task that an agent answered with.
+///
+/// ```
+/// use a2a_blocking::{Client, Message, Part, Reply};
+///
+/// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// # let mut platform = mockito::Server::new();
+/// # let json = r#"{"result": {"id": "t-7", "contextId": "c-3", "status": {"state": "TASK_STATE_INPUT_REQUIRED",
+/// #     "message": {"parts": [{"kind": "text", "text": "which node?"}]}}}}"#;
+/// # platform.mock("POST", "/workspaces/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c/a2a").with_body(json).create();
+/// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+/// let Reply::Task(task) = client.send(peer, "restart the node")? else { panic!("a message, or queued") };
+/// assert_eq!((task.state(), task.status_message()), ("input-required", vec![Part::Text("which node?")]));
+/// let answer = Message::from("node 7").task_id(task.id().unwrap()).context_id(task.context_id().unwrap());
+/// client.send_message(peer, answer)?;
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     body: Value,
