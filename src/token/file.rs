@@ -1,13 +1,10 @@
 //! The token's file: read whole and in time, or not at all; and a word on who else may read it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{Error as IoError, ErrorKind as IoErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
-
-use parking_lot::RwLock;
 
 use super::MAX_BYTES;
 use crate::clock::Deadline;
@@ -78,7 +75,11 @@ fn regular(found: &Metadata) -> Result<(), IoError> {
 /// Says, once for each path, that others than its owner may read the file: of a link, its target.
 #[cfg(unix)]
 fn warn_of_others(path: &Path, found: &Metadata) {
+    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use parking_lot::RwLock;
 
     static SAID: RwLock<BTreeSet<PathBuf>> = RwLock::new(BTreeSet::new());
 
