@@ -245,7 +245,8 @@ impl ClientBuilder {
     /// refresh together. With it, a peer's first record is refreshed at some moment before the last fifth of its
     /// TTL, and what fell due in an outage is made up for over twice the outage's length (over four fifths of
     /// a TTL at the most), with the older record served until then. 0, for a test that pins a record's expiry,
-    /// turns all three off.
+    /// turns all three off; that the last fifth of a TTL refreshes ahead is turned off by
+    /// [`background_threads(0)`](ClientBuilder::background_threads).
     pub fn ttl_spread(mut self, fraction: f64) -> Self {
         self.ttl_spread = Some(fraction);
         self
