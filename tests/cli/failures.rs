@@ -33,7 +33,7 @@ fn a_platform_that_is_not_there() {
     let (_socket, url) = refusing();
     for command in [&["discover", PEER][..], &["peers"], &["info"], &["send", PEER, "hi", "--attempts", "1"]] {
         let (exit, error) = fails(&url, command);
-        assert_eq!((exit, &error["kind"], &error["status"]), (5, &"Connect".into(), &Value::Null), "{error}");
+        assert_eq!((exit, &error["kind"], &error["status"]), (5, &"connect".into(), &Value::Null), "{error}");
         let next = error["next"].as_str().unwrap();
         assert!(next.contains("is the platform up?") && next.contains("address comes from --platform;"), "{next}");
         let delivery = if command[0] == "send" { "not_sent".into() } else { Value::Null };
@@ -47,21 +47,21 @@ fn a_platform_that_says_no() {
     let refused = r#"{"error":"no"}"#;
     let removed = r#"{"error":"removed","id":"w","hint":"make another"}"#;
     for (act, command, exit, kind, advice) in [
-        (no(401, refused), &["discover", PEER][..], 6, "Unauthorized", "there is no token: /nonexistent/.auth_token"),
-        (no(401, refused), &["peers"], 6, "Unauthorized", "--token-file PATH"),
-        (no(401, refused), &["info"], 6, "Unauthorized", "--token-file PATH"),
-        (no(401, refused), &["send", PEER, "hi"], 6, "Unauthorized", "--token-file PATH"),
-        (no(403, ""), &["peers"], 6, "Unauthorized", "MOLECULE_ORG_ID"),
-        (no(403, ""), &["discover", PEER], 1, "Status", "MOLECULE_ORG_ID"),
-        (no(404, refused), &["discover", PEER], 4, "Absent", "`a2a-peer peers` lists"),
-        (no(404, refused), &["peers"], 4, "Absent", "is the workspace's id right (it comes from --workspace)"),
-        (no(404, refused), &["info"], 4, "Absent", "is the workspace's id right"),
-        (no(404, refused), &["send", PEER, "hi"], 4, "Platform", ""),
-        (no(410, removed), &["info"], 7, "Removed", "make a workspace and a token"),
-        (no(429, refused).header("Retry-After", "7"), &["discover", PEER], 1, "Status", "come again in 7 s"),
-        (no(200, "<html>"), &["info"], 1, "Malformed", "is that an A2A platform?"),
-        (Act::Close, &["info"], 5, "Disconnected", "is that the platform's port"),
-        (Act::raw("SSH-2.0-x\r\n"), &["info"], 5, "Protocol", "http or https"),
+        (no(401, refused), &["discover", PEER][..], 6, "unauthorized", "there is no token: /nonexistent/.auth_token"),
+        (no(401, refused), &["peers"], 6, "unauthorized", "--token-file PATH"),
+        (no(401, refused), &["info"], 6, "unauthorized", "--token-file PATH"),
+        (no(401, refused), &["send", PEER, "hi"], 6, "unauthorized", "--token-file PATH"),
+        (no(403, ""), &["peers"], 6, "unauthorized", "MOLECULE_ORG_ID"),
+        (no(403, ""), &["discover", PEER], 1, "status", "MOLECULE_ORG_ID"),
+        (no(404, refused), &["discover", PEER], 4, "absent", "`a2a-peer peers` lists"),
+        (no(404, refused), &["peers"], 4, "absent", "is the workspace's id right (it comes from --workspace)"),
+        (no(404, refused), &["info"], 4, "absent", "is the workspace's id right"),
+        (no(404, refused), &["send", PEER, "hi"], 4, "platform", ""),
+        (no(410, removed), &["info"], 7, "removed", "make a workspace and a token"),
+        (no(429, refused).header("Retry-After", "7"), &["discover", PEER], 1, "status", "come again in 7 s"),
+        (no(200, "<html>"), &["info"], 1, "malformed", "is that an A2A platform?"),
+        (Act::Close, &["info"], 5, "disconnected", "is that the platform's port"),
+        (Act::raw("SSH-2.0-x\r\n"), &["info"], 5, "protocol", "http or https"),
     ] {
         let server = Server::play([act]);
         let (code, error) = fails(&server.url(), command);
@@ -69,7 +69,7 @@ fn a_platform_that_says_no() {
         assert!(error["next"].as_str().unwrap_or_default().contains(advice), "{command:?} {error}");
         assert_eq!(
             error["retry_after"].as_f64(),
-            (exit == 1 && kind == "Status" && !advice.contains("ORG")).then_some(7.0)
+            (exit == 1 && kind == "status" && !advice.contains("ORG")).then_some(7.0)
         );
     }
 }
@@ -103,7 +103,7 @@ fn a_certificate_that_is_none() {
     };
     if cfg!(any(feature = "rustls", feature = "native-tls")) {
         let (exit, error) = fails(&url, &["info"]);
-        assert_eq!((exit, &error["kind"]), (5, &"Tls".into()));
+        assert_eq!((exit, &error["kind"]), (5, &"tls".into()));
         assert!(error["next"].as_str().unwrap().contains("is it https that is spoken there"), "{error}");
     }
 }
@@ -122,7 +122,7 @@ fn bad_usage_is_a_document_too() {
         let Said { code, out, err } = run(args);
         let lines = documents("error", &out);
         let error = &lines[0]["error"];
-        assert_eq!((code, lines.len(), &error["kind"], &error["exit"]), (Some(2), 1, &"Usage".into(), &2.into()));
+        assert_eq!((code, lines.len(), &error["kind"], &error["exit"]), (Some(2), 1, &"usage".into(), &2.into()));
         assert!(error["message"].as_str().unwrap().contains(why) && err.contains(why), "{error} {err}");
         let more = ["Usage:", "For more information"];
         assert!(!more.iter().any(|more| error["message"].as_str().unwrap().contains(more)), "{error}");
@@ -140,7 +140,7 @@ fn a_token_file_that_cannot_be_read() {
     let Said { code, out, err } =
         run(&["--json", "--workspace", "w", "--platform", "http://h", "--token-file", path, "info"]);
     let error = &documents("info", &out)[0]["error"];
-    assert_eq!((code, &error["kind"]), (Some(2), &"Config".into()));
+    assert_eq!((code, &error["kind"]), (Some(2), &"config".into()));
     assert!(
         err.contains(
             "  next: give a file that this user can read, with the token on one line of it: --token-file PATH\n"

@@ -79,7 +79,7 @@ fn ctrl_c_ends_a_poll_cleanly_and_a_removed_workspace_ends_it_with_the_reason() 
     let args = ["--platform", &gone.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
     let Said { code, out, err } = run(&[&args[..], &["--json"]].concat());
     let error = &documents("poll", &out)[0]["error"];
-    assert_eq!((&error["kind"], &error["status"], &error["exit"]), (&"Removed".into(), &410.into(), &7.into()));
+    assert_eq!((&error["kind"], &error["status"], &error["exit"]), (&"removed".into(), &410.into(), &7.into()));
     assert!(code == Some(7) && err.contains("the workspace was removed: make another"), "{code:?} {err}");
 }
 

@@ -105,7 +105,7 @@ fn ctrl_c_ends_a_send_with_what_is_known_of_the_delivery() {
     interrupt(&child);
     let Said { code, out, err } = said(child.wait_with_output().unwrap());
     let error = &documents("send", &out)[0]["error"];
-    assert_eq!((code, &error["kind"], &error["delivery"]), (Some(130), &"Cancelled".into(), &"unknown".into()));
+    assert_eq!((code, &error["kind"], &error["delivery"]), (Some(130), &"cancelled".into(), &"unknown".into()));
     assert!(err.starts_with("a2a-peer: it may have been delivered: POST "), "{err}");
     assert!(err.ends_with("/a2a: cancelled on the wire\n"), "{err}");
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use a2a_blocking::ErrorKind;
 use clap::builder::styling::AnsiColor;
 use serde_json::json;
 
@@ -87,11 +88,11 @@ impl<W: Write> Doctor<'_, W> {
     fn late(&self, name: &str) -> Trouble {
         let (seconds, local) = (self.limit.as_secs_f64(), matches!(name, "settings" | "token"));
         let what = format!("nothing came of it within {seconds} s");
-        if local {
-            let next = "is the token file on a file system that does not answer?";
-            return Trouble { next: Some(next.to_owned()), ..Trouble::new(exit::USAGE, "Timeout", what) };
-        }
-        Trouble { next: Some(late(&self.args.setup)), ..Trouble::new(exit::UNREACHABLE, "Timeout", what) }
+        let (exit, next) = match local {
+            true => (exit::USAGE, "is the token file on a file system that does not answer?".to_owned()),
+            false => (exit::UNREACHABLE, late(&self.args.setup)),
+        };
+        Trouble { next: Some(next), ..Trouble::new(exit, ErrorKind::Timeout.as_str(), what) }
     }
 
     fn tell(&mut self, line: &Line<'_>) -> io::Result<()> {
@@ -128,7 +129,7 @@ fn within<T: Send + 'static>(
     late: Trouble,
     work: impl FnOnce() -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
-    let internal = |why: String| Err(Trouble::new(exit::FAILED, "Internal", why));
+    let internal = |why: String| Err(Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), why));
     let (done, result) = mpsc::channel();
     // Nobody listens any more where it took too long.
     let worker = thread::Builder::new().name("step".to_owned()).spawn(move || drop(done.send(work())));

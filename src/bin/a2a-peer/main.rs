@@ -92,7 +92,7 @@ fn refuse(error: &clap::Error) -> ! {
         let text = error.render().to_string();
         let ends = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
         let why = text[..ends.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
-        print_json(&Trouble::new(exit::USAGE, "Usage", why));
+        print_json(&Trouble::new(exit::USAGE, "usage", why));
     }
     error.exit()
 }

@@ -54,7 +54,7 @@ impl<T> Found<T> {
 pub(crate) fn settings(args: &Args) -> Outcome<(Client, Place)> {
     let setup = &args.setup;
     let client = setup.client_without_token().map_err(|failure| Trouble::of(&failure, args))?;
-    let (url, place) = place(&client).map_err(|why| Trouble::new(exit::FAILED, "Internal", why))?;
+    let (url, place) = place(&client).map_err(|why| Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), why))?;
     let (platform, workspace) = (setup.platform_from(), setup.workspace_from());
     Found::ok((client, place), format!("the platform is {url} (from {platform}), the workspace's id from {workspace}"))
 }
@@ -112,7 +112,8 @@ pub(crate) fn dns(place: &Place, args: &Args) -> Outcome<Vec<SocketAddr>> {
         return Found::ok(vec![SocketAddr::new(address, *port)], format!("{host} is an address: no name to look up"));
     }
     let failed = |why: String| {
-        let trouble = Trouble::new(exit::UNREACHABLE, "Connect", format!("{host} has no address: {why}"));
+        let trouble =
+            Trouble::new(exit::UNREACHABLE, ErrorKind::Connect.as_str(), format!("{host} has no address: {why}"));
         Trouble { next: Some(connect(&args.setup, &trouble.message)), ..trouble }
     };
     let found = (host.as_str(), *port).to_socket_addrs().map_err(|why| failed(why.to_string()))?;
@@ -135,7 +136,7 @@ pub(crate) fn tcp(addresses: &[SocketAddr], limit: Duration, args: &Args) -> Out
             Err(error) => why.push(format!("{address}: {error}")),
         }
     }
-    let trouble = Trouble::new(exit::UNREACHABLE, "Connect", why.join("; "));
+    let trouble = Trouble::new(exit::UNREACHABLE, ErrorKind::Connect.as_str(), why.join("; "));
     Err(Trouble { next: Some(connect(&args.setup, &trouble.message)), ..trouble })
 }
 
