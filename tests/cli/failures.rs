@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::schema::documents;
 use crate::support::{Act, Dir, PEER, Server, WORKSPACE};
-use crate::{Said, run};
+use crate::{Said, binary, run, said};
 
 /// A port that refuses for as long as the socket is held: bound, and not listening.
 pub fn refusing() -> (socket2::Socket, String) {
@@ -56,7 +56,7 @@ fn a_platform_that_says_no() {
         (no(404, refused), &["discover", PEER], 4, "absent", "`a2a-peer peers` lists"),
         (no(404, refused), &["peers"], 4, "absent", "is the workspace's id right (it comes from --workspace)"),
         (no(404, refused), &["info"], 4, "absent", "is the workspace's id right"),
-        (no(404, refused), &["send", PEER, "hi"], 4, "platform", ""),
+        (no(404, refused), &["send", PEER, "hi"], 4, "platform", "`a2a-peer peers` lists to whom"),
         (no(410, removed), &["info"], 7, "removed", "make a workspace and a token"),
         (no(429, refused).header("Retry-After", "7"), &["discover", PEER], 1, "status", "come again in 7 s"),
         (no(200, "<html>"), &["info"], 1, "malformed", "is that an A2A platform?"),
@@ -72,6 +72,43 @@ fn a_platform_that_says_no() {
             (exit == 1 && kind == "status" && !advice.contains("ORG")).then_some(7.0)
         );
     }
+}
+
+/// An answer that is no yes: it, too, comes with what to do.
+#[test]
+fn each_no_has_its_advice() {
+    let send = &["send", PEER, "hi", "--attempts", "1"][..];
+    let large = format!(r#"{{"result":{{"parts":[{{"text":"{}"}}]}}}}"#, "x".repeat(17 << 20));
+    let many = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(500_000));
+    for (act, command, kind, advice) in [
+        (Act::reply(503, ""), &["info"][..], "status", "try again in a minute"),
+        (Act::reply(500, r#"{"error":"no"}"#), send, "platform", "ask the peer whether it came, and if not, try again"),
+        (Act::reply(429, ""), &["info"], "status", "asked too often: try again"),
+        (Act::reply(302, ""), &["info"], "status", "give the address that it leads to. This one comes from --platform"),
+        (Act::reply(418, ""), &["info"], "status", "is that an A2A platform?"),
+        (Act::reply(403, r#"{"error":"not your peer"}"#), send, "platform", "`a2a-peer peers` lists to whom"),
+        (Act::reply(400, r#"{"error":"bad"}"#), send, "platform", "the platform that says so"),
+        (Act::reply(200, r#"{"error":{"code":1,"message":"no"}}"#), send, "rpc", "the peer's agent that says so"),
+        (Act::reply(200, large), send, "too_large", "ask the peer for less"),
+        (Act::reply(200, many), &["info"], "too_large", "is that an A2A platform?"),
+    ] {
+        let server = Server::play([act]);
+        let (_, error) = fails(&server.url(), command);
+        assert_eq!(error["kind"], kind, "{command:?} {error}");
+        assert!(error["next"].as_str().unwrap_or_default().contains(advice), "{command:?} {error}");
+    }
+}
+
+/// Lines' ends take two bytes each in JSON.
+#[test]
+fn a_text_that_is_too_long_only_when_it_is_packed() {
+    use std::io::Write;
+    let pipe = std::process::Stdio::piped;
+    let mut command = binary(&["--platform", "http://127.0.0.1:9", "--workspace", WORKSPACE, "send", PEER, "-"]);
+    let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[b'\n'; 1_000_000]).unwrap();
+    let Said { code, err, .. } = said(child.wait_with_output().unwrap());
+    assert!(code == Some(1) && err.ends_with("  next: send less, or a link to it\n"), "{code:?} {err}");
 }
 
 /// Where a message may be by then is what the exit status tells.
@@ -157,5 +194,6 @@ fn a_peers_words_cannot_pass_for_advice() {
     let Said { code, err, .. } = run(&["--platform", &server.url(), "--workspace", WORKSPACE, "send", PEER, "hi"]);
     let mut lines = err.lines();
     assert!(lines.next().unwrap().starts_with("a2a-peer: delivered: ") && code == Some(1), "{err}");
+    assert!(lines.next_back().unwrap().starts_with("  next: it is the peer's agent"), "ours, and the last: {err}");
     assert!(lines.all(|line| line.starts_with("  | ")) && !err.contains('\u{1b}'), "{err}");
 }

@@ -129,7 +129,7 @@ fn within<T: Send + 'static>(
     late: Trouble,
     work: impl FnOnce() -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
-    let internal = |why: String| Err(Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), why));
+    let internal = |why: String| Err(Trouble::internal(why));
     let (done, result) = mpsc::channel();
     // Nobody listens any more where it took too long.
     let worker = thread::Builder::new().name("step".to_owned()).spawn(move || drop(done.send(work())));

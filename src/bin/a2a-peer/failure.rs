@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use a2a_blocking::{Delivery, Error, ErrorKind, Removed};
 use serde_json::{Value, json};
 
-use crate::advice::advice;
+use crate::advice::{ANOTHER_WORKSPACE, OUR_OWN_PART, advice};
 use crate::args::Args;
 use crate::setup::in_our_words;
 use crate::terminal::Paint;
@@ -72,6 +72,12 @@ impl Trouble {
         Trouble { exit, kind, message, next: None, status: None, delivery: None, retry_after: None }
     }
 
+    /// This process could not do its part.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        let trouble = Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), message);
+        Trouble { next: Some(OUR_OWN_PART.to_owned()), ..trouble }
+    }
+
     /// What a call of the library's says.
     pub(crate) fn of_call(error: &Error, args: &Args) -> Self {
         let message = if error.kind() == ErrorKind::Config { in_our_words(error) } else { error.to_string() };
@@ -99,15 +105,17 @@ impl Trouble {
                 Trouble::new(exit::FAILED, "output", format!("the output cannot be written: {why}"))
             }
             Failure::Unprinted(why, code) => {
-                Trouble::new(*code, "output", format!("delivered, but the answer cannot be written: {why}"))
+                let verdict = if *code == exit::QUEUED { "queued" } else { "delivered" };
+                Trouble::new(*code, "output", format!("{verdict}, but the answer cannot be written: {why}"))
             }
             Failure::Usage(why) => Trouble::new(exit::USAGE, "usage", why),
-            Failure::Internal(why) => Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), why),
+            Failure::Internal(why) => Trouble::internal(why),
             Failure::Call(error) => Trouble::of_call(error, args),
             Failure::Send(error) => Trouble::of_send(error, args),
             Failure::Removed(removed) => {
                 let said = format!("the workspace was removed: {}", removed.hint);
-                Trouble { status: Some(410), ..Trouble::new(exit::REMOVED, ErrorKind::Removed.as_str(), said) }
+                let next = Some(ANOTHER_WORKSPACE.to_owned());
+                Trouble { status: Some(410), next, ..Trouble::new(exit::REMOVED, ErrorKind::Removed.as_str(), said) }
             }
         }
     }

@@ -54,7 +54,7 @@ impl<T> Found<T> {
 pub(crate) fn settings(args: &Args) -> Outcome<(Client, Place)> {
     let setup = &args.setup;
     let client = setup.client_without_token().map_err(|failure| Trouble::of(&failure, args))?;
-    let (url, place) = place(&client).map_err(|why| Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), why))?;
+    let (url, place) = place(&client).map_err(Trouble::internal)?;
     let (platform, workspace) = (setup.platform_from(), setup.workspace_from());
     Found::ok((client, place), format!("the platform is {url} (from {platform}), the workspace's id from {workspace}"))
 }
