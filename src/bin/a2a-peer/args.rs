@@ -91,7 +91,8 @@ pub(crate) enum Command {
     /// Print what arrives in my own inbox, until Ctrl-C
     ///
     /// A line each: when, from whom, what. What was printed is not printed again the next time: the cursor remembers
-    /// where it was, and without one it begins with the last 600 s. Exit status: 0 after Ctrl-C, or with --once when all
+    /// where it was, and without one it begins with the last 600 s. It is a cursor of its own: whatever is printed here,
+    /// your own program gets, too. Exit status: 0 after Ctrl-C, or with --once when all
     /// is printed; 7 the workspace was removed; with --once also what made the poll fail. Without --once a poll that
     /// fails is logged and made again.
     #[command(after_help = help::POLL)]
@@ -102,9 +103,14 @@ pub(crate) enum Command {
         /// Answer each message with this text; two who both do so answer each other for ever [default: no answer]
         #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
         reply_with: Option<String>,
-        /// Where to remember what was printed [default: inbox-cursor-WORKSPACE.json beside the token file]
+        /// Where to remember what was printed [default: a2a-peer-cursor-WORKSPACE.json beside the token file, which no
+        /// other program uses]
         #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
         cursor: Option<PathBuf>,
+        /// Tell the platform every 30 s that the workspace is alive. Without it, and without --reply-with, nothing says
+        /// so here, and peers see the workspace as offline where no other program of its own runs
+        #[arg(long, conflicts_with = "once")]
+        heartbeat: bool,
         /// How long to wait between two polls, in seconds, 0.01 to 86400
         #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = poll_seconds)]
         interval: f64,

@@ -54,12 +54,13 @@ fn run(args: &Arc<Args>) -> Result<u8, Failure> {
             let policy = RetryPolicy::new().attempts(*attempts).budget(Duration::from_secs(*timeout));
             send::send(&client, *peer, &message, policy, args.json, &mut out)
         }
-        Command::Poll { once, reply_with, cursor, interval } => {
+        Command::Poll { once, reply_with, cursor, heartbeat, interval } => {
             let interval = Duration::from_secs_f64(*interval);
             let (reply_with, cursor) = (reply_with.clone(), cursor.clone());
+            let options = poll::Options { once: *once, reply_with, cursor, heartbeat: *heartbeat, interval };
             // Its callback writes by itself.
             drop(out);
-            poll::poll(client()?, poll::Options { once: *once, reply_with, cursor, interval }, args)
+            poll::poll(client()?, options, args)
         }
         Command::Doctor { timeout } => doctor::examine(args, Duration::from_secs_f64(*timeout), &mut out),
         Command::Demo => {
