@@ -6,6 +6,7 @@ use std::path::Path;
 use a2a_blocking::{Delivery, Error, ErrorKind};
 
 use crate::args::{Args, Command};
+use crate::proxy::unused;
 use crate::setup::{Setup, TokenState};
 
 /// What a user may do about the error; `None` where its own words say it all.
@@ -25,8 +26,9 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
         ErrorKind::Timeout => Some(late(setup)),
         ErrorKind::Tls => Some(tls()),
         ErrorKind::Disconnected | ErrorKind::Protocol => Some(format!(
-            "is that the platform's port, and http or https right? Its address comes from {}",
-            setup.platform_from()
+            "is that the platform's port, and http or https right? Its address comes from {}{}",
+            setup.platform_from(),
+            setup.proxy_from().map_or_else(String::new, |from| format!(", that of the proxy from {from}"))
         )),
         ErrorKind::Unauthorized => Some(token(setup)),
         ErrorKind::Absent if matches!(args.command, Command::Discover { .. }) => {
@@ -93,6 +95,24 @@ fn no(error: &Error, args: &Args) -> String {
 
 /// Where no connection comes about.
 pub(crate) fn connect(setup: &Setup, words: &str) -> String {
+    match setup.proxy_from() {
+        Some(from) => through(from, words),
+        None => directly(setup, words) + &unused(),
+    }
+}
+
+/// Where the proxy cannot be reached, or lets nothing through.
+fn through(from: &str, words: &str) -> String {
+    if words.contains("ProxyError") {
+        return format!(
+            "does the proxy let this machine through to the platform's host and port? Where it asks for a password \
+             (407): A2A_PEER_PROXY=http://user:password@host:port. Its address comes from {from}"
+        );
+    }
+    format!("is the proxy up, and this its name and port? Its address comes from {from}")
+}
+
+fn directly(setup: &Setup, words: &str) -> String {
     let from = format!("address comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
     let inside_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
     let dockers_host = words.contains("host.docker.internal");
@@ -117,11 +137,11 @@ pub(crate) fn connect(setup: &Setup, words: &str) -> String {
 
 /// Where nothing comes in time.
 pub(crate) fn late(setup: &Setup) -> String {
-    let from = setup.platform_from();
-    format!(
-        "is it the platform that listens there, and no firewall between? Its address comes from {from}; `a2a-peer doctor` \
-         tells where it stops"
-    )
+    let (who, from, unused) = match setup.proxy_from() {
+        Some(from) => ("a proxy that listens there, and does it reach the platform", from, String::new()),
+        None => ("the platform that listens there, and no firewall between", setup.platform_from(), unused()),
+    };
+    format!("is it {who}? Its address comes from {from}; `a2a-peer doctor` tells where it stops{unused}")
 }
 
 fn tls() -> String {

@@ -118,7 +118,7 @@ pub(crate) enum Command {
     /// Find out why it does not work, step by step
     ///
     /// The steps are settings, token, DNS, TCP, TLS, HTTP, authorisation, registration and peers. A line each: what came of it, the step, how long it took, and what to do where it failed; after the first failure
-    /// the rest is skipped. Nothing is sent but three GETs, and the token is not shown. Exit status: 0 no step failed
+    /// the rest is skipped. Where there is a proxy, DNS and TCP are its own. Nothing is sent but three GETs, and the token is not shown. Exit status: 0 no step failed
     /// (a warning is no failure), otherwise that of the first failure: 2 settings or token file, 4 not registered,
     /// 5 unreachable, 6 the token was refused, 7 the workspace was removed, 1 the platform answers otherwise.
     #[command(after_help = help::DOCTOR)]

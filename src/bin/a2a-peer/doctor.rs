@@ -14,20 +14,21 @@ use crate::advice::late;
 use crate::args::Args;
 use crate::failure::{Failure, Trouble, exit};
 use crate::probe::{self, Found, Outcome, Status};
+use crate::route;
 use crate::terminal::Paint;
 use crate::text::{cell, json_line, lines, millis};
 
 /// Runs the steps, each for so long at the most: the exit status of the first failure.
 pub(crate) fn examine(args: &Arc<Args>, limit: Duration, out: &mut impl Write) -> Result<u8, Failure> {
     let mut doctor = Doctor { args, limit, out, exit: exit::DONE };
-    let bare = doctor.step("settings", Some(()), |(), args| probe::settings(args))?;
-    let (bare, place) = bare.unzip();
+    let bare = doctor.step("settings", Some(()), |(), args| route::settings(args))?;
+    let (bare, route) = bare.unzip();
     let client = doctor.step("token", bare.clone(), |_, args| probe::token_file(args))?;
-    let asked = place.clone().filter(|_| client.is_some());
-    let addresses = doctor.step("dns", asked, |place, args| probe::dns(&place, args))?;
-    let connected = doctor.step("tcp", addresses, move |addresses, args| probe::tcp(&addresses, limit, args))?;
-    let before = connected.and(bare.zip(place));
-    let encrypted = doctor.step("tls", before, |(bare, place), args| probe::tls(&bare, &place, args))?;
+    let asked = route.clone().filter(|_| client.is_some());
+    let addresses = doctor.step("dns", asked, |route, args| route::dns(&route, args))?;
+    let connected = doctor.step("tcp", addresses, move |addresses, args| route::tcp(&addresses, limit, args))?;
+    let before = connected.and(bare.zip(route));
+    let encrypted = doctor.step("tls", before, |(bare, route), args| route::tls(&bare, &route, args))?;
     let answer = doctor.step("http", encrypted.and(client.clone()), |client, args| probe::http(&client, args))?;
     let answer = doctor.step("authorisation", answer, probe::authorisation)?;
     let registered = doctor.step("registration", answer, probe::registration)?;

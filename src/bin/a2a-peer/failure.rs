@@ -80,7 +80,8 @@ impl Trouble {
 
     /// What a call of the library's says.
     pub(crate) fn of_call(error: &Error, args: &Args) -> Self {
-        let message = if error.kind() == ErrorKind::Config { in_our_words(error) } else { error.to_string() };
+        let message =
+            if error.kind() == ErrorKind::Config { in_our_words(error, &args.setup) } else { error.to_string() };
         let trouble = Trouble::new(exit_of(error), error.kind().as_str(), message);
         let retry_after = error.retry_after().map(|wait| wait.as_secs_f64());
         Trouble { next: advice(error, args), status: error.status(), retry_after, ..trouble }

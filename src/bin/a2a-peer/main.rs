@@ -11,6 +11,8 @@ mod interrupt;
 mod platform;
 mod poll;
 mod probe;
+mod proxy;
+mod route;
 mod send;
 mod setup;
 mod show;
