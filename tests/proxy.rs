@@ -1,76 +1,25 @@
 //! A proxy is used where it was asked for and nowhere else, and it is told no more than it must be.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/proxy.rs"]
+mod proxy;
 mod support;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[path = "support/tls.rs"]
 mod tls;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{
     CancelToken, Client, ClientBuilder, Delivery, ErrorKind, Message, RetryPolicy, SendOptions, Source,
 };
+use proxy::Proxy;
 use support::{Act, PEER, RECORD, Server, builder};
 
 const TOKEN: &str = "tok-of-the-proxy-tests";
-
-/// A proxy that makes tunnels, and all that it saw: the heads that it was sent, and what went through to the server.
-struct Proxy {
-    server: Server,
-    heads: Arc<Mutex<Vec<String>>>,
-    through: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Proxy {
-    fn new(status: &'static str) -> Proxy {
-        let (heads, through) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        let (told, passed) = (heads.clone(), through.clone());
-        let server = Server::raw(move |_, mut client| {
-            let mut reader = BufReader::new(client.try_clone().unwrap());
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-            let target = head.split(' ').nth(1).unwrap_or_default().replace("localhost", "127.0.0.1");
-            told.lock().unwrap().push(head);
-            let _ = client.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
-            if !status.starts_with("200") {
-                return;
-            }
-            let Ok(mut server) = TcpStream::connect(target) else { return };
-            let (mut back, mut front) = (server.try_clone().unwrap(), client);
-            let backwards = thread::spawn(move || {
-                let _ = std::io::copy(&mut back, &mut front);
-                let _ = front.shutdown(Shutdown::Both);
-            });
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = reader.read(&mut bytes) {
-                passed.lock().unwrap().extend_from_slice(&bytes[..n]);
-                if server.write_all(&bytes[..n]).is_err() {
-                    break;
-                }
-            }
-            let _ = server.shutdown(Shutdown::Both);
-            let _ = backwards.join();
-        });
-        Proxy { server, heads, through }
-    }
-
-    fn working() -> Proxy {
-        Proxy::new("200 Connected")
-    }
-
-    fn url(&self, user: &str) -> String {
-        self.server.url().replace("http://", &format!("http://{user}"))
-    }
-
-    fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
-    }
-}
 
 fn ok() -> Act {
     Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)

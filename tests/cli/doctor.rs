@@ -93,7 +93,7 @@ fn settings_that_are_missing_or_wrong() {
     assert_eq!(out.matches("skipped").count(), 8, "{out}");
     let Said { code, out, .. } = run(&["--workspace", "w", "--platform", "localhost:8080", "doctor", "--json"]);
     let steps = documents("doctor", &out);
-    assert_eq!((code, &steps[0]["error"]["kind"]), (Some(2), &"Config".into()));
+    assert_eq!((code, &steps[0]["error"]["kind"]), (Some(2), &"config".into()));
     assert!(steps[0]["detail"].as_str().unwrap().starts_with("--platform: "), "{out}");
 }
 
@@ -117,7 +117,7 @@ fn a_token_file_that_is_missing_empty_open_or_unreadable() {
         mode(path.as_ref(), 0o644);
         warns(&path, "has the mode 0644", &format!("chmod 600 {path}"));
     }
-    fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "Config", "--token-file PATH");
+    fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
 }
 
 /// It would be waited for without end, and is refused.
@@ -127,7 +127,7 @@ fn a_token_pipe_that_nobody_writes_to() {
     let (server, dir) = (fine(), Dir::new("doctor-pipe"));
     let pipe = dir.file("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    fails(&server.url(), pipe.to_str().unwrap(), &[], "token", 2, "Config", "--token-file PATH");
+    fails(&server.url(), pipe.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
 }
 
 #[test]
@@ -145,21 +145,21 @@ fn a_port_that_refuses() {
     let dir = Dir::new("doctor-tcp");
     let (_socket, url) = refusing();
     let token = token(&dir, "hush");
-    fails(&url, &token, &[], "tcp", 5, "Connect", "is the platform up?");
+    fails(&url, &token, &[], "tcp", 5, "connect", "is the platform up?");
 }
 
 #[test]
 fn a_port_that_is_silent() {
     let (server, dir) = (Server::play([Act::Hang]), Dir::new("doctor-silent"));
     let token = token(&dir, "hush");
-    fails(&server.url(), &token, &["--timeout", "2"], "http", 5, "Timeout", "is it the platform that listens there");
+    fails(&server.url(), &token, &["--timeout", "2"], "http", 5, "timeout", "is it the platform that listens there");
 }
 
 #[test]
 fn a_port_that_speaks_something_else() {
     let (server, dir) = (Server::play([Act::raw("SSH-2.0-x\r\n")]), Dir::new("doctor-ssh"));
     let token = token(&dir, "hush");
-    fails(&server.url(), &token, &[], "http", 5, "Protocol", "is that the platform's port");
+    fails(&server.url(), &token, &[], "http", 5, "protocol", "is that the platform's port");
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
@@ -174,7 +174,7 @@ fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
     });
     let dir = Dir::new("doctor-tls");
     let token = token(&dir, "hush");
-    fails(&https(&server), &token, &[], "tls", 5, "Tls", "--ca-file PATH names others");
+    fails(&https(&server), &token, &[], "tls", 5, "tls", "--ca-file PATH names others");
     assert_eq!(seen.text(), "");
 
     let ca = dir.file("ca.pem");
@@ -196,19 +196,19 @@ fn what_the_platform_says_no_to() {
     let token = token(&dir, "hush");
     let removed = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     for (own, step, exit, kind, advice) in [
-        (Act::reply(401, "{}"), "authorisation", 6, "Unauthorized", "the token came from"),
-        (Act::reply(403, ""), "authorisation", 6, "Unauthorized", "MOLECULE_ORG_ID"),
-        (Act::reply(404, r#"{"error":"workspace not found"}"#), "registration", 4, "Absent", "is the workspace's id"),
-        (Act::reply(410, removed), "registration", 7, "Removed", "make a workspace and a token"),
-        (Act::reply(200, "<html>"), "http", 1, "Malformed", "is that an A2A platform?"),
-        (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "Status", "come again in 7 s"),
+        (Act::reply(401, "{}"), "authorisation", 6, "unauthorized", "the token came from"),
+        (Act::reply(403, ""), "authorisation", 6, "unauthorized", "MOLECULE_ORG_ID"),
+        (Act::reply(404, r#"{"error":"workspace not found"}"#), "registration", 4, "absent", "is the workspace's id"),
+        (Act::reply(410, removed), "registration", 7, "removed", "make a workspace and a token"),
+        (Act::reply(200, "<html>"), "http", 1, "malformed", "is that an A2A platform?"),
+        (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "status", "come again in 7 s"),
     ] {
         let server = platform(own, Act::reply(200, "[]"));
         fails(&server.url(), &token, &[], step, exit, kind, advice);
     }
     let own = || Act::reply(200, r#"{"name":"mine"}"#);
     let server = platform(own(), Act::reply(404, r#"{"error":"no"}"#));
-    fails(&server.url(), &token, &[], "peers", 4, "Absent", "is the workspace's id");
+    fails(&server.url(), &token, &[], "peers", 4, "absent", "is the workspace's id");
 
     let server = platform(own(), Act::reply(200, "[]"));
     let (code, steps) = examine(&server.url(), &token, &[]);

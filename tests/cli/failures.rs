@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::schema::documents;
 use crate::support::{Act, Dir, PEER, Server, WORKSPACE};
-use crate::{Said, run};
+use crate::{Said, binary, run, said};
 
 /// A port that refuses for as long as the socket is held: bound, and not listening.
 pub fn refusing() -> (socket2::Socket, String) {
@@ -33,7 +33,7 @@ fn a_platform_that_is_not_there() {
     let (_socket, url) = refusing();
     for command in [&["discover", PEER][..], &["peers"], &["info"], &["send", PEER, "hi", "--attempts", "1"]] {
         let (exit, error) = fails(&url, command);
-        assert_eq!((exit, &error["kind"], &error["status"]), (5, &"Connect".into(), &Value::Null), "{error}");
+        assert_eq!((exit, &error["kind"], &error["status"]), (5, &"connect".into(), &Value::Null), "{error}");
         let next = error["next"].as_str().unwrap();
         assert!(next.contains("is the platform up?") && next.contains("address comes from --platform;"), "{next}");
         let delivery = if command[0] == "send" { "not_sent".into() } else { Value::Null };
@@ -47,21 +47,21 @@ fn a_platform_that_says_no() {
     let refused = r#"{"error":"no"}"#;
     let removed = r#"{"error":"removed","id":"w","hint":"make another"}"#;
     for (act, command, exit, kind, advice) in [
-        (no(401, refused), &["discover", PEER][..], 6, "Unauthorized", "there is no token: /nonexistent/.auth_token"),
-        (no(401, refused), &["peers"], 6, "Unauthorized", "--token-file PATH"),
-        (no(401, refused), &["info"], 6, "Unauthorized", "--token-file PATH"),
-        (no(401, refused), &["send", PEER, "hi"], 6, "Unauthorized", "--token-file PATH"),
-        (no(403, ""), &["peers"], 6, "Unauthorized", "MOLECULE_ORG_ID"),
-        (no(403, ""), &["discover", PEER], 1, "Status", "MOLECULE_ORG_ID"),
-        (no(404, refused), &["discover", PEER], 4, "Absent", "`a2a-peer peers` lists"),
-        (no(404, refused), &["peers"], 4, "Absent", "is the workspace's id right (it comes from --workspace)"),
-        (no(404, refused), &["info"], 4, "Absent", "is the workspace's id right"),
-        (no(404, refused), &["send", PEER, "hi"], 4, "Platform", ""),
-        (no(410, removed), &["info"], 7, "Removed", "make a workspace and a token"),
-        (no(429, refused).header("Retry-After", "7"), &["discover", PEER], 1, "Status", "come again in 7 s"),
-        (no(200, "<html>"), &["info"], 1, "Malformed", "is that an A2A platform?"),
-        (Act::Close, &["info"], 5, "Disconnected", "is that the platform's port"),
-        (Act::raw("SSH-2.0-x\r\n"), &["info"], 5, "Protocol", "http or https"),
+        (no(401, refused), &["discover", PEER][..], 6, "unauthorized", "there is no token: /nonexistent/.auth_token"),
+        (no(401, refused), &["peers"], 6, "unauthorized", "--token-file PATH"),
+        (no(401, refused), &["info"], 6, "unauthorized", "--token-file PATH"),
+        (no(401, refused), &["send", PEER, "hi"], 6, "unauthorized", "--token-file PATH"),
+        (no(403, ""), &["peers"], 6, "unauthorized", "MOLECULE_ORG_ID"),
+        (no(403, ""), &["discover", PEER], 1, "status", "MOLECULE_ORG_ID"),
+        (no(404, refused), &["discover", PEER], 4, "absent", "`a2a-peer peers` lists"),
+        (no(404, refused), &["peers"], 4, "absent", "is the workspace's id right (it comes from --workspace)"),
+        (no(404, refused), &["info"], 4, "absent", "is the workspace's id right"),
+        (no(404, refused), &["send", PEER, "hi"], 4, "platform", "`a2a-peer peers` lists to whom"),
+        (no(410, removed), &["info"], 7, "removed", "make a workspace and a token"),
+        (no(429, refused).header("Retry-After", "7"), &["discover", PEER], 1, "status", "come again in 7 s"),
+        (no(200, "<html>"), &["info"], 1, "malformed", "is that an A2A platform?"),
+        (Act::Close, &["info"], 5, "disconnected", "is that the platform's port"),
+        (Act::raw("SSH-2.0-x\r\n"), &["info"], 5, "protocol", "http or https"),
     ] {
         let server = Server::play([act]);
         let (code, error) = fails(&server.url(), command);
@@ -69,9 +69,46 @@ fn a_platform_that_says_no() {
         assert!(error["next"].as_str().unwrap_or_default().contains(advice), "{command:?} {error}");
         assert_eq!(
             error["retry_after"].as_f64(),
-            (exit == 1 && kind == "Status" && !advice.contains("ORG")).then_some(7.0)
+            (exit == 1 && kind == "status" && !advice.contains("ORG")).then_some(7.0)
         );
     }
+}
+
+/// An answer that is no yes: it, too, comes with what to do.
+#[test]
+fn each_no_has_its_advice() {
+    let send = &["send", PEER, "hi", "--attempts", "1"][..];
+    let large = format!(r#"{{"result":{{"parts":[{{"text":"{}"}}]}}}}"#, "x".repeat(17 << 20));
+    let many = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(500_000));
+    for (act, command, kind, advice) in [
+        (Act::reply(503, ""), &["info"][..], "status", "try again in a minute"),
+        (Act::reply(500, r#"{"error":"no"}"#), send, "platform", "ask the peer whether it came, and if not, try again"),
+        (Act::reply(429, ""), &["info"], "status", "asked too often: try again"),
+        (Act::reply(302, ""), &["info"], "status", "give the address that it leads to. This one comes from --platform"),
+        (Act::reply(418, ""), &["info"], "status", "is that an A2A platform?"),
+        (Act::reply(403, r#"{"error":"not your peer"}"#), send, "platform", "`a2a-peer peers` lists to whom"),
+        (Act::reply(400, r#"{"error":"bad"}"#), send, "platform", "the platform that says so"),
+        (Act::reply(200, r#"{"error":{"code":1,"message":"no"}}"#), send, "rpc", "the peer's agent that says so"),
+        (Act::reply(200, large), send, "too_large", "ask the peer for less"),
+        (Act::reply(200, many), &["info"], "too_large", "is that an A2A platform?"),
+    ] {
+        let server = Server::play([act]);
+        let (_, error) = fails(&server.url(), command);
+        assert_eq!(error["kind"], kind, "{command:?} {error}");
+        assert!(error["next"].as_str().unwrap_or_default().contains(advice), "{command:?} {error}");
+    }
+}
+
+/// Lines' ends take two bytes each in JSON.
+#[test]
+fn a_text_that_is_too_long_only_when_it_is_packed() {
+    use std::io::Write;
+    let pipe = std::process::Stdio::piped;
+    let mut command = binary(&["--platform", "http://127.0.0.1:9", "--workspace", WORKSPACE, "send", PEER, "-"]);
+    let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[b'\n'; 1_000_000]).unwrap();
+    let Said { code, err, .. } = said(child.wait_with_output().unwrap());
+    assert!(code == Some(1) && err.ends_with("  next: send less, or a link to it\n"), "{code:?} {err}");
 }
 
 /// Where a message may be by then is what the exit status tells.
@@ -103,7 +140,7 @@ fn a_certificate_that_is_none() {
     };
     if cfg!(any(feature = "rustls", feature = "native-tls")) {
         let (exit, error) = fails(&url, &["info"]);
-        assert_eq!((exit, &error["kind"]), (5, &"Tls".into()));
+        assert_eq!((exit, &error["kind"]), (5, &"tls".into()));
         assert!(error["next"].as_str().unwrap().contains("is it https that is spoken there"), "{error}");
     }
 }
@@ -122,7 +159,7 @@ fn bad_usage_is_a_document_too() {
         let Said { code, out, err } = run(args);
         let lines = documents("error", &out);
         let error = &lines[0]["error"];
-        assert_eq!((code, lines.len(), &error["kind"], &error["exit"]), (Some(2), 1, &"Usage".into(), &2.into()));
+        assert_eq!((code, lines.len(), &error["kind"], &error["exit"]), (Some(2), 1, &"usage".into(), &2.into()));
         assert!(error["message"].as_str().unwrap().contains(why) && err.contains(why), "{error} {err}");
         let more = ["Usage:", "For more information"];
         assert!(!more.iter().any(|more| error["message"].as_str().unwrap().contains(more)), "{error}");
@@ -140,7 +177,7 @@ fn a_token_file_that_cannot_be_read() {
     let Said { code, out, err } =
         run(&["--json", "--workspace", "w", "--platform", "http://h", "--token-file", path, "info"]);
     let error = &documents("info", &out)[0]["error"];
-    assert_eq!((code, &error["kind"]), (Some(2), &"Config".into()));
+    assert_eq!((code, &error["kind"]), (Some(2), &"config".into()));
     assert!(
         err.contains(
             "  next: give a file that this user can read, with the token on one line of it: --token-file PATH\n"
@@ -157,5 +194,6 @@ fn a_peers_words_cannot_pass_for_advice() {
     let Said { code, err, .. } = run(&["--platform", &server.url(), "--workspace", WORKSPACE, "send", PEER, "hi"]);
     let mut lines = err.lines();
     assert!(lines.next().unwrap().starts_with("a2a-peer: delivered: ") && code == Some(1), "{err}");
+    assert!(lines.next_back().unwrap().starts_with("  next: it is the peer's agent"), "ours, and the last: {err}");
     assert!(lines.all(|line| line.starts_with("  | ")) && !err.contains('\u{1b}'), "{err}");
 }

@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod failures;
 mod poll;
+mod proxy;
 mod records;
 mod schema;
 mod send;
@@ -17,6 +18,8 @@ mod terminal;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[path = "../support/tls.rs"]
 mod tls;
+#[path = "../support/proxy.rs"]
+mod tunnel;
 mod usage;
 
 use std::process::{Command, Output, Stdio};
@@ -35,6 +38,13 @@ const VARIABLES: &[&str] = &[
     "CLICOLOR",
     "CLICOLOR_FORCE",
     "COLUMNS",
+    "A2A_PEER_PROXY",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 fn binary(args: &[&str]) -> Command {

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use a2a_blocking::{InboxPoller, Push, Verdict};
+
 #[cfg(unix)]
 use crate::interrupt;
 use crate::schema::documents;
@@ -79,7 +81,7 @@ fn ctrl_c_ends_a_poll_cleanly_and_a_removed_workspace_ends_it_with_the_reason() 
     let args = ["--platform", &gone.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
     let Said { code, out, err } = run(&[&args[..], &["--json"]].concat());
     let error = &documents("poll", &out)[0]["error"];
-    assert_eq!((&error["kind"], &error["status"], &error["exit"]), (&"Removed".into(), &410.into(), &7.into()));
+    assert_eq!((&error["kind"], &error["status"], &error["exit"]), (&"removed".into(), &410.into(), &7.into()));
     assert!(code == Some(7) && err.contains("the workspace was removed: make another"), "{code:?} {err}");
 }
 
@@ -166,4 +168,61 @@ fn a_second_ctrl_c_ends_it_whatever_keeps_it() {
         code.is_some()
     });
     assert_eq!(code, Some(Some(130)));
+}
+
+/// What it prints by default is nobody else's loss, and a workspace of which only this is seen is not alive.
+#[test]
+fn a_look_at_the_inbox_takes_nothing_from_the_program_whose_it_is() {
+    let (platform, server, dir) = inbox();
+    let token = dir.file("token");
+    std::fs::write(&token, "hush").unwrap();
+    let args = [
+        "--platform",
+        &server.url(),
+        "--workspace",
+        WORKSPACE,
+        "--token-file",
+        token.to_str().unwrap(),
+        "poll",
+        "--once",
+    ];
+    assert_eq!(run(&args).out.lines().count(), 3);
+    assert_eq!(run(&args).out, "", "it remembers");
+    assert!(dir.file(&format!("a2a-peer-cursor-{WORKSPACE}.json")).is_file());
+
+    let client = support::builder(&server).token_file(&token).build().unwrap();
+    let mut program = InboxPoller::builder(client).build().unwrap();
+    let mut got = Vec::new();
+    let take = |push: &Push| {
+        got.push(push.text().to_owned());
+        Verdict::Ack
+    };
+    assert!(!program.poll_once(take).unwrap().more);
+    assert_eq!(got, ["disk is full\nand \u{1b}[2Jmore", "hello"]);
+    // It still runs, and has its own file.
+    assert_eq!(run(&args).code, Some(0));
+    assert_eq!(platform.state().heartbeats, Vec::<serde_json::Value>::new());
+}
+
+#[cfg(unix)]
+#[test]
+fn only_who_asks_for_it_is_alive() {
+    for (options, alive) in [(&[][..], false), (&["--heartbeat"], true), (&["--reply-with", "on it"], true)] {
+        let (platform, server, dir) = inbox();
+        let cursor = dir.file("cursor");
+        let base = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--interval", "0.02", "--cursor"];
+        let mut child = binary(&[&base[..], &[cursor.to_str().unwrap()], options].concat());
+        let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        support::eventually("it polls, and beats if it is to", || {
+            let state = platform.state();
+            state.polls.len() > 20 && (!alive || !state.heartbeats.is_empty())
+        });
+        interrupt(&child);
+        let ended = said(child.wait_with_output().unwrap());
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        assert_eq!(platform.state().heartbeats.is_empty(), !alive, "{options:?}");
+    }
+    // A single poll is no sign of life, and would send none.
+    let Said { code, err, .. } = run(&["--workspace", "w", "poll", "--once", "--heartbeat"]);
+    assert!(code == Some(2) && err.contains("cannot be used with"), "{code:?} {err}");
 }

@@ -47,7 +47,7 @@ fn send_prints_the_reply_and_tells_by_its_status_what_came_of_it() {
     let Said { code, out, err } = with(&["hello"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(
-        err.starts_with("a2a-peer: not delivered: POST ") && err.ends_with("/a2a: not your peer (HTTP 403)\n"),
+        err.starts_with("a2a-peer: not delivered: POST ") && err.contains("/a2a: not your peer (HTTP 403)\n  next: "),
         "{err}"
     );
 
@@ -81,11 +81,14 @@ fn send_reads_the_text_from_standard_input() {
 #[test]
 fn a_send_whose_answer_cannot_be_printed_says_that_it_was_delivered() {
     let ok = Act::reply(200, r#"{"result":{"parts":[{"text":"hi"}]}}"#);
-    let server = Server::play([ok, Act::reply(202, "")]);
+    let server = Server::play([ok, Act::reply(202, ""), Act::reply(202, "")]);
     let args = ["--platform", &server.url(), "--workspace", "w", "--json", "send", PEER, "hello"];
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let Said { code, err, .. } = said(binary(&args).stdout(full()).output().unwrap());
     assert!(code == Some(0) && err.contains("delivered, but the answer cannot be written"), "{code:?} {err}");
+    let Said { code, err, .. } = said(binary(&args).stdout(full()).output().unwrap());
+    assert!(code == Some(3) && err.contains("a2a-peer: queued, but the answer cannot be written"), "{code:?} {err}");
+    assert!(!err.contains("delivered,"), "{err}");
     let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(3));
@@ -105,7 +108,7 @@ fn ctrl_c_ends_a_send_with_what_is_known_of_the_delivery() {
     interrupt(&child);
     let Said { code, out, err } = said(child.wait_with_output().unwrap());
     let error = &documents("send", &out)[0]["error"];
-    assert_eq!((code, &error["kind"], &error["delivery"]), (Some(130), &"Cancelled".into(), &"unknown".into()));
+    assert_eq!((code, &error["kind"], &error["delivery"]), (Some(130), &"cancelled".into(), &"unknown".into()));
     assert!(err.starts_with("a2a-peer: it may have been delivered: POST "), "{err}");
     assert!(err.ends_with("/a2a: cancelled on the wire\n"), "{err}");
 }

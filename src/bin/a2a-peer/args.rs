@@ -91,7 +91,8 @@ pub(crate) enum Command {
     /// Print what arrives in my own inbox, until Ctrl-C
     ///
     /// A line each: when, from whom, what. What was printed is not printed again the next time: the cursor remembers
-    /// where it was, and without one it begins with the last 600 s. Exit status: 0 after Ctrl-C, or with --once when all
+    /// where it was, and without one it begins with the last 600 s. It is a cursor of its own: whatever is printed here,
+    /// your own program gets, too. Exit status: 0 after Ctrl-C, or with --once when all
     /// is printed; 7 the workspace was removed; with --once also what made the poll fail. Without --once a poll that
     /// fails is logged and made again.
     #[command(after_help = help::POLL)]
@@ -102,9 +103,14 @@ pub(crate) enum Command {
         /// Answer each message with this text; two who both do so answer each other for ever [default: no answer]
         #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
         reply_with: Option<String>,
-        /// Where to remember what was printed [default: inbox-cursor-WORKSPACE.json beside the token file]
+        /// Where to remember what was printed [default: a2a-peer-cursor-WORKSPACE.json beside the token file, which no
+        /// other program uses]
         #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
         cursor: Option<PathBuf>,
+        /// Tell the platform every 30 s that the workspace is alive. Without it, and without --reply-with, nothing says
+        /// so here, and peers see the workspace as offline where no other program of its own runs
+        #[arg(long, conflicts_with = "once")]
+        heartbeat: bool,
         /// How long to wait between two polls, in seconds, 0.01 to 86400
         #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = poll_seconds)]
         interval: f64,
@@ -112,7 +118,7 @@ pub(crate) enum Command {
     /// Find out why it does not work, step by step
     ///
     /// The steps are settings, token, DNS, TCP, TLS, HTTP, authorisation, registration and peers. A line each: what came of it, the step, how long it took, and what to do where it failed; after the first failure
-    /// the rest is skipped. Nothing is sent but three GETs, and the token is not shown. Exit status: 0 no step failed
+    /// the rest is skipped. Where there is a proxy, DNS and TCP are its own. Nothing is sent but three GETs, and the token is not shown. Exit status: 0 no step failed
     /// (a warning is no failure), otherwise that of the first failure: 2 settings or token file, 4 not registered,
     /// 5 unreachable, 6 the token was refused, 7 the workspace was removed, 1 the platform answers otherwise.
     #[command(after_help = help::DOCTOR)]

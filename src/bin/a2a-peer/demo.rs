@@ -63,6 +63,10 @@ enum Done {
 }
 
 pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
+    let (send, events) = mpsc::channel();
+    let interrupted = send.clone();
+    // Before there is anything to leave behind. Where nobody listens any more, the demo is over.
+    on_interrupt(move || drop(interrupted.send(Event::Interrupted)))?;
     let platform = Platform::start().map_err(|why| Failure::Internal(format!("no loopback port to be had: {why}")))?;
     let dir =
         Cursors::make().map_err(|why| Failure::Internal(format!("no directory for the cursors to be had: {why}")))?;
@@ -80,10 +84,6 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<u8, Failure> {
         table.heading(out)?;
     }
     let start = Instant::now();
-    let (send, events) = mpsc::channel();
-    let interrupted = send.clone();
-    // Where nobody listens any more, the demo is over.
-    on_interrupt(move || drop(interrupted.send(Event::Interrupted)))?;
     let mut pollers = Vec::new();
     for workspace in 0..WORKSPACES.len() {
         pollers.push(poller(&platform, &dir.0, workspace, start, &send)?);

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use a2a_blocking::ErrorKind;
 use clap::builder::styling::AnsiColor;
 use serde_json::json;
 
@@ -13,20 +14,21 @@ use crate::advice::late;
 use crate::args::Args;
 use crate::failure::{Failure, Trouble, exit};
 use crate::probe::{self, Found, Outcome, Status};
+use crate::route;
 use crate::terminal::Paint;
 use crate::text::{cell, json_line, lines, millis};
 
 /// Runs the steps, each for so long at the most: the exit status of the first failure.
 pub(crate) fn examine(args: &Arc<Args>, limit: Duration, out: &mut impl Write) -> Result<u8, Failure> {
     let mut doctor = Doctor { args, limit, out, exit: exit::DONE };
-    let bare = doctor.step("settings", Some(()), |(), args| probe::settings(args))?;
-    let (bare, place) = bare.unzip();
+    let bare = doctor.step("settings", Some(()), |(), args| route::settings(args))?;
+    let (bare, route) = bare.unzip();
     let client = doctor.step("token", bare.clone(), |_, args| probe::token_file(args))?;
-    let asked = place.clone().filter(|_| client.is_some());
-    let addresses = doctor.step("dns", asked, |place, args| probe::dns(&place, args))?;
-    let connected = doctor.step("tcp", addresses, move |addresses, args| probe::tcp(&addresses, limit, args))?;
-    let before = connected.and(bare.zip(place));
-    let encrypted = doctor.step("tls", before, |(bare, place), args| probe::tls(&bare, &place, args))?;
+    let asked = route.clone().filter(|_| client.is_some());
+    let addresses = doctor.step("dns", asked, |route, args| route::dns(&route, args))?;
+    let connected = doctor.step("tcp", addresses, move |addresses, args| route::tcp(&addresses, limit, args))?;
+    let before = connected.and(bare.zip(route));
+    let encrypted = doctor.step("tls", before, |(bare, route), args| route::tls(&bare, &route, args))?;
     let answer = doctor.step("http", encrypted.and(client.clone()), |client, args| probe::http(&client, args))?;
     let answer = doctor.step("authorisation", answer, probe::authorisation)?;
     let registered = doctor.step("registration", answer, probe::registration)?;
@@ -87,11 +89,11 @@ impl<W: Write> Doctor<'_, W> {
     fn late(&self, name: &str) -> Trouble {
         let (seconds, local) = (self.limit.as_secs_f64(), matches!(name, "settings" | "token"));
         let what = format!("nothing came of it within {seconds} s");
-        if local {
-            let next = "is the token file on a file system that does not answer?";
-            return Trouble { next: Some(next.to_owned()), ..Trouble::new(exit::USAGE, "Timeout", what) };
-        }
-        Trouble { next: Some(late(&self.args.setup)), ..Trouble::new(exit::UNREACHABLE, "Timeout", what) }
+        let (exit, next) = match local {
+            true => (exit::USAGE, "is the token file on a file system that does not answer?".to_owned()),
+            false => (exit::UNREACHABLE, late(&self.args.setup)),
+        };
+        Trouble { next: Some(next), ..Trouble::new(exit, ErrorKind::Timeout.as_str(), what) }
     }
 
     fn tell(&mut self, line: &Line<'_>) -> io::Result<()> {
@@ -128,7 +130,7 @@ fn within<T: Send + 'static>(
     late: Trouble,
     work: impl FnOnce() -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
-    let internal = |why: String| Err(Trouble::new(exit::FAILED, "Internal", why));
+    let internal = |why: String| Err(Trouble::internal(why));
     let (done, result) = mpsc::channel();
     // Nobody listens any more where it took too long.
     let worker = thread::Builder::new().name("step".to_owned()).spawn(move || drop(done.send(work())));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use a2a_blocking::{Delivery, Error, ErrorKind, Removed};
 use serde_json::{Value, json};
 
-use crate::advice::advice;
+use crate::advice::{ANOTHER_WORKSPACE, OUR_OWN_PART, advice};
 use crate::args::Args;
 use crate::setup::in_our_words;
 use crate::terminal::Paint;
@@ -55,8 +55,8 @@ impl From<Error> for Failure {
 pub(crate) struct Trouble {
     /// The exit status.
     pub(crate) exit: u8,
-    /// The library's `ErrorKind` by its name, or `Usage` or `Output`.
-    pub(crate) kind: String,
+    /// The library's `ErrorKind` in its word, or `usage` or `output`.
+    pub(crate) kind: &'static str,
     pub(crate) message: String,
     /// What to do next.
     pub(crate) next: Option<String>,
@@ -67,15 +67,22 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    pub(crate) fn new(exit: u8, kind: &str, message: impl Into<String>) -> Self {
-        let (kind, message) = (kind.to_owned(), message.into());
+    pub(crate) fn new(exit: u8, kind: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
         Trouble { exit, kind, message, next: None, status: None, delivery: None, retry_after: None }
+    }
+
+    /// This process could not do its part.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        let trouble = Trouble::new(exit::FAILED, ErrorKind::Internal.as_str(), message);
+        Trouble { next: Some(OUR_OWN_PART.to_owned()), ..trouble }
     }
 
     /// What a call of the library's says.
     pub(crate) fn of_call(error: &Error, args: &Args) -> Self {
-        let message = if error.kind() == ErrorKind::Config { in_our_words(error) } else { error.to_string() };
-        let trouble = Trouble::new(exit_of(error), &format!("{:?}", error.kind()), message);
+        let message =
+            if error.kind() == ErrorKind::Config { in_our_words(error, &args.setup) } else { error.to_string() };
+        let trouble = Trouble::new(exit_of(error), error.kind().as_str(), message);
         let retry_after = error.retry_after().map(|wait| wait.as_secs_f64());
         Trouble { next: advice(error, args), status: error.status(), retry_after, ..trouble }
     }
@@ -96,25 +103,27 @@ impl Trouble {
     pub(crate) fn of(failure: &Failure, args: &Args) -> Self {
         match failure {
             Failure::Output(why) => {
-                Trouble::new(exit::FAILED, "Output", format!("the output cannot be written: {why}"))
+                Trouble::new(exit::FAILED, "output", format!("the output cannot be written: {why}"))
             }
             Failure::Unprinted(why, code) => {
-                Trouble::new(*code, "Output", format!("delivered, but the answer cannot be written: {why}"))
+                let verdict = if *code == exit::QUEUED { "queued" } else { "delivered" };
+                Trouble::new(*code, "output", format!("{verdict}, but the answer cannot be written: {why}"))
             }
-            Failure::Usage(why) => Trouble::new(exit::USAGE, "Usage", why),
-            Failure::Internal(why) => Trouble::new(exit::FAILED, "Internal", why),
+            Failure::Usage(why) => Trouble::new(exit::USAGE, "usage", why),
+            Failure::Internal(why) => Trouble::internal(why),
             Failure::Call(error) => Trouble::of_call(error, args),
             Failure::Send(error) => Trouble::of_send(error, args),
             Failure::Removed(removed) => {
                 let said = format!("the workspace was removed: {}", removed.hint);
-                Trouble { status: Some(410), ..Trouble::new(exit::REMOVED, "Removed", said) }
+                let next = Some(ANOTHER_WORKSPACE.to_owned());
+                Trouble { status: Some(410), next, ..Trouble::new(exit::REMOVED, ErrorKind::Removed.as_str(), said) }
             }
         }
     }
 
     pub(crate) fn as_json(&self) -> Value {
         json!({ "kind": self.kind, "status": self.status, "message": self.message, "next": self.next,
-            "delivery": self.delivery.map(word), "retry_after": self.retry_after, "exit": self.exit })
+            "delivery": self.delivery.map(Delivery::as_str), "retry_after": self.retry_after, "exit": self.exit })
     }
 }
 
@@ -176,15 +185,5 @@ pub(crate) fn known(delivery: Delivery) -> &'static str {
         Delivery::Delivered => "delivered",
         Delivery::Accepted => "accepted for delivery",
         _ => "it may have been delivered",
-    }
-}
-
-/// The same, in a word for programs.
-pub(crate) fn word(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::NotSent => "not_sent",
-        Delivery::Delivered => "delivered",
-        Delivery::Accepted => "accepted",
-        _ => "unknown",
     }
 }

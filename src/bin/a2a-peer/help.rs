@@ -27,6 +27,8 @@ Environment (an option comes before its variable; a blank one counts as unset):
   PLATFORM_URL     the platform's address: --platform
   WORKSPACE_ID     the id of your own workspace: --workspace
   CONFIGS_DIR      where the token file .auth_token is [default: /configs]
+  A2A_PEER_PROXY   an HTTP proxy to go through, which may be one with a user and
+                   password: http://user:password@host:port [default: none]
   MOLECULE_ORG_ID  the organisation, for hosted platforms [default: none]
   RUST_LOG         what is logged, as env_logger reads it; it comes before
                    --verbose [default: a2a_blocking=warn]

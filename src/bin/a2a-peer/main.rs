@@ -11,6 +11,8 @@ mod interrupt;
 mod platform;
 mod poll;
 mod probe;
+mod proxy;
+mod route;
 mod send;
 mod setup;
 mod show;
@@ -54,12 +56,13 @@ fn run(args: &Arc<Args>) -> Result<u8, Failure> {
             let policy = RetryPolicy::new().attempts(*attempts).budget(Duration::from_secs(*timeout));
             send::send(&client, *peer, &message, policy, args.json, &mut out)
         }
-        Command::Poll { once, reply_with, cursor, interval } => {
+        Command::Poll { once, reply_with, cursor, heartbeat, interval } => {
             let interval = Duration::from_secs_f64(*interval);
             let (reply_with, cursor) = (reply_with.clone(), cursor.clone());
+            let options = poll::Options { once: *once, reply_with, cursor, heartbeat: *heartbeat, interval };
             // Its callback writes by itself.
             drop(out);
-            poll::poll(client()?, poll::Options { once: *once, reply_with, cursor, interval }, args)
+            poll::poll(client()?, options, args)
         }
         Command::Doctor { timeout } => doctor::examine(args, Duration::from_secs_f64(*timeout), &mut out),
         Command::Demo => {
@@ -92,7 +95,7 @@ fn refuse(error: &clap::Error) -> ! {
         let text = error.render().to_string();
         let ends = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
         let why = text[..ends.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
-        print_json(&Trouble::new(exit::USAGE, "Usage", why));
+        print_json(&Trouble::new(exit::USAGE, "usage", why));
     }
     error.exit()
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{Client, Delivery, InboxPoller, Peer, PollerHandle, Push, PushKind, StopReason, Verdict};
+use a2a_blocking::{Client, Delivery, InboxPoller, Peer, PollerHandle, Push, PushKind, Settings, StopReason, Verdict};
 use serde_json::json;
 
 use crate::args::Args;
@@ -26,12 +26,18 @@ pub(crate) struct Options {
     pub(crate) once: bool,
     pub(crate) reply_with: Option<String>,
     pub(crate) cursor: Option<PathBuf>,
+    pub(crate) heartbeat: bool,
     pub(crate) interval: Duration,
 }
 
 pub(crate) fn poll(client: Client, options: Options, args: &Arc<Args>) -> Result<u8, Failure> {
-    let Options { once, reply_with, cursor, interval } = options;
+    let Options { once, reply_with, cursor, heartbeat, interval } = options;
+    let cursor = cursor.or_else(|| own_cursor(&client));
     let mut builder = InboxPoller::builder(client).interval(interval);
+    // Who only looks is not the agent, and says nothing for it.
+    if !heartbeat && reply_with.is_none() {
+        builder = builder.heartbeat(None);
+    }
     if let Some(path) = cursor {
         builder = builder.cursor_file(path);
     }
@@ -63,6 +69,12 @@ pub(crate) fn poll(client: Client, options: Options, args: &Arc<Args>) -> Result
         Some(StopReason::Removed(removed)) => Err(Failure::Removed(removed)),
         _ => Ok(exit::DONE),
     }
+}
+
+/// Beside the token, and not the library's: else what is looked at here would never come to the program whose inbox it is.
+fn own_cursor(client: &Client) -> Option<PathBuf> {
+    let Settings { token_file, workspace_id, .. } = client.settings();
+    Some(token_file.as_ref()?.with_file_name(format!("a2a-peer-cursor-{workspace_id}.json")))
 }
 
 /// What a Ctrl-C and the callback know of each other.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{CancelToken, Client, Message, PeerId, Progress, Reply, RetryPolicy, SendOptions};
 use serde_json::json;
 
-use crate::failure::{Failure, exit, note, word};
+use crate::failure::{Failure, exit, note};
 use crate::interrupt::on_interrupt;
 use crate::terminal::redraws;
 use crate::text::{json_line, lines, millis};
@@ -82,7 +82,7 @@ pub(crate) fn send(
         _ => {}
     }
     let printed = if as_json {
-        let (id, delivery) = (peer.to_string(), word(reply.delivery()));
+        let (id, delivery) = (peer.to_string(), reply.delivery().as_str());
         let line = json!({ "peer": id, "text": reply.text(), "reply": reply.as_json(), "delivery": delivery,
             "ms": millis(took) });
         writeln!(out, "{}", json_line(&line))

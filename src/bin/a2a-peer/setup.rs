@@ -9,6 +9,7 @@ use clap::ValueHint;
 
 use crate::failure::Failure;
 use crate::help;
+use crate::proxy;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = help::GLOBAL)]
@@ -30,6 +31,11 @@ pub(crate) struct Setup {
     /// [default: those of the build]
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     ca_file: Option<PathBuf>,
+
+    /// An HTTP proxy to go through, http(s)://host[:port]; one with a user and password goes into A2A_PEER_PROXY, since
+    /// others may read the arguments [default: $A2A_PEER_PROXY, else none; HTTPS_PROXY and its like are not used]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    proxy: Option<String>,
 }
 
 impl Setup {
@@ -56,10 +62,13 @@ impl Setup {
         builder
     }
 
-    fn build(&self, builder: ClientBuilder) -> Result<Client, Failure> {
+    fn build(&self, mut builder: ClientBuilder) -> Result<Client, Failure> {
         if self.workspace_from() == "nowhere" {
             let what = "the id of your own workspace, which the platform's canvas shows";
             return Err(Failure::Usage(format!("WORKSPACE_ID: not set; give --workspace ID or set it: {what}")));
+        }
+        if let Some(url) = proxy::url(self.proxy.as_deref())? {
+            builder = builder.proxy(url);
         }
         let Some(path) = &self.ca_file else { return Ok(builder.build()?) };
         let pem = fs::read_to_string(path)
@@ -85,6 +94,16 @@ impl Setup {
         }
     }
 
+    /// What the proxy's address comes from; `None` where there is to be no proxy.
+    pub(crate) fn proxy_from(&self) -> Option<&'static str> {
+        proxy::from(self.proxy.as_deref())
+    }
+
+    /// The proxy's address, without its user and password. Only after the client has been built is it one.
+    pub(crate) fn proxy_shown(&self) -> Option<String> {
+        proxy::url(self.proxy.as_deref()).ok().flatten().map(|url| proxy::without_user(&url))
+    }
+
     /// Where the token is looked for, as the library does.
     pub(crate) fn token_file(&self) -> PathBuf {
         let configs = || env::var_os("CONFIGS_DIR").filter(|_| is_set("CONFIGS_DIR")).unwrap_or("/configs".into());
@@ -105,10 +124,12 @@ impl Setup {
 
     /// The demo brings a platform of its own: an address that it ignored would mislead.
     pub(crate) fn refuse(&self) -> Result<(), Failure> {
-        if self.platform.is_none() && self.workspace.is_none() && self.token_file.is_none() {
+        let texts = [&self.platform, &self.workspace, &self.proxy].into_iter().any(Option::is_some);
+        if !texts && self.token_file.is_none() && self.ca_file.is_none() {
             return Ok(());
         }
-        let why = "demo brings its own platform: leave out --platform, --workspace and --token-file";
+        let why =
+            "demo brings its own platform: leave out --platform, --workspace, --token-file, --ca-file and --proxy";
         Err(Failure::Usage(why.to_owned()))
     }
 }
@@ -121,13 +142,16 @@ pub(crate) enum TokenState {
 }
 
 /// A blank variable counts as not set, as in the library.
-fn is_set(variable: &str) -> bool {
+pub(crate) fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
 }
 
 /// The library's words on a setting, with the option's name in place of the setter's.
-pub(crate) fn in_our_words(error: &Error) -> String {
+pub(crate) fn in_our_words(error: &Error, setup: &Setup) -> String {
     let text = error.to_string();
+    if let Some(why) = text.strip_prefix("proxy: ") {
+        return proxy::in_our_words(setup.proxy.as_deref(), why);
+    }
     let options = [
         ("platform_url: ", "--platform: "),
         ("workspace_id: ", "--workspace: "),

@@ -24,7 +24,8 @@ pub(crate) fn enrich(client: &Client, peers: &[PeerId], as_json: bool, out: &mut
         let (peer, source) = (lookup.peer.as_ref(), lookup.source);
         if as_json {
             let record = peer.map(Peer::as_json);
-            let line = json!({ "peer": id.to_string(), "record": record, "source": word(source), "ms": millis(took) });
+            let line =
+                json!({ "peer": id.to_string(), "record": record, "source": source.as_str(), "ms": millis(took) });
             writeln!(out, "{}", json_line(&line))?;
         } else {
             row(&table, out, &id.to_string(), peer)?;
@@ -109,16 +110,4 @@ fn records() -> Table {
 fn row(table: &Table, out: &mut impl Write, id: &str, peer: Option<&Peer>) -> io::Result<()> {
     let field = |field: fn(&Peer) -> Option<&str>| peer.and_then(field).unwrap_or("-");
     table.row(out, &[id, field(Peer::name), field(Peer::role), field(Peer::status)])
-}
-
-/// Where a lookup's answer came from, in a word for programs.
-fn word(source: Source) -> &'static str {
-    match source {
-        Source::Fresh => "fresh",
-        Source::Stale => "stale",
-        Source::Fetched => "fetched",
-        Source::Absent => "absent",
-        Source::Shed => "shed",
-        _ => "failed",
-    }
 }
