@@ -92,9 +92,8 @@ pub(crate) enum Command {
     ///
     /// A line each: when, from whom, what. What was printed is not printed again the next time: the cursor remembers
     /// where it was, and without one it begins with the last 600 s. It is a cursor of its own: whatever is printed here,
-    /// your own program gets, too. Exit status: 0 after Ctrl-C, or with --once when all
-    /// is printed; 7 the workspace was removed; with --once also what made the poll fail. Without --once a poll that
-    /// fails is logged and made again.
+    /// your own program gets, too. Exit status: 0 after Ctrl-C, or with --once when all is printed; 7 the workspace was
+    /// removed; with --once also what made the poll fail. Without --once a poll that fails is logged and made again.
     #[command(after_help = help::POLL)]
     Poll {
         /// Print what is there now, and end
@@ -117,10 +116,12 @@ pub(crate) enum Command {
     },
     /// Find out why it does not work, step by step
     ///
-    /// The steps are settings, token, DNS, TCP, TLS, HTTP, authorisation, registration and peers. A line each: what came of it, the step, how long it took, and what to do where it failed; after the first failure
-    /// the rest is skipped. Where there is a proxy, DNS and TCP are its own. Nothing is sent but three GETs, and the token is not shown. Exit status: 0 no step failed
-    /// (a warning is no failure), otherwise that of the first failure: 2 settings or token file, 4 not registered,
-    /// 5 unreachable, 6 the token was refused, 7 the workspace was removed, 1 the platform answers otherwise.
+    /// The steps are settings, token, DNS, TCP, TLS, HTTP, authorisation, registration and peers. A line each: what came
+    /// of it, the step, how long it took, and what to do where it failed; after the first failure the rest is skipped.
+    /// With --proxy it is the proxy's name and port that DNS and TCP try. Nothing is sent but three GETs, and no secret
+    /// is shown. Exit status: 0 no step failed (a warning is no failure), otherwise that of the first failure:
+    /// 2 settings or token file, 4 not registered, 5 unreachable, 6 the token was refused, 7 the workspace was removed,
+    /// 1 the platform answers otherwise.
     #[command(after_help = help::DOCTOR)]
     Doctor {
         /// How long each step may take, in seconds, 0.1 to 10
