@@ -257,17 +257,7 @@ fn child() {
     let state = platform.state();
     assert!(state.notices.iter().any(|notice| notice == "on it"), "no push was the human's");
     drop(state);
-    for (what, server) in bad() {
-        every_call(what, at(&server).token_file(&file), &dir);
-    }
-    wait_for_notices();
-    ECHOED.store(true, SeqCst);
-    for (what, server) in echoes() {
-        every_call(what, at(&server).token_file(&file), &dir);
-    }
-    wait_for_notices();
-    ECHOED.store(false, SeqCst);
-
+    // First, since notices are tried for long there.
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     every_call("nobody there", Client::builder().platform_url(&nobody).token(TOKEN), &dir);
     every_call("no such proxy", at(&server).token(TOKEN).proxy(&nobody), &dir);
@@ -280,6 +270,17 @@ fn child() {
     }
     let asked = asks.requests();
     assert!(asked.iter().all(|request| request.header("proxy-authorization").is_some()) && !asked.is_empty());
+    for (what, server) in bad() {
+        every_call(what, at(&server).token_file(&file), &dir);
+    }
+    wait_for_notices();
+    ECHOED.store(true, SeqCst);
+    for (what, server) in echoes() {
+        every_call(what, at(&server).token_file(&file), &dir);
+    }
+    wait_for_notices();
+    ECHOED.store(false, SeqCst);
+
     every_call("a token of two lines", at(&server).token(format!("{TOKEN}\n{TOKEN}")), &dir);
     every_call("a token that is no ASCII", at(&server).token_fn(|| Some(format!("{TOKEN}\u{e9}"))), &dir);
     every_call("a token function that panics", at(&server).token_fn(|| panic!("in a token function")), &dir);
