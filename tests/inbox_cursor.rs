@@ -2,68 +2,20 @@
 //! files that cannot be had.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/poll.rs"]
+mod poll;
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Push, RetryPolicy, StopReason, Verdict};
+use a2a_blocking::{ErrorKind, InboxPoller, StopReason, Verdict};
+use poll::{brisk, drain, logged, saved};
 use serde_json::{Value, json};
 use support::platform::{Platform, SECOND, id, param};
-use support::{Act, Dir, PEER, Server, WORKSPACE, client};
-
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Capture;
-
-impl log::Log for Capture {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Info
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            LOGGED.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// How often something was logged: tests of one process share the log, so the words name the test's own file or
-/// times.
-fn logged(all_of: &[&str]) -> usize {
-    LOGGED.lock().unwrap().iter().filter(|line| all_of.iter().all(|words| line.contains(words))).count()
-}
-
-fn brisk(server: &Server, file: &Path) -> PollerBuilder {
-    let _ = log::set_logger(&Capture);
-    log::set_max_level(log::LevelFilter::Info);
-    let retry = RetryPolicy::new().base(Duration::from_millis(1)).cap(Duration::from_millis(4));
-    InboxPoller::builder(client(server)).cursor_file(file).retry(retry)
-}
-
-/// Polls until there is no more at once: what was delivered.
-fn drain(poller: &mut InboxPoller) -> Vec<String> {
-    let mut texts = Vec::new();
-    for _ in 0..2_000 {
-        let polled = poller.poll_once(|push: &Push| {
-            texts.push(push.text().to_owned());
-            Verdict::Ack
-        });
-        if !polled.unwrap().more {
-            return texts;
-        }
-    }
-    panic!("it goes round for ever: {} pushes", texts.len());
-}
-
-fn saved(file: &Path) -> Value {
-    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
-}
+use support::{Act, Dir, PEER, Server, WORKSPACE};
 
 fn names(range: std::ops::Range<i64>) -> Vec<String> {
     range.map(|n| format!("message {n}")).collect()

@@ -1,14 +1,13 @@
 //! Which rows come next: by the anchor where the platform knows `since_id`, and by time where there is no anchor,
 //! its row is gone, or the platform is too old to know it.
 
+mod look_back;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Map;
-
 use super::cursor::{AHEAD, Cursor, Extent, LATE, Mark, Seen};
-use super::held::Held;
 use super::limit::Limit;
 use super::newest::Newest;
 use crate::cancel::{CancelToken, Registration};
@@ -18,14 +17,8 @@ use crate::http::{Http, Wire};
 use crate::wire::{Listed, Moment, Odd, Row};
 use crate::workspace::{Listing, Position, activity};
 
-/// The most pages that one look back takes: a million rows.
-const MAX_PAGES: usize = 2_000;
 /// How many full pages without a new row are asked for before there is a pause.
 const MAX_BARREN: usize = 256;
-/// By how much more than a row's own time the time is asked for below which rows are listed, so that
-/// others of the same time are among them. The platform's times are in microseconds.
-const TIE: Duration = Duration::from_micros(1);
-const TIED: &str = "inbox: a gap: a page does not take all rows of one time, and some of them cannot be listed:";
 
 /// Rows to be delivered, the oldest first.
 pub(super) struct Batch {
@@ -54,6 +47,8 @@ pub(super) struct Lister {
     barren: usize,
     /// Whether it was said that a row is far ahead of our clock.
     told_ahead: bool,
+    /// Whether it was said that a row has no time of its own.
+    told_untimed: bool,
     newest: Newest,
 }
 
@@ -88,6 +83,7 @@ impl Lister {
             ahead: None,
             barren: 0,
             told_ahead: false,
+            told_untimed: false,
             newest: Newest::default(),
         }
     }
@@ -98,14 +94,21 @@ impl Lister {
     ///
     /// A failed poll; [`ErrorKind::Cancelled`] after a stop.
     pub(super) fn list(&mut self, cursor: &mut Cursor) -> Result<Batch, Error> {
-        let mut lost = false;
+        let batch = self.next(cursor)?;
+        // Not after each page: a look back whose pages grow until one is too slow would never come to its end.
+        self.limit.grow();
+        Ok(batch)
+    }
+
+    fn next(&mut self, cursor: &mut Cursor) -> Result<Batch, Error> {
+        let (mut lost, mut past_odd) = (false, false);
         while self.knows_since_id {
             let ahead = self.ahead.as_ref().map(|ahead| &ahead.after);
             let Some(after) = ahead.or(cursor.anchor.as_ref()).cloned() else { break };
             match self.get(&Position::After(after.id.to_string()))? {
                 // Nothing in it can be begun after, and the next page from here would be the same.
                 Listing::Page(listed, _) if listed.full && listed.rows.is_empty() => {
-                    self.ahead = None;
+                    (self.ahead, past_odd) = (None, true);
                     break;
                 }
                 Listing::Page(listed, _) if is_after(&listed, &after) => return Ok(self.forward(listed, cursor)),
@@ -122,7 +125,7 @@ impl Lister {
                 }
             }
         }
-        self.look_back(cursor, lost)
+        self.look_back(cursor, lost, past_odd)
     }
 
     /// One page; where it is too large, a shorter one.
@@ -149,8 +152,7 @@ impl Lister {
             Err(_) if self.token.is_cancelled() => return Err(stopped()),
             // Fewer rows are there sooner.
             Err(error) if error.kind() == ErrorKind::Timeout => drop(self.limit.shrink()),
-            Err(_) => {}
-            Ok(_) => self.limit.grow(),
+            _ => {}
         }
         outcome.map(|listing| match listing {
             Listing::Page(mut listed, bytes) => {
@@ -189,6 +191,9 @@ impl Lister {
         if let Some(at) = beyond.filter(|_| !std::mem::replace(&mut self.told_ahead, true)) {
             say!(warn, "inbox: a row's time, {at}, is far ahead of this machine's clock; one of them is wrong");
         }
+        if let Some(seen) = seen.iter().find(|seen| !seen.timed && !std::mem::replace(&mut self.told_untimed, true)) {
+            say!(warn, "inbox: row {} has no time of its own: it counts as of where it is listed", seen.mark.id);
+        }
         // More than a page has come in less than it may be late, and nothing since: the clock has to tell.
         extent.settled = self.newest.stands_for(cursor.newest(), Tick::now()) >= 2 * LATE && extent.full;
         Batch { rows, seen, extent, odd: Odd::default(), unread: Odd::default() }
@@ -205,12 +210,18 @@ impl Lister {
             return batch;
         };
         let complete = cursor.complete();
-        let end = batch.seen.last().map(|seen| seen.mark.at);
-        let moves = batch.seen.iter().any(|seen| seen.timed && cursor.is_complete(seen.mark.at, extent));
+        let end = batch.seen.last().map_or(Moment::LATEST, |seen| seen.mark.at);
+        // Where the anchor can come to stand: at a time of a row's own, and the last row of it.
+        let next = batch.seen.iter().skip(1).map(|seen| seen.mark.at).chain([Moment::LATEST]);
+        let stops = batch.seen.iter().zip(next).filter(|(seen, next)| seen.timed && seen.mark.at < *next);
+        let stops: Vec<Moment> = stops.map(|(seen, _)| seen.mark.at).collect();
+        let moves = stops.iter().any(|at| cursor.is_complete(*at, extent));
+        // Where there is no such place the same page would come again and again: it goes on to the end.
+        let first_end = if stops.is_empty() { Moment::LATEST } else { end };
         self.ahead = match self.ahead.take() {
             // The anchor moves inside this page, and the next one begins there.
             None if moves => None,
-            None => end.map(|first_end| Ahead { after: last, first_end }),
+            None => Some(Ahead { after: last, first_end }),
             Some(ahead) if complete.is_some_and(|complete| ahead.first_end <= complete) => None,
             Some(ahead) => Some(Ahead { after: last, ..ahead }),
         };
@@ -220,103 +231,6 @@ impl Lister {
     /// Whether there may be more at once.
     pub(super) fn is_to_go_on(&self, extent: Extent) -> bool {
         extent.full && self.barren < MAX_BARREN
-    }
-
-    /// Pages back by time: to the floor, or where there is none to the backlog's age. Of a long way back the oldest
-    /// rows are taken; the rest is listed again from there on. So it is, where the platform knows `since_id`, with
-    /// what is newer than more rows of one time than a page takes: by time some of those cannot be listed.
-    fn look_back(&mut self, cursor: &mut Cursor, lost: bool) -> Result<Batch, Error> {
-        let floor = cursor.floor.max(cursor.anchor.as_ref().map(|anchor| anchor.at));
-        let secs = floor.is_none().then(|| self.backlog.saturating_add(Tick::now().since(self.start)).as_secs().max(1));
-        let (mut held, mut newer) = (Held::default(), None::<Held>);
-        let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
-        let (mut odd, mut unread) = (Odd::default(), Odd::default());
-        for page in 0.. {
-            let Listing::Page(listed, bytes) = self.get(&Position::Latest { before, secs })? else {
-                return Err(Error::new(ErrorKind::Status, "answered 410 to a look back by time"));
-            };
-            let any_odd = listed.odd.count > 0;
-            odd.merge(listed.odd);
-            unread.merge(listed.unread);
-            let is_further = |at: &Moment| before.is_none_or(|before| *at < before);
-            // The time of what is no row may be any: it is gone by only where the rows lead no further.
-            let oldest_row = listed.rows.iter().filter_map(|row| row.at).min();
-            let oldest = oldest_row.filter(is_further).or(oldest_row.into_iter().chain(listed.oldest_odd).min());
-            cursor.saw(listed.rows.iter().filter_map(|row| row.at), latest());
-            let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
-            let (mut taken, mut news) = (Vec::new(), 0);
-            for mut row in listed.rows {
-                match row.at.zip(floor) {
-                    Some((at, floor)) if at < floor => {
-                        if below.as_ref().is_none_or(|mark| mark.at < at) {
-                            below = Some(Mark { at, id: row.id.as_str().into() });
-                        }
-                    }
-                    _ if last_page.contains(&row.id) => {}
-                    _ => {
-                        if cursor.is_through(&row.id, row.at) {
-                            // It is not delivered, and what is not held takes nothing from what is.
-                            row.fields = Map::new();
-                        } else {
-                            news += 1;
-                        }
-                        taken.push(row);
-                    }
-                }
-            }
-            let is_new = !taken.is_empty();
-            held.push(taken, news, if news == 0 { 0 } else { bytes });
-            if below.is_some() || !listed.full {
-                break;
-            }
-            // Others of the oldest row's time may be left. Where all that can be had of them were, they are left behind.
-            let ties = oldest.filter(|_| is_new).map(|oldest| oldest.plus(TIE)).filter(is_further);
-            let Some(next) = ties.or(oldest).filter(is_further) else {
-                let at = oldest.map(|oldest| oldest.to_string()).unwrap_or_default();
-                say!(warn, "inbox: a gap: the platform lists no rows before {at}, though its page is full");
-                break;
-            };
-            // Past a page of what is no row, nothing is left behind.
-            let left_behind = ties.is_none() && (is_new || !any_odd);
-            if left_behind && self.knows_since_id {
-                newer = Some(std::mem::take(&mut held));
-            } else if left_behind {
-                say!(warn, "{TIED} {next}");
-            }
-            if page + 1 >= MAX_PAGES {
-                say!(warn, "inbox: a gap: what is older than {next} is too far back, and is left out");
-                break;
-            }
-            (before, last_page) = (Some(next), ids);
-        }
-        let mut dropped = held.dropped || newer.is_some();
-        if let Some(newer) = newer.filter(|_| held.rows == 0 && below.is_none()) {
-            // Nothing is older that could be begun after.
-            say!(warn, "{TIED} {}", before.map_or(String::new(), |at| at.to_string()));
-            (dropped, held) = (newer.dropped, newer);
-        }
-        let rows = held.into_rows();
-        if lost {
-            let first = rows.first().and_then(|row| row.at).map_or("now".to_owned(), |at| at.to_string());
-            match (&below, floor) {
-                (None, Some(floor)) => say!(
-                    warn,
-                    "inbox: a gap: the cursor's row is gone, and the platform lists nothing from {floor} to {first}: \
-                     what came then, if anything, is lost"
-                ),
-                _ => say!(info, "inbox: the cursor's row is gone; went back to its time"),
-            }
-        }
-        match below {
-            Some(mark) if lost || cursor.anchor.is_none() => cursor.adopt(mark),
-            None if lost => cursor.lose_anchor(),
-            _ => {}
-        }
-        let extent = Extent { contiguous: true, full: dropped, settled: false };
-        let batch = Batch { odd, unread, ..self.batch(rows, extent, cursor) };
-        let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
-        self.ahead = last.map(|last| Ahead { first_end: last.at, after: last });
-        Ok(batch)
     }
 }
 

@@ -1,0 +1,197 @@
+//! What a poller makes of entries that are no rows, rows without a time, and floods of one time: it gets past them, loses
+//! none in silence, and repeats none.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/poll.rs"]
+mod poll;
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use a2a_blocking::Verdict;
+use poll::{brisk, drain, logged, saved};
+use serde_json::json;
+use support::platform::{Platform, SECOND};
+use support::{Dir, PEER};
+
+/// The row that two pages share counts once: ten pages and nine rows more are what is held at the most.
+#[test]
+fn a_look_back_over_all_that_may_be_held_takes_one_poll() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-held"));
+    let server = platform.serve();
+    platform.fill(0, 5_000, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).build().unwrap();
+    let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+    assert_eq!((polled.delivered, polled.more, platform.state().polls.len()), (5_000, false, 11));
+}
+
+/// A poll that finds nothing new costs the disk nothing.
+#[test]
+fn where_nothing_comes_the_cursor_is_not_written_again() {
+    for old in [false, true] {
+        let (platform, dir) = (Platform::new(), Dir::new("cursor-idle"));
+        platform.state().ignores_since_id = old;
+        let (server, file) = (platform.serve(), dir.file("c"));
+        let mut poller = brisk(&server, &file).build().unwrap();
+        for rows in [0, 1, 20] {
+            platform.fill(100, rows, PEER);
+            drain(&mut poller);
+            assert_eq!(file.exists(), rows > 0, "{rows} rows");
+            let _ = fs::remove_file(&file);
+            assert!(drain(&mut poller).is_empty());
+            assert!(!file.exists(), "old: {old}, {rows} rows");
+        }
+    }
+}
+
+/// Only rows that come later than five seconds: none of them has to be found, and this one is.
+#[test]
+fn what_comes_too_late_for_a_look_back_by_time_is_found_by_since_id() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    platform.state().ignores_since_id = true;
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(100, 1, PEER);
+    platform.fill(110, 1, PEER);
+    platform.fill(119, 1, PEER);
+    let mut poller = brisk(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 3);
+    platform.add(112 * SECOND, PEER, "seven late");
+    assert!(drain(&mut poller).is_empty());
+    drop(poller);
+    platform.state().ignores_since_id = false;
+    let mut poller = brisk(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller), ["seven late"]);
+}
+
+#[test]
+fn a_row_behind_what_is_no_row_of_its_time_is_not_lost_in_silence() {
+    for (old, tied, time) in [(false, 0, 41_000), (true, 0, 42_000), (false, 2, 43_000), (true, 2, 44_000)] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        platform.state().ignores_since_id = old;
+        let server = platform.serve();
+        platform.add((time - 50) * SECOND, PEER, "older");
+        platform.add(time * SECOND, PEER, "hidden");
+        (0..5 - tied).for_each(|n| drop(platform.add_row(time * SECOND, json!({ "id": null, "n": n }))));
+        (0..tied).for_each(|n| drop(platform.add(time * SECOND, PEER, &format!("tied {n}"))));
+        platform.fill(time + 10, 5 - tied, PEER);
+        let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+        let mut got = drain(&mut poller);
+        got.extend(drain(&mut poller));
+        let at = format!("T{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60);
+        let told = logged(&["a gap", &at]);
+        assert!(got.contains(&"hidden".to_owned()) || told > 0, "old {old}, tied {tied}: {got:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_one_time_before_a_page_of_what_is_no_row_is_got_past() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let server = platform.serve();
+    platform.add(0, PEER, "before");
+    (0..12).for_each(|n| drop(platform.add(100 * SECOND, PEER, &format!("tied {n}"))));
+    (0..10).for_each(|n| drop(platform.add_row(101 * SECOND, json!({ "id": null, "n": n }))));
+    platform.add(200 * SECOND, PEER, "after");
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    let got = drain(&mut poller);
+    assert_eq!(got.len(), 14, "{got:?}");
+}
+
+#[test]
+fn a_row_without_a_time_does_not_come_again_after_a_look_back() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(10, 3, PEER);
+    platform.add_row(20 * SECOND, json!({ "source_id": PEER, "summary": "untimed", "created_at": null }));
+    let mut poller = brisk(&server, &file).build().unwrap();
+    let mut got = drain(&mut poller);
+    for n in 0..10 {
+        platform.fill(100 + 10 * n, 5, PEER);
+        got.extend(drain(&mut poller));
+    }
+    let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
+    platform.state().rows.retain(|entry| entry.id != anchor);
+    got.extend(drain(&mut poller));
+    assert_eq!(got.iter().filter(|text| *text == "untimed").count(), 1, "{got:?}");
+}
+
+#[test]
+fn rows_without_times_do_not_stall_it() {
+    for untimed in [4, 5, 16] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        let server = platform.serve();
+        platform.fill(10, 3, PEER);
+        platform.fill(20, 1, PEER);
+        let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+        let mut got = drain(&mut poller);
+        platform.add(100 * SECOND, PEER, "X");
+        for n in 0..untimed {
+            platform.add_row(
+                (101 + n) * SECOND,
+                json!({ "source_id": PEER, "summary": format!("u{n}"), "created_at": "2026-05-01 00:00" }),
+            );
+        }
+        platform.fill(200, 10, PEER);
+        for _ in 0..5 {
+            got.extend(drain(&mut poller));
+        }
+        assert_eq!(got.len(), 4 + 1 + untimed as usize + 10, "{untimed}: {got:?}");
+    }
+}
+
+/// The format of times changes: none of them can be read from then on.
+#[test]
+fn rows_whose_times_cannot_be_read_do_not_stall_it() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let server = platform.serve();
+    platform.fill(0, 20, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    let mut got = drain(&mut poller).len();
+    for n in 0..60 {
+        let naive = format!("2026-05-01T00:{:02}:00.000000", n % 60);
+        platform.add_row((100 + n) * SECOND, json!({ "source_id": PEER, "summary": "x", "created_at": naive }));
+        got += drain(&mut poller).len();
+    }
+    assert_eq!(got, 80);
+}
+
+#[test]
+fn what_is_no_row_hides_none_in_silence_though_it_fill_a_page() {
+    for (old, time) in [(false, 45_000), (true, 46_000)] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        platform.state().ignores_since_id = old;
+        platform.fill(time, 20, PEER);
+        for n in 0..5 {
+            let at = if n == 2 { "2020-01-01T00:00:00Z" } else { "2026-05-01T13:00:00Z" };
+            platform.add_row((time + 20) * SECOND, json!({ "id": null, "created_at": at, "n": n }));
+        }
+        let server = platform.serve();
+        let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+        let got = drain(&mut poller);
+        platform.fill(time + 100, 1, PEER);
+        let then = drain(&mut poller);
+        // Its time is all that there is to go on by, and may be any: then it is said.
+        let all = got.len() + then.len() == 21;
+        assert!(all || logged(&["perhaps a gap", "2020-01-01"]) > 0, "old {old}: {got:?} {then:?}");
+    }
+}
+
+/// The only older row cannot be begun after, in the long run: it has no time.
+#[test]
+fn a_flood_of_one_time_after_a_row_without_a_time_is_got_past() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let server = platform.serve();
+    platform.add_row(50 * SECOND, json!({ "source_id": PEER, "summary": "untimed", "created_at": null }));
+    for n in 0..35 {
+        platform.add(60_000 * SECOND, PEER, &format!("tied {n}"));
+    }
+    platform.fill(60_100, 3, PEER);
+    let mut poller = brisk(&server, &dir.file("c")).page_size(10).backlog(Duration::from_secs(86_400)).build().unwrap();
+    let mut got = drain(&mut poller);
+    for n in 0..3 {
+        platform.fill(60_200 + 10 * n, 1, PEER);
+        got.extend(drain(&mut poller));
+    }
+    assert!(got.contains(&"message 60102".to_owned()), "{} {got:?}", got.len());
+    assert_eq!(got.len(), 1 + 35 + 6, "{got:?}");
+}
