@@ -38,6 +38,8 @@ const VARIABLES: &[&str] = &[
     "CLICOLOR",
     "CLICOLOR_FORCE",
     "COLUMNS",
+    // By it colours are taken for wanted, whatever the terminal.
+    "CI",
     "A2A_PEER_PROXY",
     "HTTPS_PROXY",
     "https_proxy",
