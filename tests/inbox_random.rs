@@ -5,6 +5,8 @@
 //! `A2A_SEEDS=200 cargo test --release --test inbox_random` goes through more of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/poll.rs"]
 mod poll;
 mod support;
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_blocking::{InboxPoller, Verdict};
+use dice::Dice;
 use poll::{brisk, logged};
 use serde_json::json;
 use support::platform::{Platform, SECOND};
@@ -31,17 +34,6 @@ const MEANWHILE: usize = 15;
 const ROUNDS: usize = 12;
 /// Polls in a row that bring nothing and say that there is more. A pause is made after 256.
 const ENDLESS: usize = 700;
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 struct Rain {
     dice: Dice,

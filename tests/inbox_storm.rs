@@ -2,6 +2,8 @@
 //! cursor, and a process that is killed. What was delivered is held against the platform's own ledger.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "support/dice.rs"]
+mod dice;
 mod support;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, InboxPoller, PollerBuilder, Push, RetryPolicy, Verdict};
+use dice::Dice;
 use support::platform::{Platform, SECOND};
 use support::{Act, Dir, PEER, Server, WORKSPACE};
 
@@ -25,18 +28,6 @@ const ROWS: usize = if cfg!(debug_assertions) { 24_000 } else { 100_000 };
 const KILLS: u64 = 50;
 /// A platform's time in which rows come late.
 const LATE: i64 = 5 * SECOND;
-
-/// Numbers that are random enough, and the same each time (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
 
 /// Rows as a platform commits them: now and then many at once, some with the time of another, some late.
 struct Source {
