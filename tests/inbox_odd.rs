@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use a2a_blocking::Verdict;
+use a2a_blocking::{ErrorKind, Verdict};
 use poll::{brisk, drain, logged, saved};
 use serde_json::json;
 use support::platform::{Platform, SECOND};
@@ -24,6 +24,21 @@ fn a_look_back_over_all_that_may_be_held_takes_one_poll() {
     let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).build().unwrap();
     let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
     assert_eq!((polled.delivered, polled.more, platform.state().polls.len()), (5_000, false, 11));
+}
+
+/// Of a longer way back it takes the oldest, and the rest with the next polls.
+#[test]
+fn a_look_back_holds_no_more_rows_and_bytes_than_it_may() {
+    for (rows, bytes, page, most) in [(7_000, 1, 500, 5_000), (44, 1 << 20, 4, 32)] {
+        let (platform, dir) = (Platform::new(), Dir::new("cursor-held-more"));
+        let server = platform.serve();
+        (0..rows).for_each(|n| drop(platform.add(n * SECOND, PEER, &"x".repeat(bytes))));
+        let builder = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).page_size(page);
+        let mut poller = builder.build().unwrap();
+        let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+        assert!(polled.more && (most - 3 * page..=most).contains(&polled.delivered), "{rows} rows: {polled:?}");
+        assert_eq!(polled.delivered + drain(&mut poller).len(), rows as usize);
+    }
 }
 
 /// A poll that finds nothing new costs the disk nothing.
@@ -117,24 +132,28 @@ fn a_row_without_a_time_does_not_come_again_after_a_look_back() {
 
 #[test]
 fn rows_without_times_do_not_stall_it() {
-    for untimed in [4, 5, 16] {
+    for (round, untimed) in [4, 5, 16].into_iter().enumerate() {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         let server = platform.serve();
         platform.fill(10, 3, PEER);
         platform.fill(20, 1, PEER);
         let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
         let mut got = drain(&mut poller);
-        platform.add(100 * SECOND, PEER, "X");
-        for n in 0..untimed {
-            platform.add_row(
-                (101 + n) * SECOND,
-                json!({ "source_id": PEER, "summary": format!("u{n}"), "created_at": "2026-05-01 00:00" }),
-            );
-        }
+        let timed = platform.add(100 * SECOND, PEER, "X");
+        let ids: Vec<String> = (0..untimed)
+            .map(|n| {
+                let row = json!({ "source_id": PEER, "summary": format!("u{n}"), "created_at": "2026-05-01 00:00" });
+                platform.add_row((101 + n) * SECOND, row)
+            })
+            .collect();
         platform.fill(200, 10, PEER);
         for _ in 0..5 {
             got.extend(drain(&mut poller));
         }
+        let anchor = saved(&dir.file("c"))["anchor"][1].as_str().unwrap().to_owned();
+        assert_eq!(anchor, "2026-05-01T00:03:24.000000000Z", "it is past them: 204 of 209, and five seconds");
+        let told = |id: &String| logged(&[&format!("row {id} has no time of its own")]);
+        assert_eq!((told(&ids[0]), told(&ids[1]), told(&timed)), (round + 1, 0, 0), "it is said of the first");
         assert_eq!(got.len(), 4 + 1 + untimed as usize + 10, "{untimed}: {got:?}");
     }
 }
@@ -194,4 +213,105 @@ fn a_flood_of_one_time_after_a_row_without_a_time_is_got_past() {
     }
     assert!(got.contains(&"message 60102".to_owned()), "{} {got:?}", got.len());
     assert_eq!(got.len(), 1 + 35 + 6, "{got:?}");
+}
+
+/// What the cursor would keep of a platform whose times do not go on has no end. It stands still in place of that, says so,
+/// and goes on when they do.
+#[test]
+fn where_times_do_not_go_on_it_stands_still_at_a_hundred_thousand_rows() {
+    for old in [false, true] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        let (server, file) = (platform.serve(), dir.file("c"));
+        platform.fill(90, 1, PEER);
+        platform.fill(100, 4, PEER);
+        platform.fill(106, 2, PEER);
+        // Of one time, as the end of a flood of it.
+        (0..6).for_each(|n| drop(platform.add(110 * SECOND, PEER, &format!("tied {n}"))));
+        assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 13);
+        let mut cursor = saved(&file);
+        let acked = cursor["acked"].as_array_mut().unwrap();
+        // By time no more than a page of one time can be listed: there they are of an older one.
+        let at = if old { acked.first() } else { acked.last() }.unwrap()[1].as_i64().unwrap();
+        acked.extend((acked.len()..100_000).map(|n| json!([format!("row {n}"), at])));
+        fs::write(&file, cursor.to_string()).unwrap();
+        platform.state().ignores_since_id = old;
+
+        platform.add(110 * SECOND, PEER, "one more");
+        // It is not on the first page.
+        let mut poller = brisk(&server, &file).page_size(if old { 8 } else { 3 }).build().unwrap();
+        let mut poll = || {
+            let mut got = Vec::new();
+            let polled = poller.poll_once(|push| {
+                got.push(push.text().to_owned());
+                Verdict::Ack
+            });
+            polled.map(|_| got)
+        };
+        for _ in 0..2 {
+            let error = (0..4).find_map(|_| poll().err()).expect("it is full");
+            assert!(error.kind() == ErrorKind::TooLarge && error.to_string().contains("stands still"), "{error}");
+        }
+        platform.add(200 * SECOND, PEER, "the time goes on");
+        let got: Vec<String> = (0..9).flat_map(|_| poll().unwrap_or_default()).collect();
+        assert_eq!(got, ["one more", "the time goes on"], "old: {old}");
+    }
+}
+
+/// By time one row of each flood cannot be listed, where nothing is older to begin after: that is said. All others come.
+#[test]
+fn of_two_floods_of_one_time_none_is_lost_in_silence() {
+    for (old, page, time) in [(false, 5, 47_000), (true, 5, 48_000), (false, 2, 49_000), (true, 2, 50_000)] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        platform.state().ignores_since_id = old;
+        platform.state().now = time * SECOND;
+        for at in [time, time + 60] {
+            (0..=page).for_each(|n| drop(platform.add(at * SECOND, PEER, &format!("{at} {n}"))));
+            platform.fill(at + 3, 8, PEER);
+        }
+        let server = platform.serve();
+        let builder = brisk(&server, &dir.file("c")).page_size(page).backlog(Duration::from_secs(86_400));
+        let mut poller = builder.build().unwrap();
+        let mut got = drain(&mut poller);
+        got.extend(drain(&mut poller));
+        let first = format!("T{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60);
+        let other = format!("T{:02}:{:02}:{:02}", time / 3600, time / 60 % 60 + 1, time % 60);
+        let of = |at: i64| got.iter().filter(|text| text.starts_with(&format!("{at} "))).count();
+        assert!(of(time) == page + 1 || logged(&["a gap", &first]) > 0, "{old} {page}: {got:?}");
+        assert!(of(time + 60) == page + 1 || logged(&["a gap", &other]) > 0, "{old} {page}: {got:?}");
+        assert!(got.len() >= 2 * (page + 8), "{old} {page}: {} {got:?}", got.len());
+    }
+}
+
+/// Nothing is to be had by an id: it does without, and does not go round.
+#[test]
+fn a_platform_that_knows_no_id_any_more_is_no_loop() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    platform.state().knows_no_id = true;
+    let server = platform.serve();
+    platform.add(51_000 * SECOND, PEER, "before");
+    (0..6).for_each(|n| drop(platform.add(51_100 * SECOND, PEER, &format!("tied {n}"))));
+    platform.fill(51_200, 12, PEER);
+    let builder = brisk(&server, &dir.file("c")).page_size(5).backlog(Duration::from_secs(86_400));
+    let mut poller = builder.build().unwrap();
+    let got = drain(&mut poller);
+    assert!(got.len() == 19 || (got.len() == 18 && logged(&["a gap", "T14:11:40"]) > 0), "{} {got:?}", got.len());
+}
+
+/// A page of one row does not show whether it is the next one or the newest.
+#[test]
+fn an_old_platform_is_known_for_one_by_whoever_asks_for_one_row() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 2, PEER);
+    platform.fill(10, 1, PEER);
+    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 3);
+    platform.state().ignores_since_id = true;
+    let mut ids = vec!["message 20", "message 40", "message 60"];
+    [20, 40, 60].into_iter().for_each(|at| drop(platform.fill(at, 1, PEER)));
+    let mut poller = brisk(&server, &file).page_size(1).build().unwrap();
+    let mut got = drain(&mut poller);
+    platform.fill(80, 1, PEER);
+    ids.push("message 80");
+    got.extend(drain(&mut poller));
+    assert_eq!(got, ids);
 }

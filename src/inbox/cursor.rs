@@ -22,6 +22,11 @@ use crate::wire::Moment;
 pub(super) const LATE: Duration = Duration::from_secs(5);
 /// By how much a row's time may be ahead of our clock and still show what time it is on the platform.
 pub(super) const AHEAD: Duration = Duration::from_secs(600);
+/// How many rows that are through are kept at the most: no inbox has as many in [`LATE`].
+const MAX_ACKED: usize = 100_000;
+/// From how many on those of the anchor's own time go, as soon as the anchor is past them. Up to here they are kept, for
+/// the look back after a loss of the anchor.
+const MANY_ACKED: usize = MAX_ACKED / 2;
 /// Of how many rows that were begun and never came up again the tries are kept.
 const MAX_TRIES_KEPT: usize = 64;
 
@@ -49,6 +54,11 @@ pub(super) struct Extent {
     pub(super) full: bool,
     /// Whether nothing can come late between them any more, whatever their times.
     pub(super) settled: bool,
+    /// Whether they were asked for by the anchor, so that what is before a new one is not listed again, of one time or not.
+    pub(super) by_anchor: bool,
+    /// Up to which time nothing lies before them, where that is not for ever: it was complete when what stands between the
+    /// anchor and them was listed.
+    pub(super) up_to: Option<Moment>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +107,12 @@ impl Cursor {
         self.acked.contains_key(id)
     }
 
+    /// Whether no more can be kept of rows that are through: the platform's times do not go on, or cannot be read, so that
+    /// the anchor stays where it is.
+    pub(super) fn is_full(&self) -> bool {
+        self.acked.len() >= MAX_ACKED
+    }
+
     /// That these rows were listed; one beyond the limit, as of [`saw`](Cursor::saw).
     pub(super) fn listed(&mut self, batch: &[Seen], limit: Moment) -> Option<Moment> {
         let beyond = self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at), limit);
@@ -134,7 +150,7 @@ impl Cursor {
         let Some(seen) = batch.get(at) else { return };
         self.tries.retain(|(id, _)| *id != seen.mark.id);
         self.ack(self.known_as(seen));
-        if extent.contiguous && seen.timed && self.is_complete(seen.mark.at, extent) {
+        if extent.contiguous && self.is_complete(seen.mark.at, extent) {
             // Where times are equal, a platform may take all of them for not after the anchor.
             let ends_its_time = match batch.get(at + 1) {
                 Some(next) => next.mark.at > seen.mark.at,
@@ -143,7 +159,23 @@ impl Cursor {
                 }
             };
             if ends_its_time {
-                self.move_anchor(seen.mark.clone());
+                self.move_to_the_time_of(&batch[..=at], extent);
+            }
+        }
+    }
+
+    /// The last of these rows ends its time: the anchor moves to the last that has that time of its own. What stands behind
+    /// it without one is listed again, and known.
+    fn move_to_the_time_of(&mut self, passed: &[Seen], extent: Extent) {
+        let Some(at) = passed.last().map(|last| last.mark.at) else { return };
+        let mut of_its_time = passed.iter().rev().take_while(|seen| seen.mark.at == at).filter(|seen| seen.timed);
+        let Some(own) = of_its_time.next() else { return };
+        self.move_anchor(own.mark.clone());
+        if extent.by_anchor && self.acked.len() >= MANY_ACKED {
+            for Seen { mark, .. } in of_its_time {
+                if self.by_time.remove(mark) {
+                    self.acked.remove(&mark.id);
+                }
             }
         }
     }
@@ -151,7 +183,7 @@ impl Cursor {
     /// That all rows of the batch are through.
     pub(super) fn finish(&mut self, extent: Extent) {
         let anchor = self.anchor.as_ref().map(|anchor| anchor.at);
-        let complete = if extent.settled { self.newest } else { self.complete() };
+        let complete = self.complete_in(extent);
         let reached = if extent.contiguous && !extent.full { complete.max(anchor) } else { anchor };
         if reached > self.floor {
             (self.floor, self.dirty) = (reached, true);
@@ -160,8 +192,12 @@ impl Cursor {
     }
 
     pub(super) fn is_complete(&self, at: Moment, extent: Extent) -> bool {
+        self.complete_in(extent).is_some_and(|complete| at <= complete)
+    }
+
+    fn complete_in(&self, extent: Extent) -> Option<Moment> {
         let complete = if extent.settled { self.newest } else { self.complete() };
-        complete.is_some_and(|complete| at <= complete)
+        complete.map(|complete| extent.up_to.map_or(complete, |up_to| up_to.min(complete)))
     }
 
     /// As which a row is remembered: one without a time of its own is as new as any.

@@ -111,7 +111,7 @@ fn poll(
     let (page, mut delivered) = (usize::MAX, 0);
     let (rows, full) = platform.list(cursor, page);
     let seen: Vec<Seen> = rows.into_iter().map(|mark| Seen { mark, timed: true }).collect();
-    let extent = Extent { contiguous: true, full, settled: false };
+    let extent = Extent { contiguous: true, full, settled: false, by_anchor: false, up_to: None };
     cursor.listed(&seen, Moment::LATEST);
     for (at, row) in seen.iter().enumerate() {
         if !cursor.is_acked(&row.mark.id) {

@@ -8,7 +8,7 @@ fn row(id: &str, second: i64) -> Seen {
     Seen { mark: Mark { at: at(second), id: id.into() }, timed: true }
 }
 
-const PAGE: Extent = Extent { contiguous: true, full: false, settled: false };
+const PAGE: Extent = Extent { contiguous: true, full: false, settled: false, by_anchor: false, up_to: None };
 
 /// That all of the rows are listed and through.
 fn through(cursor: &mut Cursor, batch: &[Seen], extent: Extent) {
@@ -49,7 +49,7 @@ fn it_moves_over_nothing_that_is_not_through() {
         assert_eq!(anchor(&cursor), expected);
     }
     // What lies behind rows that were not listed, or that may come late, does not move it.
-    let ahead = Extent { contiguous: false, full: true, settled: false };
+    let ahead = Extent { contiguous: false, full: true, settled: false, by_anchor: false, up_to: None };
     through(&mut cursor, &[row("x", 50), row("y", 90)], ahead);
     assert_eq!((anchor(&cursor), cursor.floor), (Some("c"), Some(at(30))));
     assert!(cursor.is_acked("x") && cursor.is_acked("y"));
@@ -71,7 +71,7 @@ fn it_stops_at_the_last_row_of_a_time_unless_a_page_has_no_other() {
 #[test]
 fn settled_rows_are_complete_up_to_the_newest() {
     let mut cursor = Cursor::default();
-    let settled = Extent { settled: true, full: true, contiguous: true };
+    let settled = Extent { settled: true, full: true, contiguous: true, by_anchor: false, up_to: None };
     through(&mut cursor, &[row("a", 10), row("b", 11), row("c", 12)], settled);
     assert_eq!((anchor(&cursor), cursor.floor), (Some("b"), Some(at(11))));
 }
@@ -92,7 +92,7 @@ fn a_row_whose_time_moves_is_known_for_as_long_as_it_is_listed() {
     let odd = |second| Seen { timed: false, ..row("odd", second) };
     through(&mut cursor, &[row("a", 10), odd(10), row("b", 20)], PAGE);
     through(&mut cursor, &[row("b", 20), odd(20), row("c", 40)], PAGE);
-    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (None, true), "there are others of the time of b");
+    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (Some("b"), true), "it is listed again");
     let batch = [row("c", 40), row("d", 60), row("e", 90), odd(90)];
     cursor.listed(&batch, at(1_000));
     (0..3).for_each(|n| cursor.pass(&batch, n, PAGE));
@@ -162,6 +162,23 @@ fn what_was_saved_is_restored_without_what_lies_before_the_anchor() {
     let cursor = Cursor::restore(Some(row("x", 29).mark), Some(at(29)), marks, vec![("d".into(), 3)]);
     assert_eq!((anchor(&cursor), acked(&cursor), cursor.tries("d")), (Some("x"), vec!["b", "c"], 3));
     assert_eq!((cursor.newest(), cursor.dirty), (Some(at(29)), false));
+}
+
+/// More of one time than are kept: those that the anchor is past make room, where it is asked by it.
+#[test]
+fn what_is_of_the_anchors_time_and_before_it_goes_where_there_are_many() {
+    let page: Vec<Seen> = (0..500).map(|n| row(&format!("{n}"), 10)).collect();
+    for (kept, by_anchor, left) in [(49_000, true, 49_500), (99_500, true, 99_501), (99_500, false, 100_000)] {
+        let others = (0..kept).map(|n| row(&format!("other {n}"), 10).mark);
+        let acked = page.iter().map(|seen| seen.mark.clone()).chain(others);
+        let mut cursor = Cursor::restore(None, Some(at(10)), acked, Vec::new());
+        assert_eq!(cursor.is_full(), kept > 50_000);
+        cursor.listed(&[row("z", 20)], at(1_000));
+        through(&mut cursor, &page, Extent { full: true, by_anchor, ..PAGE });
+        assert_eq!((anchor(&cursor), cursor.acked().count()), (Some("499"), left));
+        assert_eq!((cursor.is_acked("499"), cursor.is_acked("other 7")), (true, true));
+        assert_eq!(cursor.is_full(), !by_anchor);
+    }
 }
 
 /// A row is not forgotten by the time that it had while it is listed with another.

@@ -11,8 +11,9 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::wire::{Allowance, CALL_ROOM, Unread, value};
 
-/// The largest file that is read, in bytes: a million acked rows.
-const MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// The largest file that is read, in bytes: as many acked rows as a cursor holds, each with the longest id, of which each
+/// byte is escaped.
+const MAX_BYTES: u64 = 160 * 1024 * 1024;
 
 /// The directory that a file is in.
 pub(super) fn directory(path: &Path) -> &Path {

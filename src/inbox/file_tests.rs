@@ -151,7 +151,7 @@ fn the_second_file_is_not_replaced_without_a_sync() {
     cursor.begin(&"a".into(), 1);
     file.save(&mut cursor, true);
     let batch: Vec<Seen> = (300..700).map(|n| Seen { mark: mark(n), timed: true }).collect();
-    let extent = Extent { contiguous: false, full: true, settled: false };
+    let extent = Extent { contiguous: false, full: true, settled: false, by_anchor: false, up_to: None };
     (0..batch.len()).for_each(|n| cursor.pass(&batch, n, extent));
     cursor.begin(&"b".into(), 1);
     file.save(&mut cursor, false);

@@ -21,7 +21,7 @@ pub(super) struct Held {
     /// The newest page first, and in each the newest row first.
     pages: VecDeque<Page>,
     pub(super) rows: usize,
-    news: usize,
+    pub(super) news: usize,
     bytes: usize,
     /// Whether newer ones had to go.
     pub(super) dropped: bool,

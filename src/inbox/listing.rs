@@ -43,6 +43,10 @@ pub(super) struct Lister {
     start: Tick,
     limit: Limit,
     knows_since_id: bool,
+    /// Whether an answer showed that it does: no old platform's is the oldest first.
+    is_proven: bool,
+    /// Whether the last look back after the loss of the anchor brought nothing new.
+    futile: bool,
     ahead: Option<Ahead>,
     barren: usize,
     /// Whether it was said that a row is far ahead of our clock.
@@ -57,6 +61,9 @@ struct Ahead {
     after: Mark,
     /// The newest time among those rows. When it is complete, they are listed again.
     first_end: Moment,
+    /// Where none of them has a time of its own, so that the anchor cannot come to stand among them: what was complete when
+    /// they were listed. Up to there it moves over them to what follows.
+    bridge: Option<Moment>,
 }
 
 impl Lister {
@@ -80,6 +87,8 @@ impl Lister {
             start: Tick::now(),
             limit: Limit::new(page),
             knows_since_id: true,
+            is_proven: false,
+            futile: false,
             ahead: None,
             barren: 0,
             told_ahead: false,
@@ -111,7 +120,12 @@ impl Lister {
                     (self.ahead, past_odd) = (None, true);
                     break;
                 }
-                Listing::Page(listed, _) if is_after(&listed, &after) => return Ok(self.forward(listed, cursor)),
+                Listing::Page(listed, _) if is_after(&listed, &after) => {
+                    let mut times = listed.rows.iter().filter_map(|row| row.at);
+                    self.is_proven |= times.next().zip(times.next_back()).is_some_and(|(first, last)| first < last);
+                    self.futile = false;
+                    return Ok(self.forward(listed, cursor));
+                }
                 Listing::Page(..) => {
                     let platform = self.http.platform();
                     say!(warn, "inbox: {platform} does not know since_id; paging back by time from now on");
@@ -140,7 +154,10 @@ impl Lister {
 
     fn get_page(&mut self, position: &Position) -> Result<Listing, Error> {
         let deadline = Deadline::after(self.timeout);
-        let (http, wire, position, limit) = (self.http.clone(), self.wire.clone(), position.clone(), self.limit.rows);
+        // One row does not show in which order they are.
+        let least = if matches!(position, Position::After(_)) && !self.is_proven { 2 } else { 1 };
+        let limit = self.limit.rows.max(least);
+        let (http, wire, position) = (self.http.clone(), self.wire.clone(), position.clone());
         let ask = move || activity(&http, &wire, &position, limit, deadline);
         let stopped = || Error::new(ErrorKind::Cancelled, "the poller was stopped");
         let outcome = if self.detached {
@@ -167,8 +184,10 @@ impl Lister {
     fn forward(&mut self, listed: Listed, cursor: &mut Cursor) -> Batch {
         let Listed { rows, odd, unread, full, .. } = listed;
         let last = rows.last().map(|row| row.id.clone());
-        let contiguous = self.ahead.is_none();
-        let batch = self.batch(rows, Extent { contiguous, full, settled: false }, cursor);
+        let up_to = self.ahead.as_ref().and_then(|ahead| ahead.bridge);
+        let contiguous = self.ahead.is_none() || up_to.is_some();
+        let extent = Extent { contiguous, full, settled: false, by_anchor: true, up_to };
+        let batch = self.batch(rows, extent, cursor);
         let batch = Batch { odd, unread, ..batch };
         self.turn_page(batch, last, cursor)
     }
@@ -211,21 +230,27 @@ impl Lister {
         };
         let complete = cursor.complete();
         let end = batch.seen.last().map_or(Moment::LATEST, |seen| seen.mark.at);
-        // Where the anchor can come to stand: at a time of a row's own, and the last row of it.
-        let next = batch.seen.iter().skip(1).map(|seen| seen.mark.at).chain([Moment::LATEST]);
-        let stops = batch.seen.iter().zip(next).filter(|(seen, next)| seen.timed && seen.mark.at < *next);
-        let stops: Vec<Moment> = stops.map(|(seen, _)| seen.mark.at).collect();
+        // Where the anchor can come to stand: at a time of a row's own.
+        let stops: Vec<Moment> = batch.seen.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at).collect();
         let moves = stops.iter().any(|at| cursor.is_complete(*at, extent));
         // Where there is no such place the same page would come again and again: it goes on to the end.
-        let first_end = if stops.is_empty() { Moment::LATEST } else { end };
+        let (first_end, bridge) = if stops.is_empty() { (Moment::LATEST, complete) } else { (end, None) };
         self.ahead = match self.ahead.take() {
             // The anchor moves inside this page, and the next one begins there.
             None if moves => None,
-            None => Some(Ahead { after: last, first_end }),
+            None => Some(Ahead { after: last, first_end, bridge }),
+            Some(ahead) if ahead.bridge.is_some() && moves => None,
             Some(ahead) if complete.is_some_and(|complete| ahead.first_end <= complete) => None,
             Some(ahead) => Some(Ahead { after: last, ..ahead }),
         };
         batch
+    }
+
+    /// That not all of what was listed was delivered: the anchor cannot move over it.
+    pub(super) fn has_left_some(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.bridge = None;
+        }
     }
 
     /// Whether there may be more at once.

@@ -59,7 +59,9 @@ const MAX_ODD: usize = 1_000;
 /// - **Left out** are our own rows: notices to our human (method `notify` without a source), and echoes of what we
 ///   sent, unless they bring a delegation's result. Entries that are no objects or have no id are logged.
 /// - **Bounded.** A request takes 10 s and 32 MiB at the most; a page that is above either is asked for in smaller
-///   pieces. A look back holds 5,000 rows or 32 MiB and a page; the cursor holds the ids of the last 5 s.
+///   pieces. A look back holds 5,000 rows or 32 MiB and a page; the cursor holds the ids of the last 5 s, and 100,000 at
+///   the most: where the platform lists more whose times do not go on, or cannot be read, the poller stands still before
+///   the next one until they do, and each poll fails ([`ErrorKind::TooLarge`]).
 ///
 /// # The cursor
 ///
@@ -132,8 +134,8 @@ impl InboxPoller {
     ///
     /// A poll that failed, and what was delivered before is not delivered again:
     /// [`ErrorKind::Removed`] where the platform removed our workspace, which is for good; refused
-    /// ([`ErrorKind::Unauthorized`]), a status, a body that is no list, a transport that failed. Wait before the
-    /// next one, at least for [`Error::retry_after`].
+    /// ([`ErrorKind::Unauthorized`]), a status, a body that is no list, a transport that failed, a row or a number of them
+    /// that is too large ([`ErrorKind::TooLarge`]). Wait before the next one, at least for [`Error::retry_after`].
     pub fn poll_once(&mut self, mut callback: impl FnMut(&Push) -> Verdict) -> Result<Polled, Error> {
         self.poll(&mut callback)
     }
@@ -141,12 +143,12 @@ impl InboxPoller {
     fn poll(&mut self, callback: &mut dyn FnMut(&Push) -> Verdict) -> Result<Polled, Error> {
         let batch = guard(|| self.lister.list(&mut self.cursor));
         // The anchor may be another one by now, also where the poll failed.
-        let polled = batch.map(|batch| self.deliver(batch, callback));
+        let polled = batch.and_then(|batch| self.deliver(batch, callback));
         self.file.save(&mut self.cursor, true);
         polled
     }
 
-    fn deliver(&mut self, batch: Batch, callback: &mut dyn FnMut(&Push) -> Verdict) -> Polled {
+    fn deliver(&mut self, batch: Batch, callback: &mut dyn FnMut(&Push) -> Verdict) -> Result<Polled, Error> {
         let Batch { rows, seen, extent, odd, unread } = batch;
         let mut polled = Polled { skipped: odd.count, ..Polled::default() };
         self.tell("an entry that is no row is skipped", odd);
@@ -156,6 +158,11 @@ impl InboxPoller {
             if self.cursor.is_acked(&mark.id) {
                 self.cursor.pass(&seen, at, extent);
                 continue;
+            }
+            // The next polls look past it: what is newer shows whether the times go on.
+            if self.cursor.is_full() {
+                self.lister.has_left_some();
+                return Err(too_many(&mark.id));
             }
             if is_own(&row.fields, self.client.http().workspace_id()) {
                 polled.skipped += 1;
@@ -167,13 +174,13 @@ impl InboxPoller {
             match deliverer.deliver(&push, mark, cursor, file, callback) {
                 Delivered::Acked => polled.delivered += 1,
                 Delivered::Dead => polled.dead_lettered += 1,
-                Delivered::Stopped => return polled,
+                Delivered::Stopped => return Ok(polled),
             }
             self.cursor.pass(&seen, at, extent);
         }
         self.cursor.finish(extent);
         polled.more = self.lister.is_to_go_on(extent);
-        polled
+        Ok(polled)
     }
 
     /// Logs each of them once, though it be listed again.
@@ -271,6 +278,18 @@ impl InboxPoller {
             }
         }
     }
+}
+
+/// What a poll comes to where the cursor is full.
+fn too_many(next: &str) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "the inbox stands still before row {next}: so many rows have one time, or none that can be read, that they can \
+             not be told from new ones any more; it goes on when the platform's times do, or from the backlog without the \
+             cursor file"
+        ),
+    )
 }
 
 /// Says that the thread ends, however it does.

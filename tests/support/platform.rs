@@ -19,6 +19,8 @@ pub struct State {
     /// What time it is there, in microseconds of 2026-05-01; by default that of the newest row.
     pub now: i64,
     pub ignores_since_id: bool,
+    /// Whether it answers 410 to each `since_id`.
+    pub knows_no_id: bool,
     pub notices: Vec<String>,
     pub messages: Vec<(String, Value)>,
     pub heartbeats: Vec<Value>,
@@ -140,7 +142,7 @@ impl State {
         let since = param(query, "since_id").filter(|_| !self.ignores_since_id);
         let rows: Vec<&Value> = match since {
             Some(since) => {
-                let Some(place) = self.rows.iter().position(|entry| entry.id == since) else {
+                let Some(place) = self.rows.iter().position(|entry| entry.id == since && !self.knows_no_id) else {
                     return Act::reply(410, r#"{"error":"since_id cursor not found"}"#);
                 };
                 self.rows[place + 1..].iter().take(limit).map(|entry| &entry.row).collect()

@@ -30,6 +30,7 @@ impl Lister {
         let secs = floor.is_none().then(|| self.backlog.saturating_add(Tick::now().since(self.start)).as_secs().max(1));
         let (mut held, mut newer) = (Held::default(), None::<Held>);
         let (mut before, mut below, mut last_page) = (None, None::<Mark>, HashSet::new());
+        let mut through = HashSet::new();
         let (mut odd, mut unread) = (Odd::default(), Odd::default());
         for page in 0.. {
             let Listing::Page(listed, bytes) = self.get(&Position::Latest { before, secs })? else {
@@ -45,7 +46,7 @@ impl Lister {
             cursor.saw(listed.rows.iter().filter_map(|row| row.at), latest());
             let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
             let taken = take(listed.rows, floor, &last_page, &mut below);
-            let (taken, news) = without_what_is_through(taken, cursor);
+            let (taken, news) = without_what_is_through(taken, cursor, &mut through);
             held.push(taken, news, if news == 0 { 0 } else { bytes });
             if below.is_some() || !listed.full {
                 break;
@@ -60,8 +61,11 @@ impl Lister {
             if by_row.is_none() {
                 say!(warn, "inbox: perhaps a gap: a page of what is no row; its time, {next}, is gone by");
             }
-            if ties.is_none() && self.knows_since_id && !past_odd {
-                newer = Some(std::mem::take(&mut held));
+            // Nor where that did not help the last time.
+            if ties.is_none() && self.knows_since_id && !past_odd && !(lost && self.futile) {
+                let mut flood = std::mem::take(&mut held);
+                flood.dropped |= newer.is_some();
+                newer = Some(flood);
             } else if ties.is_none() {
                 say!(warn, "{TIED} {next}");
             }
@@ -77,6 +81,8 @@ impl Lister {
             say!(warn, "{TIED} {}", before.map_or(String::new(), |at| at.to_string()));
             (dropped, held) = (newer.dropped, newer);
         }
+        self.futile = lost && held.news == 0;
+        self.barren = if held.news > 0 { 0 } else { self.barren + 1 };
         let rows = held.into_rows();
         if lost {
             tell_of_the_loss(floor, below.is_some(), &rows);
@@ -86,12 +92,16 @@ impl Lister {
             None if lost => cursor.lose_anchor(),
             _ => {}
         }
-        let extent = Extent { contiguous: true, full: dropped, settled: false };
+        let extent = Extent { contiguous: true, full: dropped, settled: false, by_anchor: false, up_to: None };
         let batch = Batch { odd, unread, ..self.batch(rows, extent, cursor) };
         let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
         // Where the anchor can come to stand at none of them, it goes on to the end.
         let is_timed = batch.seen.iter().any(|seen| seen.timed);
-        self.ahead = last.map(|last| Ahead { first_end: if is_timed { last.at } else { Moment::LATEST }, after: last });
+        self.ahead = last.map(|last| Ahead {
+            first_end: if is_timed { last.at } else { Moment::LATEST },
+            after: last,
+            bridge: None,
+        });
         Ok(batch)
     }
 }
@@ -116,17 +126,23 @@ fn take(rows: Vec<Row>, floor: Option<Moment>, last_page: &HashSet<String>, belo
     taken
 }
 
-/// The same rows, and how many of them are not through. Of those that are, only that they were listed is kept: they are not
-/// delivered, and what is not held takes nothing from what is.
-fn without_what_is_through(mut rows: Vec<Row>, cursor: &mut Cursor) -> (Vec<Row>, usize) {
+/// The same rows, and how many of them are not through. Of those that are, only that they were listed is kept, and once: they
+/// are not delivered, and what is not held takes nothing from what is.
+fn without_what_is_through(
+    mut rows: Vec<Row>,
+    cursor: &mut Cursor,
+    through: &mut HashSet<String>,
+) -> (Vec<Row>, usize) {
     let mut news = 0;
-    for row in &mut rows {
-        if cursor.is_through(&row.id, row.at) {
+    rows.retain_mut(|row| {
+        let is_through = cursor.is_through(&row.id, row.at);
+        if is_through {
             row.fields = Map::new();
         } else {
             news += 1;
         }
-    }
+        !is_through || through.insert(row.id.clone())
+    });
     (rows, news)
 }
 
@@ -143,6 +159,23 @@ fn tell_of_the_loss(floor: Option<Moment>, went_back_to_it: bool, rows: &[Row]) 
         }
         None => {
             say!(info, "inbox: the cursor's row is gone; went back to its time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_through_each_row_is_held_once_however_often_it_is_listed() {
+        let row = |id: &str| Row { id: id.to_owned(), at: None, fields: Map::from_iter([("a".to_owned(), 1.into())]) };
+        let mark = Mark { at: Moment::from_nanos(9), id: "through".into() };
+        let (mut cursor, mut held) = (Cursor::restore(None, None, [mark], Vec::new()), HashSet::new());
+        for left in [2, 1] {
+            let rows = vec![row("through"), row("new"), row("through")];
+            let (rows, news) = without_what_is_through(rows, &mut cursor, &mut held);
+            assert_eq!((rows.len(), news, rows[left - 1].fields.len()), (left, 1, 1), "the new one, whole");
         }
     }
 }
