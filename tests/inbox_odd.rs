@@ -12,7 +12,7 @@ use std::time::Duration;
 use a2a_blocking::{ErrorKind, Verdict};
 use poll::{brisk, drain, logged, saved};
 use serde_json::json;
-use support::platform::{Platform, SECOND};
+use support::platform::{Platform, SECOND, param};
 use support::{Dir, PEER};
 
 /// The row that two pages share counts once: ten pages and nine rows more are what is held at the most.
@@ -314,4 +314,47 @@ fn an_old_platform_is_known_for_one_by_whoever_asks_for_one_row() {
     ids.push("message 80");
     got.extend(drain(&mut poller));
     assert_eq!(got, ids);
+}
+
+/// Rows of one time show no order either.
+#[test]
+fn two_rows_are_asked_for_until_they_show_their_order_and_then_one() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 2, PEER);
+    (0..2).for_each(|n| drop(platform.add(10 * SECOND, PEER, &format!("tied {n}"))));
+    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 4);
+    let mut poller = brisk(&server, &file).page_size(1).build().unwrap();
+    let mut limits = || {
+        platform.state().polls.clear();
+        let got = drain(&mut poller).len();
+        let limit = |query: &String| param(query, "limit").unwrap();
+        (got, platform.state().polls.iter().map(limit).collect::<Vec<String>>().concat())
+    };
+    assert_eq!(limits(), (0, "22".to_owned()));
+    platform.fill(20, 2, PEER);
+    let (got, asked) = limits();
+    assert!(got == 2 && asked.starts_with("221") && !asked[2..].contains('2'), "{got}: {asked}");
+}
+
+/// What it stands still before has no time of its own, and what follows is through: the anchor stays before it all the same.
+#[test]
+fn where_it_stands_still_it_moves_over_nothing_that_is_not_through() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let ids: Vec<String> = [99, 100, 105].into_iter().flat_map(|at| platform.fill(at, 1, PEER)).collect();
+    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 3);
+    for n in 0..3 {
+        platform.add_row(99 * SECOND + 1, json!({ "source_id": PEER, "summary": format!("u{n}"), "created_at": null }));
+    }
+    let mut cursor = saved(&file);
+    let newest = cursor["acked"].as_array().unwrap().last().unwrap()[1].as_i64().unwrap();
+    cursor["anchor"] = json!([ids[0], "2026-05-01T00:01:39Z"]);
+    cursor["floor"] = json!("2026-05-01T00:01:45Z");
+    let acked = ids[1..].iter().zip([newest - 5_000_000_000, newest]).map(|(id, at)| json!([id, at]));
+    cursor["acked"] = acked.chain((2..100_000).map(|n| json!([format!("row {n}"), newest]))).collect();
+    fs::write(&file, cursor.to_string()).unwrap();
+    let mut poller = brisk(&server, &file).page_size(3).build().unwrap();
+    let failed = (0..6).filter(|_| poller.poll_once(|push| panic!("{push:?} is one too many")).is_err()).count();
+    assert_eq!((failed, &saved(&file)["anchor"][0]), (3, &json!(ids[0])));
 }
