@@ -282,19 +282,45 @@ fn of_two_floods_of_one_time_none_is_lost_in_silence() {
     }
 }
 
-/// Nothing is to be had by an id: it does without, and does not go round.
+/// Nothing is to be had by an id: it does without, and does not go round. The first row is old, or too young for an anchor.
 #[test]
 fn a_platform_that_knows_no_id_any_more_is_no_loop() {
-    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
-    platform.state().knows_no_id = true;
-    let server = platform.serve();
-    platform.add(51_000 * SECOND, PEER, "before");
-    (0..6).for_each(|n| drop(platform.add(51_100 * SECOND, PEER, &format!("tied {n}"))));
-    platform.fill(51_200, 12, PEER);
-    let builder = brisk(&server, &dir.file("c")).page_size(5).backlog(Duration::from_secs(86_400));
-    let mut poller = builder.build().unwrap();
-    let got = drain(&mut poller);
-    assert!(got.len() == 19 || (got.len() == 18 && logged(&["a gap", "T14:11:40"]) > 0), "{} {got:?}", got.len());
+    for (before, flood, told) in [(51_000, 51_100, "T14:11:40"), (52_098, 52_100, "T14:28:20")] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        platform.state().knows_no_id = true;
+        let server = platform.serve();
+        platform.add(before * SECOND, PEER, "before");
+        (0..6).for_each(|n| drop(platform.add(flood * SECOND, PEER, &format!("tied {n}"))));
+        let builder = brisk(&server, &dir.file("c")).page_size(5).backlog(Duration::from_secs(86_400));
+        let mut poller = builder.build().unwrap();
+        let mut got = drain(&mut poller);
+        platform.fill(flood + 100, 12, PEER);
+        got.extend(drain(&mut poller));
+        assert!(got.len() == 19 || (got.len() == 18 && logged(&["a gap", told]) > 0), "{} {got:?}", got.len());
+    }
+}
+
+/// A row is there to begin after, though it is too young for an anchor, or the anchor's row is gone.
+#[test]
+fn a_flood_of_one_time_comes_whole_after_idle_polls_and_after_a_loss() {
+    for lost in [false, true] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+        let (server, file) = (platform.serve(), dir.file("c"));
+        let rows = platform.fill(100, if lost { 10 } else { 1 }, PEER);
+        let mut poller = brisk(&server, &file).page_size(5).build().unwrap();
+        assert_eq!(drain(&mut poller).len(), rows.len());
+        if lost {
+            let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
+            platform.state().rows.retain(|entry| entry.id != anchor);
+        }
+        (0..2).for_each(|_| assert!(drain(&mut poller).is_empty()));
+        if lost {
+            let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
+            platform.state().rows.retain(|entry| entry.id != anchor);
+        }
+        (0..12).for_each(|n| drop(platform.add(120 * SECOND, PEER, &format!("tied {n}"))));
+        assert_eq!(drain(&mut poller).len(), 12, "lost: {lost}");
+    }
 }
 
 /// A page of one row does not show whether it is the next one or the newest.

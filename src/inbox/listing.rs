@@ -45,7 +45,7 @@ pub(super) struct Lister {
     knows_since_id: bool,
     /// Whether an answer showed that it does: no old platform's is the oldest first.
     is_proven: bool,
-    /// Whether the last look back after the loss of the anchor brought nothing new.
+    /// Whether the last look back left what is new to `since_id`, and nothing came of that yet.
     futile: bool,
     ahead: Option<Ahead>,
     barren: usize,

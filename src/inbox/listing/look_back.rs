@@ -62,7 +62,7 @@ impl Lister {
                 say!(warn, "inbox: perhaps a gap: a page of what is no row; its time, {next}, is gone by");
             }
             // Nor where that did not help the last time.
-            if ties.is_none() && self.knows_since_id && !past_odd && !(lost && self.futile) {
+            if ties.is_none() && self.knows_since_id && !past_odd && !self.futile {
                 let mut flood = std::mem::take(&mut held);
                 flood.dropped |= newer.is_some();
                 newer = Some(flood);
@@ -81,8 +81,7 @@ impl Lister {
             say!(warn, "{TIED} {}", before.map_or(String::new(), |at| at.to_string()));
             (dropped, held) = (newer.dropped, newer);
         }
-        self.futile = lost && held.news == 0;
-        self.barren = if held.news > 0 { 0 } else { self.barren + 1 };
+        self.futile = dropped && held.news == 0;
         let rows = held.into_rows();
         if lost {
             tell_of_the_loss(floor, below.is_some(), &rows);
