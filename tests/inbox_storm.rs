@@ -225,7 +225,8 @@ fn log_of(dir: &Dir) -> Vec<(u64, String, String, u32)> {
 fn wait_for(dir: &Dir, what: &str, holds: impl Fn(&[(u64, String, String, u32)]) -> bool) {
     let start = Instant::now();
     while !holds(&log_of(dir)) {
-        assert!(start.elapsed() < Duration::from_secs(30), "it never came to this: {what}");
+        let late = start.elapsed() > Duration::from_secs(30);
+        assert!(!late, "it never came to this: {what}; the log has {} lines", log_of(dir).len());
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -234,12 +235,15 @@ fn wait_for(dir: &Dir, what: &str, holds: impl Fn(&[(u64, String, String, u32)])
 fn killed_fifty_times_it_loses_nothing_and_repeats_at_most_the_row_in_flight() {
     let (platform, dir) = (Platform::new(), Dir::new("storm-kill"));
     let mut dice = Dice(50);
-    let ids: Vec<String> = (0..6_000).map(|n| platform.add(n * SECOND / 9, PEER, "x")).collect();
+    let mut ids = Vec::new();
     // All of it is younger than the backlog.
     platform.state().now = 600 * SECOND;
     let server = platform.serve();
     let mut lines = 0;
     for run in 0..KILLS {
+        // As many as a run waits for, however many the one before got through until it was killed.
+        let first = ids.len() as i64;
+        ids.extend((first..first + 120).map(|n| platform.add(n * SECOND / 9, PEER, "x")));
         let mut child = start_child(&server, &dir, run, "");
         let enough = lines + 1 + dice.roll(200) as usize;
         wait_for(&dir, "some rows in a run", |log| log.len() > enough);
