@@ -384,3 +384,16 @@ fn where_it_stands_still_it_moves_over_nothing_that_is_not_through() {
     let failed = (0..6).filter(|_| poller.poll_once(|push| panic!("{push:?} is one too many")).is_err()).count();
     assert_eq!((failed, &saved(&file)["anchor"][0]), (3, &json!(ids[0])));
 }
+
+/// Nor where two of them are more than a poll takes.
+#[test]
+fn of_rows_of_which_two_are_too_large_one_is_asked_for() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(0, 2, PEER);
+    platform.fill(10, 1, PEER);
+    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 3);
+    let large = "x".repeat(17 << 20);
+    [20, 21].into_iter().for_each(|at| drop(platform.add(at * SECOND, PEER, &large)));
+    assert_eq!(drain(&mut brisk(&server, &file).page_size(1).build().unwrap()), [large.clone(), large]);
+}

@@ -146,10 +146,18 @@ impl Lister {
     fn get(&mut self, position: &Position) -> Result<Listing, Error> {
         loop {
             match self.get_page(position) {
-                Err(error) if error.kind() == ErrorKind::TooLarge && self.limit.shrink() => {}
+                Err(error) if error.kind() == ErrorKind::TooLarge && self.asks_for_fewer(position) => {}
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Whether fewer rows are asked for from now on. Where two are too many, one has to do without showing their order.
+    fn asks_for_fewer(&mut self, position: &Position) -> bool {
+        let by_two = matches!(position, Position::After(_)) && !self.is_proven;
+        let shrunk = self.limit.shrink();
+        self.is_proven |= by_two && !shrunk;
+        shrunk || by_two
     }
 
     fn get_page(&mut self, position: &Position) -> Result<Listing, Error> {
@@ -157,7 +165,7 @@ impl Lister {
         // One row does not show in which order they are.
         let least = if matches!(position, Position::After(_)) && !self.is_proven { 2 } else { 1 };
         let limit = self.limit.rows.max(least);
-        let (http, wire, position) = (self.http.clone(), self.wire.clone(), position.clone());
+        let (asked, http, wire, position) = (position, self.http.clone(), self.wire.clone(), position.clone());
         let ask = move || activity(&http, &wire, &position, limit, deadline);
         let stopped = || Error::new(ErrorKind::Cancelled, "the poller was stopped");
         let outcome = if self.detached {
@@ -168,7 +176,7 @@ impl Lister {
         match &outcome {
             Err(_) if self.token.is_cancelled() => return Err(stopped()),
             // Fewer rows are there sooner.
-            Err(error) if error.kind() == ErrorKind::Timeout => drop(self.limit.shrink()),
+            Err(error) if error.kind() == ErrorKind::Timeout => drop(self.asks_for_fewer(asked)),
             _ => {}
         }
         outcome.map(|listing| match listing {
