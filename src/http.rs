@@ -290,13 +290,15 @@ impl Exchange<'_> {
 }
 
 fn read_body(target: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Result<Vec<u8>, Error> {
+    let too_large = || Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).at(target);
+    // By what its head says none of it needs to come.
+    if body.content_length().is_some_and(|length| length > cap) {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
     // Not `limit`, which refuses a body of exactly its length and counts compressed bytes.
     body.as_reader().take(cap + 1).read_to_end(&mut bytes).map_err(|why| failure(target, why.into(), deadline))?;
-    if bytes.len() as u64 > cap {
-        return Err(Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).at(target));
-    }
-    Ok(bytes)
+    if bytes.len() as u64 > cap { Err(too_large()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

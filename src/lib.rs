@@ -105,11 +105,11 @@
 //!
 //! Whatever the platform or a peer answers, reading it takes eight times its size at the most (twelve, where a page of
 //! the inbox is no UTF-8), and besides: 1 MiB for a record, 64 MiB for the list of peers, 16 MiB for what else a caller
-//! asked for and for a page of the inbox. Sizes are bounded, too: a record has 256 KiB, a page 32 MiB, all else 10 MB. Of
-//! JSON it is lists and maps of tiny values that cost much more than their text. What would exceed the bound is [`ErrorKind::TooLarge`], with the
-//! bound in its text. What one peer wrote is its own loss only: its entry in the list of peers is left out and counted
-//! ([`Stats::skipped`]), the field of a row in the inbox stays text, and rows that are too much together come in shorter
-//! pages.
+//! asked for and for a page of the inbox. Sizes are bounded, too: a record has 256 KiB, a page 32 MiB, all else 10 MB; of
+//! a body that says itself that it is longer nothing is read. Of JSON it is lists and maps of tiny values that cost much
+//! more than their text. What would exceed the bound is [`ErrorKind::TooLarge`], with the bound in its text. What one peer
+//! wrote is its own loss only: its entry in the list of peers is left out and counted ([`Stats::skipped`]), the field of a
+//! row in the inbox stays text, and rows that are too much together come in shorter pages.
 //!
 //! # Features
 //!
