@@ -11,6 +11,7 @@ mod reply;
 mod route;
 #[cfg(test)]
 mod socket;
+mod tcp;
 mod transport;
 mod upload;
 #[cfg(any(test, fuzzing))]

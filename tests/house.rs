@@ -32,7 +32,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["clock"]),
     (r"\bRwLock\b", &["cache", "token"]),
     (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "stats", "sync", "token"]),
-    (r"\bTcp(Stream|Listener)\b", &[]),
+    (r"\bTcp(Stream|Listener)\b", &["http"]),
     (r"\bFile::|\bfs::", &["inbox", "token", "scratch"]),
 ];
 

@@ -1,9 +1,9 @@
 //! Who sends, and who comes by: messages with retries, budgets and cancels, answers to pushes, and clients that
 //! are made for a few calls and dropped in the middle of their work.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,15 +33,31 @@ pub fn send(soak: &Soak, client: &Client, dice: &mut Dice) {
 fn post(soak: &Soak, client: &Client, dice: &mut Dice, budget: Duration, options: SendOptions) {
     let message = MESSAGES.fetch_add(1, Relaxed);
     let peer = peer_id(dice.roll(PEERS as u64) as usize);
+    let steps = Arc::new(Mutex::new(Vec::new()));
     let begin = Instant::now();
+    let options = {
+        let steps = steps.clone();
+        options.on_progress(move |at| lock(&steps).push((begin.elapsed(), at.attempt, at.pause)))
+    };
     let outcome = client.send_with(peer, &Message::from(text(message)), &options);
-    told(soak, message, begin.elapsed(), budget, outcome.map(Some));
+    let took = begin.elapsed();
+    let how = || format!("{options:?}, in these steps: {:?}", lock(&steps));
+    told(soak, message, took, budget, how, outcome.map(Some));
 }
 
 /// Whether a send's word is true, and it was in time.
-fn told(soak: &Soak, message: u64, took: Duration, budget: Duration, outcome: Result<Option<Reply>, Error>) {
+fn told(
+    soak: &Soak,
+    message: u64,
+    took: Duration,
+    budget: Duration,
+    how: impl FnOnce() -> String,
+    outcome: Result<Option<Reply>, Error>,
+) {
     soak.tally.sends.add(took);
-    soak.tally.overrun.add(took.saturating_sub(budget));
+    soak.tally.beyond(took.saturating_sub(budget), || {
+        format!("message {message:x} took {took:?} of {budget:?}: {outcome:?} by {}", how())
+    });
     let taken = soak.platform.ledger.has_taken(message);
     let wrong = |what: String| soak.tally.wrong(Wrong::Delivery, || what);
     match outcome {
@@ -109,7 +125,7 @@ pub fn run_answerer(soak: &Soak, pushes: &Receiver<Push>) {
         if n % 4 == 0 || push.kind() != PushKind::PeerAgent {
             let client = lock(&soak.clients)[0].clone();
             let outcome = client.map(|client| client.notify("soak"));
-            soak.tally.overrun.add(begin.elapsed().saturating_sub(REPLY));
+            soak.tally.beyond(begin.elapsed().saturating_sub(REPLY), || format!("a notice: {outcome:?}"));
             if let Some(Err(error)) = outcome {
                 soak.tally.error("notify", &error);
             }
@@ -117,7 +133,7 @@ pub fn run_answerer(soak: &Soak, pushes: &Receiver<Push>) {
         }
         let message = MESSAGES.fetch_add(1, Relaxed);
         let outcome = push.reply(text(message));
-        told(soak, message, begin.elapsed(), REPLY, outcome);
+        told(soak, message, begin.elapsed(), REPLY, || "a reply".to_owned(), outcome);
     }
 }
 

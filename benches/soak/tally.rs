@@ -1,9 +1,12 @@
 //! What was seen, counted as it comes. It takes the same memory from its start to its end.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use a2a_blocking::{Error, ErrorKind};
+
+use super::station::lock;
 
 /// How many wrongs of each kind are told.
 const TOLD: u64 = 5;
@@ -49,8 +52,9 @@ pub struct Tally {
     pub behind: Times,
     pub enrich: Times,
     pub nonblocking: Times,
-    /// By how much sends, replies and notices were above their budget.
+    /// By how much sends, replies and notices were above their budget, and what the longest of these was.
     pub overrun: Times,
+    pub latest: Mutex<String>,
     pub sends: Times,
     pub cancels: Times,
     pub stops: Times,
@@ -65,6 +69,15 @@ impl Tally {
 
     pub fn count(&self, what: Wrong) -> u64 {
         self.wrongs[what as usize].load(Relaxed)
+    }
+
+    /// How far beyond its budget something was that is told by these words.
+    pub fn beyond(&self, overrun: Duration, words: impl FnOnce() -> String) {
+        let is_longest = overrun > self.overrun.longest();
+        self.overrun.add(overrun);
+        if is_longest {
+            *lock(&self.latest) = words();
+        }
     }
 
     /// An error of a call that talks to the platform: what is the platform's to cause is no wrong.

@@ -1,23 +1,26 @@
 //! The exchange's deadline for each step that has a timeout of its own: behind a proxy `ureq` gives all the time that there was
 //! for connecting to each of several steps, which are the proxy's name, the connection to it, and each read of its answer.
 
+use std::time::Duration;
+
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, Transport};
+use ureq::unversioned::transport::NextTimeout;
 
 use super::current::current;
 
+/// What is waited for outside of an exchange, which is nothing: a time that can be added to any moment.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// The timeout, or what is left to the exchange where that is less.
 pub(super) fn in_time(timeout: NextTimeout) -> NextTimeout {
-    match current().map(|current| current.left()) {
-        Some(left) if left < *timeout.after => NextTimeout { after: left.into(), ..timeout },
-        _ => timeout,
-    }
+    let left = current().map_or(DAY, |current| current.left());
+    if left < *timeout.after { NextTimeout { after: left.into(), ..timeout } } else { timeout }
 }
 
-/// A resolver, or what makes connections, that takes no longer than the exchange may.
+/// A resolver that takes no longer than the exchange may.
 #[derive(Debug, Default)]
 pub(super) struct InTime<T>(T);
 
@@ -27,32 +30,13 @@ impl<T: Resolver> Resolver for InTime<T> {
     }
 }
 
-impl<In: Transport, T: Connector<In>> Connector<In> for InTime<T> {
-    type Out = T::Out;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        let details = ConnectionDetails {
-            uri: details.uri,
-            addrs: details.addrs.clone(),
-            config: details.config,
-            request_level: details.request_level,
-            resolver: details.resolver,
-            now: details.now,
-            timeout: in_time(details.timeout),
-            current_time: details.current_time.clone(),
-            run_connector: details.run_connector.clone(),
-            register_shutdown: details.register_shutdown.clone(),
-        };
-        self.0.connect(&details, chained)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
     use parking_lot::Mutex;
+    use ureq::unversioned::transport::{ConnectionDetails, Connector};
     use ureq::{Agent, Timeout};
 
     use super::*;
@@ -71,6 +55,8 @@ mod tests {
     #[test]
     fn nothing_is_waited_for_longer_than_the_exchange_may_take() {
         assert_eq!(in_time(soon()).after, soon().after, "outside of an exchange");
+        let without_end = NextTimeout { after: Duration::MAX.into(), ..soon() };
+        assert_eq!(*in_time(without_end).after, DAY);
         let _exchanging = exchange(0);
         assert!(in_time(soon()).after.is_zero());
         let _exchanging = exchange(3_600);
@@ -90,27 +76,28 @@ mod tests {
         }
     }
 
-    impl Connector for Watch {
+    #[derive(Debug)]
+    struct NoConnector;
+
+    impl Connector for NoConnector {
         type Out = Socket;
 
-        fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Socket>, Error> {
-            self.0.lock().push(*details.timeout.after);
+        fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Socket>, Error> {
             Err(Error::ConnectionFailed)
         }
     }
 
     #[test]
-    fn a_name_and_a_connection_have_what_is_left_to_the_exchange_and_no_more() {
+    fn a_name_has_what_is_left_to_the_exchange_and_no_more() {
         for (left, longest) in [(5, 5), (3_600, 60)] {
             let watch = Watch::default();
             let config = Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).proxy(None).build();
-            let agent = Agent::with_parts(config, InTime(watch.clone()), InTime(watch.clone()));
+            let agent = Agent::with_parts(config, NoConnector, InTime(watch.clone()));
             let _exchanging = exchange(left);
             assert!(agent.get("http://platform.test/").call().is_err());
             let given = watch.0.lock();
-            assert_eq!(given.len(), 2, "the name, and the connection");
             let near = Duration::from_secs(longest - 4)..=Duration::from_secs(longest);
-            assert!(given.iter().all(|given| near.contains(given)), "{given:?}");
+            assert!(given.len() == 1 && near.contains(&given[0]), "{given:?}");
         }
     }
 }

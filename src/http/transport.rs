@@ -1,25 +1,22 @@
-//! What is between the HTTP client and its sockets: the token comes in here, an answer that came before the request was
-//! out is not lost, and nothing takes longer than the exchange may. Built upon `ureq::unversioned`, which a minor version
-//! may break.
+//! What is between the HTTP client and its sockets: the token comes in here, and an answer that came before the request was
+//! out is not lost. Built upon `ureq::unversioned`, which a minor version may break.
 
 use std::io::{self, ErrorKind as IoKind};
 
 use ureq::config::Config;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, Transport,
 };
 use ureq::{Agent, Error};
 
 use super::current::current;
-use super::in_time::{InTime, in_time};
-
-/// The most bytes that are written between two looks at the deadline.
-const PIECE: usize = 16 * 1024;
+use super::in_time::InTime;
+use super::tcp::TcpConnector;
 
 /// An agent with the connectors that it has by default, and ours among them.
 pub(super) fn agent(config: Config) -> Agent {
-    let chain = ().chain(ConnectProxyConnector::default()).chain(InTime::<TcpConnector>::default());
+    let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector);
     // Below TLS, which reads nothing more once a write has failed.
     let chain = chain.chain(EarlyAnswers);
     #[cfg(feature = "rustls")]
@@ -86,7 +83,7 @@ impl<T: Transport> Transport for WithToken<T> {
     }
 }
 
-/// Lets answers be read that came before the request was out, and keeps the exchange's deadline.
+/// Lets answers be read that came before the request was out.
 #[derive(Debug)]
 struct EarlyAnswers;
 
@@ -121,7 +118,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
         if self.broken.is_some() {
             return Ok(());
         }
-        match self.transmit_pieces(amount, timeout) {
+        match self.inner.transmit_output(amount, timeout) {
             Err(Error::Io(why)) if is_gone(&why) => {
                 if let Some(current) = current() {
                     current.broke();
@@ -134,7 +131,7 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let outcome = self.inner.await_input(in_time(timeout));
+        let outcome = self.inner.await_input(timeout);
         let Some(broken) = self.broken.as_mut() else { return outcome.map_err(no_end) };
         let Some(why) = broken.why.take() else { return outcome };
         match outcome {
@@ -149,23 +146,6 @@ impl<T: Transport> Transport for EarlyAnswer<T> {
 
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
-    }
-}
-
-impl<T: Transport> EarlyAnswer<T> {
-    /// A socket's timeout begins again with each part that it takes, and a peer may take little at a time.
-    fn transmit_pieces(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let outcome = (0..amount).step_by(PIECE).try_for_each(|sent| {
-            let piece = PIECE.min(amount - sent);
-            // What is transmitted stands at the start of the buffer.
-            self.inner.buffers().output().copy_within(sent..sent + piece, 0);
-            self.inner.transmit_output(piece, in_time(timeout))
-        });
-        if amount > PIECE {
-            // A copy of the token may have come to stand there.
-            self.inner.buffers().output()[..PIECE].fill(0);
-        }
-        outcome
     }
 }
 
@@ -256,20 +236,6 @@ mod tests {
     }
 
     #[test]
-    fn a_long_write_is_made_in_pieces_and_not_past_the_deadline() {
-        let mut connection = connection(9, IoKind::TimedOut, &[]);
-        connection.0.inner.buffers = LazyBuffers::new(1024, 4 * PIECE);
-        let long: Vec<u8> = (0..2 * PIECE + 5).map(|n| (n / 100) as u8).collect();
-        connection.buffers().output()[..long.len()].copy_from_slice(&long);
-        connection.transmit_output(long.len(), soon()).unwrap();
-        assert_eq!((connection.0.inner.takes, &connection.0.inner.written), (6, &long));
-
-        let _exchanging = Exchanging::begin(None, None, Deadline::after(Duration::ZERO));
-        assert!(connection.transmit_output(long.len(), soon()).is_err());
-        assert_eq!(connection.0.inner.takes, 6);
-    }
-
-    #[test]
     fn the_token_is_written_and_gone_from_the_buffer() {
         let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
         let exchanging = begin(token.as_ref(), None);
@@ -282,23 +248,5 @@ mod tests {
         }
         let written = String::from_utf8(connection.0.inner.written).unwrap();
         assert_eq!(written, format!("GET / HTTP/1.1\r\nauthorization: Bearer tok-0123456789\r\n\r\n{head}"));
-    }
-
-    #[test]
-    fn the_token_is_gone_from_the_buffer_of_a_head_that_is_written_in_pieces() {
-        for takes in [9, 2] {
-            let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
-            let exchanging = begin(token.as_ref(), None);
-            let mut connection = connection(takes, IoKind::BrokenPipe, &[]);
-            connection.0.inner.buffers = LazyBuffers::new(1024, 4 * PIECE);
-            let filler = "y".repeat(2 * PIECE);
-            let authorization = exchanging.authorization().unwrap();
-            let head = format!("GET / HTTP/1.1\r\nx: {filler}\r\nauthorization: {authorization}\r\n\r\n");
-            connection.buffers().output()[..head.len()].copy_from_slice(head.as_bytes());
-            connection.transmit_output(head.len(), soon()).unwrap();
-            let has = |bytes: &[u8]| bytes.windows(14).any(|part| part == b"tok-0123456789");
-            assert!(!has(connection.buffers().output()));
-            assert_eq!(has(&connection.0.inner.written), takes == 9);
-        }
     }
 }

@@ -85,9 +85,16 @@ impl Peer {
     pub fn new(fault: &Fault, platform: Platform) -> Peer {
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        if matches!(fault, Fault::OnAccept(Then::Hold) | Fault::Early(..)) {
-            // Of a large upload as little as possible goes into the kernel's hands.
+        // Of a large upload as little as possible goes into the kernel's hands.
+        if matches!(fault, Fault::Early(..)) {
             socket.set_recv_buffer_size(1).unwrap();
+        }
+        #[cfg(unix)]
+        if matches!(fault, Fault::OnAccept(Then::Hold)) {
+            // Nor on the sender's side, whose buffer is as large as loopback's segments else. With these sizes the kernel takes a
+            // part of a write when its timeout is over, and then of the rest of it, so that to write it all takes three.
+            socket.set_tcp_mss(536).unwrap();
+            socket.set_recv_buffer_size(2_048).unwrap();
         }
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
