@@ -14,7 +14,7 @@ use super::current::current;
 use super::in_time::InTime;
 use super::tcp::TcpConnector;
 
-/// An agent with the connectors that it has by default, and ours among them.
+/// An agent with the connectors that it has by default, and ours among them and for TCP.
 pub(super) fn agent(config: Config) -> Agent {
     let chain = ().chain(ConnectProxyConnector::default()).chain(TcpConnector);
     // Below TLS, which reads nothing more once a write has failed.
@@ -161,7 +161,9 @@ fn no_end(why: Error) -> Error {
 
 /// Whether a write failed because nobody reads any more.
 fn is_gone(why: &io::Error) -> bool {
+    // While a connection is being closed macOS may call it one of the wrong type (EPROTOTYPE).
     matches!(why.kind(), IoKind::BrokenPipe | IoKind::ConnectionReset | IoKind::ConnectionAborted)
+        || cfg!(target_vendor = "apple") && why.raw_os_error() == Some(41)
 }
 
 #[cfg(test)]
