@@ -154,17 +154,21 @@ impl Lister {
 
     /// Whether fewer rows are asked for from now on. Where two are too many, one has to do without showing their order.
     fn asks_for_fewer(&mut self, position: &Position) -> bool {
-        let by_two = matches!(position, Position::After(_)) && !self.is_proven;
-        let shrunk = self.limit.shrink();
-        self.is_proven |= by_two && !shrunk;
-        shrunk || by_two
+        let before = self.rows_for(position);
+        self.limit.shrink();
+        self.is_proven |= before == 2;
+        self.rows_for(position) < before
+    }
+
+    /// How many rows are asked for: one does not show in which order they are.
+    fn rows_for(&self, position: &Position) -> usize {
+        let least = if matches!(position, Position::After(_)) && !self.is_proven { 2 } else { 1 };
+        self.limit.rows.max(least)
     }
 
     fn get_page(&mut self, position: &Position) -> Result<Listing, Error> {
         let deadline = Deadline::after(self.timeout);
-        // One row does not show in which order they are.
-        let least = if matches!(position, Position::After(_)) && !self.is_proven { 2 } else { 1 };
-        let limit = self.limit.rows.max(least);
+        let limit = self.rows_for(position);
         let (asked, http, wire, position) = (position, self.http.clone(), self.wire.clone(), position.clone());
         let ask = move || activity(&http, &wire, &position, limit, deadline);
         let stopped = || Error::new(ErrorKind::Cancelled, "the poller was stopped");
