@@ -38,11 +38,15 @@ pub fn svg(run: &Run, soak: &Soak) -> String {
     let words =
         "Shaded: phases of faults. Threads and descriptors without the platform's own, which is in the same process.";
     body.push(text(16.0, 48.0, SMALL, words));
-    body.extend(soak.script.iter().flat_map(|phase| shade(phase, x, bottom)));
+    let mut named = f64::MIN;
+    for phase in &soak.script {
+        body.extend(shade(phase, x, bottom, &mut named));
+    }
     for (n, panel) in PANELS.iter().enumerate() {
         body.extend(draw(panel, TOP + STEP * n as f64, &run.series, x));
     }
-    for minute in 0..=run.seconds / 60 {
+    let step = [1, 2, 5, 10].into_iter().find(|step| x(*step as f64 * 60.0) - LEFT >= 50.0).unwrap_or(60);
+    for minute in (0..=run.seconds / 60).step_by(step) {
         let (at, label) = (x(minute as f64 * 60.0), format!("{minute} min"));
         body.push(text(at, bottom + 16.0, &format!(r#"text-anchor="middle" {SMALL}"#), &label));
     }
@@ -53,15 +57,20 @@ pub fn svg(run: &Run, soak: &Soak) -> String {
     format!("{head}\n{ground}\n{}\n</svg>\n", body.join("\n"))
 }
 
-/// A phase's ground over all panels, and its name above them, upwards.
-fn shade(phase: &Phase, x: impl Fn(f64) -> f64, bottom: f64) -> [String; 2] {
+/// A phase's ground over all panels, and its name above them, upwards, where there is room for it after the one that was
+/// `named` last.
+fn shade(phase: &Phase, x: impl Fn(f64) -> f64, bottom: f64, named: &mut f64) -> Vec<String> {
     let (from, to) = (x(phase.from.as_secs_f64()), x(phase.to.as_secs_f64()));
     let (top, width, height) = (TOP - 6.0, to - from, bottom - TOP + 6.0);
     let colour = if phase.troubles_registry() { "#ffebe9" } else { "#fff8c5" };
     let ground = format!(r##"<rect x="{from:.1}" y="{top}" width="{width:.1}" height="{height}" fill="{colour}"/>"##);
     let (at, top) = ((from + to) / 2.0 + 3.5, TOP - 12.0);
+    if at - *named < 11.0 {
+        return vec![ground];
+    }
+    *named = at;
     let turned = format!(r#"transform="rotate(-90 {at:.1} {top})" {}"#, SMALL.replace("11", "10"));
-    [ground, text(at, top, &turned, &phase.name())]
+    vec![ground, text(at, top, &turned, &phase.name())]
 }
 
 fn draw(panel: &Panel, top: f64, series: &[Sample], x: impl Fn(f64) -> f64) -> Vec<String> {
