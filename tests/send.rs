@@ -181,13 +181,13 @@ fn the_delivery_is_told_over_all_attempts() {
 
 #[test]
 fn the_budget_is_hard() {
-    let budget = Duration::from_millis(400);
+    let budget = Duration::from_secs(2);
     let trickle = Act::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 1000], pause: Duration::from_millis(50) };
     for (act, attempts) in [(Act::Hang, 1), (trickle, 1), (Act::Close, 3)] {
         let server = Server::play([act]);
         let start = Instant::now();
-        // 100, 200, 400 ms: the third pause has no room any more.
-        let policy = RetryPolicy::new().base(Duration::from_millis(100)).jitter(0.0).budget(budget);
+        // A half, one and two seconds: the third pause has no room any more.
+        let policy = RetryPolicy::new().base(budget / 4).jitter(0.0).budget(budget);
         let error = send(&server, policy).unwrap_err();
         assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
         assert_eq!((error.attempts(), error.delivery()), (attempts, Delivery::Unknown), "{error}");
