@@ -52,8 +52,7 @@ fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, Error>
     let end = Deadline::after(wait);
     let mut failure = None;
     for (at, address) in addresses.iter().enumerate() {
-        let left = end.left();
-        let share = if at + 1 == addresses.len() { left } else { left / 2 };
+        let share = share(end.left(), addresses.len() - at);
         if share.is_zero() {
             return Err(Error::Timeout(Timeout::Connect));
         }
@@ -70,6 +69,11 @@ fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, Error>
         }
     }
     Err(failure.unwrap_or(Error::ConnectionFailed))
+}
+
+/// How much of the time that is left the next of so many addresses may take.
+fn share(left: Duration, addresses: usize) -> Duration {
+    if addresses == 1 { left } else { left / 2 }
 }
 
 /// A connection, to the platform or to a proxy.
@@ -236,6 +240,12 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_says_nothing_leaves_half_of_the_time_to_those_after_it() {
+        let second = Duration::from_secs(1);
+        assert_eq!([3, 2, 1].map(|addresses| share(second, addresses)), [second / 2, second / 2, second]);
+    }
+
+    #[test]
     fn each_address_has_its_turn_and_what_is_told_is_what_one_said() {
         let refuses = SocketAddr::from(([127, 0, 0, 1], 1));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -250,6 +260,7 @@ mod tests {
             let Err(Error::Io(why)) = connect(&addresses, long) else { panic!("connected to nobody") };
             assert_eq!(why.kind(), IoKind::ConnectionRefused, "{why}");
         }
+        assert!(matches!(connect(&[no_way], long), Err(Error::Io(_))));
         assert!(matches!(connect(&[], long), Err(Error::ConnectionFailed)));
         assert!(matches!(connect(&[listens], Duration::ZERO), Err(Error::Timeout(Timeout::Connect))));
         // The two that were made, and no third.
