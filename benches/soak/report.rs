@@ -10,7 +10,7 @@ use super::tally::{Times, Wrong};
 use super::watch::{LOOKUP, TTL};
 use super::world::Soak;
 
-/// From how many seconds on a slope says something: shorter runs are one fault after another.
+/// From how many seconds on a run is a long one, whose slopes say something: shorter ones are one fault after another.
 const LONG_FROM: u64 = 300;
 /// How much live memory may be left in the end: what the process keeps for each thread and each expression, once.
 const LEFT_KIB: f64 = 256.0;

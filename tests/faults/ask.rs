@@ -26,8 +26,6 @@ const LONG: Duration = Duration::from_secs(60);
 /// What is to run out, but not before a busy machine has made a connection.
 const BRIEF: Duration = Duration::from_secs(5);
 const CALL_BOUND: Duration = Duration::from_secs(10);
-/// In how many pieces a page is asked for at the most.
-const PIECES: u32 = 10;
 const TTL: Duration = Duration::from_secs(300);
 pub const TOKEN: &str = "hush-hush";
 /// The rows that were delivered before anything is wrong, and those that come then.
@@ -108,15 +106,9 @@ fn client(url: &str, wait: Wait) -> Client {
 }
 
 fn timed<T>(bound: Duration, call: impl FnOnce() -> T) -> T {
-    timed_by(|_| bound, call)
-}
-
-/// A bound that depends on what came of it.
-fn timed_by<T>(bound: impl FnOnce(&T) -> Duration, call: impl FnOnce() -> T) -> T {
     let start = machine::now();
     let answer = call();
     let (took, late) = (machine::now() - start, late::since(start));
-    let bound = bound(&answer);
     assert!(took < bound + SLACK + late * THREADS, "it took {took:?}, and its bound is {bound:?}, with {late:?} late");
     answer
 }
@@ -299,12 +291,7 @@ fn poll(client: &Client, wait: Wait, site: &mut dyn Site, dir: &Path) -> Observe
     let mut poller = poller(client, dir).build().unwrap();
     let mut texts = Vec::new();
     site.break_down();
-    // What is too large is asked for in smaller pieces, and the bound is of each: hundreds of megabytes can come in all.
-    let bound = |outcome: &Result<(), Error>| match outcome {
-        Err(error) if error.kind() == ErrorKind::TooLarge => PIECES * CALL_BOUND,
-        _ => kept(wait, CALL_BOUND),
-    };
-    let outcome = timed_by(bound, || drain(&mut poller, &mut texts));
+    let outcome = timed(kept(wait, CALL_BOUND), || drain(&mut poller, &mut texts));
     site.heal();
     let cursor = fs::read(dir.join("cursor.json")).unwrap();
     if outcome.is_err() {
