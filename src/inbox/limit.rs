@@ -11,9 +11,9 @@ impl Limit {
         Limit { rows: page, page }
     }
 
-    /// Half as many after a page that was too large or too slow.
+    /// A quarter as many after a page that was too large or too slow: in few steps to one, since each may bring 32 MiB.
     pub(super) fn shrink(&mut self) {
-        self.rows = (self.rows / 2).max(1);
+        self.rows = (self.rows / 4).max(1);
     }
 
     /// Back to whole pages by and by: each step may be one too far.
@@ -27,14 +27,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_halved_down_to_a_row_and_grows_back_by_a_quarter_to_the_whole() {
+    fn a_page_is_quartered_down_to_a_row_and_grows_back_by_a_quarter_to_the_whole() {
         let mut limit = Limit::new(100);
-        let halved = || {
+        let quartered = || {
             limit.shrink();
             limit.rows
         };
-        let halves: Vec<usize> = std::iter::repeat_with(halved).take(7).collect();
-        assert_eq!(halves, [50, 25, 12, 6, 3, 1, 1]);
+        let quarters: Vec<usize> = std::iter::repeat_with(quartered).take(5).collect();
+        assert_eq!(quarters, [25, 6, 1, 1, 1]);
         let grown = || {
             limit.grow();
             limit.rows

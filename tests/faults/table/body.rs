@@ -105,11 +105,11 @@ fn hostile() -> Vec<Row> {
 
 fn too_large() -> Vec<Row> {
     let blanks = || Then::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
-    // A page that is too large is asked for in halves: 500, 250, 125, 62, 31, 15, 7 and 3 rows, then two, whose order shows
+    // A page that is too large is asked for in quarters: 500, 125, 31 and 7 rows, then two, whose order shows
     // whether the platform is an old one, and one.
-    let halves = Cell::Any(vec![Outcome { answer: Error(TooLarge), tries: 10..=10, delivery: NOT_SENT }]);
+    let quarters = Cell::Any(vec![Outcome { answer: Error(TooLarge), tries: 6..=6, delivery: NOT_SENT }]);
     let large = |name, fault| {
-        row(name, fault, Failed, error(TooLarge), unsent(TooLarge, 1, UNKNOWN)).but(Call::Poll, halves.clone())
+        row(name, fault, Failed, error(TooLarge), unsent(TooLarge, 1, UNKNOWN)).but(Call::Poll, quarters.clone())
     };
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).into_bytes();
     group(
