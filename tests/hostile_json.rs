@@ -300,7 +300,7 @@ fn rows_that_are_too_much_together_come_in_shorter_pages() {
         polled.unwrap();
     }
     assert_eq!(seen, ids);
-    assert!(platform.state().polls.iter().any(|poll| poll.contains("limit=250")), "{:?}", platform.state().polls);
+    assert!(platform.state().polls.iter().any(|poll| poll.contains("limit=125")), "{:?}", platform.state().polls);
 }
 
 /// The JSON library reads the text behind one key as JSON again, with all the depth that there is, and so on inside it:
