@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Source};
+use a2a_blocking::{Client, LookupSource};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
@@ -70,8 +70,8 @@ fn filled(ids: &[String], known: bool) -> Client {
             scope.spawn(|| part.iter().for_each(|id| drop(client.enrich(id))));
         }
     });
-    let expected = if known { Source::Fresh } else { Source::Absent };
-    assert!(ids.iter().all(|id| client.lookup(id).source == expected && client.lookup(id).remembered));
+    let expected = if known { LookupSource::Fresh } else { LookupSource::Absent };
+    assert!(ids.iter().all(|id| client.lookup(id).source == expected && client.lookup(id).from_cache));
     client
 }
 

@@ -142,7 +142,7 @@ impl Original {
 }
 
 fn builder(url: &str) -> ClientBuilder {
-    Client::builder().platform_url(url).workspace_id("bench").lookup_timeout(TIMEOUT).circuit_waits(WAITS.0, WAITS.1)
+    Client::builder().platform_url(url).workspace_id("bench").lookup_timeout(TIMEOUT).circuit_backoff(WAITS.0, WAITS.1)
 }
 
 #[derive(Clone, Copy)]
@@ -263,7 +263,7 @@ fn recovery(targets: &mut Targets, peers: usize) {
         thread::sleep(Duration::from_micros(200));
     }
     let flowing = back.elapsed();
-    client.wait_idle(Duration::from_secs(20));
+    client.wait_until_idle(Duration::from_secs(20));
     let all = back.elapsed();
     let known = (0..peers).filter(|n| client.enrich_nonblocking(peer(*n)).is_some()).count();
     println!("    records flow after {flowing:.1?}, all {known} of {peers} are there after {all:.1?}");
@@ -301,7 +301,7 @@ fn busy_peer(targets: &mut Targets) {
     let (start, mut asked, mut waited) = (Instant::now(), 0, 0);
     while start.elapsed() < 3 * ttl {
         asked += 1;
-        waited += usize::from(!client.lookup(peer(1)).remembered);
+        waited += usize::from(!client.lookup(peer(1)).from_cache);
         thread::sleep(Duration::from_micros(500));
     }
     println!("\na busy peer over three TTLs of {ttl:?}: {waited} of {asked} callbacks waited");
@@ -326,7 +326,7 @@ fn strangers(targets: &mut Targets, pushes: usize) {
         }
         // The background can only bring so many a second; the pushes of a fleet do not come faster.
         if n % 512 == 0 {
-            client.wait_idle(Duration::from_secs(5));
+            client.wait_until_idle(Duration::from_secs(5));
         }
         if n == pushes / 10 {
             early = client.stats().bytes;

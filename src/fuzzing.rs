@@ -1,20 +1,20 @@
 //! The bodies of the fuzz targets: each takes any bytes, and panics where a promise is broken. They stand beside what
-//! they hold to account (`…_fuzz.rs`), and are there in a build for fuzzing and in the tests, which run each of
+//! they hold to account (`fuzz.rs`), and are there in a build for fuzzing and in the tests, which run each of
 //! them over the inputs that are kept in `fuzz/corpus`. No part of the library's surface.
 
-pub use crate::cache::cache_fuzz::cache;
-pub use crate::cache::sieve_fuzz::sieve;
-pub use crate::http::answer_fuzz::answer;
-pub use crate::http::url_fuzz::url;
-pub use crate::inbox::activity_fuzz::activity_rows;
-pub use crate::inbox::cursor_fuzz::cursor;
-pub use crate::inbox::file_fuzz::cursor_file;
-pub use crate::inbox::notification_fuzz::notification;
-pub use crate::peer::id_fuzz::peer_id;
-pub use crate::token::token_fuzz::token;
-pub use crate::wire::record_fuzz::record;
-pub use crate::wire::reply_fuzz::reply;
-pub use crate::wire::time_fuzz::{moment, time};
+pub use crate::cache::fuzz::cache;
+pub use crate::cache::sieve::fuzz::sieve;
+pub use crate::http::response::fuzz::answer;
+pub use crate::http::route::fuzz::url;
+pub use crate::inbox::envelope::fuzz::notification;
+pub use crate::inbox::feed::cursor::fuzz::cursor;
+pub use crate::inbox::feed::fuzz::activity_rows;
+pub use crate::inbox::store::fuzz::cursor_file;
+pub use crate::peer::fuzz::peer_id;
+pub use crate::token::fuzz::token;
+pub use crate::wire::record::fuzz::record;
+pub use crate::wire::reply::fuzz::reply;
+pub use crate::wire::time::fuzz::{moment, time};
 
 /// A target's body.
 pub type Body = fn(&[u8]);

@@ -16,15 +16,16 @@
 //!
 //! The [`guide`](crate::guide) has the original's functions beside ours.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::error::{Error, Removed, excerpt, guard};
+use crate::error::{Error, WorkspaceRemoved, guard};
 use crate::peer::{Peer, PeerId};
+use crate::util::log_safe::log_safe;
+use crate::util::text::excerpt;
 use crate::wire::Reply;
 
 static CLIENT: OnceCell<Client> = OnceCell::new();
@@ -103,7 +104,7 @@ pub fn get_workspace_info() -> Value {
         Err(error) => error,
     };
     match (error.removed(), error.status()) {
-        (Some(Removed { id, removed_at, hint }), _) => {
+        (Some(WorkspaceRemoved { id, removed_at, hint }), _) => {
             json!({ "error": "removed", "id": id, "removed_at": removed_at, "hint": hint })
         }
         // The original's word for every other status.
@@ -112,9 +113,9 @@ pub fn get_workspace_info() -> Value {
     }
 }
 
-/// [`Client::agent_card_url`] of the process-wide client; `None` for a text that is no peer id.
+/// [`Client::discover_url`] of the process-wide client; `None` for a text that is no peer id.
 pub fn agent_card_url_for(peer_id: &str) -> Option<String> {
-    usable().ok()?.agent_card_url(peer_id).ok()
+    usable().ok()?.discover_url(peer_id).ok()
 }
 
 /// The canonical form of a peer id; `None` for a text that is none. It needs no client.
@@ -127,8 +128,7 @@ fn usable() -> Result<&'static Client, Error> {
     static SAID: AtomicBool = AtomicBool::new(false);
     client().inspect_err(|error| {
         if !SAID.swap(true, Relaxed) {
-            // A logger that panics is no reason to crash a callback.
-            let _ = catch_unwind(AssertUnwindSafe(|| log::error!("no A2A client: {error}")));
+            log_safe!(error, "no A2A client: {error}");
         }
     })
 }

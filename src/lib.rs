@@ -64,7 +64,7 @@
 //! It lists the inbox's rows oldest first, hands each to the callback, and replaces its cursor's file after it. A
 //! [`Verdict::Retry`], or a panic, brings the push again after 1, 2, 4 and 8 s; after five tries it is told to
 //! [`on_dead_letter`](PollerBuilder::on_dead_letter). [`InboxPoller`] has the promises in full. What a push says is its
-//! sender's word: [`Push::notification`] makes it fit for an agent's prompt.
+//! sender's word: [`InboxMessage::notification`] makes it fit for an agent's prompt.
 //!
 //! # Threads
 //!
@@ -127,7 +127,7 @@
 //!
 //! [`Client::stats`] is a snapshot of plain numbers: a line for a log by `Display`, a page for Prometheus by
 //! [`Stats::to_prometheus`]. With the feature `serde` what the platform said ([`Peer`], [`Workspace`], [`Reply`]) is
-//! serialised as it came, and what is ours ([`Lookup`], [`Push`], [`Notification`], [`Stats`], [`Settings`], [`Error`], …) as
+//! serialised as it came, and what is ours ([`Lookup`], [`InboxMessage`], [`PromptEnvelope`], [`Stats`], [`Settings`], [`Error`], …) as
 //! an object with the names of its fields or methods; enums are the words of their `as_str`. Times are seconds. Builders and
 //! handles are not serialised.
 //!
@@ -140,7 +140,7 @@
 //! | `a2a_blocking::enrich` | debug | a lookup that brought no record, with the URL and why; entries of a list that are none |
 //! | `a2a_blocking::http` | debug | a request that is repeated on a fresh connection |
 //! | `a2a_blocking::send` | debug | an attempt that failed, and the pause |
-//! | `a2a_blocking::rpc` | debug | a reply whose id is not the request's |
+//! | `a2a_blocking::platform` | debug | a reply whose id is not the request's |
 //! | `a2a_blocking::token` | warn | a token that was refused and cannot be read again; a token file that others may use |
 //! | `a2a_blocking::inbox` | error | a push that was given up, a callback that panicked, a cursor that cannot be read or written, a workspace that was removed |
 //! | `a2a_blocking::inbox` | warn | the first poll or heartbeat of a series that failed, a gap, an entry that is no row, an answer that was given up |
@@ -170,7 +170,6 @@
 mod cache;
 mod cancel;
 mod client;
-mod clock;
 mod config;
 mod enrich;
 mod error;
@@ -181,37 +180,36 @@ pub mod global;
 pub mod guide;
 mod http;
 mod inbox;
-#[cfg(feature = "serde")]
-mod json;
 mod peer;
-mod random;
-mod registry;
+mod platform;
 mod retry;
-mod rpc;
-#[cfg(any(test, fuzzing))]
-mod scratch;
 mod send;
+#[cfg(feature = "serde")]
+mod serde_impl;
 mod stats;
-mod sync;
+#[cfg(any(test, fuzzing))]
+mod test_util;
 mod token;
+mod util;
 mod wire;
-mod words;
-mod workspace;
 
 pub use cancel::CancelToken;
 pub use client::Client;
 pub use config::{ClientBuilder, Settings};
 #[doc(hidden)]
 pub use enrich::simulation;
-pub use enrich::{Lookup, Source};
-pub use error::{Delivery, Error, ErrorKind, Removed};
-pub use inbox::{InboxPoller, Notification, Polled, PollerBuilder, PollerHandle, Push, PushKind, StopReason, Verdict};
+pub use enrich::{Lookup, LookupSource};
+pub use error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
+pub use inbox::{
+    InboxMessage, InboxMessageKind, InboxPoller, PollSummary, PollerBuilder, PollerHandle, PromptEnvelope, StopReason,
+    Verdict,
+};
 pub use peer::{Peer, PeerId, PeerRef};
+pub use platform::Workspace;
 pub use retry::RetryPolicy;
-pub use send::{Progress, SendOptions};
+pub use send::{SendOptions, SendProgress};
 pub use stats::{CircuitState, Stats};
 pub use wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
-pub use workspace::Workspace;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -20,14 +20,14 @@ fn every_type_crosses_threads_and_shows_itself() {
     shared::<Client>();
     shared::<CancelToken>();
     shared::<PollerHandle>();
-    shared::<Push>();
+    shared::<InboxMessage>();
     shared::<Peer>();
     shared::<PeerId>();
     shared::<Lookup>();
     shared::<Reply>();
     shared::<Message>();
     shared::<Workspace>();
-    shared::<Notification>();
+    shared::<PromptEnvelope>();
     shared::<Stats>();
     shared::<RetryPolicy>();
     shared::<Settings>();
@@ -51,16 +51,16 @@ fn data_can_be_compared_and_words_be_keys() {
     value::<Part<'_>>();
     value::<File<'_>>();
     value::<Attachment>();
-    value::<Notification>();
-    value::<Removed>();
+    value::<PromptEnvelope>();
+    value::<WorkspaceRemoved>();
     value::<StopReason>();
     value::<Stats>();
-    value::<Polled>();
-    value::<Progress>();
+    value::<PollSummary>();
+    value::<SendProgress>();
     word::<ErrorKind>();
     word::<Delivery>();
-    word::<Source>();
-    word::<PushKind>();
+    word::<LookupSource>();
+    word::<InboxMessageKind>();
     word::<CircuitState>();
     let _: HashSet<PeerId> = HashSet::new();
 }
@@ -85,7 +85,7 @@ fn calls_get_by_with_a_small_stack() {
 #[test]
 fn words_are_what_they_were() {
     assert_eq!(format!("{:>8}|{}", Delivery::NotSent, ErrorKind::TooLarge), "not_sent|too_large");
-    assert_eq!([Source::Fresh, Source::Shed].map(Source::as_str), ["fresh", "shed"]);
-    assert_eq!(PushKind::DelegationResult.to_string(), "delegation_result");
-    assert_eq!(CircuitState::OneAtATime.as_str(), "one_at_a_time");
+    assert_eq!([LookupSource::Fresh, LookupSource::Shed].map(LookupSource::as_str), ["fresh", "shed"]);
+    assert_eq!(InboxMessageKind::DelegationResult.to_string(), "delegation_result");
+    assert_eq!(CircuitState::Degraded.as_str(), "degraded");
 }

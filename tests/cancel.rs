@@ -52,7 +52,7 @@ fn while_it_waits_for_the_next_attempt() {
         reached.send(()).unwrap();
         Act::Close
     });
-    let policy = RetryPolicy::new().base(Duration::from_secs(60)).cap(Duration::from_secs(60));
+    let policy = RetryPolicy::new().with_base(Duration::from_secs(60)).with_cap(Duration::from_secs(60));
     let error = cancelled(&client(&server), &Message::from("hi"), policy, &ready);
     assert_eq!((error.delivery(), error.attempts()), (Delivery::Unknown, 1), "the first attempt was read");
     assert_eq!(server.requests().len(), 1);
@@ -120,7 +120,7 @@ fn the_wire_is_shut_down_by_a_cancel_and_by_the_end_of_the_budget() {
         if cancel {
             cancelled(&client(&server), &Message::from("hi"), RetryPolicy::new(), &ready);
         } else {
-            let policy = RetryPolicy::new().budget(Duration::from_millis(200));
+            let policy = RetryPolicy::new().with_budget(Duration::from_millis(200));
             let options = SendOptions::new().retry(policy).cancel(&CancelToken::new());
             client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap_err();
         }
@@ -143,14 +143,14 @@ fn a_token_that_is_not_cancelled_changes_nothing() {
     let ok = Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#);
     let server = Server::play([Act::Close, ok]);
     let token = CancelToken::new();
-    let options = SendOptions::new().retry(RetryPolicy::new().base(Duration::from_millis(1))).cancel(&token);
+    let options = SendOptions::new().retry(RetryPolicy::new().with_base(Duration::from_millis(1))).cancel(&token);
     for _ in 0..3 {
         assert_eq!(client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap().text(), "hello");
     }
     assert_eq!(server.requests().len(), 4);
     // The budget is as hard as without a token.
     let server = Server::play([Act::Hang]);
-    let brief = SendOptions::new().retry(RetryPolicy::new().budget(Duration::from_millis(300))).cancel(&token);
+    let brief = SendOptions::new().retry(RetryPolicy::new().with_budget(Duration::from_millis(300))).cancel(&token);
     let start = Instant::now();
     let error = client(&server).send_with(PEER, &Message::from("hi"), &brief).unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());

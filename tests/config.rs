@@ -48,8 +48,8 @@ fn values_that_make_no_sense_are_refused_by_name() {
     }
     assert!(refused(base().circuit_threshold(0)).starts_with("circuit_threshold: "));
     let second = Duration::from_secs(1);
-    assert!(refused(base().circuit_waits(Duration::ZERO, second)).starts_with("circuit_waits: 0ns and 1s"));
-    assert!(refused(base().circuit_waits(second * 2, second)).starts_with("circuit_waits: 2s and 1s"));
+    assert!(refused(base().circuit_backoff(Duration::ZERO, second)).starts_with("circuit_backoff: 0ns and 1s"));
+    assert!(refused(base().circuit_backoff(second * 2, second)).starts_with("circuit_backoff: 2s and 1s"));
     assert!(refused(base().background_threads(65)).starts_with("background_threads: 65"));
     assert!(refused(base().queue(0)).starts_with("queue: "));
     assert!(refused(base().org_id("a\nb")).starts_with(r#"org_id: "a\nb" has '\n'"#));
@@ -68,7 +68,7 @@ fn a_prefix_and_a_trailing_slash_of_the_platform_work() {
         client.discover(PEER).unwrap();
         assert_eq!(server.requests().last().unwrap().path, format!("{prefix}/registry/discover/{PEER}"));
         let card = format!("{}{prefix}/registry/discover/{PEER}", server.url());
-        assert_eq!(client.agent_card_url(PEER.to_uppercase()).unwrap(), card);
+        assert_eq!(client.discover_url(PEER.to_uppercase()).unwrap(), card);
     }
 }
 

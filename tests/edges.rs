@@ -174,7 +174,7 @@ fn at_exit(url: &str, dir: &Path) {
     let client = builder_of(url).build().unwrap();
     client.enrich(PEER).unwrap();
     client.enrich_nonblocking(other(2));
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     CLIENT.set((client, dir.join("c.json"))).ok().unwrap();
     // SAFETY: it is a function of C's calling convention that lasts as long as the process.
     assert_eq!(unsafe { libc::atexit(call_everything) }, 0);
@@ -273,7 +273,7 @@ fn storm(url: &str, dir: &Path) {
         }
     });
     let client = builder_of(url).build().unwrap();
-    let no_retry = SendOptions::new().retry(RetryPolicy::new().attempts(1));
+    let no_retry = SendOptions::new().retry(RetryPolicy::new().with_attempts(1));
     thread::scope(|scope| {
         for first in [0, 1_000] {
             let (client, no_retry) = (&client, &no_retry);
@@ -301,7 +301,7 @@ fn storm(url: &str, dir: &Path) {
         handle.stop();
         assert!(seen.lock().unwrap().values().all(|times| *times == 1));
     });
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.found), (300, 300), "{stats:?}");
     assert!(SIGNALS.load(SeqCst) > 100, "there was no storm");
@@ -373,7 +373,7 @@ fn a_child_by_fork_is_not_held_up_by_what_its_parent_has_under_way() {
     eventually("all of it is under way", || {
         arrived("discover") >= 5 && arrived("/a2a") == 2 && arrived("/activity") == 1 && arrived("/heartbeat") == 1
     });
-    eventually("they wait", || client.stats().shared == 2);
+    eventually("they wait", || client.stats().coalesced == 2);
     open.store(true, SeqCst);
     eventually("nobody does anything", all_asleep);
     let (file, parents) = (dir.file("child.json"), dir.file("parent.json"));
@@ -382,7 +382,7 @@ fn a_child_by_fork_is_not_held_up_by_what_its_parent_has_under_way() {
         let lookups = (0..20).all(|n| client.enrich(other(n)).is_some());
         let calls = every_call(&client, &file, &other(50));
         client.enrich_nonblocking(other(60));
-        let refreshed = client.wait_idle(SOON) && client.enrich_nonblocking(other(60)).is_some();
+        let refreshed = client.wait_until_idle(SOON) && client.enrich_nonblocking(other(60)).is_some();
         let options = SendOptions::new().cancel(&CancelToken::new());
         let sent = client.send_with(PEER, &Message::from("hi"), &options).is_ok();
         // The parent's poller is not here: nothing waits for it, and it is not ended.

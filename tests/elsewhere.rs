@@ -12,7 +12,7 @@ use support::{Act, Dir, PEER, Server, WORKSPACE, builder};
 
 /// Every call that makes a request, whatever comes of it.
 fn every_call(client: &Client, dir: &Dir) {
-    let policy = RetryPolicy::new().base(Duration::from_millis(1)).attempts(2).honor_retry_after();
+    let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_attempts(2).honor_retry_after();
     let _ = client.enrich(PEER);
     let _ = client.discover(PEER);
     let _ = client.peers();
@@ -23,7 +23,7 @@ fn every_call(client: &Client, dir: &Dir) {
     let _earlier = std::fs::remove_file(&cursor);
     let mut poller = InboxPoller::builder(client.clone()).cursor_file(cursor).retry(policy).build().unwrap();
     let _ = poller.poll_once(|push| {
-        let _ = (push.enrich(), push.reply("on it"), push.notification());
+        let _ = (push.enrich(), push.reply("on it"), push.envelope());
         Verdict::Ack
     });
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Error, ErrorKind, Lookup, Peer, PeerId, Source, Stats};
+use a2a_blocking::{Client, Error, ErrorKind, Lookup, LookupSource, Peer, PeerId, Stats};
 use support::{Act, PEER, RECORD, Server, WORKSPACE, builder, client};
 
 const TTL: Duration = Duration::from_secs(300);
@@ -24,8 +24,8 @@ fn a_text_that_is_no_peer_id_asks_nobody() {
     let client = client(&server);
     for text in ["", "../../foo", &PEER[1..], "urn:uuid:3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c"] {
         assert_eq!(client.enrich(text), None);
-        let Lookup { source, remembered, .. } = client.lookup(text);
-        assert_eq!((source, remembered), (Source::Invalid, false));
+        let Lookup { source, from_cache, .. } = client.lookup(text);
+        assert_eq!((source, from_cache), (LookupSource::Invalid, false));
         assert_eq!(client.enrich_at(text, Instant::now()), None);
         client.forget(text);
     }
@@ -55,22 +55,22 @@ fn every_spelling_of_an_id_is_one_peer() {
 fn a_status_is_found_absent_or_failed_and_remembered_as_such() {
     let no = r#"{"error":"not here"}"#;
     for (status, body, source) in [
-        (200, RECORD, Source::Fetched),
-        (200, "{}", Source::Fetched),
-        (403, no, Source::Absent),
-        (404, no, Source::Absent),
-        (410, no, Source::Absent),
-        (403, "", Source::Failed),
-        (404, "<html>not here</html>", Source::Failed),
-        (404, r#"{"message":"not here"}"#, Source::Failed),
-        (404, r#"["error"]"#, Source::Failed),
-        (400, no, Source::Failed),
-        (401, no, Source::Failed),
-        (429, no, Source::Failed),
-        (500, no, Source::Failed),
-        (503, no, Source::Failed),
-        (201, RECORD, Source::Failed),
-        (204, "", Source::Failed),
+        (200, RECORD, LookupSource::Fetched),
+        (200, "{}", LookupSource::Fetched),
+        (403, no, LookupSource::Absent),
+        (404, no, LookupSource::Absent),
+        (410, no, LookupSource::Absent),
+        (403, "", LookupSource::Failed),
+        (404, "<html>not here</html>", LookupSource::Failed),
+        (404, r#"{"message":"not here"}"#, LookupSource::Failed),
+        (404, r#"["error"]"#, LookupSource::Failed),
+        (400, no, LookupSource::Failed),
+        (401, no, LookupSource::Failed),
+        (429, no, LookupSource::Failed),
+        (500, no, LookupSource::Failed),
+        (503, no, LookupSource::Failed),
+        (201, RECORD, LookupSource::Failed),
+        (204, "", LookupSource::Failed),
     ] {
         let mut platform = mockito::Server::new();
         let path = format!("/registry/discover/{PEER}");
@@ -84,11 +84,11 @@ fn a_status_is_found_absent_or_failed_and_remembered_as_such() {
             .create();
         let client = Client::builder().platform_url(platform.url()).workspace_id(WORKSPACE).build().unwrap();
         let first = client.lookup(PEER);
-        assert_eq!((first.source, first.remembered), (source, false), "{status} {body}");
-        assert_eq!(first.peer.is_some(), source == Source::Fetched);
+        assert_eq!((first.source, first.from_cache), (source, false), "{status} {body}");
+        assert_eq!(first.peer.is_some(), source == LookupSource::Fetched);
         let again = client.lookup(PEER);
-        let source = if source == Source::Fetched { Source::Fresh } else { source };
-        assert_eq!((again.source, again.remembered), (source, true), "{status} {body}");
+        let source = if source == LookupSource::Fetched { LookupSource::Fresh } else { source };
+        assert_eq!((again.source, again.from_cache), (source, true), "{status} {body}");
         assert_eq!(again.peer, first.peer);
         mock.assert();
     }
@@ -150,9 +150,9 @@ fn a_negative_ttl_of_zero_files_nothing() {
     let client = builder(&server).negative_ttl(Duration::ZERO).capacity(4).build().unwrap();
     client.enrich(PEER).unwrap();
     for n in 0..6 {
-        assert_eq!(client.lookup(format!("{n:08x}-0000-4000-8000-000000000000")).source, Source::Absent);
+        assert_eq!(client.lookup(format!("{n:08x}-0000-4000-8000-000000000000")).source, LookupSource::Absent);
     }
-    assert_eq!((client.lookup(PEER).source, client.stats().entries), (Source::Fresh, 1));
+    assert_eq!((client.lookup(PEER).source, client.stats().entries), (LookupSource::Fresh, 1));
 }
 
 #[test]
@@ -173,10 +173,10 @@ fn sixteen_threads_on_one_cold_peer_make_one_request() {
     assert_eq!(answers.len(), 16);
     assert!(answers.iter().all(|answer| answer.peer.as_ref().and_then(Peer::name) == Some("ops-agent")));
     assert_eq!(server.requests().len(), 1);
-    let Stats { lookups, shared, found, .. } = client.stats();
+    let Stats { lookups, coalesced, found, .. } = client.stats();
     assert_eq!((lookups, found), (1, 1));
     // A thread that the scheduler held back for all of the 200 ms found the record in the cache.
-    assert_eq!(shared as usize, answers.iter().filter(|answer| !answer.remembered).count() - 1);
+    assert_eq!(coalesced as usize, answers.iter().filter(|answer| !answer.from_cache).count() - 1);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn different_peers_do_not_wait_for_each_other() {
     thread::scope(|scope| {
         let held = scope.spawn(|| client.enrich(slow));
         at_server.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(client.lookup(PEER).source, Source::Fetched);
+        assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
         release.send(()).unwrap();
         assert!(held.join().unwrap().is_some());
     });
@@ -238,12 +238,12 @@ fn a_lookup_begun_before_forget_or_clear_files_nothing() {
 fn forgotten_and_cleared_peers_are_looked_up_again() {
     let server = Server::play([Act::reply(200, RECORD), absent(), Act::reply(200, RECORD)]);
     let client = client(&server);
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     client.forget(PEER);
-    assert_eq!(client.lookup(PEER).source, Source::Absent);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Absent);
     client.clear();
     assert_eq!(client.stats().entries, 0);
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn the_capacity_holds_and_the_busy_stay() {
     assert!(client.enrich(PEER).is_some());
     for n in 0..40 {
         assert!(client.enrich(format!("{n:08x}-0000-4000-8000-000000000000")).is_some());
-        assert_eq!(client.lookup(PEER).source, Source::Fresh, "after {n} strangers");
+        assert_eq!(client.lookup(PEER).source, LookupSource::Fresh, "after {n} strangers");
     }
     let Stats { entries, evictions, bytes, .. } = client.stats();
     assert_eq!((entries, evictions), (8, 33));
@@ -284,9 +284,9 @@ fn the_record_is_kept_as_it_came() {
 fn clients_have_caches_of_their_own_and_clones_share_one() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let (one, other) = (client(&server), client(&server));
-    assert_eq!(one.lookup(PEER).source, Source::Fetched);
-    assert_eq!(one.clone().lookup(PEER).source, Source::Fresh);
-    assert_eq!(other.lookup(PEER).source, Source::Fetched);
+    assert_eq!(one.lookup(PEER).source, LookupSource::Fetched);
+    assert_eq!(one.clone().lookup(PEER).source, LookupSource::Fresh);
+    assert_eq!(other.lookup(PEER).source, LookupSource::Fetched);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn discover_is_never_cached_and_says_what_went_wrong() {
     let target = format!("GET {}/registry/discover/{PEER}: ", server.url());
 
     let error = client.discover(PEER).unwrap_err();
-    assert_eq!((error.kind(), error.status(), error.is_transient()), (ErrorKind::Absent, Some(404), false));
+    assert_eq!((error.kind(), error.status(), error.is_transient()), (ErrorKind::NotFound, Some(404), false));
     assert_eq!(error.to_string(), format!("{target}answered 404 (workspace not found)"));
     assert_eq!(error.body_snippet(), Some(r#"{"error":"workspace not found"}"#));
 
@@ -321,7 +321,7 @@ fn discover_is_never_cached_and_says_what_went_wrong() {
     assert_eq!(error.to_string(), format!("{target}answered a list, where a JSON object was expected"));
 
     assert_eq!(client.discover("nope").unwrap_err().kind(), ErrorKind::InvalidPeerId);
-    assert_eq!(client.agent_card_url("nope").unwrap_err().kind(), ErrorKind::InvalidPeerId);
+    assert_eq!(client.discover_url("nope").unwrap_err().kind(), ErrorKind::InvalidPeerId);
     assert_eq!(client.stats(), Stats::default());
 }
 

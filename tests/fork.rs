@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{CircuitState, Source};
+use a2a_blocking::{CircuitState, LookupSource};
 use support::{Act, PEER, RECORD, SOON, Server, builder};
 
 /// One fork at a time: another test would be half way through something in the child.
@@ -43,7 +43,7 @@ fn a_child_refreshes_on_threads_of_its_own() {
     let client = builder(&server).build().unwrap();
     let fetched = |first: usize| {
         (first..first + 20).for_each(|n| drop(client.enrich_nonblocking(other(n))));
-        client.wait_idle(Duration::from_secs(20))
+        client.wait_until_idle(Duration::from_secs(20))
             && (first..first + 20).all(|n| client.enrich_nonblocking(other(n)).is_some())
     };
     assert!(fetched(0));
@@ -70,19 +70,19 @@ fn a_child_does_not_wait_for_what_its_parent_is_doing() {
         Act::reply(200, RECORD)
     });
     let client = builder(&server).background_threads(0).lookup_timeout(SOON).build().unwrap();
-    assert_eq!(client.lookup(other(0)).source, Source::Failed);
+    assert_eq!(client.lookup(other(0)).source, LookupSource::Failed);
     thread::scope(|scope| {
         let parents = scope.spawn(|| client.lookup(PEER));
         // It reads from its socket now, and holds nothing.
         at_server.recv_timeout(SOON).unwrap();
         let in_child = || {
             let sources = [PEER.to_owned(), other(1), other(2), other(3)].map(|peer| client.lookup(peer).source);
-            sources == [Source::Fetched, Source::Failed, Source::Failed, Source::Failed]
+            sources == [LookupSource::Fetched, LookupSource::Failed, LookupSource::Failed, LookupSource::Failed]
                 && client.stats().circuit == CircuitState::Open
         };
         assert!(holds_in_a_child(in_child), "the child waits for its parent, or forgets what it learnt");
         release.send(()).unwrap();
-        assert_eq!(parents.join().unwrap().source, Source::Fetched);
+        assert_eq!(parents.join().unwrap().source, LookupSource::Fetched);
     });
 }
 
@@ -106,10 +106,10 @@ fn a_child_takes_over_no_queue_of_its_parents() {
     assert_eq!(client.enrich_nonblocking(other(1)), None);
     // The one thread reads from its socket now, and the other peer waits for it.
     let in_child = || {
-        let idle = client.enrich_nonblocking(other(1)).is_none() && client.wait_idle(SOON);
+        let idle = client.enrich_nonblocking(other(1)).is_none() && client.wait_until_idle(SOON);
         idle && client.enrich_nonblocking(other(1)).is_some()
     };
     assert!(holds_in_a_child(in_child), "it is not asked for in the child");
     release.send(()).unwrap();
-    assert!(client.wait_idle(SOON) && client.enrich_nonblocking(other(1)).is_some());
+    assert!(client.wait_until_idle(SOON) && client.enrich_nonblocking(other(1)).is_some());
 }

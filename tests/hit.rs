@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{PeerId, Source};
+use a2a_blocking::{LookupSource, PeerId};
 use support::{Act, PEER, RECORD, Server};
 
 /// The system's, with a count of what this thread allocates.
@@ -55,7 +55,10 @@ fn a_hit_allocates_nothing() {
     let client = support::client(&server);
     let id: PeerId = PEER.parse().unwrap();
     let shouted = format!(" {} ", PEER.to_uppercase());
-    assert_eq!((client.lookup(PEER).source, client.lookup(STRANGER).source), (Source::Fetched, Source::Absent));
+    assert_eq!(
+        (client.lookup(PEER).source, client.lookup(STRANGER).source),
+        (LookupSource::Fetched, LookupSource::Absent)
+    );
     // By now the thread keeps all that it may.
     for _ in 0..200 {
         assert!(client.enrich(PEER).is_some() && client.enrich(id).is_some() && client.enrich(STRANGER).is_none());
@@ -80,9 +83,9 @@ fn a_hit_that_is_to_be_refreshed_allocates_nothing() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = support::builder(&server).background_threads(0).build().unwrap();
     let start = Instant::now();
-    assert_eq!(client.lookup_at(PEER, start).source, Source::Fetched);
+    assert_eq!(client.lookup_at(PEER, start).source, LookupSource::Fetched);
     let late = start + Duration::from_secs(290);
-    assert_eq!(client.lookup_at(PEER, late).source, Source::Fresh);
+    assert_eq!(client.lookup_at(PEER, late).source, LookupSource::Fresh);
     let hits = allocations(|| (0..1_000).for_each(|_| drop(client.lookup_at(PEER, late))));
     assert_eq!(hits, 0);
 }
@@ -113,6 +116,6 @@ fn no_answer_is_kept_under_a_text_that_it_was_not_found_by() {
         for id in [PEER, STRANGER] {
             assert_eq!(client.enrich(id).unwrap().id(), Some(id));
         }
-        assert_eq!(client.lookup(bad).source, Source::Invalid);
+        assert_eq!(client.lookup(bad).source, LookupSource::Invalid);
     }
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{ClientBuilder, ErrorKind, InboxPoller, Source, Verdict};
+use a2a_blocking::{ClientBuilder, ErrorKind, InboxPoller, LookupSource, Verdict};
 use serde_json::json;
 use support::platform::Platform;
 use support::{Act, Dir, PEER, Server, WORKSPACE, read_request};
@@ -352,7 +352,7 @@ fn odd_json_has_a_clear_outcome() {
             assert!(error.to_string().len() < 1_000, "{error}");
         }
         let source = client.lookup(PEER).source;
-        assert_eq!(source == Source::Fetched, is_read, "{shown}: {source:?}");
+        assert_eq!(source == LookupSource::Fetched, is_read, "{shown}: {source:?}");
         client.notify("nothing of the answer is read").unwrap();
         // As the words of an error: none can be had of it.
         let server = answering(500, body);
@@ -448,7 +448,7 @@ fn child() {
                 let (server, dir) = (answering(200, &body), Dir::new("hostile-stack"));
                 let mut seen = 0;
                 let polled = poller(support::builder(&server), &dir).poll_once(|push| {
-                    seen += format!("{push:?} {:?} {:?}", push.row(), push.notification()).len();
+                    seen += format!("{push:?} {:?} {:?}", push.row(), push.envelope()).len();
                     Verdict::Ack
                 });
                 assert!(polled.is_ok() && seen > 0);

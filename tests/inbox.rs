@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{
-    Client, Delivery, ErrorKind, InboxPoller, PollerBuilder, PollerHandle, Push, PushKind, RetryPolicy, StopReason,
-    Verdict,
+    Client, Delivery, ErrorKind, InboxMessage, InboxMessageKind, InboxPoller, PollerBuilder, PollerHandle, RetryPolicy,
+    StopReason, Verdict,
 };
 use serde_json::{Value, json};
 use support::platform::{Platform, SECOND, param};
@@ -24,17 +24,17 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A poller that does not keep a test waiting.
 fn brisk(client: Client, dir: &Dir) -> PollerBuilder {
-    let retry = RetryPolicy::new().base(Duration::from_millis(1)).cap(Duration::from_millis(4));
+    let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     let builder = InboxPoller::builder(client).cursor_file(dir.file("cursor.json"));
     builder.interval(Duration::from_millis(10)).retry(retry).heartbeat(None)
 }
 
 type Texts = Arc<Mutex<Vec<String>>>;
 
-fn recorder() -> (Texts, impl FnMut(&Push) -> Verdict + Send + 'static) {
+fn recorder() -> (Texts, impl FnMut(&InboxMessage) -> Verdict + Send + 'static) {
     let texts = Texts::default();
     let record = texts.clone();
-    (texts, move |push: &Push| {
+    (texts, move |push: &InboxMessage| {
         record.lock().unwrap().push(push.text().to_owned());
         Verdict::Ack
     })
@@ -95,11 +95,11 @@ fn a_push_tells_what_the_row_says() {
         Verdict::Ack
     });
     let polled = polled.unwrap();
-    assert_eq!((polled.delivered, polled.skipped, polled.more), (4, 0, false));
+    assert_eq!((polled.delivered, polled.skipped, polled.has_more), (4, 0, false));
     let [peer, human, result, bare] = &pushes[..] else { panic!("{pushes:?}") };
 
-    assert_eq!((peer.text(), peer.kind(), peer.method()), ("hello", PushKind::PeerAgent, "message/send"));
-    assert_eq!((peer.peer().unwrap().to_string().as_str(), peer.attempt()), (PEER, 1));
+    assert_eq!((peer.text(), peer.kind(), peer.method()), ("hello", InboxMessageKind::PeerAgent, "message/send"));
+    assert_eq!((peer.peer().unwrap().to_string().as_str(), peer.delivery_attempt()), (PEER, 1));
     assert_eq!(peer.created_at(), Some("2026-05-01T00:00:01.000000Z"));
     let file = &peer.attachments()[0];
     assert_eq!(
@@ -108,11 +108,11 @@ fn a_push_tells_what_the_row_says() {
     );
     // What the row carries, at once; then what the registry says.
     assert_eq!(peer.sender().unwrap().name(), Some("row-name"));
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     assert_eq!((peer.sender().unwrap().name(), peer.sender().unwrap().role()), (Some("ops-agent"), Some("sre")));
     assert_eq!(peer.enrich().unwrap().name(), Some("ops-agent"));
 
-    assert_eq!((human.text(), human.kind(), human.peer()), ("from the human", PushKind::CanvasUser, None));
+    assert_eq!((human.text(), human.kind(), human.peer()), ("from the human", InboxMessageKind::CanvasUser, None));
     assert_eq!((human.method(), &human.row()["extra"], human.sender()), ("", &json!([1]), None));
     assert_eq!((result.text(), result.kind().as_str()), ("done", "delegation_result"));
     assert_eq!(
@@ -150,8 +150,8 @@ fn a_row_to_be_tried_again_holds_back_those_after_it_and_a_panic_counts() {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let seen = calls.clone();
     let poller = brisk(client(&server), &dir).spawn(move |push| {
-        seen.lock().unwrap().push((push.text().to_owned(), push.attempt()));
-        match (push.text(), push.attempt()) {
+        seen.lock().unwrap().push((push.text().to_owned(), push.delivery_attempt()));
+        match (push.text(), push.delivery_attempt()) {
             ("message 2", 1) => Verdict::Retry,
             ("message 2", 2) => panic!("in a callback"),
             _ => Verdict::Ack,
@@ -176,7 +176,7 @@ fn a_panic_with_a_payload_that_panics_counts_as_any_other() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-bomb"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
-    let tell = |_: &Push| std::panic::panic_any(Bomb);
+    let tell = |_: &InboxMessage| std::panic::panic_any(Bomb);
     let mut poller = brisk(client(&server), &dir).on_dead_letter(tell).build().unwrap();
     let polled = poller.poll_once(|push| match push.text() {
         "message 1" => std::panic::panic_any(Bomb),
@@ -215,7 +215,7 @@ fn a_poison_row_is_given_up_after_five_tries_and_told_of() {
     let (dead, tries) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     let (told, tried) = (dead.clone(), tries.clone());
     let builder = brisk(client(&server), &dir).on_dead_letter(move |push| {
-        told.lock().unwrap().push((push.activity_id().to_owned(), push.attempt()));
+        told.lock().unwrap().push((push.activity_id().to_owned(), push.delivery_attempt()));
         panic!("in a dead-letter callback");
     });
     let mut poller = builder.build().unwrap();
@@ -238,7 +238,8 @@ fn what_is_given_up_holds_back_nothing() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-last"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
-    let patient = RetryPolicy::new().attempts(1).base(Duration::from_secs(600)).cap(Duration::from_secs(600));
+    let patient =
+        RetryPolicy::new().with_attempts(1).with_base(Duration::from_secs(600)).with_cap(Duration::from_secs(600));
     let (tried, tries) = mpsc::channel();
     let poller = brisk(client(&server), &dir).retry(patient).spawn(move |push| {
         tried.send(push.text().to_owned()).unwrap();
@@ -251,7 +252,7 @@ fn what_is_given_up_holds_back_nothing() {
 /// The waits between the tries, by the default policy: 1, 2, 4 and 8 s.
 #[test]
 fn the_defaults_are_five_tries_and_waits_of_one_to_eight_seconds() {
-    let policy = RetryPolicy::new().attempts(5).base(Duration::from_secs(1)).cap(Duration::from_secs(8));
+    let policy = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
     assert_eq!([1, 2, 3, 4].map(|attempt| policy.backoff(attempt, 0.5).as_secs()), [1, 2, 4, 8]);
     assert_eq!(policy.backoff(4, 1.0).as_secs(), 8);
 }
@@ -286,7 +287,7 @@ fn a_reply_goes_to_the_peer_as_an_agent_and_to_the_human_as_a_notice() {
     assert_eq!(replies[0].1, Ok(Some("thanks".to_owned())));
     assert_eq!(replies[1].1, Ok(None));
     assert_eq!(replies[2].1, refused("a delegation's result takes no reply"));
-    assert_eq!(replies[3].1, refused("the row names no sender that a reply could go to; see Push::row"));
+    assert_eq!(replies[3].1, refused("the row names no sender that a reply could go to; see InboxMessage::row"));
     let state = platform.state();
     assert_eq!(state.notices, ["on it"]);
     let (to, request) = &state.messages[0];
@@ -371,10 +372,10 @@ fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-stop-retry"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
-    let patient = RetryPolicy::new().base(Duration::from_secs(600)).cap(Duration::from_secs(600));
+    let patient = RetryPolicy::new().with_base(Duration::from_secs(600)).with_cap(Duration::from_secs(600));
     let (tried, tries) = mpsc::channel();
     let poller = brisk(client(&server), &dir).retry(patient).spawn(move |push| {
-        tried.send((push.text().to_owned(), push.attempt())).unwrap();
+        tried.send((push.text().to_owned(), push.delivery_attempt())).unwrap();
         if push.text() == "message 1" { Verdict::Ack } else { Verdict::Retry }
     });
     let poller = poller.unwrap();
@@ -386,7 +387,7 @@ fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
     let mut again = Vec::new();
     let mut poller = brisk(client(&server), &dir).build().unwrap();
     let polled = poller.poll_once(|push| {
-        again.push((push.text().to_owned(), push.attempt()));
+        again.push((push.text().to_owned(), push.delivery_attempt()));
         Verdict::Ack
     });
     polled.unwrap();
@@ -470,7 +471,7 @@ fn a_heartbeat_is_sent_while_a_callback_takes_its_time() {
     let builder = brisk(client(&server), &dir).heartbeat(Some(Duration::from_millis(5)));
     let poller = builder.spawn(move |push| {
         let _ = released.recv();
-        if push.attempt() == 1 { Verdict::Retry } else { Verdict::Ack }
+        if push.delivery_attempt() == 1 { Verdict::Retry } else { Verdict::Ack }
     });
     let beats = |test: &dyn Fn(&Value) -> bool| platform.state().heartbeats.iter().any(test);
     eventually("a beat during the callback", || beats(&|beat| beat["active_tasks"] == 1));
@@ -690,9 +691,9 @@ fn settings_that_make_no_sense_are_refused() {
 fn what_is_handed_about_may_go_to_other_threads() {
     fn shared<T: Send + Sync + 'static>() {}
     fn sent<T: Send + 'static>() {}
-    shared::<Push>();
+    shared::<InboxMessage>();
     shared::<PollerHandle>();
-    shared::<a2a_blocking::Notification>();
+    shared::<a2a_blocking::PromptEnvelope>();
     sent::<InboxPoller>();
     sent::<PollerBuilder>();
 }

@@ -54,14 +54,14 @@ fn the_row_in_flight_and_its_tries_are_written_before_it_is_delivered() {
     let mut through = 0;
     let polled = poller.poll_once(|push| {
         let saved = saved(&file);
-        assert_eq!(saved["tries"], json!({ push.activity_id(): push.attempt() }));
+        assert_eq!(saved["tries"], json!({ push.activity_id(): push.delivery_attempt() }));
         let acked = saved["acked"].as_array().unwrap();
         let is_through = |id: &String| acked.iter().any(|mark| mark[0] == **id);
         let anchored = ids.iter().position(|id| saved["anchor"][0] == **id);
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(is_through(id) || anchored.is_some_and(|at| n <= at), n < through, "{n}: {saved}");
         }
-        if push.attempt() < 3 {
+        if push.delivery_attempt() < 3 {
             return Verdict::Retry;
         }
         through += 1;
@@ -166,7 +166,7 @@ fn late_rows_are_found_under_a_load_of_more_than_a_page_in_five_seconds() {
             seen.push(push.activity_id().to_owned());
             Verdict::Ack
         });
-        if !polled.unwrap().more {
+        if !polled.unwrap().has_more {
             break;
         }
     }
@@ -447,7 +447,7 @@ fn a_row_that_was_begun_before_a_crash_keeps_its_tries_though_others_come_first(
     platform.add(99 * SECOND, PEER, "another");
     let mut seen = Vec::new();
     let polled = brisk(&server, &file).build().unwrap().poll_once(|push| {
-        seen.push((push.text().to_owned(), push.attempt()));
+        seen.push((push.text().to_owned(), push.delivery_attempt()));
         if push.text() == "another" { Verdict::Ack } else { Verdict::Retry }
     });
     let polled = polled.unwrap();
@@ -660,7 +660,7 @@ fn pages_without_a_new_row_come_to_a_pause() {
         let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
         (pushes, polls) = (pushes + polled.delivered, polls + 1);
         assert!(polls < 1_000);
-        if !polled.more {
+        if !polled.has_more {
             break;
         }
     }
@@ -677,7 +677,7 @@ fn a_platform_that_goes_round_is_not_asked_for_ever() {
     let server = Server::decide(move |_, _| Act::reply(200, &page));
     let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
     let mut polls = 0;
-    while poller.poll_once(|_| Verdict::Ack).unwrap().more {
+    while poller.poll_once(|_| Verdict::Ack).unwrap().has_more {
         polls += 1;
         assert!(polls < 1_000);
     }
@@ -715,7 +715,7 @@ fn a_look_ahead_passes_nothing_that_may_still_come() {
         platform.add(60 * SECOND + n * SECOND / 20, PEER, &format!("burst {n}"));
     }
     let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
-    assert_eq!((polled.delivered, polled.more), (9, true), "beside the one that is five seconds behind nothing");
+    assert_eq!((polled.delivered, polled.has_more), (9, true), "beside the one that is five seconds behind nothing");
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 1);
     // Now one comes late in front of it, and then time goes on.
     platform.add(60 * SECOND + SECOND / 100, PEER, "late");

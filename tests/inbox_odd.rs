@@ -23,7 +23,7 @@ fn a_look_back_over_all_that_may_be_held_takes_one_poll() {
     platform.fill(0, 5_000, PEER);
     let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).build().unwrap();
     let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
-    assert_eq!((polled.delivered, polled.more, platform.state().polls.len()), (5_000, false, 11));
+    assert_eq!((polled.delivered, polled.has_more, platform.state().polls.len()), (5_000, false, 11));
 }
 
 /// Of a longer way back it takes the oldest, and the rest with the next polls.
@@ -36,7 +36,7 @@ fn a_look_back_holds_no_more_rows_and_bytes_than_it_may() {
         let builder = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).page_size(page);
         let mut poller = builder.build().unwrap();
         let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
-        assert!(polled.more && (most - 3 * page..=most).contains(&polled.delivered), "{rows} rows: {polled:?}");
+        assert!(polled.has_more && (most - 3 * page..=most).contains(&polled.delivered), "{rows} rows: {polled:?}");
         assert_eq!(polled.delivered + drain(&mut poller).len(), rows as usize);
     }
 }

@@ -131,7 +131,7 @@ fn poll_on(poller: &mut InboxPoller, got: &mut Vec<String>, fails: bool, stops: 
             Verdict::Ack
         });
         match polled {
-            Ok(polled) if !polled.more => return,
+            Ok(polled) if !polled.has_more => return,
             Ok(_) => {}
             Err(error) => return assert!(fails, "{error}"),
         }

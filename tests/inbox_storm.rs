@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, InboxPoller, PollerBuilder, Push, RetryPolicy, Verdict};
+use a2a_blocking::{Client, InboxMessage, InboxPoller, PollerBuilder, RetryPolicy, Verdict};
 use dice::Dice;
 use support::platform::{Platform, SECOND};
 use support::{Act, Dir, PEER, Server, WORKSPACE};
@@ -30,7 +30,7 @@ const KILLS: u64 = 50;
 const LATE: i64 = 5 * SECOND;
 
 /// Rows as a platform commits them: now and then many at once, some with the time of another, some late.
-struct Source {
+struct LookupSource {
     dice: Dice,
     now: i64,
     left: usize,
@@ -38,7 +38,7 @@ struct Source {
     in_time: HashSet<String>,
 }
 
-impl Source {
+impl LookupSource {
     fn commit(&mut self, platform: &Platform) {
         let (rows, pace) = match self.dice.roll(20) {
             0 => (2_000, 1_000),
@@ -60,7 +60,7 @@ impl Source {
 }
 
 fn brisk(client: Client, file: &Path) -> PollerBuilder {
-    let retry = RetryPolicy::new().base(Duration::ZERO);
+    let retry = RetryPolicy::new().with_base(Duration::ZERO);
     let builder = InboxPoller::builder(client).cursor_file(file).retry(retry);
     builder.interval(Duration::from_millis(1)).heartbeat(None)
 }
@@ -75,7 +75,7 @@ struct Ledger {
 
 fn storm(seed: u64, rows: usize) {
     let (platform, dir) = (Platform::new(), Dir::new(&format!("storm-{seed}")));
-    let source = Source { dice: Dice(seed), now: 100 * SECOND, left: rows - 10, in_time: HashSet::new() };
+    let source = LookupSource { dice: Dice(seed), now: 100 * SECOND, left: rows - 10, in_time: HashSet::new() };
     let source = Arc::new(Mutex::new(source));
     let (inner, rain) = (platform.clone(), source.clone());
     platform.fill(90, 10, PEER);
@@ -100,11 +100,11 @@ fn storm(seed: u64, rows: usize) {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let (told, mut dice) = (ledger.clone(), Dice(!seed));
     let dead = ledger.clone();
-    let callback = move |push: &Push| {
+    let callback = move |push: &InboxMessage| {
         let mut ledger = told.lock().unwrap();
         let tries = ledger.tries.entry(push.activity_id().to_owned()).or_default();
         *tries += 1;
-        assert_eq!(*tries, push.attempt());
+        assert_eq!(*tries, push.delivery_attempt());
         match dice.roll(8) {
             0 => Verdict::Retry,
             1 if dice.roll(20) == 0 => {
@@ -191,14 +191,15 @@ fn child() {
     let (mut log, mut dead) = (open(), open());
     let (told, number) = (run.clone(), run);
     let builder = brisk(client, &dir.join("c")).on_dead_letter(move |push| {
-        dead.write_all(format!("{number} dead {} {}\n", push.activity_id(), push.attempt()).as_bytes()).unwrap();
+        dead.write_all(format!("{number} dead {} {}\n", push.activity_id(), push.delivery_attempt()).as_bytes())
+            .unwrap();
     });
     let poller = builder.spawn(move |push| {
-        log.write_all(format!("{told} begin {} {}\n", push.activity_id(), push.attempt()).as_bytes()).unwrap();
+        log.write_all(format!("{told} begin {} {}\n", push.activity_id(), push.delivery_attempt()).as_bytes()).unwrap();
         if push.activity_id() == poison {
             std::process::abort();
         }
-        log.write_all(format!("{told} ack {} {}\n", push.activity_id(), push.attempt()).as_bytes()).unwrap();
+        log.write_all(format!("{told} ack {} {}\n", push.activity_id(), push.delivery_attempt()).as_bytes()).unwrap();
         Verdict::Ack
     });
     poller.unwrap().join();

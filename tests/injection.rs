@@ -235,7 +235,7 @@ fn a_peer_id_is_refused_before_anything_is_sent() {
             let kinds = [
                 client.discover(id.as_str()).unwrap_err().kind(),
                 client.send(id.as_str(), "hi").unwrap_err().kind(),
-                client.agent_card_url(id.as_str()).unwrap_err().kind(),
+                client.discover_url(id.as_str()).unwrap_err().kind(),
             ];
             assert_eq!(kinds, [ErrorKind::InvalidPeerId; 3], "{id:?}");
         }
@@ -259,7 +259,7 @@ fn what_a_message_says_stays_in_its_body() {
             .task_id(&text)
             .message_id(&text)
             .metadata(&text, json!(text));
-        client.send_with(PEER, &message, &SendOptions::new().retry(RetryPolicy::new().attempts(1))).unwrap();
+        client.send_with(PEER, &message, &SendOptions::new().retry(RetryPolicy::new().with_attempts(1))).unwrap();
         client.notify(&text).unwrap();
         let seen = tap.taken();
         assert_eq!(seen.len(), 2);

@@ -4,7 +4,9 @@
 
 mod support;
 
-use a2a_blocking::{CircuitState, Client, InboxPoller, Message, PeerId, PushKind, Source, Stats, Verdict};
+use a2a_blocking::{
+    CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, Stats, Verdict,
+};
 use serde_json::{Value, json, to_value};
 use support::platform::Platform;
 use support::{Act, Dir, PEER, RECORD, Server, WORKSPACE, builder, client};
@@ -54,14 +56,14 @@ fn what_the_platform_said_is_as_it_came() {
 fn a_lookup_and_an_error_have_the_names_that_they_have_here() {
     let server = Server::play([Act::reply(200, RECORD), Act::reply(503, "down").header("Retry-After", "7")]);
     let client = client(&server);
-    let lookup = json!({ "peer": record(), "source": "fetched", "remembered": false });
+    let lookup = json!({ "peer": record(), "source": "fetched", "from_cache": false });
     assert_eq!(to_value(client.lookup(PEER)).unwrap(), lookup);
     let error = client.discover(PEER).unwrap_err();
     let expected = json!({ "kind": "status", "message": error.to_string(), "status": 503, "retry_after_seconds": 7.0,
         "body_snippet": "down", "attempts": 0, "delivery": "not_sent", "rpc_code": null, "removed": null,
         "is_transient": true });
     assert_eq!(to_value(&error).unwrap(), expected);
-    assert_eq!(to_value([Source::Shed, Source::Invalid]).unwrap(), json!(["shed", "invalid"]));
+    assert_eq!(to_value([LookupSource::Shed, LookupSource::Invalid]).unwrap(), json!(["shed", "invalid"]));
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn settings_are_numbers_and_times_are_seconds() {
     let expected = json!({ "platform_url": "http://p.example", "workspace_id": "w", "org_id": null, "origin": null,
         "token_file": "/t/.auth_token", "ttl_seconds": 300.0, "negative_ttl_seconds": 300.0,
         "stale_if_error_seconds": 3600.0, "ttl_spread": 0.1, "lookup_timeout_seconds": 2.0,
-        "call_timeout_seconds": 10.0, "circuit_threshold": 3, "circuit_waits_seconds": [1.0, 30.0],
+        "call_timeout_seconds": 10.0, "circuit_threshold": 3, "circuit_backoff_seconds": [1.0, 30.0],
         "background_threads": 2, "queue": 1024, "capacity": 10_000 });
     assert_eq!(to_value(client.build().unwrap().settings()).unwrap(), expected);
 }
@@ -79,10 +81,10 @@ fn settings_are_numbers_and_times_are_seconds() {
 fn stats_are_numbers_and_a_word() {
     let empty = json!({ "fresh": 0, "stale": 0, "absent": 0, "unknown": 0, "lookups": 0, "found": 0,
         "failed_connect": 0, "failed_timeout": 0, "failed_broken": 0, "failed_status": 0, "failed_body": 0,
-        "failed_internal": 0, "shared": 0, "refreshes": 0, "shed": 0, "dropped": 0, "circuit": "closed",
-        "openings": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0 });
+        "failed_internal": 0, "coalesced": 0, "refreshes": 0, "shed": 0, "dropped": 0, "circuit": "closed",
+        "circuit_opened": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0 });
     assert_eq!(to_value(Stats::default()).unwrap(), empty);
-    assert_eq!(to_value(CircuitState::OneAtATime).unwrap(), "one_at_a_time");
+    assert_eq!(to_value(CircuitState::Degraded).unwrap(), "degraded");
 }
 
 #[test]
@@ -109,8 +111,8 @@ fn a_push_its_envelope_and_what_a_poll_came_to() {
     let mut shown = Vec::new();
     let polled = poller
         .poll_once(|push| {
-            assert_eq!(push.kind(), PushKind::PeerAgent);
-            shown.push((to_value(push).unwrap(), to_value(push.notification()).unwrap()));
+            assert_eq!(push.kind(), InboxMessageKind::PeerAgent);
+            shown.push((to_value(push).unwrap(), to_value(push.envelope()).unwrap()));
             Verdict::Ack
         })
         .unwrap();
@@ -118,12 +120,15 @@ fn a_push_its_envelope_and_what_a_poll_came_to() {
     let row = push["row"].clone();
     assert_eq!((&row["id"], &row["peer_name"]), (&json!(id), &json!("ops-agent")));
     let expected = json!({ "activity_id": id, "kind": "peer_agent", "peer": PEER, "text": "see",
-        "method": "message/send", "created_at": row["created_at"], "attempt": 1, "row": row,
+        "method": "message/send", "created_at": row["created_at"], "delivery_attempt": 1, "row": row,
         "attachments": [{ "kind": "file", "uri": uri, "name": "a.txt", "media_type": null }] });
     assert_eq!(push, &expected);
     let content = format!("[from ops-agent · peer_id={PEER}]\nsee");
     assert_eq!((&notification["content"], &notification["meta"]["kind"]), (&json!(content), &json!("peer_agent")));
-    assert_eq!(to_value(polled).unwrap(), json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "more": false }));
+    assert_eq!(
+        to_value(polled).unwrap(),
+        json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "has_more": false })
+    );
     platform.state().rows.clear();
 }
 

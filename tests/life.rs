@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Source};
+use a2a_blocking::{Client, LookupSource};
 use support::{Act, PEER, RECORD, Server, WORKSPACE, builder};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -52,11 +52,11 @@ fn threads_start_on_first_need_and_go_with_the_client() {
         names.sort();
         names == ["a2a-refresh-0", "a2a-refresh-1"]
     });
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     (2..100).for_each(|n| drop(client.enrich_nonblocking(other(n))));
     let clone = client.clone();
     drop(client);
-    assert!(clone.wait_idle(SOON) && clone.stats().refreshes == 99);
+    assert!(clone.wait_until_idle(SOON) && clone.stats().refreshes == 99);
     // While they resolve a name there is a thread of the HTTP client's, which has its parent's name at first.
     eventually("still the same two: a handle is left", || threads().len() == 2);
     drop(clone);
@@ -85,12 +85,12 @@ fn child() {
     assert!(thread::Builder::new().spawn(|| ()).is_err(), "there are threads");
     for n in 0..5 {
         let lookup = client.lookup(other(n));
-        assert!(matches!(lookup.source, Source::Failed | Source::Shed), "{lookup:?}");
+        assert!(matches!(lookup.source, LookupSource::Failed | LookupSource::Shed), "{lookup:?}");
         assert_eq!(client.enrich_nonblocking(other(n + 100)), None);
     }
     let stats = client.stats();
     assert!(stats.failed_internal > 0, "{stats}");
-    assert!(client.wait_idle(Duration::from_secs(1)), "nothing is queued for nobody");
+    assert!(client.wait_until_idle(Duration::from_secs(1)), "nothing is queued for nobody");
     println!("all of it ran");
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, ErrorKind, Source};
+use a2a_blocking::{Client, ErrorKind, LookupSource};
 use support::{Act, PEER, RECORD, Server, WORKSPACE, builder, client};
 
 /// The bound is 2 s; the rest is for a machine that is busy with other things.
@@ -49,7 +49,7 @@ fn a_record_of_exactly_256_kib_is_read_and_none_above() {
 fn a_name_that_does_not_resolve_is_a_failed_lookup_inside_the_bound() {
     let client = Client::builder().platform_url("http://registry.invalid").workspace_id(WORKSPACE).build().unwrap();
     let start = Instant::now();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
     let kind = client.discover(PEER).unwrap_err().kind();
     assert!(matches!(kind, ErrorKind::Connect | ErrorKind::Timeout), "{kind:?}");
@@ -60,9 +60,9 @@ fn a_registry_that_accepts_and_says_nothing_is_cut_at_2_s() {
     let server = Server::play([Act::Hang]);
     let client = client(&server);
     let start = Instant::now();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
-    assert!(client.lookup(PEER).remembered);
+    assert!(client.lookup(PEER).from_cache);
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -83,7 +83,7 @@ fn a_request_that_a_pooled_connection_lost_is_repeated_once_on_a_fresh_one() {
         let server = Server::play([Act::reply(200, RECORD), lost, Act::reply(200, RECORD)]);
         let client = client(&server);
         client.enrich(OTHER).unwrap();
-        assert_eq!(client.lookup(PEER).source, Source::Fetched);
+        assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
         let connections: Vec<usize> = server.requests().iter().map(|request| request.connection).collect();
         assert_eq!(connections, [0, 0, 1]);
     }
@@ -114,7 +114,7 @@ fn a_burst_finds_its_connections_again_and_a_lost_request_costs_one_of_them() {
     burst(&client, 8);
     assert_eq!(server.connections(), 8);
     // All eight are idle: the repeat takes none of them, for what closed one may have closed all.
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     let repeat = server.requests().pop().unwrap().connection;
     assert_eq!((server.requests().len(), repeat), (18, 8));
     burst(&client, 16);
@@ -126,7 +126,7 @@ fn a_request_is_repeated_once_only() {
     let server = Server::play([Act::reply(200, RECORD), Act::Close]);
     let client = client(&server);
     client.enrich(OTHER).unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -137,7 +137,7 @@ fn a_request_that_timed_out_or_had_an_answer_is_not_repeated() {
         let server = Server::play([Act::reply(200, RECORD), act]);
         let client = builder(&server).lookup_timeout(Duration::from_millis(300)).build().unwrap();
         client.enrich(OTHER).unwrap();
-        assert_eq!(client.lookup(PEER).source, Source::Failed);
+        assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
         assert_eq!(server.requests().len(), 2);
     }
 }
@@ -163,14 +163,14 @@ fn the_bound_is_for_all_steps_and_repeats_together() {
         thread::sleep(step);
         let _ = stream.write_all(RECORD.as_bytes());
     });
-    assert_eq!(builder(&server).lookup_timeout(bound).build().unwrap().lookup(PEER).source, Source::Failed);
+    assert_eq!(builder(&server).lookup_timeout(bound).build().unwrap().lookup(PEER).source, LookupSource::Failed);
 
     // A 401 after a step, and the answer to the new token after another.
     let server = Server::play([Act::reply(401, "{}").after(step), slow.clone()]);
     let tokens = std::sync::atomic::AtomicUsize::new(0);
     let token = move || Some(tokens.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
     let client = builder(&server).lookup_timeout(bound).token_fn(token).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!(server.requests().len(), 2);
 
     // A pooled connection that is closed after a step, and the answer on a fresh one after another.
@@ -184,7 +184,7 @@ fn the_bound_is_for_all_steps_and_repeats_together() {
     });
     let client = builder(&server).lookup_timeout(bound).build().unwrap();
     client.enrich(OTHER).unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -208,9 +208,9 @@ fn a_waiter_has_a_deadline_of_its_own() {
         is_asked.recv_timeout(Duration::from_secs(20)).unwrap();
         let start = Instant::now();
         let waiter = client.lookup(PEER);
-        assert_eq!((waiter.source, waiter.remembered), (Source::Failed, false));
+        assert_eq!((waiter.source, waiter.from_cache), (LookupSource::Failed, false));
         assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
         release.send(()).unwrap();
-        assert_eq!(leader.join().unwrap().source, Source::Failed);
+        assert_eq!(leader.join().unwrap().source, LookupSource::Failed);
     });
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CircuitState, Client, ClientBuilder, Lookup, Source};
+use a2a_blocking::{CircuitState, Client, ClientBuilder, Lookup, LookupSource};
 use support::{Act, PEER, SOON, Server, eventually};
 
 const TTL: Duration = Duration::from_secs(300);
@@ -54,8 +54,8 @@ fn other(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-fn seen(lookup: &Lookup) -> (Source, bool, bool) {
-    (lookup.source, lookup.remembered, lookup.peer.is_some())
+fn seen(lookup: &Lookup) -> (LookupSource, bool, bool) {
+    (lookup.source, lookup.from_cache, lookup.peer.is_some())
 }
 
 #[test]
@@ -67,23 +67,23 @@ fn an_old_record_serves_while_refreshes_fail_and_the_failure_is_remembered() {
         let at = |time: Duration| client.lookup_at(PEER, start + time);
         at(Duration::ZERO);
         now.set(mood);
-        assert_eq!(seen(&at(TTL - NANO)), (Source::Fresh, true, true));
+        assert_eq!(seen(&at(TTL - NANO)), (LookupSource::Fresh, true, true));
         assert_eq!(client.stats().lookups, 1);
-        assert_eq!(seen(&at(TTL)), (Source::Stale, false, true), "it waited for the lookup that failed");
+        assert_eq!(seen(&at(TTL)), (LookupSource::Stale, false, true), "it waited for the lookup that failed");
         for time in [TTL + NANO, TTL + 60 * SECOND - NANO] {
-            assert_eq!(seen(&at(time)), (Source::Stale, true, true), "and then no more");
+            assert_eq!(seen(&at(time)), (LookupSource::Stale, true, true), "and then no more");
         }
         assert_eq!((client.stats().lookups, client.stats().stale), (2, 3));
-        assert_eq!(seen(&at(TTL + 60 * SECOND)), (Source::Stale, false, true));
+        assert_eq!(seen(&at(TTL + 60 * SECOND)), (LookupSource::Stale, false, true));
         assert_eq!(client.stats().lookups, 3);
         // An hour, or what was set, past its TTL it is no longer good enough.
-        assert_eq!(seen(&at(TTL + 119 * SECOND)).0, Source::Stale);
+        assert_eq!(seen(&at(TTL + 119 * SECOND)).0, LookupSource::Stale);
         let end = TTL + 1_000 * SECOND;
-        assert_eq!(seen(&at(end - NANO)), (Source::Stale, false, true));
-        assert_eq!(seen(&at(end)), (Source::Failed, true, false));
+        assert_eq!(seen(&at(end - NANO)), (LookupSource::Stale, false, true));
+        assert_eq!(seen(&at(end)), (LookupSource::Failed, true, false));
         now.set(WELL);
         let back = at(end + 60 * SECOND);
-        assert_eq!(seen(&back), (Source::Fetched, false, true));
+        assert_eq!(seen(&back), (LookupSource::Fetched, false, true));
     }
 }
 
@@ -109,7 +109,7 @@ fn no_stale_records_where_none_are_wanted() {
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(BROKEN);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL)), (Source::Failed, false, false));
+    assert_eq!(seen(&client.lookup_at(PEER, start + TTL)), (LookupSource::Failed, false, false));
 }
 
 #[test]
@@ -119,9 +119,13 @@ fn the_registrys_own_no_is_obeyed_at_once() {
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(DENYING);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL)), (Source::Absent, false, false));
+    assert_eq!(seen(&client.lookup_at(PEER, start + TTL)), (LookupSource::Absent, false, false));
     now.set(BROKEN);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL * 2)), (Source::Failed, false, false), "it is gone for good");
+    assert_eq!(
+        seen(&client.lookup_at(PEER, start + TTL * 2)),
+        (LookupSource::Failed, false, false),
+        "it is gone for good"
+    );
 }
 
 /// The last fifth of a TTL, to the nanosecond.
@@ -133,13 +137,13 @@ fn a_hit_in_the_last_fifth_is_refreshed_in_the_background() {
     let name = |time| client.lookup_at(PEER, start + time).peer.unwrap().name().unwrap().to_owned();
     assert_eq!(name(Duration::ZERO), "take 0");
     assert_eq!(name(TTL * 4 / 5 - NANO), "take 0");
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     assert_eq!(client.stats().refreshes, 0);
     assert_eq!(name(TTL * 4 / 5), "take 0", "the hit itself does not wait");
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     assert_eq!((client.stats().refreshes, name(TTL * 4 / 5).as_str()), (1, "take 1"));
     // So a busy peer never waits: it is fresh past its first TTL.
-    assert_eq!(client.lookup_at(PEER, start + TTL).source, Source::Fresh);
+    assert_eq!(client.lookup_at(PEER, start + TTL).source, LookupSource::Fresh);
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.fresh, stats.dropped), (2, 5, 0));
 }
@@ -152,12 +156,12 @@ fn a_refresh_ahead_that_fails_takes_nothing_away_and_is_not_repeated_meanwhile()
     client.lookup_at(PEER, start);
     now.set(BROKEN);
     for _ in 0..3 {
-        assert_eq!(client.lookup_at(PEER, start + TTL * 4 / 5).source, Source::Fresh);
-        assert!(client.wait_idle(SOON));
+        assert_eq!(client.lookup_at(PEER, start + TTL * 4 / 5).source, LookupSource::Fresh);
+        assert!(client.wait_until_idle(SOON));
     }
     assert_eq!(client.stats().refreshes, 1);
-    assert_eq!(client.lookup_at(PEER, start + TTL - NANO).source, Source::Fresh);
-    assert!(client.wait_idle(SOON));
+    assert_eq!(client.lookup_at(PEER, start + TTL - NANO).source, LookupSource::Fresh);
+    assert!(client.wait_until_idle(SOON));
     assert_eq!(client.stats().refreshes, 2, "after the negative TTL it is");
 }
 
@@ -168,8 +172,9 @@ fn records_that_came_together_do_not_expire_together() {
     let start = Instant::now();
     (0..200).for_each(|n| drop(client.lookup_at(other(n), start)));
     now.set(BROKEN);
-    let fresh =
-        |time: Duration| (0..200).filter(|n| client.lookup_at(other(*n), start + time).source == Source::Fresh).count();
+    let fresh = |time: Duration| {
+        (0..200).filter(|n| client.lookup_at(other(*n), start + time).source == LookupSource::Fresh).count()
+    };
     assert_eq!(fresh(TTL * 9 / 10), 200);
     let half = fresh(TTL * 19 / 20);
     assert!((60..140).contains(&half), "{half} of 200 are fresh in the middle of the spread");
@@ -190,21 +195,21 @@ fn after_one_unanswered_lookup_nobody_waits_beside_the_one_that_finds_out() {
     });
     let client = alone(&server).lookup_timeout(SOON).build().unwrap();
     let start = Instant::now();
-    assert_eq!(client.lookup_at(other(0), start).source, Source::Failed);
-    assert_eq!(client.stats().circuit, CircuitState::OneAtATime);
+    assert_eq!(client.lookup_at(other(0), start).source, LookupSource::Failed);
+    assert_eq!(client.stats().circuit, CircuitState::Degraded);
     thread::scope(|scope| {
         let one = scope.spawn(|| client.lookup_at(other(1), start));
         at_server.recv_timeout(SOON).unwrap();
         for n in 1..4 {
             // Not even whoever asks for the same peer.
-            assert_eq!(seen(&client.lookup_at(other(n), start)), (Source::Shed, true, false));
+            assert_eq!(seen(&client.lookup_at(other(n), start)), (LookupSource::Shed, true, false));
         }
         release.send(()).unwrap();
-        assert_eq!(one.join().unwrap().source, Source::Failed);
+        assert_eq!(one.join().unwrap().source, LookupSource::Failed);
     });
     let stats = client.stats();
     assert_eq!((stats.shed, stats.lookups, stats.entries), (3, 2, 2), "nothing was cached of what was shed");
-    assert_eq!(client.lookup_at(other(2), start).source, Source::Fetched);
+    assert_eq!(client.lookup_at(other(2), start).source, LookupSource::Fetched);
     assert_eq!(client.stats().circuit, CircuitState::Closed);
 }
 
@@ -226,12 +231,12 @@ fn nobody_waits_for_a_lookup_from_before_the_outage() {
     thread::scope(|scope| {
         let early = scope.spawn(|| client.lookup(PEER));
         at_server.recv_timeout(SOON).unwrap();
-        assert_eq!(client.lookup(other(1)).source, Source::Failed);
-        assert_eq!(seen(&client.lookup(PEER)), (Source::Shed, true, false));
+        assert_eq!(client.lookup(other(1)).source, LookupSource::Failed);
+        assert_eq!(seen(&client.lookup(PEER)), (LookupSource::Shed, true, false));
         // It has not taken the place of the one that finds out, either.
-        assert_eq!(client.lookup(other(2)).source, Source::Failed);
+        assert_eq!(client.lookup(other(2)).source, LookupSource::Failed);
         release.send(()).unwrap();
-        assert_eq!(early.join().unwrap().source, Source::Fetched);
+        assert_eq!(early.join().unwrap().source, LookupSource::Fetched);
     });
 }
 
@@ -242,40 +247,42 @@ fn after_three_it_is_open_and_a_stall_costs_a_thread_no_more_than_that() {
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(DEAD);
-    let sources: Vec<Source> = (0..2_000).map(|n| client.lookup_at(other(n), start).source).collect();
-    assert!(sources[..3].iter().all(|source| *source == Source::Failed));
-    assert!(sources[3..].iter().all(|source| *source == Source::Shed));
+    let sources: Vec<LookupSource> = (0..2_000).map(|n| client.lookup_at(other(n), start).source).collect();
+    assert!(sources[..3].iter().all(|source| *source == LookupSource::Failed));
+    assert!(sources[3..].iter().all(|source| *source == LookupSource::Shed));
     // Who is known is served meanwhile: fresh, and past its TTL stale, without a lookup.
-    assert_eq!(client.lookup_at(PEER, start).source, Source::Fresh);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL - NANO)), (Source::Fresh, true, true));
+    assert_eq!(client.lookup_at(PEER, start).source, LookupSource::Fresh);
+    assert_eq!(seen(&client.lookup_at(PEER, start + TTL - NANO)), (LookupSource::Fresh, true, true));
     let stats = client.stats();
-    assert_eq!((stats.circuit, stats.openings, stats.lookups, stats.shed), (CircuitState::Open, 1, 4, 1_997));
+    assert_eq!((stats.circuit, stats.circuit_opened, stats.lookups, stats.shed), (CircuitState::Open, 1, 4, 1_997));
     assert_eq!(stats.failed_broken, 3);
 }
 
 #[test]
 fn without_background_threads_the_first_miss_past_the_wait_is_the_probe() {
     let (server, now) = registry();
-    let client = alone(&server).circuit_waits(SECOND, 30 * SECOND).build().unwrap();
+    let client = alone(&server).circuit_backoff(SECOND, 30 * SECOND).build().unwrap();
     now.set(DEAD);
     let start = Instant::now();
     (0..3).for_each(|n| drop(client.lookup_at(other(n), start)));
     // The waits are 1 and 2 s, each ±25 %.
-    assert_eq!(client.lookup_at(other(4), start + SECOND * 3 / 4 - NANO).source, Source::Shed);
+    assert_eq!(client.lookup_at(other(4), start + SECOND * 3 / 4 - NANO).source, LookupSource::Shed);
     // They count from the end of a lookup, which a busy machine may draw out.
     let probed = start + SECOND * 3;
-    assert_eq!(client.lookup_at(other(5), probed).source, Source::Failed);
-    assert_eq!(client.lookup_at(other(6), probed + SECOND * 3 / 2 - NANO).source, Source::Shed);
+    assert_eq!(client.lookup_at(other(5), probed).source, LookupSource::Failed);
+    assert_eq!(client.lookup_at(other(6), probed + SECOND * 3 / 2 - NANO).source, LookupSource::Shed);
     now.set(BROKEN);
-    assert_eq!(client.lookup_at(other(7), probed + SECOND * 5).source, Source::Failed);
+    assert_eq!(client.lookup_at(other(7), probed + SECOND * 5).source, LookupSource::Failed);
     assert_eq!(client.stats().circuit, CircuitState::Closed, "a status, however bad, is an answer");
     now.set(WELL);
     // What was remembered of unanswered lookups is forgotten; of the answered one it is not.
     let later = probed + SECOND * 6;
-    for (n, source) in [(0, Source::Fetched), (2, Source::Fetched), (5, Source::Fetched), (7, Source::Failed)] {
+    for (n, source) in
+        [(0, LookupSource::Fetched), (2, LookupSource::Fetched), (5, LookupSource::Fetched), (7, LookupSource::Failed)]
+    {
         assert_eq!(client.lookup_at(other(n), later).source, source, "{n}");
     }
-    assert_eq!(client.stats().openings, 1);
+    assert_eq!(client.stats().circuit_opened, 1);
 }
 
 #[test]
@@ -284,7 +291,7 @@ fn a_status_however_bad_never_opens_it() {
     let client = alone(&server).build().unwrap();
     now.set(BROKEN);
     for n in 0..20 {
-        assert_eq!(client.lookup(other(n)).source, Source::Failed);
+        assert_eq!(client.lookup(other(n)).source, LookupSource::Failed);
     }
     let stats = client.stats();
     assert_eq!((stats.circuit, stats.lookups, stats.failed_status), (CircuitState::Closed, 20, 20));
@@ -297,12 +304,12 @@ fn a_registry_that_asks_for_patience_is_left_alone_for_as_long() {
         let server = Server::play([limited, Act::reply(200, "{}")]);
         let client = alone(&server).build().unwrap();
         let start = Instant::now();
-        assert_eq!(client.lookup_at(other(0), start).source, Source::Failed);
-        assert_eq!(client.lookup_at(other(1), start + 7 * SECOND - NANO).source, Source::Shed);
+        assert_eq!(client.lookup_at(other(0), start).source, LookupSource::Failed);
+        assert_eq!(client.lookup_at(other(1), start + 7 * SECOND - NANO).source, LookupSource::Shed);
         let later = start + 9 * SECOND;
-        assert_eq!(client.lookup_at(other(1), later).source, Source::Fetched);
-        assert_eq!(client.lookup_at(other(2), later).source, Source::Fetched);
-        assert_eq!(client.lookup_at(other(0), later).source, Source::Failed, "that was an answer");
+        assert_eq!(client.lookup_at(other(1), later).source, LookupSource::Fetched);
+        assert_eq!(client.lookup_at(other(2), later).source, LookupSource::Fetched);
+        assert_eq!(client.lookup_at(other(0), later).source, LookupSource::Failed, "that was an answer");
         assert_eq!(server.requests().len(), 3);
     }
 }
@@ -311,22 +318,22 @@ fn a_registry_that_asks_for_patience_is_left_alone_for_as_long() {
 fn the_background_finds_the_registrys_return_and_brings_what_was_asked_for() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
-    let client = support::builder(&server).circuit_waits(waits, waits * 4).build().unwrap();
+    let client = support::builder(&server).circuit_backoff(waits, waits * 4).build().unwrap();
     now.set(DEAD);
     for n in 0..50 {
         assert_eq!(client.enrich(other(n)), None);
     }
     assert_ne!(client.stats().circuit, CircuitState::Closed);
-    assert!(!client.wait_idle(Duration::from_millis(1)), "they wait for the registry's return");
+    assert!(!client.wait_until_idle(Duration::from_millis(1)), "they wait for the registry's return");
     now.set(WELL);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     // Nobody asks again, and nobody waits: those that failed, and those that were shed.
     for n in 0..50 {
-        assert_eq!(client.lookup(other(n)).source, Source::Fresh, "{n}");
+        assert_eq!(client.lookup(other(n)).source, LookupSource::Fresh, "{n}");
     }
     let stats = client.stats();
-    assert!(stats.refreshes >= 50 && stats.openings == 1, "{stats}");
+    assert!(stats.refreshes >= 50 && stats.circuit_opened == 1, "{stats}");
 }
 
 /// Nobody has to ask once more: the threads hear of the outage from those whose lookups told of it.
@@ -334,12 +341,12 @@ fn the_background_finds_the_registrys_return_and_brings_what_was_asked_for() {
 fn an_outage_that_only_callers_have_met_is_probed_for() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
-    let client = support::builder(&server).circuit_waits(waits, waits * 4).build().unwrap();
+    let client = support::builder(&server).circuit_backoff(waits, waits * 4).build().unwrap();
     client.enrich_nonblocking(PEER);
-    assert!(client.wait_idle(SOON), "by now they have nothing to do");
+    assert!(client.wait_until_idle(SOON), "by now they have nothing to do");
     now.set(DEAD);
     (0..3).for_each(|n| drop(client.enrich(other(n))));
-    assert_eq!(client.stats().openings, 1);
+    assert_eq!(client.stats().circuit_opened, 1);
     now.set(WELL);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
 }
@@ -351,7 +358,7 @@ fn a_lookup_in_the_background_may_be_the_one_that_finds_out() {
     let client = support::builder(&server).build().unwrap();
     now.set(DEAD);
     client.enrich(other(0));
-    assert_eq!(client.stats().circuit, CircuitState::OneAtATime);
+    assert_eq!(client.stats().circuit, CircuitState::Degraded);
     now.set(WELL);
     assert_eq!(client.enrich_nonblocking(PEER), None);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
@@ -377,7 +384,7 @@ fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
             Act::reply(200, "{}")
         });
         let waits = Duration::from_millis(20);
-        let client = support::builder(&server).circuit_waits(waits, waits).lookup_timeout(SOON).build().unwrap();
+        let client = support::builder(&server).circuit_backoff(waits, waits).lookup_timeout(SOON).build().unwrap();
         (0..held).for_each(|n| drop(client.enrich(other(n))));
         if !probe {
             client.enrich_nonblocking(other(0));
@@ -387,9 +394,9 @@ fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
             client.enrich_nonblocking(other(1));
             eventually("the other", || client.enrich_nonblocking(other(1)).is_some());
         }
-        assert!(!client.wait_idle(Duration::from_millis(20)), "one is under way");
+        assert!(!client.wait_until_idle(Duration::from_millis(20)), "one is under way");
         release.send(()).unwrap();
-        assert!(client.wait_idle(SOON));
+        assert!(client.wait_until_idle(SOON));
     }
 }
 
@@ -398,7 +405,7 @@ fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
 fn a_clock_of_the_callers_does_not_hold_up_the_probe() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
-    let client = support::builder(&server).circuit_waits(waits, waits).build().unwrap();
+    let client = support::builder(&server).circuit_backoff(waits, waits).build().unwrap();
     now.set(DEAD);
     let ahead = Instant::now() + 3_600 * SECOND;
     (0..3).for_each(|n| drop(client.lookup_at(other(n), ahead)));
@@ -410,7 +417,7 @@ fn a_clock_of_the_callers_does_not_hold_up_the_probe() {
 fn who_was_forgotten_in_an_outage_is_not_asked_for_when_it_is_over() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
-    let client = support::builder(&server).circuit_waits(waits, waits).build().unwrap();
+    let client = support::builder(&server).circuit_backoff(waits, waits).build().unwrap();
     now.set(DEAD);
     (0..3).for_each(|n| drop(client.enrich(other(n))));
     // The probes ask for the first.
@@ -420,7 +427,7 @@ fn who_was_forgotten_in_an_outage_is_not_asked_for_when_it_is_over() {
     now.set(WELL);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
     eventually("the other", || client.peer_name(other(2)).is_some());
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     assert_eq!((asked(1), client.peer_name(other(1))), (before, None));
 }
 
@@ -428,14 +435,14 @@ fn who_was_forgotten_in_an_outage_is_not_asked_for_when_it_is_over() {
 #[test]
 fn a_registry_that_asks_for_no_patience_is_not_asked_in_a_loop() {
     let server = Server::play([Act::reply(503, "{}").header("Retry-After", "0")]);
-    let client = support::builder(&server).circuit_waits(SECOND * 5, SECOND * 9).build().unwrap();
+    let client = support::builder(&server).circuit_backoff(SECOND * 5, SECOND * 9).build().unwrap();
     client.enrich(other(0));
     client.enrich(other(1));
-    assert!(!client.wait_idle(Duration::from_millis(300)));
+    assert!(!client.wait_until_idle(Duration::from_millis(300)));
     assert_eq!(server.requests().len(), 1);
     // Whoever waits for the queue hears that it was emptied.
     client.clear();
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
 }
 
 /// One peer whose lookups alone are not answered, among others that are well: it costs one wait.
@@ -448,7 +455,7 @@ fn who_alone_is_not_answered_costs_callers_one_wait() {
     let client = support::builder(&server).lookup_timeout(Duration::from_millis(150)).build().unwrap();
     let mut waits = 0;
     for n in 0..30 {
-        waits += usize::from(!client.lookup(PEER).remembered);
+        waits += usize::from(!client.lookup(PEER).from_cache);
         client.enrich(other(n));
     }
     assert_eq!(waits, 1);
@@ -460,12 +467,12 @@ fn nonblocking_makes_no_request_and_has_the_record_next_time() {
     let client = support::builder(&server).build().unwrap();
     assert_eq!(client.enrich_nonblocking("nobody"), None);
     assert_eq!(client.enrich_nonblocking(PEER), None);
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     assert_eq!(client.enrich_nonblocking(PEER).unwrap().name(), Some("take 0"));
     now.set(DENYING);
     for _ in 0..3 {
         assert_eq!(client.enrich_nonblocking(other(1)), None);
-        assert!(client.wait_idle(SOON));
+        assert!(client.wait_until_idle(SOON));
     }
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.refreshes, stats.longest_wait), (2, 2, Duration::ZERO));
@@ -494,7 +501,7 @@ fn each_peer_is_queued_once_and_a_full_queue_drops_and_counts() {
     client.forget(other(2));
     client.enrich_nonblocking(other(4));
     release.send(()).unwrap();
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     let asked: BTreeSet<String> = server.requests().into_iter().map(|request| request.path).collect();
     let expected = [0, 1, 3, 4].map(|n| format!("/registry/discover/{}", other(n)));
     assert_eq!((asked, server.requests().len()), (BTreeSet::from(expected), 4));
@@ -505,7 +512,7 @@ fn without_background_threads_nonblocking_only_remembers() {
     let (server, _) = registry();
     let client: Client = alone(&server).build().unwrap();
     assert_eq!(client.enrich_nonblocking(PEER), None);
-    assert!(client.wait_idle(Duration::ZERO) && server.connections() == 0);
+    assert!(client.wait_until_idle(Duration::ZERO) && server.connections() == 0);
     client.enrich(PEER).unwrap();
     assert!(client.enrich_nonblocking(PEER).is_some());
 }

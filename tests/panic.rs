@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CancelToken, Delivery, ErrorKind, Lookup, Message, SendOptions, Source, global};
+use a2a_blocking::{CancelToken, Delivery, ErrorKind, Lookup, LookupSource, Message, SendOptions, global};
 use support::{Act, PEER, Server, builder};
 
 struct Panicking;
@@ -42,9 +42,9 @@ fn a_panicking_lookup_is_a_failed_one_and_releases_its_waiters() {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert!(answers.iter().all(|answer| answer.source == Source::Failed));
+    assert!(answers.iter().all(|answer| answer.source == LookupSource::Failed));
     assert!(start.elapsed() < bound / 2, "{:?}", start.elapsed());
-    assert!(client.lookup(PEER).remembered);
+    assert!(client.lookup(PEER).from_cache);
     assert_eq!(server.requests().len(), 1);
 
     the_other_calls_answer_with_an_error();

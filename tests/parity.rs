@@ -199,7 +199,7 @@ fn send() {
         }
         let (server, pauses) = (play(&vector), Arc::new(AtomicUsize::new(0)));
         let counted = pauses.clone();
-        let options = SendOptions::new().retry(RetryPolicy::new().base(Duration::from_millis(1)));
+        let options = SendOptions::new().retry(RetryPolicy::new().with_base(Duration::from_millis(1)));
         let options = options.on_progress(move |at| {
             counted.fetch_add(usize::from(at.pause.is_some()), SeqCst);
         });
@@ -272,7 +272,7 @@ fn discover() {
 #[test]
 fn card_url() {
     let client = |url: &str| Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
-    let card = |url, peer: &str| client(url).agent_card_url(peer).ok();
+    let card = |url, peer: &str| client(url).discover_url(peer).ok();
     for vector in vectors("validate") {
         let expected = vector["expect"]["exact"].as_str().map(|id| format!("http://p:1/x/registry/discover/{id}"));
         assert_eq!(card("http://p:1/x/", vector["args"][0].as_str().unwrap()), expected, "{}", vector["name"]);

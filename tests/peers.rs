@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{ErrorKind, Peer, PeerId, Source};
+use a2a_blocking::{ErrorKind, LookupSource, Peer, PeerId};
 use serde_json::{Value, json};
 use support::{Act, PEER, Server, WORKSPACE, builder, client};
 
@@ -39,7 +39,7 @@ fn every_field_is_kept_and_what_is_no_object_is_counted() {
     // Those with a valid id are in the cache now.
     for (id, name) in [(PEER, "ops-agent"), (other, "lead")] {
         let lookup = client.lookup(id);
-        assert_eq!((lookup.source, lookup.peer.unwrap().name()), (Source::Fresh, Some(name)));
+        assert_eq!((lookup.source, lookup.peer.unwrap().name()), (LookupSource::Fresh, Some(name)));
     }
     let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, [format!("/registry/{WORKSPACE}/peers")]);
@@ -58,14 +58,14 @@ fn a_listed_peer_names_itself_in_a_call() {
     let id = peers[0].peer_id().unwrap();
     let by_reference = [id, id].each_ref().map(|id| client.lookup(id));
     for lookup in by_reference.into_iter().chain([client.lookup(&peers[0]), client.lookup(id)]) {
-        assert_eq!((lookup.source, lookup.peer.as_ref()), (Source::Fresh, Some(&peers[0])));
+        assert_eq!((lookup.source, lookup.peer.as_ref()), (LookupSource::Fresh, Some(&peers[0])));
     }
     client.forget(&peers[0]);
     assert_eq!(client.peer_name(&peers[0]), None);
     let error = client.send(&peers[1], "on call?").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidPeerId);
     assert!(error.to_string().contains("without a valid id"), "{error}");
-    assert_eq!(client.lookup(&peers[1]).source, Source::Invalid);
+    assert_eq!(client.lookup(&peers[1]).source, LookupSource::Invalid);
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -133,9 +133,9 @@ fn a_listed_peer_is_no_longer_absent() {
         false => Act::reply(404, r#"{"error":"workspace not found"}"#),
     });
     let client = client(&server);
-    assert_eq!(client.lookup(PEER).source, Source::Absent);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Absent);
     client.peers().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Fresh);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fresh);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn the_kinds_of_failure_are_told_apart() {
     for (act, kind, status) in [
         (Act::reply(401, "{}"), ErrorKind::Unauthorized, Some(401)),
         (Act::reply(403, "{}"), ErrorKind::Unauthorized, Some(403)),
-        (Act::reply(404, "{}"), ErrorKind::Absent, Some(404)),
+        (Act::reply(404, "{}"), ErrorKind::NotFound, Some(404)),
         (Act::reply(500, "{}"), ErrorKind::Status, Some(500)),
         (Act::reply(200, "{}"), ErrorKind::Malformed, Some(200)),
         (Act::reply(200, vec![b' '; 10_000_001]), ErrorKind::TooLarge, Some(200)),

@@ -100,7 +100,7 @@ fn the_report_lists_the_team_and_tells_who_is_away() {
 fn the_report_fails_with_a_line_that_says_what_to_do() {
     let server = Server::play([Act::reply(404, r#"{"error":"workspace not found"}"#)]);
     let out = run("team", &server, &Dir::new("program-team-fails"), &[]);
-    assert!(out.contains("Error: Absent: ") && out.contains(WORKSPACE) && !out.contains("Inner"), "{out}");
+    assert!(out.contains("Error: NotFound: ") && out.contains(WORKSPACE) && !out.contains("Inner"), "{out}");
 }
 
 #[test]

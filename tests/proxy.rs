@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{
-    CancelToken, Client, ClientBuilder, Delivery, ErrorKind, Message, RetryPolicy, SendOptions, Source,
+    CancelToken, Client, ClientBuilder, Delivery, ErrorKind, LookupSource, Message, RetryPolicy, SendOptions,
 };
 use proxy::Proxy;
 use support::{Act, PEER, RECORD, Server, builder};
@@ -30,7 +30,7 @@ fn every_call_goes_through_the_proxy_that_was_asked_for() {
     let proxy = Proxy::working();
     let server = Server::decide(|_, request| if request.method == "GET" { Act::reply(200, RECORD) } else { ok() });
     let client = builder(&server).token(TOKEN).proxy(proxy.url("me:p%40ss@")).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     client.discover(PEER).unwrap();
     client.discover(PEER).unwrap();
     assert_eq!(client.send(PEER, "x".repeat(300_000)).unwrap().text(), "hello");
@@ -60,7 +60,7 @@ fn over_https_it_is_told_the_host_and_nothing_more() {
     let (server, seen) = tls::answering(authority.certify(), true, move |_| answer.clone());
     let client = Client::builder().platform_url(tls::https(&server)).workspace_id("me").token(TOKEN);
     let client = client.root_certificates(authority.pem()).proxy(proxy.url("")).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     assert!(seen.text().contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{}", seen.text());
     let heads = proxy.heads();
     assert!(heads.len() == 1 && heads[0].starts_with("CONNECT localhost:") && !heads[0].contains(TOKEN), "{heads:?}");
@@ -73,7 +73,7 @@ fn a_proxy_that_lets_nothing_through_is_a_failure_to_connect() {
     let refused = format!("http://me:hush@{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let forbids = Proxy::new("407 Proxy Authentication Required");
     let server = Server::play([ok()]);
-    let policy = RetryPolicy::new().base(Duration::from_millis(1)).attempts(2);
+    let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_attempts(2);
     for (url, words) in [(refused, "ConnectError: "), (forbids.url("me:hush@"), "ProxyError: ")] {
         let client = builder(&server).token(TOKEN).proxy(url).build().unwrap();
         let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
@@ -92,7 +92,7 @@ fn a_silent_proxy_keeps_nobody_longer_than_the_bound() {
     let bound = Duration::from_millis(300);
     let client = builder(&server).proxy(silent.url()).lookup_timeout(bound).build().unwrap();
     let start = Instant::now();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
@@ -113,10 +113,10 @@ fn a_proxy_that_trickles_keeps_nobody_longer_than_the_bound() {
     let bound = Duration::from_millis(300);
     let client = builder(&server).proxy(slow.url()).lookup_timeout(bound).build().unwrap();
     let start = Instant::now();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());
     let start = Instant::now();
-    let policy = RetryPolicy::new().budget(bound);
+    let policy = RetryPolicy::new().with_budget(bound);
     let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
     assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CircuitState, Client, Source};
+use a2a_blocking::{CircuitState, Client, LookupSource};
 use support::{Act, SOON, Server, eventually};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ fn registry() -> (Server, Arc<AtomicBool>) {
 }
 
 /// How many of the peers are answered from where, at a time.
-fn count(client: &Client, at: Instant, source: Source) -> usize {
+fn count(client: &Client, at: Instant, source: LookupSource) -> usize {
     (0..PEERS).filter(|n| client.lookup_at(peer(*n), at).source == source).count()
 }
 
@@ -39,36 +39,36 @@ fn what_fell_due_in_an_outage_is_refreshed_in_its_own_time() {
     // Without background threads time is the caller's alone.
     let client = support::builder(&server).ttl_spread(0.1).background_threads(0).build().unwrap();
     let start = Instant::now();
-    assert_eq!(count(&client, start, Source::Fetched), PEERS);
+    assert_eq!(count(&client, start, LookupSource::Fetched), PEERS);
     dead.store(true, SeqCst);
     (0..3).for_each(|n| drop(client.lookup_at(peer(PEERS + n), start + 400 * SECOND)));
     assert_eq!(client.stats().circuit, CircuitState::Open);
-    assert_eq!(count(&client, start + 400 * SECOND, Source::Stale), PEERS);
+    assert_eq!(count(&client, start + 400 * SECOND, LookupSource::Stale), PEERS);
 
     dead.store(false, SeqCst);
     let back = start + 1_000 * SECOND;
-    assert_eq!(client.lookup_at(peer(PEERS + 9), back).source, Source::Fetched);
+    assert_eq!(client.lookup_at(peer(PEERS + 9), back).source, LookupSource::Fetched);
     // Ten minutes are made up for in the 240 s between two refreshes. Whoever waits for his turn is served.
     let requests = server.requests().len();
-    let first = count(&client, back + 24 * SECOND, Source::Fetched);
+    let first = count(&client, back + 24 * SECOND, LookupSource::Fetched);
     assert!((5..50).contains(&first), "{first} of {PEERS} in a tenth of the time");
     assert_eq!(server.requests().len(), requests + first, "and nothing else was asked");
-    assert_eq!(count(&client, back + 24 * SECOND, Source::Stale), PEERS - first);
-    let half = first + count(&client, back + 120 * SECOND, Source::Fetched);
+    assert_eq!(count(&client, back + 24 * SECOND, LookupSource::Stale), PEERS - first);
+    let half = first + count(&client, back + 120 * SECOND, LookupSource::Fetched);
     assert!((70..130).contains(&half), "{half} of {PEERS} in half of it");
-    assert_eq!(half + count(&client, back + 241 * SECOND, Source::Fetched), PEERS);
+    assert_eq!(half + count(&client, back + 241 * SECOND, LookupSource::Fetched), PEERS);
     // Of whom there is no record, he does not wait.
-    assert_eq!(client.lookup_at(peer(PEERS), back + SECOND).source, Source::Fetched);
+    assert_eq!(client.lookup_at(peer(PEERS), back + SECOND).source, LookupSource::Fetched);
 }
 
 #[test]
 fn the_queue_of_an_outage_is_for_those_without_a_record() {
     let (server, dead) = registry();
     let waits = Duration::from_millis(20);
-    let builder = support::builder(&server).circuit_waits(waits, waits).queue(2).ttl(Duration::from_millis(1));
+    let builder = support::builder(&server).circuit_backoff(waits, waits).queue(2).ttl(Duration::from_millis(1));
     let client = builder.build().unwrap();
     assert_eq!((0..9).filter(|n| client.enrich(peer(*n)).is_some()).count(), 9);
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     dead.store(true, SeqCst);
     eventually("open", || {
         client.enrich(peer(PEERS));
@@ -81,7 +81,7 @@ fn the_queue_of_an_outage_is_for_those_without_a_record() {
     assert_eq!([PEERS + 1, PEERS + 2].map(|n| client.enrich_nonblocking(peer(n))), [None, None]);
     assert_eq!(client.stats().dropped, dropped);
     dead.store(false, SeqCst);
-    assert!(client.wait_idle(SOON));
+    assert!(client.wait_until_idle(SOON));
     assert!([PEERS + 1, PEERS + 2].iter().all(|n| client.peer_name(peer(*n)).is_some()));
 }
 
@@ -94,14 +94,14 @@ fn only_a_peers_first_record_is_refreshed_early() {
     let start = Instant::now();
     let listed = PEERS / 2;
     for n in 0..listed {
-        assert_eq!(client.lookup_at(peer(n), start).source, Source::Fetched);
+        assert_eq!(client.lookup_at(peer(n), start).source, LookupSource::Fetched);
     }
     let refreshed = |at| {
         let before = client.stats().refreshes;
         for n in 0..listed {
-            assert_eq!(client.lookup_at(peer(n), at).source, Source::Fresh);
+            assert_eq!(client.lookup_at(peer(n), at).source, LookupSource::Fresh);
         }
-        assert!(client.wait_idle(SOON));
+        assert!(client.wait_until_idle(SOON));
         client.stats().refreshes - before
     };
     let early = refreshed(start + 114 * SECOND);

@@ -74,7 +74,12 @@ fn show_outcome<T: Debug>(what: &str, outcome: Result<T, Error>) {
 
 fn brief() -> RetryPolicy {
     let wait = Duration::from_millis(1);
-    RetryPolicy::new().base(wait).cap(wait).attempts(2).silence(Duration::from_millis(200)).honor_retry_after()
+    RetryPolicy::new()
+        .with_base(wait)
+        .with_cap(wait)
+        .with_attempts(2)
+        .with_silence(Duration::from_millis(200))
+        .honor_retry_after()
 }
 
 /// Every call of a client of that platform.
@@ -91,13 +96,13 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     client.forget(PEER);
     show("lookup", client.lookup(PEER));
     show("enrich_nonblocking", client.enrich_nonblocking("deadbeef-0000-4000-8000-000000000404"));
-    show("wait_idle", client.wait_idle(Duration::from_millis(60)));
+    show("wait_until_idle", client.wait_until_idle(Duration::from_millis(60)));
     show("peer_name", client.peer_name(PEER));
     show_outcome("discover", client.discover(PEER));
     show_outcome("discover, of nobody", client.discover(TOKEN_OF_NOBODY));
     show_outcome("peers", client.peers());
     show_outcome("workspace", client.workspace());
-    show_outcome("agent_card_url", client.agent_card_url(PEER));
+    show_outcome("discover_url", client.discover_url(PEER));
     // Where nobody is there it is tried for 15 s.
     if !UNREACHABLE.contains(&what) {
         show_outcome("notify", client.notify("done"));
@@ -126,7 +131,7 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     let calls = AtomicUsize::new(0);
     let handle = poller.spawn(move |push| {
         show("push", (push, push.sender(), push.row(), push.attachments()));
-        show("notification", push.notification());
+        show("notification", push.envelope());
         assert!(calls.fetch_add(1, SeqCst) > 1, "in a callback at {push:?}");
         show_outcome("reply", push.reply("on it"));
         Verdict::Ack
@@ -480,7 +485,7 @@ fn no_output_of_a_process_has_the_token_in_it() {
         assert!(text.contains("rustls::"), "no log of the TLS library's");
     }
     assert!(text.contains("[token]"), "no echo was cut out");
-    for panic in ["in a watcher", "in a callback at Push", "at a dead letter", "in a token function"] {
+    for panic in ["in a watcher", "in a callback at InboxMessage", "at a dead letter", "in a token function"] {
         assert!(text.contains(panic), "no panic {panic}");
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Delivery, Error, ErrorKind, Message, Part, Progress, Reply, RetryPolicy, SendOptions};
+use a2a_blocking::{Client, Delivery, Error, ErrorKind, Message, Part, Reply, RetryPolicy, SendOptions, SendProgress};
 use serde_json::{Value, json};
 use support::{Act, PEER, Server, WORKSPACE, builder, client};
 
@@ -24,7 +24,7 @@ fn ok() -> Act {
 
 /// The default policy with waits that a test can afford.
 fn brief() -> RetryPolicy {
-    RetryPolicy::new().base(Duration::from_millis(1))
+    RetryPolicy::new().with_base(Duration::from_millis(1))
 }
 
 fn send(server: &Server, policy: RetryPolicy) -> Result<Reply, Error> {
@@ -173,7 +173,7 @@ fn the_delivery_is_told_over_all_attempts() {
         support::read_request(&mut std::io::BufReader::new(stream), 0).unwrap();
     });
     // The listener is gone before the first connection is closed.
-    let policy = brief().attempts(2);
+    let policy = brief().with_attempts(2);
     let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
     once.join().unwrap();
     assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Connect, 2, Delivery::Unknown));
@@ -187,7 +187,7 @@ fn the_budget_is_hard() {
         let server = Server::play([act]);
         let start = Instant::now();
         // A half, one and two seconds: the third pause has no room any more.
-        let policy = RetryPolicy::new().base(budget / 4).jitter(0.0).budget(budget);
+        let policy = RetryPolicy::new().with_base(budget / 4).with_jitter(0.0).with_budget(budget);
         let error = send(&server, policy).unwrap_err();
         assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
         assert_eq!((error.attempts(), error.delivery()), (attempts, Delivery::Unknown), "{error}");
@@ -226,7 +226,7 @@ fn silence_is_tried_again_and_five_attempts_keep_to_the_budget() {
     let server = Server::play([Act::Hang]);
     let budget = Duration::from_secs(2);
     let start = Instant::now();
-    let error = send(&server, brief().budget(budget).silence(Duration::from_millis(60))).unwrap_err();
+    let error = send(&server, brief().with_budget(budget).with_silence(Duration::from_millis(60))).unwrap_err();
     assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
     assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Timeout, 5, Delivery::Unknown));
     assert!(error.to_string().contains(": ReadTimeout: "), "{error}");
@@ -381,14 +381,14 @@ fn a_watcher_is_told_of_each_attempt_and_each_pause() {
     let server = Server::play([Act::Close, Act::Close, ok()]);
     let told = Arc::new(Mutex::new(Vec::new()));
     let log = told.clone();
-    let policy = RetryPolicy::new().base(Duration::from_millis(1)).jitter(0.0);
+    let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_jitter(0.0);
     let options = SendOptions::new().retry(policy).on_progress(move |at| log.lock().unwrap().push(at));
     client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap();
     let told: Vec<(u32, u32, Option<u128>)> = told
         .lock()
         .unwrap()
         .iter()
-        .map(|at: &Progress| (at.attempt, at.max_attempts, at.pause.map(|pause| pause.as_millis())))
+        .map(|at: &SendProgress| (at.attempt, at.max_attempts, at.pause.map(|pause| pause.as_millis())))
         .collect();
     assert_eq!(told, [(1, 5, None), (1, 5, Some(1)), (2, 5, None), (2, 5, Some(2)), (3, 5, None)]);
 }
@@ -424,7 +424,7 @@ fn a_peer_that_reads_slowly_keeps_nobody_beyond_the_budget() {
     });
     let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
     let (start, budget) = (Instant::now(), Duration::from_secs(2));
-    let options = SendOptions::new().retry(RetryPolicy::new().budget(budget));
+    let options = SendOptions::new().retry(RetryPolicy::new().with_budget(budget));
     let error = client.send_with(PEER, &Message::from("x".repeat(1_000_000)), &options).unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
     // A write goes on by what the system takes at once, at most.

@@ -14,7 +14,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, ClientBuilder, Delivery, Error, ErrorKind, Message, RetryPolicy, SendOptions, Source};
+use a2a_blocking::{
+    Client, ClientBuilder, Delivery, Error, ErrorKind, LookupSource, Message, RetryPolicy, SendOptions,
+};
 use rcgen::date_time_ymd;
 #[cfg(feature = "rustls")]
 use rcgen::{BasicConstraints, IsCa};
@@ -40,7 +42,10 @@ fn answer(status: u16, body: &str) -> Vec<u8> {
 /// What a send with a brief policy comes to, and that it kept its bounds.
 fn send(client: &Client) -> Error {
     let (start, budget) = (Instant::now(), Duration::from_secs(60));
-    let policy = RetryPolicy::new().base(Duration::from_millis(1)).budget(budget).silence(Duration::from_millis(300));
+    let policy = RetryPolicy::new()
+        .with_base(Duration::from_millis(1))
+        .with_budget(budget)
+        .with_silence(Duration::from_millis(300));
     let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
     assert!(start.elapsed() < budget, "{error}");
     error
@@ -54,7 +59,7 @@ fn a_platform_of_the_authority_that_was_given_is_talked_to() {
         _ => answer(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#),
     });
     let client = trusting(&authority, &server).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     assert_eq!(client.send(PEER, "x".repeat(500_000)).unwrap().text(), "hello");
     let text = seen.text();
     assert_eq!(text.matches(&format!("authorization: Bearer {TOKEN}\r\n")).count(), 2, "{text:.400}");
@@ -83,7 +88,7 @@ fn others_are_not_told_the_token_and_not_tried_again_and_the_error_says_why() {
         let text = error.to_string();
         assert!(text.starts_with(&format!("POST {}/", https(&server))) && text.contains(why), "{why}: {text}");
         assert_eq!(server.connections(), 1, "{why}");
-        assert_eq!(client.lookup(PEER).source, Source::Failed, "{why}");
+        assert_eq!(client.lookup(PEER).source, LookupSource::Failed, "{why}");
         assert_eq!(client.discover(PEER).unwrap_err().kind(), ErrorKind::Tls, "{why}");
         assert_eq!(seen.text(), "", "{why}");
     }
@@ -162,10 +167,10 @@ fn a_handshake_that_breaks_off_is_tried_again_inside_its_bound() {
         let bound = Duration::from_millis(400);
         let client = trusting(&authority, &server).lookup_timeout(bound).build().unwrap();
         let start = Instant::now();
-        assert_eq!(client.lookup(PEER).source, Source::Failed, "{what}");
+        assert_eq!(client.lookup(PEER).source, LookupSource::Failed, "{what}");
         assert!(start.elapsed() < bound + Duration::from_secs(10), "{what}");
         let budget = if what == "silence" { bound * 2 } else { Duration::from_secs(60) };
-        let policy = RetryPolicy::new().base(Duration::from_millis(1)).attempts(2).budget(budget);
+        let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_attempts(2).with_budget(budget);
         let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
         let kind = if what == "silence" { ErrorKind::Timeout } else { ErrorKind::Disconnected };
         assert_eq!(

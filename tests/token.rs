@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use a2a_blocking::{Client, ErrorKind, Source};
+use a2a_blocking::{Client, ErrorKind, LookupSource};
 use once_cell::sync::Lazy;
 use support::{Act, PEER, RECORD, Server, builder};
 
@@ -62,9 +62,9 @@ fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
     let server = registry("new");
     let client = builder(&server).token_file(&file).build().unwrap();
     fs::write(&file, "new\n").unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     client.forget(PEER);
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     let bearer = |token| Some(format!("Bearer {token}"));
     assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
 }
@@ -114,7 +114,7 @@ fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
     let server = registry("another");
     let client = builder(&server).token("mine").build().unwrap();
     let lookup = client.lookup(PEER);
-    assert_eq!((lookup.source, client.lookup(PEER).remembered), (Source::Failed, true));
+    assert_eq!((lookup.source, client.lookup(PEER).from_cache), (LookupSource::Failed, true));
     assert_eq!(server.requests().len(), 1);
     let error = client.discover(PEER).unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
@@ -130,7 +130,7 @@ fn a_token_that_changes_at_every_401_is_tried_once_more_only() {
     let counted = calls.clone();
     let client =
         builder(&server).token_fn(move || Some(format!("take-{}", counted.fetch_add(1, SeqCst)))).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!((server.requests().len(), calls.load(SeqCst)), (2, 2));
 }
 
@@ -141,9 +141,9 @@ fn a_file_that_became_unreadable_leaves_the_old_token_in_place() {
     let server = Server::play([Act::reply(401, "{}"), Act::reply(200, RECORD)]);
     let client = builder(&server).token_file(&file).build().unwrap();
     fs::write(&file, b"half\xffway").unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     client.forget(PEER);
-    assert_eq!(client.lookup(PEER).source, Source::Fetched);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     assert_eq!(sent(&server), vec![Some("Bearer old".to_owned()); 2]);
 }
 
@@ -180,7 +180,7 @@ fn a_401_whose_body_does_not_arrive_has_the_token_read_again_too() {
         let server = Server::play([refused, Act::reply(200, RECORD)]);
         let client = builder(&server).token_file(&file).build().unwrap();
         fs::write(&file, "new").unwrap();
-        assert_eq!(client.lookup(PEER).source, Source::Fetched);
+        assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
         assert_eq!(sent(&server), ["old", "new"].map(|token| Some(format!("Bearer {token}"))));
     }
 }
@@ -207,7 +207,7 @@ fn what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
     let server = registry("new");
     let client = builder(&server).token_file(&file).build().unwrap();
     fs::rename(&pipe, &file).unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!(sent(&server), [Some("Bearer old".to_owned())]);
 }
 
@@ -254,8 +254,8 @@ fn a_token_function_that_panics_in_a_lookup_fails_it() {
     let calls = AtomicUsize::new(0);
     let token = move || if calls.fetch_add(1, SeqCst) == 0 { Some("first".to_owned()) } else { panic!("hush") };
     let client = builder(&server).token_fn(token).build().unwrap();
-    assert_eq!(client.lookup(PEER).source, Source::Failed);
-    assert!(client.lookup(PEER).remembered);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert!(client.lookup(PEER).from_cache);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CancelToken, Client, Delivery, Error, Message, Push, PushKind, Reply, RetryPolicy, SendOptions};
+use a2a_blocking::{
+    CancelToken, Client, Delivery, Error, InboxMessage, InboxMessageKind, Message, Reply, RetryPolicy, SendOptions,
+};
 
 use super::ledger::{PEERS, WORKSPACES, peer_id};
 use super::script::Dice;
@@ -26,7 +28,7 @@ fn text(message: u64) -> String {
 /// One message, from inside a callback.
 pub fn send(soak: &Soak, client: &Client, dice: &mut Dice) {
     let budget = Duration::from_millis(300 + dice.roll(700));
-    let policy = RetryPolicy::new().budget(budget).base(Duration::from_millis(50));
+    let policy = RetryPolicy::new().with_budget(budget).with_base(Duration::from_millis(50));
     post(soak, client, dice, budget, SendOptions::new().retry(policy));
 }
 
@@ -84,7 +86,7 @@ pub fn run_sender(soak: &Soak, number: u64) {
         let client = lock(&soak.clients)[dice.roll(WORKSPACES as u64) as usize].clone();
         let Some(client) = client else { continue };
         let budget = Duration::from_millis(200 + dice.roll(2_800));
-        let mut policy = RetryPolicy::new().budget(budget).base(Duration::from_millis(20 + dice.roll(300)));
+        let mut policy = RetryPolicy::new().with_budget(budget).with_base(Duration::from_millis(20 + dice.roll(300)));
         if dice.one_in(2) {
             policy = policy.honor_retry_after();
         }
@@ -92,7 +94,7 @@ pub fn run_sender(soak: &Soak, number: u64) {
             policy = policy.only_undelivered();
         }
         if dice.one_in(4) {
-            policy = policy.silence(Duration::from_millis(100 + dice.roll(400)));
+            policy = policy.with_silence(Duration::from_millis(100 + dice.roll(400)));
         }
         let options = SendOptions::new().retry(policy);
         if dice.one_in(2) {
@@ -119,10 +121,10 @@ pub fn run_sender(soak: &Soak, number: u64) {
 }
 
 /// Answers pushes: a peer by a message, and now and then the human by a notice.
-pub fn run_answerer(soak: &Soak, pushes: &Receiver<Push>) {
+pub fn run_answerer(soak: &Soak, pushes: &Receiver<InboxMessage>) {
     for (n, push) in pushes.iter().enumerate() {
         let begin = Instant::now();
-        if n % 4 == 0 || push.kind() != PushKind::PeerAgent {
+        if n % 4 == 0 || push.kind() != InboxMessageKind::PeerAgent {
             let client = lock(&soak.clients)[0].clone();
             let outcome = client.map(|client| client.notify("soak"));
             soak.tally.beyond(begin.elapsed().saturating_sub(REPLY), || format!("a notice: {outcome:?}"));

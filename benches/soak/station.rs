@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, InboxPoller, PollerHandle, Push, RetryPolicy, Verdict};
+use a2a_blocking::{Client, InboxMessage, InboxPoller, PollerHandle, RetryPolicy, Verdict};
 
 use super::ledger::{SHARED, WORKSPACES, number, row_number, workspace_id};
 use super::script::Dice;
@@ -58,8 +58,10 @@ impl Station {
         let watch = Arc::new(Watch::new(client(soak, self.workspace)));
         for (n, track) in self.tracks.iter().enumerate() {
             let file: PathBuf = soak.dir.join(format!("cursor-{}-{n}", self.workspace));
-            let retry =
-                RetryPolicy::new().attempts(TRIES).base(Duration::from_millis(5)).cap(Duration::from_millis(20));
+            let retry = RetryPolicy::new()
+                .with_attempts(TRIES)
+                .with_base(Duration::from_millis(5))
+                .with_cap(Duration::from_millis(20));
             let builder = InboxPoller::builder(watch.client.clone()).cursor_file(file).retry(retry).page_size(50);
             let builder = builder.interval(Duration::from_millis(200)).heartbeat(Some(Duration::from_secs(2)));
             let (dead, told) = (track.clone(), soak.clone());
@@ -135,7 +137,7 @@ struct Callback {
 }
 
 impl Callback {
-    fn push(&mut self, push: &Push) -> Verdict {
+    fn push(&mut self, push: &InboxMessage) -> Verdict {
         let Callback { soak, workspace, track, watch, stalls, dice } = self;
         let row = row_number(push.activity_id()).unwrap_or(u64::MAX);
         {
@@ -144,16 +146,16 @@ impl Callback {
             let what = || {
                 format!(
                     "workspace {workspace}: row {row}, try {}; it is {next}'s turn, tried {tries} times",
-                    push.attempt()
+                    push.delivery_attempt()
                 )
             };
-            if row < next || (row == next && push.attempt() != tries + 1) {
+            if row < next || (row == next && push.delivery_attempt() != tries + 1) {
                 soak.tally.wrong(Wrong::Repeat, what);
             } else if row > next {
                 soak.tally.wrong(Wrong::Order, what);
                 track.next = row;
             }
-            track.tries = push.attempt();
+            track.tries = push.delivery_attempt();
             soak.tally.again.fetch_add(u64::from(tries > 0), Relaxed);
         }
         let peer = push.peer().and_then(|peer| number(&peer.to_string())).unwrap_or_default();

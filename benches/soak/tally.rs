@@ -82,9 +82,11 @@ impl Tally {
 
     /// An error of a call that talks to the platform: what is the platform's to cause is no wrong.
     pub fn error(&self, call: &str, error: &Error) {
-        use ErrorKind::{Absent, Cancelled, Connect, Disconnected, Malformed, Platform, Status, Timeout, Unauthorized};
+        use ErrorKind::{
+            Cancelled, Connect, Disconnected, Malformed, NotFound, Platform, Status, Timeout, Unauthorized,
+        };
         match error.kind() {
-            Connect | Disconnected | Timeout | Unauthorized | Status | Platform | Absent | Cancelled | Malformed => {}
+            Connect | Disconnected | Timeout | Unauthorized | Status | Platform | NotFound | Cancelled | Malformed => {}
             _ => self.wrong(Wrong::Kind, || format!("{call}: {:?}: {error}", error.kind())),
         }
     }

@@ -16,7 +16,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, ClientBuilder, Source};
+use a2a_blocking::{Client, ClientBuilder, LookupSource};
 
 use super::ledger::{PEERS, peer_id};
 use super::script::Fault;
@@ -37,7 +37,7 @@ const CLOCK: Duration = Duration::from_millis(50);
 
 pub fn settings(builder: ClientBuilder) -> ClientBuilder {
     let builder = builder.ttl(TTL).negative_ttl(NEGATIVE_TTL).stale_if_error(STALE_IF_ERROR);
-    builder.lookup_timeout(LOOKUP).circuit_waits(WAITS.0, WAITS.1)
+    builder.lookup_timeout(LOOKUP).circuit_backoff(WAITS.0, WAITS.1)
 }
 
 /// A client, and what was asked of it.
@@ -99,7 +99,7 @@ impl Watch {
             Some(version) => self.age(soak, peer, version, begin, forgotten),
             None => Duration::ZERO,
         };
-        if lookup.source == Source::Absent {
+        if lookup.source == LookupSource::Absent {
             let behind = soak.platform.ledger.absence_behind(peer, begin);
             if behind >= NEGATIVE_TTL + CLOCK {
                 soak.tally.wrong(Wrong::Old, || format!("the registry's no of peer {peer} is {behind:?} behind"));
@@ -112,7 +112,7 @@ impl Watch {
         }
         soak.tally.calm.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         soak.tally.behind_calm.add(behind);
-        if behind >= TTL + CLOCK || (version.is_none() && lookup.source != Source::Absent) {
+        if behind >= TTL + CLOCK || (version.is_none() && lookup.source != LookupSource::Absent) {
             self.stale(soak, begin, || format!("peer {peer}: {:?}, {behind:?} behind, after {took:?}", lookup.source));
         }
     }

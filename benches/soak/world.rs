@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, Push};
+use a2a_blocking::{Client, InboxMessage};
 
 use super::ledger::{PEERS, WORKSPACES};
 use super::platform::Platform;
@@ -26,7 +26,7 @@ pub struct Soak {
     pub tally: Tally,
     /// The clients that are polled with now, by workspace.
     pub clients: Mutex<Vec<Option<Client>>>,
-    pub answers: Mutex<Option<SyncSender<Push>>>,
+    pub answers: Mutex<Option<SyncSender<InboxMessage>>>,
     pub phase: AtomicUsize,
     pub calm_from: Mutex<Option<Instant>>,
     /// By how much the scheduler was late for a thread that only sleeps.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::Map;
 
 use super::*;
-use crate::peer::{No, recall_at};
+use crate::peer::{Negative, get_local_at};
 
 const PEERS: u64 = 6;
 
@@ -31,14 +31,14 @@ fn version(record: &Peer) -> u64 {
 }
 
 /// A call for a peer at a time: what the front says, or the map.
-fn ask(cache: &Cache, n: u64, now: Tick) -> Known {
+fn ask(cache: &Cache, n: u64, now: CoarseInstant) -> CacheAnswer {
     let text = text(n);
-    match recall_at(cache.answers.id(), &text, now) {
-        Recalled::Found(record) => Known::Fresh { record, refresh: false },
-        Recalled::No(No::Absent) => Known::Absent,
-        Recalled::No(No::Failed) => Known::Failed,
-        Recalled::Nothing(_) => {
-            let known = cache.get_spelled(peer(n), text.as_bytes().try_into().ok(), now);
+    match get_local_at(cache.answers.id(), &text, now) {
+        LocalAnswer::Found(record) => CacheAnswer::Fresh { record, refresh: false },
+        LocalAnswer::Negative(Negative::Absent) => CacheAnswer::Absent,
+        LocalAnswer::Negative(Negative::Failed) => CacheAnswer::Failed,
+        LocalAnswer::Miss(_) => {
+            let known = cache.get_and_keep(peer(n), text.as_bytes().try_into().ok(), now);
             cache.count(Answered::Unknown);
             known
         }
@@ -83,7 +83,7 @@ proptest! {
     #[test]
     fn the_front_never_answers_what_the_map_would_not(steps in prop::collection::vec(step(), 1..80)) {
         let cache = Cache::new(4);
-        let (mut now, mut version, mut held) = (Tick::now(), 0, Vec::new());
+        let (mut now, mut version, mut held) = (CoarseInstant::now(), 0, Vec::new());
         for step in steps {
             let after = |secs| now.plus(Duration::from_secs(secs));
             version += 1;
@@ -97,16 +97,16 @@ proptest! {
                 }
                 Step::Hold(n) => held.push(ask(&cache, n, now)),
                 Step::Drop => held.clear(),
-                Step::Found(n, ttl) => drop(cache.put(peer(n), Filing::Found {
+                Step::Found(n, ttl) => drop(cache.insert(peer(n), CacheUpdate::Found {
                     record: record(n, version),
                     refresh_at: after(ttl * 4 / 5),
                     fresh_until: after(ttl),
                     stale_until: after(ttl * 2),
                 })),
-                Step::Absent(n, ttl) => drop(cache.put(peer(n), Filing::Absent { until: after(ttl) })),
+                Step::Absent(n, ttl) => drop(cache.insert(peer(n), CacheUpdate::Absent { until: after(ttl) })),
                 Step::Failed(n, ttl, status) => {
                     let outage = (!status).then(|| cache.outage());
-                    drop(cache.put(peer(n), Filing::Failed { until: after(ttl), outage }));
+                    drop(cache.insert(peer(n), CacheUpdate::Failed { until: after(ttl), outage }));
                 }
                 Step::Remove(n) => drop(cache.remove(peer(n))),
                 Step::Clear => drop(cache.clear()),
@@ -125,7 +125,7 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
     let published: [AtomicU64; PEERS as usize] = Default::default();
     let ended = AtomicBool::new(false);
     let hits = AtomicU64::new(0);
-    let far = Tick::now().plus(Duration::from_secs(3_600));
+    let far = CoarseInstant::now().plus(Duration::from_secs(3_600));
     thread::scope(|scope| {
         for writer in 0..2_u64 {
             let (cache, published, ended) = (&cache, &published, &ended);
@@ -133,14 +133,14 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
                 for round in 1.. {
                     for n in (0..PEERS).filter(|n| n % 2 == writer) {
                         let found =
-                            |record| Filing::Found { record, refresh_at: far, fresh_until: far, stale_until: far };
+                            |record| CacheUpdate::Found { record, refresh_at: far, fresh_until: far, stale_until: far };
                         match round % 7 {
                             0 => drop(cache.remove(peer(n))),
-                            1 => (0..20).for_each(|s| drop(cache.put(peer(100 + s), found(record(100 + s, 0))))),
+                            1 => (0..20).for_each(|s| drop(cache.insert(peer(100 + s), found(record(100 + s, 0))))),
                             2 if round % 5 == 0 => drop(cache.clear()),
                             _ => {}
                         }
-                        drop(cache.put(peer(n), found(record(n, round))));
+                        drop(cache.insert(peer(n), found(record(n, round))));
                         published[n as usize].store(round, SeqCst);
                     }
                     // Long enough for the readers to keep what there is.
@@ -159,7 +159,7 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
                     for turn in reader.. {
                         let n = turn % PEERS;
                         let at_least = published[n as usize].load(SeqCst);
-                        if let Known::Fresh { record, .. } = ask(cache, n, Tick::now()) {
+                        if let CacheAnswer::Fresh { record, .. } = ask(cache, n, CoarseInstant::now()) {
                             assert_eq!(record.peer_id(), Some(peer(n)));
                             assert!(version(&record) >= at_least, "{} after {at_least}", version(&record));
                             hits.fetch_add(1, Relaxed);
@@ -191,41 +191,41 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
 #[test]
 fn a_peer_that_is_only_asked_for_in_the_front_is_busy_to_the_sieve() {
     let cache = Cache::new(100);
-    let far = Tick::now().plus(Duration::from_secs(3_600));
-    let found = |n| Filing::Found { record: record(n, 1), refresh_at: far, fresh_until: far, stale_until: far };
-    drop(cache.put(peer(0), found(0)));
+    let far = CoarseInstant::now().plus(Duration::from_secs(3_600));
+    let found = |n| CacheUpdate::Found { record: record(n, 1), refresh_at: far, fresh_until: far, stale_until: far };
+    drop(cache.insert(peer(0), found(0)));
     let (mut front, mut lost) = (0, 0);
     for stranger in 1_000..6_000 {
-        drop(cache.put(peer(stranger), found(stranger)));
+        drop(cache.insert(peer(stranger), found(stranger)));
         for _ in 0..40 {
-            match recall_at(cache.answers.id(), &text(0), Tick::now()) {
-                Recalled::Found(_) => front += 1,
-                _ if matches!(ask(&cache, 0, Tick::now()), Known::Fresh { .. }) => {}
+            match get_local_at(cache.answers.id(), &text(0), CoarseInstant::now()) {
+                LocalAnswer::Found(_) => front += 1,
+                _ if matches!(ask(&cache, 0, CoarseInstant::now()), CacheAnswer::Fresh { .. }) => {}
                 _ => lost += 1,
             }
         }
     }
     assert_eq!(lost, 0);
     assert!(front > 100_000, "{front}");
-    assert_eq!(cache.fill().entries, 100);
+    assert_eq!(cache.stats().entries, 100);
 }
 
 /// The end of a client is the end of its records, in whatever thread they are kept.
 #[test]
 fn a_client_that_is_gone_leaves_no_records_in_the_threads_that_asked_it() {
-    let far = Tick::now().plus(Duration::from_secs(3_600));
+    let far = CoarseInstant::now().plus(Duration::from_secs(3_600));
     let (one, other) = (Cache::new(100), Cache::new(100));
     let mut filed = Vec::new();
     // Two, which have room in a thread wherever they fall.
     for n in 0..2 {
         let record = record(n, 1);
-        filed.push(Filed::record(&record).unwrap());
-        drop(one.put(peer(n), Filing::Found { record, refresh_at: far, fresh_until: far, stale_until: far }));
-        (0..40).for_each(|_| drop(ask(&one, n, Tick::now())));
+        filed.push(CachedValue::record(&record).unwrap());
+        drop(one.insert(peer(n), CacheUpdate::Found { record, refresh_at: far, fresh_until: far, stale_until: far }));
+        (0..40).for_each(|_| drop(ask(&one, n, CoarseInstant::now())));
     }
     assert!(filed.iter().all(|filed| filed.handles() == 3), "here, in the cache, and in the front");
     drop(one);
-    assert!(
-        filed.iter().all(|filed| !matches!(ask(&other, 0, Tick::now()), Known::Fresh { .. }) && filed.handles() == 1)
-    );
+    assert!(filed.iter().all(
+        |filed| !matches!(ask(&other, 0, CoarseInstant::now()), CacheAnswer::Fresh { .. }) && filed.handles() == 1
+    ));
 }

@@ -1,243 +1,274 @@
-//! What is known of peers, and until when: maps behind locks, with SIEVE eviction. No I/O, and no clock: `now` is an
-//! argument.
+//! A sharded, bounded cache of peer records with SIEVE eviction.
+//!
+//! Each thread has a small cache in front of it, which answers most calls without a lock: see
+//! [`get_local`](Cache::get_local). A flag in each value tells those threads when the value is out of date.
+//!
+//! A write takes the state lock first, then a shard's lock. A read takes its shard's read lock. Where the answer
+//! depends on the last outage, it then releases that lock and takes the state's read lock.
+//!
+//! The cache does no I/O and reads no clock: methods that depend on time take `now`. Only the thread-local cache reads
+//! the clock itself.
+//!
+//! SIEVE: Zhang et al., NSDI 2024, <https://cachemon.github.io/SIEVE-website/>.
 
-#[cfg(any(test, fuzzing))]
-pub(crate) mod cache_fuzz;
 mod entry;
-mod order;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod sieve_fuzz;
+pub(crate) mod fuzz;
+pub(crate) mod sieve;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
-use crate::clock::Tick;
-use crate::peer::{Filed, Peer, PeerId, PeerRef, Recalled, Spelling, count, is_to_keep, keep, purge};
+use crate::peer::{
+    CachedValue, LocalAnswer, Peer, PeerId, PeerRef, RawKey, count, keep, release_invalidated, should_keep,
+};
 use crate::stats::{Answered, Answers};
-use entry::{Entry, Recovery};
-pub(crate) use entry::{Filing, Known};
-use order::Order;
+use crate::util::clock::CoarseInstant;
+pub(crate) use entry::{CacheAnswer, CacheUpdate};
+use entry::{CacheEntry, Recovery};
+use sieve::SieveQueue;
 
-/// How many bytes of memory a cache's records take at the most, all together.
+/// Number of shards. Two threads that ask for different peers meet at the same lock in one of 16 cases.
+const SHARDS: usize = 16;
+/// Memory that the records of one cache may take together: 64 MiB.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// After how many answers that were called back the threads are told to let go of them.
-const PURGE_AFTER: u64 = 256;
-/// How many shelves there are. Two threads that ask for different peers meet at one lock in so many times.
-const SHELVES: usize = 16;
+/// Threads are told to release values that are out of date once in this many invalidations.
+const RELEASE_AFTER: u64 = 256;
 
-/// What is known of some of the peers. On cache lines of its own, since its lock is written by who reads it.
-#[derive(Default)]
-#[repr(align(128))]
-struct Shelf {
-    // Ids come from strangers: an unkeyed hash would let them choose their buckets.
-    entries: RwLock<HashMap<PeerId, Entry, RandomState>>,
-}
-
-/// What concerns all shelves.
-struct Books {
-    order: Order,
-    entries: usize,
-    bytes: usize,
-    evictions: u64,
-    called_back: u64,
-    recovery: Recovery,
-}
-
-/// What a write took out, to be dropped when no lock is held any more.
-pub(crate) type Removed = Vec<Filed>;
-
-/// How full a cache is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fill {
-    pub(crate) entries: usize,
-    pub(crate) bytes: usize,
-    pub(crate) evictions: u64,
-}
-
-/// The process-wide cache of one client.
+/// The cache of one client, shared by all threads.
 pub(crate) struct Cache {
-    /// Their number is also what threads tell it by from other caches.
+    /// Answer counters. Their id also identifies this cache in thread-local slots.
     answers: Answers,
-    shelves: [Shelf; SHELVES],
-    /// Every write holds it. Whoever takes a shelf, too, takes that after it.
-    books: RwLock<Books>,
+    shards: [Shard; SHARDS],
+    /// Held for every write. Lock order: `state`, then a shard.
+    state: RwLock<CacheState>,
+    /// Maximum number of peers.
     capacity: usize,
 }
 
 impl Cache {
     pub(crate) fn new(capacity: usize) -> Self {
-        let recovery = Recovery { outage: 1, at: Tick::START, window: Duration::ZERO };
-        let books = Books { order: Order::new(), entries: 0, bytes: 0, evictions: 0, called_back: 0, recovery };
-        Cache { answers: Answers::new(), shelves: Default::default(), books: RwLock::new(books), capacity }
+        let recovery = Recovery { outage: 1, ended_at: CoarseInstant::START, window: Duration::ZERO };
+        let state =
+            CacheState { queue: SieveQueue::new(), entries: 0, bytes: 0, evictions: 0, invalidations: 0, recovery };
+        Cache { answers: Answers::new(), shards: Default::default(), state: RwLock::new(state), capacity }
     }
 
-    /// What this thread can say by itself of a peer as of now, where that is all there is to say.
+    /// Looks in this thread's cache only. Returns `Miss` where the shared cache must be asked.
+    ///
+    /// Counts the answer, unless it is `Miss`.
     #[inline]
-    pub(crate) fn recall(&self, peer: &impl PeerRef) -> Recalled {
-        peer.recall(self.answers.id())
+    pub(crate) fn get_local(&self, peer: &impl PeerRef) -> LocalAnswer {
+        peer.get_local(self.answers.id())
     }
 
-    /// Counts an answer, but for those that were recalled: they are counted already.
-    pub(crate) fn count(&self, what: Answered) {
-        count(&self.answers, what);
+    /// Returns what the cache knows of a peer at `now`. A record is fresh before its expiry, and no longer fresh at it.
+    pub(crate) fn get(&self, peer: PeerId, now: CoarseInstant) -> CacheAnswer {
+        self.get_and_keep(peer, None, now)
     }
 
-    /// The number of fresh, stale, absent and unknown answers.
+    /// Like [`get`](Self::get), and stores some answers in this thread's cache under `key`.
+    ///
+    /// It stores answers that only an invalidation can change before they expire, and not each of those: see
+    /// [`should_keep`].
+    pub(crate) fn get_and_keep(&self, peer: PeerId, key: Option<&RawKey>, now: CoarseInstant) -> CacheAnswer {
+        let shard = self.shard(peer).entries.read();
+        let Some(entry) = shard.get(&peer) else { return CacheAnswer::Due(None) };
+        entry.value.state().visit();
+        if now < entry.stable_until {
+            let answer = entry.stable_answer();
+            let kept = key.filter(|_| should_keep()).map(|key| (key, entry.stable_until, entry.value.clone()));
+            drop(shard);
+            // A concurrent invalidation is harmless: the value's state tells the thread that it is out of date.
+            if let Some((key, until, value)) = kept {
+                keep(self.answers.id(), key, until, value);
+            }
+            return answer;
+        }
+        let entry = entry.snapshot();
+        drop(shard);
+        entry.answer(peer, now, &self.state.read().recovery)
+    }
+
+    /// Returns the record of a peer, however old.
+    pub(crate) fn record(&self, peer: PeerId) -> Option<Peer> {
+        self.shard(peer).entries.read().get(&peer)?.value.peer()
+    }
+
+    /// Stores the outcome of a lookup and evicts until the cache fits its bounds.
+    ///
+    /// Returns what was removed, so that the caller drops it after the locks are released.
+    #[must_use = "drop the removed values after all locks are released"]
+    pub(crate) fn insert(&self, peer: PeerId, update: CacheUpdate) -> Discarded {
+        let bytes = if let CacheUpdate::Found { record, .. } = &update { record.bytes() } else { 0 };
+        let mut discarded = Discarded::new();
+        let mut state = self.state.write();
+        self.make_room(&mut state, peer, bytes, &mut discarded);
+        let mut shard = self.shard(peer).entries.write();
+        let (entry, is_new) = match shard.entry(peer) {
+            Entry::Occupied(slot) => (slot.into_mut(), false),
+            Entry::Vacant(slot) => {
+                let Some(node) = state.queue.push(peer) else { return discarded };
+                state.entries += 1;
+                (slot.insert(CacheEntry::new(node)), true)
+            }
+        };
+        state.bytes -= entry.value.bytes();
+        let replaced = entry.apply(update);
+        state.bytes += entry.value.bytes();
+        // A new entry's first value is a placeholder that no thread has seen: there is nothing to invalidate.
+        discarded.extend(replaced.map(|value| if is_new { value } else { state.invalidate(value) }));
+        discarded
+    }
+
+    /// Removes a peer's entry. Returns its value, so that the caller drops it after the locks are released.
+    #[must_use = "drop the removed value after all locks are released"]
+    pub(crate) fn remove(&self, peer: PeerId) -> Option<CachedValue> {
+        let mut state = self.state.write();
+        let mut shard = self.shard(peer).entries.write();
+        let entry = shard.remove(&peer)?;
+        state.queue.remove(entry.node());
+        Some(state.untrack(entry))
+    }
+
+    /// Removes all entries. Returns them, so that the caller drops them after the locks are released.
+    #[must_use = "drop the removed entries after all locks are released"]
+    pub(crate) fn clear(&self) -> impl Sized + use<> {
+        let mut state = self.state.write();
+        state.queue = SieveQueue::new();
+        state.entries = 0;
+        state.bytes = 0;
+        let cleared = self.shards.each_ref().map(|shard| {
+            let mut entries = shard.entries.write();
+            entries.values().for_each(|entry| entry.value.state().invalidate());
+            std::mem::take(&mut *entries)
+        });
+        release_invalidated();
+        cleared
+    }
+
+    /// Returns the id of the current outage, or of the next one if none is going on.
+    pub(crate) fn outage(&self) -> u64 {
+        self.state.read().recovery.outage
+    }
+
+    /// Ends the current outage at `now`.
+    ///
+    /// Lookups that were not answered in it become due again: [`CacheAnswer::Retry`]. Records whose refresh fell due or
+    /// failed in it are served as they are, each until its own time within `window`. This spreads the refreshes, so
+    /// that the registry does not get them all at once.
+    pub(crate) fn end_outage(&self, now: CoarseInstant, window: Duration) {
+        let recovery = &mut self.state.write().recovery;
+        *recovery = Recovery { outage: recovery.outage + 1, ended_at: now, window };
+    }
+
+    /// Counts an answer of [`get`](Self::get) or of a lookup. [`get_local`](Self::get_local) counts its own.
+    pub(crate) fn count(&self, answered: Answered) {
+        count(&self.answers, answered);
+    }
+
+    /// Returns the numbers of fresh, stale, absent and unknown answers.
     pub(crate) fn answers(&self) -> [u64; 4] {
         self.answers.totals()
     }
 
-    /// What is known of a peer at `now`. A record is fresh up to its expiry, not at it.
-    pub(crate) fn get(&self, peer: PeerId, now: Tick) -> Known {
-        self.get_spelled(peer, None, now)
+    /// Returns the size of the cache, and how many peers it has evicted.
+    pub(crate) fn stats(&self) -> CacheStats {
+        let CacheState { entries, bytes, evictions, .. } = *self.state.read();
+        CacheStats { entries, bytes, evictions }
     }
 
-    /// The same; if the peer has a `spelling`, this thread may [`recall`](Cache::recall) the answer next time.
-    pub(crate) fn get_spelled(&self, peer: PeerId, spelling: Option<&Spelling>, now: Tick) -> Known {
-        let shelf = self.shelf(peer).entries.read();
-        let Some(entry) = shelf.get(&peer) else { return Known::Due(None) };
-        entry.filed.mark().visit();
-        if now < entry.plain_until {
-            let known = entry.plain();
-            let kept =
-                spelling.filter(|_| is_to_keep()).map(|spelling| (spelling, entry.plain_until, entry.filed.clone()));
-            drop(shelf);
-            // What is called back meanwhile is kept in vain, no worse: its mark says so.
-            if let Some((spelling, until, filed)) = kept {
-                keep(self.answers.id(), spelling, until, filed);
-            }
-            return known;
-        }
-        let entry = entry.snapshot();
-        drop(shelf);
-        entry.known(peer, now, &self.books.read().recovery)
+    fn shard(&self, peer: PeerId) -> &Shard {
+        // The last byte of a UUID is random for versions 4 and 7. Crafted ids can land in one shard, which is then as
+        // fast as an unsharded map.
+        &self.shards[usize::from(peer.as_bytes()[15]) % SHARDS]
     }
 
-    /// The record of a peer, however old.
-    pub(crate) fn record(&self, peer: PeerId) -> Option<Peer> {
-        self.shelf(peer).entries.read().get(&peer)?.filed.peer()
-    }
-
-    /// Files what came of a lookup, and evicts what no longer fits.
-    #[must_use = "drop what was removed when no lock is held"]
-    pub(crate) fn put(&self, peer: PeerId, filing: Filing) -> Removed {
-        let bytes = if let Filing::Found { record, .. } = &filing { record.bytes() } else { 0 };
-        let mut removed = Removed::new();
-        let mut books = self.books.write();
-        self.make_room(&mut books, peer, bytes, &mut removed);
-        let mut shelf = self.shelf(peer).entries.write();
-        let (entry, is_new) = match shelf.entry(peer) {
-            Slot::Occupied(slot) => (slot.into_mut(), false),
-            Slot::Vacant(slot) => {
-                let Some(place) = books.order.push(peer) else { return removed };
-                books.entries += 1;
-                (slot.insert(Entry::new(place)), true)
-            }
-        };
-        books.bytes -= entry.filed.bytes();
-        let replaced = entry.file(filing);
-        books.bytes += entry.filed.bytes();
-        // Of a new entry nobody has heard yet.
-        removed.extend(replaced.map(|filed| if is_new { filed } else { books.call_back(filed) }));
-        removed
-    }
-
-    /// The number of the present outage, or of the next one where there is none.
-    pub(crate) fn outage(&self) -> u64 {
-        self.books.read().recovery.outage
-    }
-
-    /// The outage is over: what was filed of unanswered lookups no longer counts. Records that are to be
-    /// refreshed by now serve on, each until its own moment of the `window` that begins.
-    pub(crate) fn end_outage(&self, now: Tick, window: Duration) {
-        let recovery = &mut self.books.write().recovery;
-        *recovery = Recovery { outage: recovery.outage + 1, at: now, window };
-    }
-
-    #[must_use = "drop what was removed when no lock is held"]
-    pub(crate) fn remove(&self, peer: PeerId) -> Option<Filed> {
-        let mut books = self.books.write();
-        let mut shelf = self.shelf(peer).entries.write();
-        let entry = shelf.remove(&peer)?;
-        books.order.remove(entry.place());
-        Some(books.strike(entry))
-    }
-
-    #[must_use = "drop what was removed when no lock is held"]
-    pub(crate) fn clear(&self) -> impl Sized + use<> {
-        let mut books = self.books.write();
-        (books.order, books.entries, books.bytes) = (Order::new(), 0, 0);
-        let cleared = self.shelves.each_ref().map(|shelf| {
-            let mut shelf = shelf.entries.write();
-            shelf.values().for_each(|entry| entry.filed.mark().call_back());
-            std::mem::take(&mut *shelf)
-        });
-        purge();
-        cleared
-    }
-
-    pub(crate) fn fill(&self) -> Fill {
-        let Books { entries, bytes, evictions, .. } = *self.books.read();
-        Fill { entries, bytes, evictions }
-    }
-
-    fn shelf(&self, peer: PeerId) -> &Shelf {
-        // The last digit. Who has all of his on one shelf has what there was before there were several.
-        &self.shelves[usize::from(peer.as_bytes()[15]) % SHELVES]
-    }
-
-    fn make_room(&self, books: &mut Books, peer: PeerId, bytes: usize, removed: &mut Removed) {
-        let (entries, held) = match self.shelf(peer).entries.read().get(&peer) {
-            Some(old) => (0, old.filed.bytes()),
+    /// Evicts other peers until a value of `bytes` for `peer` fits, or no other peer is left.
+    fn make_room(&self, state: &mut CacheState, peer: PeerId, bytes: usize, discarded: &mut Discarded) {
+        let (new_entries, old_bytes) = match self.shard(peer).entries.read().get(&peer) {
+            Some(old) => (0, old.value.bytes()),
             None => (1, 0),
         };
-        while books.entries + entries > self.capacity || books.bytes - held + bytes > MAX_BYTES {
-            let spared = |other| other == peer || self.take_visited(other);
-            let Some(victim) = books.order.evict(spared) else { return };
-            if let Some(entry) = self.shelf(victim).entries.write().remove(&victim) {
-                books.evictions += 1;
-                removed.push(books.strike(entry));
+        while state.entries + new_entries > self.capacity || state.bytes - old_bytes + bytes > MAX_BYTES {
+            let is_retained = |other| other == peer || self.take_visited(other);
+            let Some(victim) = state.queue.evict(is_retained) else { return };
+            if let Some(entry) = self.shard(victim).entries.write().remove(&victim) {
+                state.evictions += 1;
+                discarded.push(state.untrack(entry));
             }
         }
     }
 
+    /// Clears SIEVE's visited bit of a peer. Returns whether it was set.
     fn take_visited(&self, peer: PeerId) -> bool {
-        self.shelf(peer).entries.read().get(&peer).is_some_and(|entry| entry.filed.mark().take_visited())
+        self.shard(peer).entries.read().get(&peer).is_some_and(|entry| entry.value.state().take_visited())
     }
 }
 
 impl Drop for Cache {
+    /// Invalidates what threads still keep of this cache.
     fn drop(&mut self) {
         drop(self.clear());
     }
 }
 
-impl Books {
-    /// An entry is no longer on its shelf.
-    fn strike(&mut self, entry: Entry) -> Filed {
+/// Values that a write discarded or replaced. The caller drops them when it holds no lock, because freeing a large record
+/// takes time.
+pub(crate) type Discarded = Vec<CachedValue>;
+
+/// Entries and bytes in the cache now, and evictions so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheStats {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
+    pub(crate) evictions: u64,
+}
+
+/// One of [`SHARDS`] maps. Aligned to two cache lines, because readers write to its lock.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard {
+    // A keyed hash: peer ids come from strangers, who could otherwise fill one bucket.
+    entries: RwLock<HashMap<PeerId, CacheEntry, RandomState>>,
+}
+
+/// State shared by all shards.
+struct CacheState {
+    queue: SieveQueue,
+    entries: usize,
+    bytes: usize,
+    evictions: u64,
+    invalidations: u64,
+    recovery: Recovery,
+}
+
+impl CacheState {
+    /// Subtracts an entry that was removed from its shard, and invalidates its value.
+    fn untrack(&mut self, entry: CacheEntry) -> CachedValue {
         self.entries -= 1;
-        self.bytes -= entry.filed.bytes();
-        self.call_back(entry.filed)
+        self.bytes -= entry.value.bytes();
+        self.invalidate(entry.value)
     }
 
-    /// The threads that keep it hear that it no longer counts.
-    fn call_back(&mut self, filed: Filed) -> Filed {
-        filed.mark().call_back();
-        self.called_back += 1;
-        if is_purge_due(self.called_back) {
-            purge();
+    /// Marks a value as out of date for the threads that keep it, and now and then tells them to release such values.
+    fn invalidate(&mut self, value: CachedValue) -> CachedValue {
+        value.state().invalidate();
+        self.invalidations += 1;
+        if is_release_due(self.invalidations) {
+            release_invalidated();
         }
-        filed
+        value
     }
 }
 
-/// Whether the threads are to let go of them, when so many answers were called back.
-fn is_purge_due(called_back: u64) -> bool {
-    called_back % PURGE_AFTER == 0
+/// Returns whether threads are to release values that are out of date, after this many invalidations.
+fn is_release_due(invalidations: u64) -> bool {
+    invalidations % RELEASE_AFTER == 0
 }
 
 #[cfg(test)]

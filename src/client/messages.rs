@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::Client;
 use crate::error::{Delivery, Error, guard};
 use crate::peer::PeerRef;
+use crate::platform::notify;
 use crate::retry::RetryPolicy;
 use crate::send::{SendOptions, send};
 use crate::wire::{Message, Reply};
-use crate::workspace::notify;
 
 impl Client {
     /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all
@@ -85,7 +85,7 @@ impl Client {
     /// ([`TooLarge`](crate::ErrorKind::TooLarge); neither is sent), a status that is no yes, a transport that
     /// failed.
     pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
-        let policy = RetryPolicy::new().budget(Duration::from_secs(30));
+        let policy = RetryPolicy::new().with_budget(Duration::from_secs(30));
         // Where in it a panic came is not known.
         guard(|| Ok(notify(&self.inner.http, text.as_ref(), policy)))
             .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))

@@ -37,7 +37,7 @@ const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// assert_eq!(settings.lookup_timeout, Duration::from_secs(2));
 /// assert_eq!(settings.call_timeout, Duration::from_secs(10));
 /// assert_eq!(settings.circuit_threshold, 3);
-/// assert_eq!(settings.circuit_waits, (Duration::from_secs(1), Duration::from_secs(30)));
+/// assert_eq!(settings.circuit_backoff, (Duration::from_secs(1), Duration::from_secs(30)));
 /// assert_eq!((settings.background_threads, settings.queue), (2, 1_024));
 /// assert_eq!(settings.capacity, 10_000);
 /// assert_eq!((&settings.org_id, &settings.origin, &settings.token_file), (&None, &None, &None));
@@ -72,7 +72,7 @@ pub struct Settings {
     /// How many lookups in a row are not answered before no more are made but probes.
     pub circuit_threshold: u32,
     /// How long after the last unanswered lookup a probe is made, and the longest such wait.
-    pub circuit_waits: (Duration, Duration),
+    pub circuit_backoff: (Duration, Duration),
     /// How many threads refresh in the background.
     pub background_threads: usize,
     /// How many peers may wait to be refreshed.
@@ -107,10 +107,10 @@ impl Settings {
         if self.circuit_threshold == 0 {
             return Err(Error::config("circuit_threshold: zero would never make a lookup; it takes at least 1"));
         }
-        let (first, longest) = self.circuit_waits;
+        let (first, longest) = self.circuit_backoff;
         if first.is_zero() || first > longest {
             let why = "it takes a first wait above zero and not above the longest";
-            return Err(Error::config(format!("circuit_waits: {first:?} and {longest:?}; {why}")));
+            return Err(Error::config(format!("circuit_backoff: {first:?} and {longest:?}; {why}")));
         }
         if self.background_threads > MAX_THREADS {
             let given = self.background_threads;

@@ -4,7 +4,7 @@ use super::*;
 #[test]
 fn the_readme_tells_the_defaults() {
     let settings = ClientBuilder::default().workspace_id("w").check().unwrap().settings;
-    let (first, longest) = settings.circuit_waits;
+    let (first, longest) = settings.circuit_backoff;
     let secs = |time: Duration| match time.as_secs() {
         3_600 => "3,600 s".to_owned(),
         secs => format!("{secs} s"),
@@ -17,7 +17,7 @@ fn the_readme_tells_the_defaults() {
         format!("| `stale_if_error`, `ttl_spread` | {}, {spread} % |", secs(settings.stale_if_error)),
         format!("| `lookup_timeout` | {} |", secs(settings.lookup_timeout)),
         format!(
-            "| `circuit_threshold`, `circuit_waits` | {} lookups; {}, doubling to {} |",
+            "| `circuit_threshold`, `circuit_backoff` | {} lookups; {}, doubling to {} |",
             settings.circuit_threshold,
             secs(first),
             secs(longest)

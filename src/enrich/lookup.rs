@@ -1,9 +1,9 @@
 //! What an enrichment answers.
 
-use crate::cache::Known;
+use crate::cache::CacheAnswer;
 use crate::peer::Peer;
 use crate::stats::Answered;
-use crate::words::words;
+use crate::util::str_enum::str_enum;
 
 /// An enrichment, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,15 +12,15 @@ pub struct Lookup {
     /// The registry's record, where there is one.
     pub peer: Option<Peer>,
     /// Where the answer came from.
-    pub source: Source,
+    pub source: LookupSource,
     /// Whether it was remembered: no request was made or waited for.
-    pub remembered: bool,
+    pub from_cache: bool,
 }
 
 /// Where an enrichment came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Source {
+pub enum LookupSource {
     /// A record from the cache, younger than its TTL.
     Fresh,
     /// A record from the cache, older than its TTL, because lookups fail.
@@ -37,7 +37,7 @@ pub enum Source {
     Invalid,
 }
 
-words!(Source {
+str_enum!(LookupSource {
     Fresh: "fresh",
     Stale: "stale",
     Fetched: "fetched",
@@ -48,7 +48,7 @@ words!(Source {
 });
 
 /// A lookup that is due.
-pub(super) struct Due {
+pub(super) struct LookupDue {
     /// What may stand in for one that fails.
     pub(super) stale: Option<Peer>,
     /// Whether it is for a peer that was not answered, and better made while nobody waits.
@@ -57,38 +57,38 @@ pub(super) struct Due {
 
 impl Lookup {
     /// The answer to a text that is no peer id.
-    pub(crate) const INVALID: Lookup = Lookup { peer: None, source: Source::Invalid, remembered: false };
+    pub(crate) const INVALID: Lookup = Lookup { peer: None, source: LookupSource::Invalid, from_cache: false };
 
     #[inline]
-    pub(super) fn new(peer: Option<Peer>, source: Source, remembered: bool) -> Self {
-        Lookup { peer, source, remembered }
+    pub(super) fn new(peer: Option<Peer>, source: LookupSource, from_cache: bool) -> Self {
+        Lookup { peer, source, from_cache }
     }
 
     /// What is known, as an answer, where that needs no lookup.
-    pub(super) fn remembered(known: Known) -> Result<Self, Due> {
+    pub(super) fn from_answer(known: CacheAnswer) -> Result<Self, LookupDue> {
         match known {
-            Known::Fresh { record, .. } => Ok(Lookup::new(Some(record), Source::Fresh, true)),
-            Known::Stale(record) => Ok(Lookup::new(Some(record), Source::Stale, true)),
-            Known::Absent => Ok(Lookup::new(None, Source::Absent, true)),
-            Known::Failed => Ok(Lookup::new(None, Source::Failed, true)),
-            Known::Due(stale) => Err(Due { stale, retry: false }),
-            Known::Retry(stale) => Err(Due { stale, retry: true }),
+            CacheAnswer::Fresh { record, .. } => Ok(Lookup::new(Some(record), LookupSource::Fresh, true)),
+            CacheAnswer::Stale(record) => Ok(Lookup::new(Some(record), LookupSource::Stale, true)),
+            CacheAnswer::Absent => Ok(Lookup::new(None, LookupSource::Absent, true)),
+            CacheAnswer::Failed => Ok(Lookup::new(None, LookupSource::Failed, true)),
+            CacheAnswer::Due(stale) => Err(LookupDue { stale, retry: false }),
+            CacheAnswer::Retry(stale) => Err(LookupDue { stale, retry: true }),
         }
     }
 
     /// The record that stands in for what could not be had, if there is one.
-    pub(super) fn stand_in(stale: Option<Peer>, otherwise: Source, remembered: bool) -> Self {
-        let source = if stale.is_some() { Source::Stale } else { otherwise };
-        Lookup { peer: stale, source, remembered }
+    pub(super) fn stand_in(stale: Option<Peer>, otherwise: LookupSource, from_cache: bool) -> Self {
+        let source = if stale.is_some() { LookupSource::Stale } else { otherwise };
+        Lookup { peer: stale, source, from_cache }
     }
 
     /// What it is counted as.
     pub(super) fn answered(&self) -> Answered {
         match self.source {
-            Source::Fresh | Source::Fetched => Answered::Fresh,
-            Source::Stale => Answered::Stale,
-            Source::Absent => Answered::Absent,
-            Source::Failed | Source::Shed | Source::Invalid => Answered::Unknown,
+            LookupSource::Fresh | LookupSource::Fetched => Answered::Fresh,
+            LookupSource::Stale => Answered::Stale,
+            LookupSource::Absent => Answered::Absent,
+            LookupSource::Failed | LookupSource::Shed | LookupSource::Invalid => Answered::Unknown,
         }
     }
 }

@@ -1,36 +1,34 @@
 //! Enrichment: a cache in front of the registry, and one bounded lookup for what is not in it.
 
 mod ask;
-mod circuit;
-mod flight;
+mod background;
 mod job;
 mod lookup;
-mod refresh;
-mod rules;
+mod policy;
 pub mod simulation;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::cache::{Cache, Filing, Removed};
-use crate::clock::{Deadline, Tick};
+use crate::cache::{Cache, CacheUpdate, Discarded};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::http::Pace;
 use crate::peer::{Peer, PeerId};
-use crate::random::random;
-use crate::registry::Registry;
+use crate::platform::Registry;
 use crate::stats::{Counters, Stats};
-use crate::sync::Mutex;
-use crate::wire::Listing;
-use circuit::{Circuit, Limits, Pass, Report};
-use flight::{Flights, Leader, Part};
-pub use lookup::{Lookup, Source};
-use refresh::Background;
-use rules::Rules;
+use crate::util::circuit_breaker::{Circuit, CircuitPolicy, Permit, Report};
+use crate::util::clock::{CoarseInstant, Deadline};
+use crate::util::panic;
+use crate::util::random::random;
+use crate::util::single_flight::{Joined, Leader, SingleFlight};
+use crate::util::sync::Mutex;
+use crate::wire::PeerList;
+use background::Background;
+pub use lookup::{Lookup, LookupSource};
+use policy::ExpiryPolicy;
 
 /// What a lookup brought, as all that share it hear of it.
 #[derive(Debug, Clone)]
@@ -40,19 +38,19 @@ enum Outcome {
     Failed,
 }
 
-/// How many peers are remembered for the end of an outage: as many as the queue holds by default.
+/// How many peers are from_cache for the end of an outage: as many as the queue holds by default.
 const MAX_UNANSWERED: usize = 1_024;
 
 /// The cache, the registry, and the rules between them.
 pub(crate) struct Enricher {
     registry: Registry,
     cache: Cache,
-    flights: Flights<Outcome>,
+    flights: SingleFlight<Outcome>,
     circuit: Arc<Circuit>,
     /// Whose lookups were not answered in this outage: they are asked for again when it is over.
     unanswered: Mutex<Vec<PeerId>>,
     background: Background,
-    rules: Rules,
+    policy: ExpiryPolicy,
     counters: Counters,
     /// The process that the lookups under way belong to.
     process: AtomicU32,
@@ -62,22 +60,22 @@ pub(crate) struct Enricher {
 
 impl Enricher {
     pub(crate) fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
-        let circuit = Arc::new(Circuit::new(Limits::of(settings)));
+        let circuit = Arc::new(Circuit::new(CircuitPolicy::from_settings(settings)));
         Arc::new_cyclic(|own| Enricher {
             registry,
             cache: Cache::new(settings.capacity),
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             unanswered: Mutex::new(Vec::new()),
             background: Background::new(circuit.clone(), settings.background_threads, settings.queue),
             circuit,
-            rules: Rules::of(settings),
+            policy: ExpiryPolicy::from_settings(settings),
             counters: Counters::default(),
             process: AtomicU32::new(process::id()),
             own: own.clone(),
         })
     }
 
-    fn miss(&self, peer: PeerId, now: Tick, stale: Option<Peer>, deadline: Deadline) -> Lookup {
+    fn miss(&self, peer: PeerId, now: CoarseInstant, stale: Option<Peer>, deadline: Deadline) -> Lookup {
         self.notice_fork();
         // Where a background thread makes the probes, no caller has to.
         let closed = self.circuit.is_closed();
@@ -85,38 +83,38 @@ impl Enricher {
         if closed {
             // Whoever misses the same peer shares its lookup, and needs no leave of its own.
             if let Some(flight) = self.flights.under_way(peer) {
-                self.counters.shared.add(1);
+                self.counters.coalesced.add(1);
                 return self.shared(flight.wait(deadline), stale);
             }
         }
         // Where threads of ours wait for it, its time is the real one.
-        let real = if self.background.is_wanted() { Tick::now() } else { now };
-        let Some(pass) = self.circuit.admit(peer, real, may_probe) else {
+        let real = if self.background.is_wanted() { CoarseInstant::now() } else { now };
+        let Some(permit) = self.circuit.admit(peer, real, may_probe) else {
             self.counters.shed.add(1);
             // It has its record soon after the registry is back.
             self.queue_up(peer, now);
-            return Lookup::stand_in(stale, Source::Shed, true);
+            return Lookup::stand_in(stale, LookupSource::Shed, true);
         };
-        match self.flights.join(peer, || Lookup::remembered(self.cache.get(peer, now)).ok()) {
-            Part::Known(known) => {
-                pass.give_back();
+        match self.flights.join(peer, || Lookup::from_answer(self.cache.get(peer, now)).ok()) {
+            Joined::Known(known) => {
+                permit.release();
                 self.background.notice();
                 known
             }
-            Part::Waiter(flight) => {
-                pass.give_back();
+            Joined::Waiter(flight) => {
+                permit.release();
                 self.background.notice();
                 if !closed {
                     self.counters.shed.add(1);
-                    return Lookup::stand_in(stale, Source::Shed, true);
+                    return Lookup::stand_in(stale, LookupSource::Shed, true);
                 }
-                self.counters.shared.add(1);
+                self.counters.coalesced.add(1);
                 self.shared(flight.wait(deadline), stale)
             }
-            Part::Leader(leader) => match self.lead(leader, pass, peer, now, deadline) {
-                Outcome::Found(record) => Lookup::new(Some(record), Source::Fetched, false),
-                Outcome::Absent => Lookup::new(None, Source::Absent, false),
-                Outcome::Failed => Lookup::stand_in(stale, Source::Failed, false),
+            Joined::Leader(leader) => match self.lead(leader, permit, peer, now, deadline) {
+                Outcome::Found(record) => Lookup::new(Some(record), LookupSource::Fetched, false),
+                Outcome::Absent => Lookup::new(None, LookupSource::Absent, false),
+                Outcome::Failed => Lookup::stand_in(stale, LookupSource::Failed, false),
             },
         }
     }
@@ -133,9 +131,9 @@ impl Enricher {
 
     fn shared(&self, outcome: Option<Outcome>, stale: Option<Peer>) -> Lookup {
         match outcome {
-            Some(Outcome::Found(record)) => Lookup::new(Some(record), Source::Fetched, false),
-            Some(Outcome::Absent) => Lookup::new(None, Source::Absent, false),
-            Some(Outcome::Failed) | None => Lookup::stand_in(stale, Source::Failed, false),
+            Some(Outcome::Found(record)) => Lookup::new(Some(record), LookupSource::Fetched, false),
+            Some(Outcome::Absent) => Lookup::new(None, LookupSource::Absent, false),
+            Some(Outcome::Failed) | None => Lookup::stand_in(stale, LookupSource::Failed, false),
         }
     }
 
@@ -143,14 +141,14 @@ impl Enricher {
     fn lead(
         &self,
         leader: Leader<'_, Outcome>,
-        pass: Pass<'_>,
+        permit: Permit<'_>,
         peer: PeerId,
-        now: Tick,
+        now: CoarseInstant,
         deadline: Deadline,
     ) -> Outcome {
         let outage = self.cache.outage();
         // Locks here are not poisoned, and nothing is half written while a lookup is under way.
-        let asked = catch_unwind(AssertUnwindSafe(|| self.ask(peer, deadline)));
+        let asked = panic::catch(|| self.ask(peer, deadline));
         let (outcome, report) = asked.unwrap_or((Outcome::Failed, Report::Unanswered));
         // A list of peers says more of them than the registry's discover does.
         let known = self.cache.record(peer);
@@ -160,20 +158,20 @@ impl Enricher {
         };
         // From the start of the lookup: the record is at least as young as that.
         let filing = match &outcome {
-            Outcome::Found(record) => Some(self.rules.found(peer, record.clone(), now, known.is_none())),
-            // What is not to be remembered takes nobody's place.
-            _ if self.rules.negative_ttl.is_zero() => None,
-            Outcome::Absent => Some(Filing::Absent { until: now.plus(self.rules.negative_ttl) }),
+            Outcome::Found(record) => Some(self.policy.found(peer, record.clone(), now, known.is_none())),
+            // What is not to be from_cache takes nobody's place.
+            _ if self.policy.negative_ttl.is_zero() => None,
+            Outcome::Absent => Some(CacheUpdate::Absent { until: now.plus(self.policy.negative_ttl) }),
             Outcome::Failed => {
-                let until = now.plus(self.rules.negative_ttl);
-                Some(Filing::Failed { until, outage: (report == Report::Unanswered).then_some(outage) })
+                let until = now.plus(self.policy.negative_ttl);
+                Some(CacheUpdate::Failed { until, outage: (report == Report::Unanswered).then_some(outage) })
             }
         };
         // Before anybody is woken who would miss the next peer.
-        let took = self.rules.lookup_timeout.saturating_sub(deadline.left());
-        let ended = pass.after(took).report(report, random());
+        let took = self.policy.lookup_timeout.saturating_sub(deadline.left());
+        let ended = permit.after(took).report(report, random());
         if let Some(outage) = ended {
-            self.cache.end_outage(now.plus(took), self.rules.catch_up(outage));
+            self.cache.end_outage(now.plus(took), self.policy.catch_up(outage));
             let again = std::mem::take(&mut *self.unanswered.lock());
             for peer in again {
                 self.queue_up(peer, now);
@@ -184,7 +182,7 @@ impl Enricher {
                 unanswered.push(peer);
             }
         }
-        drop(leader.land(&outcome, |_| filing.map(|filing| self.cache.put(peer, filing))));
+        drop(leader.complete(&outcome, |_| filing.map(|filing| self.cache.insert(peer, filing))));
         if ended.is_some() || report != Report::Answered {
             self.background.notice();
         }
@@ -201,12 +199,12 @@ impl Enricher {
             Err(error) => error,
         };
         let report = match (error.status(), error.retry_after()) {
-            (Some(429 | 503), Some(wait)) => Report::Held(wait),
+            (Some(429 | 503), Some(wait)) => Report::RetryAfter(wait),
             (Some(_), _) => Report::Answered,
             (None, _) => Report::Unanswered,
         };
         let outcome = match error.kind() {
-            ErrorKind::Absent => Outcome::Absent,
+            ErrorKind::NotFound => Outcome::Absent,
             kind => {
                 self.counters.failed(kind);
                 Outcome::Failed
@@ -221,20 +219,20 @@ impl Enricher {
     /// # Errors
     ///
     /// As [`Registry::peers`].
-    pub(crate) fn peers(&self, now: Tick, deadline: Deadline) -> Result<Vec<Peer>, Error> {
+    pub(crate) fn peers(&self, now: CoarseInstant, deadline: Deadline) -> Result<Vec<Peer>, Error> {
         let begun = self.flights.epoch();
-        let Listing { peers, skipped } = self.registry.peers(deadline)?;
+        let PeerList { peers, skipped } = self.registry.peers(deadline)?;
         if skipped > 0 {
             self.counters.skipped.add(skipped);
             log::debug!("peers: {skipped} entries of the list are no objects, or cannot be read, and are left out");
         }
-        let file = || -> Vec<Removed> {
+        let file = || -> Vec<Discarded> {
             let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
             let filings = with_id.map(|(id, peer)| match self.cache.record(id) {
-                Some(known) => (id, self.rules.found(id, peer.clone().beside(&known), now, false)),
-                None => (id, self.rules.found(id, peer.clone(), now, true)),
+                Some(known) => (id, self.policy.found(id, peer.clone().beside(&known), now, false)),
+                None => (id, self.policy.found(id, peer.clone(), now, true)),
             });
-            filings.map(|(id, filing)| self.cache.put(id, filing)).collect()
+            filings.map(|(id, filing)| self.cache.insert(id, filing)).collect()
         };
         drop(self.flights.unless_forgotten(begun, file));
         Ok(peers)
@@ -249,8 +247,8 @@ impl Enricher {
         &self.registry
     }
 
-    pub(crate) fn wait_idle(&self, timeout: Duration) -> bool {
-        self.background.wait_idle(Deadline::after(timeout))
+    pub(crate) fn wait_until_idle(&self, timeout: Duration) -> bool {
+        self.background.wait_until_idle(Deadline::after(timeout))
     }
 
     pub(crate) fn forget(&self, peer: PeerId) {
@@ -266,8 +264,8 @@ impl Enricher {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let fill = self.cache.fill();
-        let (circuit, openings) = self.circuit.observe();
+        let fill = self.cache.stats();
+        let (circuit, circuit_opened) = self.circuit.observe();
         let [fresh, stale, absent, unknown] = self.cache.answers();
         Stats {
             fresh,
@@ -276,7 +274,7 @@ impl Enricher {
             unknown,
             dropped: self.background.dropped(),
             circuit,
-            openings,
+            circuit_opened,
             entries: fill.entries,
             bytes: fill.bytes,
             evictions: fill.evictions,

@@ -4,13 +4,13 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use super::circuit::{Circuit, Due, Limits, Pass, Report};
-use super::rules::Rules;
-use crate::cache::{Cache, Filing, Known};
-use crate::clock::Tick;
+use super::policy::ExpiryPolicy;
+use crate::cache::{Cache, CacheAnswer, CacheUpdate};
 use crate::config::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::peer::{Peer, PeerId};
+use crate::util::circuit_breaker::{Circuit, CircuitPolicy, NextProbe, Permit, Report};
+use crate::util::clock::CoarseInstant;
 
 /// What stands around a process. Times are since the start.
 pub trait World {
@@ -25,7 +25,7 @@ pub trait World {
 /// A process with the settings that a client has by default.
 pub struct Process {
     settings: Settings,
-    rules: Rules,
+    policy: ExpiryPolicy,
     cache: Cache,
     circuit: Circuit,
 }
@@ -37,7 +37,7 @@ struct Work<'a> {
     queue: VecDeque<PeerId>,
     queued: HashSet<PeerId>,
     /// The lookups that nobody answers, until their bound.
-    waiting: VecDeque<(Duration, PeerId, Pass<'a>)>,
+    waiting: VecDeque<(Duration, PeerId, Permit<'a>)>,
     unanswered: Vec<PeerId>,
 }
 
@@ -57,8 +57,8 @@ impl Process {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), were the defaults no settings.
     pub fn new() -> Result<Self, Error> {
         let settings = ClientBuilder::default().workspace_id("fleet").check()?.settings;
-        let (cache, circuit) = (Cache::new(settings.capacity), Circuit::new(Limits::of(&settings)));
-        Ok(Process { rules: Rules::of(&settings), settings, cache, circuit })
+        let (cache, circuit) = (Cache::new(settings.capacity), Circuit::new(CircuitPolicy::from_settings(&settings)));
+        Ok(Process { policy: ExpiryPolicy::from_settings(&settings), settings, cache, circuit })
     }
 
     /// Gets `pushes`, in the order of their times, and asks without waiting whom they are from.
@@ -76,8 +76,11 @@ impl Process {
 
     fn is_due(&self, peer: PeerId, at: Duration) -> bool {
         match self.cache.get(peer, tick(at)) {
-            Known::Due(_) | Known::Retry(_) | Known::Fresh { refresh: true, .. } => true,
-            Known::Fresh { refresh: false, .. } | Known::Stale(_) | Known::Absent | Known::Failed => false,
+            CacheAnswer::Due(_) | CacheAnswer::Retry(_) | CacheAnswer::Fresh { refresh: true, .. } => true,
+            CacheAnswer::Fresh { refresh: false, .. }
+            | CacheAnswer::Stale(_)
+            | CacheAnswer::Absent
+            | CacheAnswer::Failed => false,
         }
     }
 
@@ -85,10 +88,10 @@ impl Process {
     fn pass_time<'a>(&'a self, work: &mut Work<'a>, to: Duration, world: &mut impl World) {
         loop {
             let ends = work.waiting.front().map(|(until, ..)| *until);
-            let probe = match self.circuit.due(tick(work.now)) {
-                Due::Probe(_) => Some(work.now),
-                Due::In(wait) => Some(work.now + wait),
-                Due::Never => None,
+            let probe = match self.circuit.next_probe(tick(work.now)) {
+                NextProbe::Now(_) => Some(work.now),
+                NextProbe::After(wait) => Some(work.now + wait),
+                NextProbe::Never => None,
             };
             match ends.into_iter().chain(probe).min().filter(|next| *next <= to) {
                 Some(next) => work.now = next,
@@ -96,9 +99,9 @@ impl Process {
             }
             if ends == Some(work.now) {
                 self.end_unanswered(work, world);
-            } else if let Due::Probe(peer) = self.circuit.due(tick(work.now)) {
-                let pass = self.circuit.admit(peer, tick(work.now), true);
-                pass.into_iter().for_each(|pass| self.look_up(work, peer, pass, world));
+            } else if let NextProbe::Now(peer) = self.circuit.next_probe(tick(work.now)) {
+                let permit = self.circuit.admit(peer, tick(work.now), true);
+                permit.into_iter().for_each(|permit| self.lookup_at(work, peer, permit, world));
             }
             self.work(work, world);
         }
@@ -116,37 +119,37 @@ impl Process {
             if !self.is_due(peer, work.now) {
                 continue;
             }
-            if let Some(pass) = self.circuit.admit(peer, tick(work.now), false) {
-                self.look_up(work, peer, pass, world);
+            if let Some(permit) = self.circuit.admit(peer, tick(work.now), false) {
+                self.lookup_at(work, peer, permit, world);
             }
         }
     }
 
-    fn look_up<'a>(&'a self, work: &mut Work<'a>, peer: PeerId, pass: Pass<'a>, world: &mut impl World) {
+    fn lookup_at<'a>(&'a self, work: &mut Work<'a>, peer: PeerId, permit: Permit<'a>, world: &mut impl World) {
         world.request(work.now);
         if !world.answers(work.now) {
-            work.waiting.push_back((work.now + self.rules.lookup_timeout, peer, pass));
+            work.waiting.push_back((work.now + self.policy.lookup_timeout, peer, permit));
             return;
         }
         let record = Peer::discovered(peer, serde_json::Map::new());
         let first = self.cache.record(peer).is_none();
-        drop(self.cache.put(peer, self.rules.found(peer, record, tick(work.now), first)));
-        if let Some(outage) = pass.report(Report::Answered, world.random()) {
-            self.cache.end_outage(tick(work.now), self.rules.catch_up(outage));
+        drop(self.cache.insert(peer, self.policy.found(peer, record, tick(work.now), first)));
+        if let Some(outage) = permit.report(Report::Answered, world.random()) {
+            self.cache.end_outage(tick(work.now), self.policy.catch_up(outage));
             std::mem::take(&mut work.unanswered).into_iter().for_each(|peer| work.queue(peer));
         }
     }
 
     fn end_unanswered(&self, work: &mut Work<'_>, world: &mut impl World) {
-        let Some((_, peer, pass)) = work.waiting.pop_front() else { return };
-        let until = tick(work.now).plus(self.rules.negative_ttl);
-        drop(self.cache.put(peer, Filing::Failed { until, outage: Some(self.cache.outage()) }));
+        let Some((_, peer, permit)) = work.waiting.pop_front() else { return };
+        let until = tick(work.now).plus(self.policy.negative_ttl);
+        drop(self.cache.insert(peer, CacheUpdate::Failed { until, outage: Some(self.cache.outage()) }));
         let random = world.random();
-        pass.after(self.rules.lookup_timeout).report(Report::Unanswered, random);
+        permit.after(self.policy.lookup_timeout).report(Report::Unanswered, random);
         work.unanswered.push(peer);
     }
 }
 
-fn tick(at: Duration) -> Tick {
-    Tick::START.plus(at)
+fn tick(at: Duration) -> CoarseInstant {
+    CoarseInstant::START.plus(at)
 }

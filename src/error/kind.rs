@@ -1,6 +1,6 @@
 //! What an error is, and what is known of the message: two closed sets to act upon.
 
-use crate::words::words;
+use crate::util::str_enum::str_enum;
 
 /// What is known of a message after its send failed. The later ones are the stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ pub enum Delivery {
     Delivered,
 }
 
-words!(Delivery { NotSent: "not_sent", Unknown: "unknown", Accepted: "accepted", Delivered: "delivered" });
+str_enum!(Delivery { NotSent: "not_sent", Unknown: "unknown", Accepted: "accepted", Delivered: "delivered" });
 
 /// What kind of failure an [`Error`](crate::Error) is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub enum ErrorKind {
     Unauthorized,
     /// The registry's own no: 403, 404 or 410 with a JSON object that has `error`; for our own workspace
     /// or peers any 404.
-    Absent,
+    NotFound,
     /// Our own workspace was removed: 410. [`Error::removed`](crate::Error::removed) says more.
     Removed,
     /// Any other HTTP status that is no usable answer.
@@ -67,7 +67,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-words!(ErrorKind {
+str_enum!(ErrorKind {
     InvalidPeerId: "invalid_peer_id",
     InvalidMessage: "invalid_message",
     Config: "config",
@@ -77,7 +77,7 @@ words!(ErrorKind {
     Tls: "tls",
     Protocol: "protocol",
     Unauthorized: "unauthorized",
-    Absent: "absent",
+    NotFound: "not_found",
     Removed: "removed",
     Status: "status",
     Malformed: "malformed",

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// The body of a request. Its clones are one upload.
 #[derive(Clone)]
-pub(crate) struct Upload {
+pub(crate) struct RequestBody {
     bytes: Arc<[u8]>,
     taken: Arc<AtomicUsize>,
     /// Whether the connection broke before it had taken all.
     broken: Arc<AtomicBool>,
 }
 
-impl Upload {
+impl RequestBody {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Upload { bytes: bytes.into(), taken: Arc::default(), broken: Arc::default() }
+        RequestBody { bytes: bytes.into(), taken: Arc::default(), broken: Arc::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -45,7 +45,7 @@ impl Upload {
     }
 }
 
-struct Reader(Upload);
+struct Reader(RequestBody);
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn it_may_be_sent_once_all_of_it_is_taken_and_not_before() {
-        let upload = Upload::new(b"0123456789".to_vec());
+        let upload = RequestBody::new(b"0123456789".to_vec());
         let (mut reader, mut some) = (upload.reader(), [0; 4]);
         for (taken, whole) in [(4, false), (4, false), (2, true), (0, true)] {
             assert_eq!((reader.read(&mut some).unwrap(), upload.may_be_sent()), (taken, whole));

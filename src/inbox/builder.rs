@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::deliver::Verdict;
-use super::disk::{beside, is_same};
 use super::handle::PollerHandle;
+use super::message::InboxMessage;
 use super::poller::InboxPoller;
-use super::push::Push;
+use super::store::disk::{beside, is_same};
 use crate::client::Client;
 use crate::config::Settings;
 use crate::error::Error;
+use crate::platform::MAX_PAGE;
 use crate::retry::RetryPolicy;
-use crate::workspace::MAX_PAGE;
 
 /// The longest backlog.
 const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 
 /// What is told of a push that was tried as often as it may be.
-pub(super) type DeadLetter = Box<dyn FnMut(&Push) + Send>;
+pub(super) type DeadLetter = Box<dyn FnMut(&InboxMessage) + Send>;
 
 /// Makes an [`InboxPoller`], by [`InboxPoller::builder`]. Its [`Debug`](fmt::Debug) shows what it is set to, by default:
 ///
@@ -29,7 +29,7 @@ pub(super) type DeadLetter = Box<dyn FnMut(&Push) + Send>;
 ///
 /// let client = Client::builder().workspace_id("my-team").token_file("/configs/.auth_token").build()?;
 /// let shown = format!("{:?}", InboxPoller::builder(client));
-/// let retry = RetryPolicy::new().attempts(5).base(Duration::from_secs(1)).cap(Duration::from_secs(8));
+/// let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
 /// assert!(shown.contains(&format!("retry: {retry:?}")));
 /// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "on_dead_letter: false"] {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
@@ -54,7 +54,10 @@ impl PollerBuilder {
             client,
             interval: Duration::from_secs(5),
             cursor_file: None,
-            retry: RetryPolicy::new().attempts(5).base(Duration::from_secs(1)).cap(Duration::from_secs(8)),
+            retry: RetryPolicy::new()
+                .with_attempts(5)
+                .with_base(Duration::from_secs(1))
+                .with_cap(Duration::from_secs(8)),
             backlog: Duration::from_secs(600),
             page_size: MAX_PAGE,
             heartbeat: Some(Duration::from_secs(30)),
@@ -123,18 +126,18 @@ impl PollerBuilder {
     ///
     /// let (letters, dead) = mpsc::channel();
     /// let mut poller = InboxPoller::builder(client)
-    ///     .retry(RetryPolicy::new().attempts(2).base(Duration::ZERO))
+    ///     .retry(RetryPolicy::new().with_attempts(2).with_base(Duration::ZERO))
     ///     .on_dead_letter(move |push| drop(letters.send(push.clone())))
     /// #     .cursor_file(dir.join("cursor.json"))
     ///     .build()?;
     /// assert_eq!(poller.poll_once(|_| Verdict::Retry)?.dead_lettered, 1);
     /// let push = dead.recv().unwrap();
-    /// assert_eq!((push.text(), push.attempt()), ("disk is full", 2));
+    /// assert_eq!((push.text(), push.delivery_attempt()), ("disk is full", 2));
     /// # drop(poller);
     /// # std::fs::remove_dir_all(dir).unwrap();
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
-    pub fn on_dead_letter(mut self, tell: impl FnMut(&Push) + Send + 'static) -> Self {
+    pub fn on_dead_letter(mut self, tell: impl FnMut(&InboxMessage) + Send + 'static) -> Self {
         self.dead_letter = Some(Box::new(tell));
         self
     }
@@ -156,7 +159,7 @@ impl PollerBuilder {
     ///
     /// As [`build`](PollerBuilder::build), or [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the system
     /// has no thread to give.
-    pub fn spawn(self, callback: impl FnMut(&Push) -> Verdict + Send + 'static) -> Result<PollerHandle, Error> {
+    pub fn spawn(self, callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static) -> Result<PollerHandle, Error> {
         self.build()?.spawn(callback)
     }
 
@@ -211,7 +214,7 @@ mod tests {
         let client = Client::builder().workspace_id("w").build().unwrap();
         let PollerBuilder { interval, heartbeat, backlog, page_size, retry, .. } = PollerBuilder::new(client);
         let secs = |attempt| retry.backoff(attempt, 0.5).as_secs();
-        assert_eq!((retry.max_attempts(), [1, 2, 3, 4].map(secs)), (5, [1, 2, 4, 8]));
+        assert_eq!((retry.attempts(), [1, 2, 3, 4].map(secs)), (5, [1, 2, 4, 8]));
         let rows = [
             format!("`interval`, `heartbeat` | {} s, {} s |", interval.as_secs(), heartbeat.unwrap().as_secs()),
             format!("`retry` | five tries, {} to {} s between |", secs(1), secs(4)),

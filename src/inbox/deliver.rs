@@ -1,14 +1,16 @@
 //! One push to the callback: tried, tried again, and given up.
 
 use super::builder::DeadLetter;
-use super::cursor::{Cursor, Mark};
-use super::file::CursorFile;
+use super::feed::cursor::{Cursor, RowKey};
 use super::heartbeat::Pulse;
-use super::push::Push;
+use super::message::InboxMessage;
+use super::store::CursorFile;
 use crate::cancel::CancelToken;
-use crate::error::{Delivery, Error, caught};
-use crate::random::random;
+use crate::error::{Delivery, Error};
 use crate::retry::RetryPolicy;
+use crate::util::log_safe::log_safe;
+use crate::util::panic::{self, Panicked};
+use crate::util::random::random;
 
 /// What a callback says of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +24,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What to say after a call that deals with the push, as [`Push::reply`] or a send of one's own: [`Retry`] where it
+    /// What to say after a call that deals with the push, as [`InboxMessage::reply`] or a send of one's own: [`Retry`] where it
     /// failed, nothing can have been delivered, and time may mend it; otherwise [`Ack`]. What failed and is not tried
     /// again is logged at warn, since nothing else would tell of it.
     ///
@@ -41,7 +43,7 @@ impl Verdict {
             Ok(_) => Verdict::Ack,
             Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => Verdict::Retry,
             Err(error) => {
-                say!(warn, "inbox: a push counts as dealt with, though: {error} (delivery: {})", error.delivery());
+                log_safe!(warn, "inbox: a push counts as dealt with, though: {error} (delivery: {})", error.delivery());
                 Verdict::Ack
             }
         }
@@ -69,14 +71,14 @@ impl Deliverer {
     /// a push that takes the process down with it is given up like any other.
     pub(super) fn deliver(
         &mut self,
-        push: &Push,
-        mark: &Mark,
+        push: &InboxMessage,
+        mark: &RowKey,
         cursor: &mut Cursor,
         file: &mut CursorFile,
-        callback: &mut dyn FnMut(&Push) -> Verdict,
+        callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
     ) -> Delivered {
         let id = push.activity_id();
-        for attempt in cursor.tries(id).saturating_add(1)..=self.retry.max_attempts() {
+        for attempt in cursor.tries(id).saturating_add(1)..=self.retry.attempts() {
             if self.token.is_cancelled() {
                 return Delivered::Stopped;
             }
@@ -85,20 +87,20 @@ impl Deliverer {
             let push = push.at_attempt(attempt);
             let verdict = {
                 let _beat = self.pulse.task();
-                caught(|| callback(&push))
+                panic::catch(|| callback(&push))
             };
-            self.pulse.tried(matches!(verdict, Some(Verdict::Ack)));
+            self.pulse.tried(matches!(verdict, Ok(Verdict::Ack)));
             match verdict {
-                Some(Verdict::Ack) => return Delivered::Acked,
-                Some(Verdict::Retry) => {
-                    say!(debug, "inbox: {id:?} is to be tried again (try {attempt})");
+                Ok(Verdict::Ack) => return Delivered::Acked,
+                Ok(Verdict::Retry) => {
+                    log_safe!(debug, "inbox: {id:?} is to be tried again (try {attempt})");
                 }
-                None => {
-                    say!(error, "inbox: the callback panicked at {id:?} (try {attempt})");
+                Err(Panicked) => {
+                    log_safe!(error, "inbox: the callback panicked at {id:?} (try {attempt})");
                 }
             }
             let wait = self.retry.backoff(attempt, random());
-            if attempt < self.retry.max_attempts() && self.token.wait(wait) {
+            if attempt < self.retry.attempts() && self.token.wait(wait) {
                 return Delivered::Stopped;
             }
         }
@@ -106,16 +108,16 @@ impl Deliverer {
         Delivered::Dead
     }
 
-    fn give_up(&mut self, push: &Push) {
-        let (id, tries) = (push.activity_id(), self.retry.max_attempts());
+    fn give_up(&mut self, push: &InboxMessage) {
+        let (id, tries) = (push.activity_id(), self.retry.attempts());
         match &mut self.dead_letter {
             Some(tell) => {
-                if caught(|| tell(&push.at_attempt(tries))).is_none() {
-                    say!(error, "inbox: the dead-letter callback panicked at {id:?}");
+                if panic::catch(|| tell(&push.at_attempt(tries))).is_err() {
+                    log_safe!(error, "inbox: the dead-letter callback panicked at {id:?}");
                 }
             }
             None => {
-                say!(error, "inbox: {id:?} was tried {tries} times, and is given up");
+                log_safe!(error, "inbox: {id:?} was tried {tries} times, and is given up");
             }
         }
     }

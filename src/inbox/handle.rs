@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
 use crate::cancel::CancelToken;
-use crate::error::{Error, Removed};
-use crate::sync::{Condvar, Mutex, wait_while};
+use crate::error::{Error, WorkspaceRemoved};
+use crate::util::log_safe::log_safe;
+use crate::util::sync::{Condvar, Mutex, wait_while};
 
 /// Why a poller ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum StopReason {
     /// It was told to, or its handle was dropped.
     Stopped,
     /// The platform has removed our workspace: there is nothing to poll any more.
-    Removed(Removed),
+    Removed(WorkspaceRemoved),
 }
 
 impl StopReason {
@@ -133,7 +134,7 @@ impl PollerHandle {
         drop(state);
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            say!(error, "inbox: the poller's thread panicked");
+            log_safe!(error, "inbox: the poller's thread panicked");
         }
         reason
     }

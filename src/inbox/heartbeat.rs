@@ -6,29 +6,30 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::handle::{Shared, StopReason};
-use crate::clock::{Deadline, Tick};
 use crate::error::ErrorKind;
 use crate::http::Http;
-use crate::workspace::{Vitals, heartbeat};
+use crate::platform::{Vitals, heartbeat};
+use crate::util::clock::{CoarseInstant, Deadline};
+use crate::util::log_safe::log_safe;
 
 /// What the poller is doing, for the sign of life.
 #[derive(Clone, Default)]
-pub(super) struct Pulse(Arc<Counts>);
+pub(super) struct Pulse(Arc<HeartbeatCounts>);
 
 #[derive(Default)]
-struct Counts {
+struct HeartbeatCounts {
     tasks: AtomicU32,
     tries: AtomicU64,
     failed: AtomicU64,
 }
 
 /// A task that is under way.
-pub(super) struct Task<'a>(&'a Counts);
+pub(super) struct TaskGuard<'a>(&'a HeartbeatCounts);
 
 impl Pulse {
-    pub(super) fn task(&self) -> Task<'_> {
+    pub(super) fn task(&self) -> TaskGuard<'_> {
         self.0.tasks.fetch_add(1, Relaxed);
-        Task(&self.0)
+        TaskGuard(&self.0)
     }
 
     pub(super) fn tried(&self, well: bool) {
@@ -45,7 +46,7 @@ impl Pulse {
     }
 }
 
-impl Drop for Task<'_> {
+impl Drop for TaskGuard<'_> {
     fn drop(&mut self) {
         self.0.tasks.fetch_sub(1, Relaxed);
     }
@@ -64,7 +65,7 @@ pub(super) fn start(
     match thread.spawn(move || beat(&http, &shared, &pulse, every, timeout)) {
         Ok(thread) => Some(thread),
         Err(why) => {
-            say!(error, "inbox: no thread for the heartbeat ({why}): peers will see this workspace as offline");
+            log_safe!(error, "inbox: no thread for the heartbeat ({why}): peers will see this workspace as offline");
             None
         }
     }
@@ -75,15 +76,15 @@ fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, 
     let wire = http.wire(timeout);
     let on_stop = wire.clone();
     let _hook = shared.token.register(move || on_stop.clone().shut_down());
-    let (start, mut failing) = (Tick::now(), false);
+    let (start, mut failing) = (CoarseInstant::now(), false);
     loop {
-        let (http, wire, vitals) = (http.clone(), wire.clone(), pulse.vitals(Tick::now().since(start)));
+        let (http, wire, vitals) = (http.clone(), wire.clone(), pulse.vitals(CoarseInstant::now().since(start)));
         let ask = move || heartbeat(&http, &wire, vitals, Deadline::after(timeout));
         match shared.token.run("a2a-heartbeat-1", ask) {
             None => return,
             Some(Ok(())) => failing = false,
             Some(Err(error)) if error.kind() == ErrorKind::Removed => {
-                say!(error, "inbox: {error}");
+                log_safe!(error, "inbox: {error}");
                 shared.stop(StopReason::removed(&error));
                 return;
             }
@@ -91,7 +92,7 @@ fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, 
             Some(Err(error)) => {
                 // Once an outage: the poller says the rest.
                 if !std::mem::replace(&mut failing, true) {
-                    say!(warn, "inbox: no heartbeat: {error}");
+                    log_safe!(warn, "inbox: no heartbeat: {error}");
                 }
             }
         }

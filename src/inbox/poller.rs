@@ -7,18 +7,19 @@ use std::thread;
 use std::time::Duration;
 
 use super::builder::PollerBuilder;
-use super::cursor::Cursor;
 use super::deliver::{Delivered, Deliverer, Verdict};
-use super::file::CursorFile;
+use super::feed::cursor::Cursor;
+use super::feed::{Batch, Lister};
 use super::handle::{PollerHandle, Shared, StopReason};
 use super::heartbeat::{self, Pulse};
-use super::listing::{Batch, Lister};
-use super::push::{Push, is_own};
+use super::message::{InboxMessage, is_own};
+use super::store::CursorFile;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, guard};
-use crate::random::random;
 use crate::retry::RetryPolicy;
-use crate::wire::Odd;
+use crate::util::log_safe::log_safe;
+use crate::util::random::random;
+use crate::wire::MalformedRows;
 
 /// The longest wait after a poll that failed, where the platform asks for none.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -87,7 +88,7 @@ pub struct InboxPoller {
 /// What one poll came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Polled {
+pub struct PollSummary {
     /// Pushes that the callback acknowledged.
     pub delivered: usize,
     /// Pushes that were tried as often as they may be.
@@ -95,7 +96,7 @@ pub struct Polled {
     /// Rows that are our own, and entries that are no rows.
     pub skipped: usize,
     /// Whether there may be more at once: poll again without a pause.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 impl InboxPoller {
@@ -124,9 +125,9 @@ impl InboxPoller {
     /// ```no_run
     /// use a2a_blocking::{Client, InboxPoller, Verdict};
     ///
-    /// // All that is there, and no more: for a job that comes round.
+    /// // All that is there, and no has_more: for a job that comes round.
     /// let mut poller = InboxPoller::builder(Client::from_env()?).build()?;
-    /// while poller.poll_once(|push| Verdict::after(push.reply("on it")))?.more {}
+    /// while poller.poll_once(|push| Verdict::after(push.reply("on it")))?.has_more {}
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
     ///
@@ -136,11 +137,11 @@ impl InboxPoller {
     /// [`ErrorKind::Removed`] where the platform removed our workspace, which is for good; refused
     /// ([`ErrorKind::Unauthorized`]), a status, a body that is no list, a transport that failed, a row or a number of them
     /// that is too large ([`ErrorKind::TooLarge`]). Wait before the next one, at least for [`Error::retry_after`].
-    pub fn poll_once(&mut self, mut callback: impl FnMut(&Push) -> Verdict) -> Result<Polled, Error> {
+    pub fn poll_once(&mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
         self.poll(&mut callback)
     }
 
-    fn poll(&mut self, callback: &mut dyn FnMut(&Push) -> Verdict) -> Result<Polled, Error> {
+    fn poll(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
         let batch = guard(|| self.lister.list(&mut self.cursor));
         // The anchor may be another one by now, also where the poll failed.
         let polled = batch.and_then(|batch| self.deliver(batch, callback));
@@ -148,9 +149,13 @@ impl InboxPoller {
         polled
     }
 
-    fn deliver(&mut self, batch: Batch, callback: &mut dyn FnMut(&Push) -> Verdict) -> Result<Polled, Error> {
+    fn deliver(
+        &mut self,
+        batch: Batch,
+        callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
+    ) -> Result<PollSummary, Error> {
         let Batch { rows, seen, extent, odd, unread } = batch;
-        let mut polled = Polled { skipped: odd.count, ..Polled::default() };
+        let mut polled = PollSummary { skipped: odd.count, ..PollSummary::default() };
         self.tell("an entry that is no row is skipped", odd);
         self.tell("a field that cannot be read is kept as the text that it came as", unread);
         for (at, row) in rows.into_iter().enumerate() {
@@ -169,7 +174,7 @@ impl InboxPoller {
                 self.cursor.pass(&seen, at, extent);
                 continue;
             }
-            let push = Push::new(&self.client, row);
+            let push = InboxMessage::new(&self.client, row);
             let Self { deliverer, cursor, file, .. } = self;
             match deliverer.deliver(&push, mark, cursor, file, callback) {
                 Delivered::Acked => polled.delivered += 1,
@@ -179,25 +184,25 @@ impl InboxPoller {
             self.cursor.pass(&seen, at, extent);
         }
         self.cursor.finish(extent);
-        polled.more = self.lister.is_to_go_on(extent);
+        polled.has_more = self.lister.is_to_go_on(extent);
         Ok(polled)
     }
 
     /// Logs each of them once, though it be listed again.
-    fn tell(&mut self, what: &str, odd: Odd) {
+    fn tell(&mut self, what: &str, odd: MalformedRows) {
         let (more, mut news) = (odd.count - odd.shown.len(), false);
         for entry in odd.shown {
             if self.odd.len() >= MAX_ODD {
                 self.odd.clear();
             }
             if !self.odd.contains(&entry) {
-                say!(warn, "inbox: {what}: {entry}");
+                log_safe!(warn, "inbox: {what}: {entry}");
                 self.odd.insert(entry);
                 news = true;
             }
         }
         if news && more > 0 {
-            say!(warn, "inbox: {what}: {more} more beside these");
+            log_safe!(warn, "inbox: {what}: {more} more beside these");
         }
     }
 
@@ -206,7 +211,10 @@ impl InboxPoller {
     /// # Errors
     ///
     /// [`ErrorKind::Internal`] where the system has no thread to give.
-    pub fn spawn(mut self, callback: impl FnMut(&Push) -> Verdict + Send + 'static) -> Result<PollerHandle, Error> {
+    pub fn spawn(
+        mut self,
+        callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static,
+    ) -> Result<PollerHandle, Error> {
         let shared = self.shared.clone();
         self.lister.detached = true;
         // Linux shows the first 15 characters.
@@ -219,7 +227,7 @@ impl InboxPoller {
         Ok(PollerHandle::new(shared, thread))
     }
 
-    fn run(mut self, mut callback: impl FnMut(&Push) -> Verdict) {
+    fn run(mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) {
         let shared = self.shared.clone();
         shared.run_by(thread::current().id());
         let ended = Ended(shared.clone());
@@ -236,26 +244,26 @@ impl InboxPoller {
             Ok(())
         });
         if panicked.is_err() {
-            say!(error, "inbox: the callback panicked at its end");
+            log_safe!(error, "inbox: the callback panicked at its end");
         }
         drop(ended);
     }
 
-    fn poll_on(&mut self, callback: &mut dyn FnMut(&Push) -> Verdict) {
-        let backoff = RetryPolicy::new().base(self.interval).cap(MAX_BACKOFF.max(self.interval));
+    fn poll_on(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
+        let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
         let mut failures = 0;
         loop {
             let wait = match guard(|| self.poll(callback)) {
                 _ if self.shared.token.is_cancelled() => return,
                 Ok(polled) => {
                     if failures > 0 {
-                        say!(info, "inbox: {} answers again", self.client.http().platform());
+                        log_safe!(info, "inbox: {} answers again", self.client.http().platform());
                     }
                     failures = 0;
-                    if polled.more { Duration::ZERO } else { self.interval }
+                    if polled.has_more { Duration::ZERO } else { self.interval }
                 }
                 Err(error) if error.kind() == ErrorKind::Removed => {
-                    say!(error, "inbox: {error}");
+                    log_safe!(error, "inbox: {error}");
                     return self.shared.stop(StopReason::removed(&error));
                 }
                 Err(error) => {
@@ -264,10 +272,10 @@ impl InboxPoller {
                     let wait = backoff.backoff(failures, random()).max(asked);
                     match failures {
                         1 => {
-                            say!(warn, "inbox: {error}; again in {wait:.1?}");
+                            log_safe!(warn, "inbox: {error}; again in {wait:.1?}");
                         }
                         _ => {
-                            say!(debug, "inbox: {error}; again in {wait:.1?}");
+                            log_safe!(debug, "inbox: {error}; again in {wait:.1?}");
                         }
                     }
                     wait

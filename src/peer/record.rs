@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::PeerId;
 use super::front::{Home, give_back};
-use super::mark::{Mark, No};
+use super::state::{EntryState, Negative};
 
 /// What the registry says of a peer: a handle to one JSON object, kept as it came.
 ///
@@ -25,7 +25,7 @@ use super::mark::{Mark, No};
 /// assert_eq!((peer.name(), peer.role(), peer.url()), (Some("ops-agent"), Some("sre"), None));
 /// assert_eq!(peer.get("skills").and_then(|skills| skills[0].as_str()), Some("disks"));
 /// // Where a call takes a peer, it takes this.
-/// assert_eq!(client.agent_card_url(&peer)?, client.agent_card_url(id)?);
+/// assert_eq!(client.discover_url(&peer)?, client.discover_url(id)?);
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 pub struct Peer {
@@ -37,7 +37,7 @@ pub struct Peer {
 /// In this order, so that what a hit reads is on the line of the counter that a handle counts on.
 #[repr(C)]
 pub(super) struct Record {
-    pub(super) mark: Mark,
+    pub(super) state: EntryState,
     /// About how much memory it takes.
     bytes: usize,
     peer_id: Option<PeerId>,
@@ -68,7 +68,7 @@ impl Peer {
         let below = if let Origin::Overlaid(listed) = &origin { listed.bytes() } else { 0 };
         let bytes = size_of::<Record>() + map_bytes(&fields) + below;
         Peer {
-            record: Some(Arc::new(Record { mark: Mark::new(None), bytes, peer_id, fields, origin })),
+            record: Some(Arc::new(Record { state: EntryState::new(None), bytes, peer_id, fields, origin })),
             home: Home::NONE,
         }
     }
@@ -171,31 +171,31 @@ impl Peer {
 
 /// What a cache has filed of a peer, a record or a note that there is none, as the threads that keep it see it.
 #[derive(Clone)]
-pub(crate) struct Filed(pub(super) Arc<Record>);
+pub(crate) struct CachedValue(pub(super) Arc<Record>);
 
-impl Filed {
+impl CachedValue {
     /// A note that there is no record.
-    pub(crate) fn nothing(no: No) -> Self {
-        let (mark, fields) = (Mark::new(Some(no)), Map::new());
-        Filed(Arc::new(Record { mark, bytes: 0, peer_id: None, fields, origin: Origin::Discovered }))
+    pub(crate) fn nothing(no: Negative) -> Self {
+        let (state, fields) = (EntryState::new(Some(no)), Map::new());
+        CachedValue(Arc::new(Record { state, bytes: 0, peer_id: None, fields, origin: Origin::Discovered }))
     }
 
     /// A record that is filed, which happens to each but once.
     pub(crate) fn record(peer: &Peer) -> Option<Self> {
-        peer.record.clone().map(Filed)
+        peer.record.clone().map(CachedValue)
     }
 
     /// A handle to the record, if there is one.
     pub(crate) fn peer(&self) -> Option<Peer> {
-        match self.mark().no() {
+        match self.state().negative() {
             None => Some(Peer { record: Some(self.0.clone()), home: Home::NONE }),
             Some(_) => None,
         }
     }
 
     #[inline(always)]
-    pub(crate) fn mark(&self) -> &Mark {
-        &self.0.mark
+    pub(crate) fn state(&self) -> &EntryState {
+        &self.0.state
     }
 
     /// About how many bytes of memory the record takes.

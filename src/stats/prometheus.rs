@@ -6,7 +6,7 @@ use super::{CircuitState, Stats};
 
 /// The states of the circuit, each with a series of its own.
 const STATES: [CircuitState; 4] =
-    [CircuitState::Closed, CircuitState::OneAtATime, CircuitState::Open, CircuitState::Probing];
+    [CircuitState::Closed, CircuitState::Degraded, CircuitState::Open, CircuitState::HalfOpen];
 /// The names of our own labels: a caller's of the same name gives way.
 const OURS: [&str; 3] = ["answer", "reason", "state"];
 
@@ -43,14 +43,14 @@ impl Stats {
     /// ```
     #[must_use]
     pub fn prometheus(clients: &[(&[(&str, &str)], Stats)]) -> String {
-        let shared: Vec<String> = clients.iter().map(|(labels, _)| rendered(labels)).collect();
+        let coalesced: Vec<String> = clients.iter().map(|(labels, _)| rendered(labels)).collect();
         let each: Vec<Vec<Metric>> = clients.iter().map(|(_, stats)| metrics(stats)).collect();
         let mut page = String::new();
         for (n, metric) in each.first().into_iter().flatten().enumerate() {
             let Metric { name, help, .. } = metric;
             let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
             put(&mut page, format_args!("# HELP a2a_blocking_{name} {help}\n# TYPE a2a_blocking_{name} {kind}\n"));
-            for (labels, metrics) in shared.iter().zip(&each) {
+            for (labels, metrics) in coalesced.iter().zip(&each) {
                 for (own, value) in &metrics[n].series {
                     let own = own.map(|(label, word)| format!("{label}=\"{word}\"")).unwrap_or_default();
                     let comma = if labels.is_empty() || own.is_empty() { "" } else { "," };
@@ -86,12 +86,12 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         failed_status,
         failed_body,
         failed_internal,
-        shared,
+        coalesced,
         refreshes,
         shed,
         dropped,
         circuit,
-        openings,
+        circuit_opened,
         longest_wait,
         skipped,
         entries,
@@ -120,12 +120,12 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         count("lookups_total", "Lookups made, repeats not counted.", lookups),
         count("lookups_found_total", "Lookups that brought a record.", found),
         of("lookups_failed_total", "Lookups that brought no usable answer, by the reason.", "reason", &reasons),
-        count("lookups_shared_total", "Calls that waited for the lookup of another thread.", shared),
+        count("lookups_coalesced_total", "Calls that waited for the lookup of another thread.", coalesced),
         count("lookups_background_total", "Lookups made in the background, probes included.", refreshes),
         count("lookups_shed_total", "Misses that made no lookup because of the circuit.", shed),
         count("refreshes_dropped_total", "Background lookups that a full queue dropped.", dropped),
         of("circuit_state", "The state of the circuit: 1 for the one that it is in.", "state", &states),
-        count("circuit_openings_total", "How often the circuit opened.", openings),
+        count("circuit_opened_total", "How often the circuit opened.", circuit_opened),
         one("longest_wait_seconds", "The longest wait for an enrichment.", longest_wait.as_secs_f64().to_string()),
         count("list_entries_skipped_total", "Entries of lists of peers that were no objects.", skipped),
         count("cache_peers", "Peers in the cache: found, absent and failed.", entries as u64),

@@ -7,9 +7,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::MAX_BYTES;
-use crate::clock::Deadline;
-use crate::error::{Error, caught};
-use crate::sync::{Condvar, Mutex, wait_while};
+use crate::error::Error;
+use crate::util::clock::Deadline;
+use crate::util::log_safe::log_safe;
+use crate::util::panic::{self, Panicked};
+use crate::util::sync::{Condvar, Mutex, wait_while};
 
 /// How many threads of a client may wait for a file system that does not answer.
 const MAX_READERS: usize = 8;
@@ -86,8 +88,7 @@ fn warn_of_others(path: &Path, found: &Metadata) {
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 && SAID.write().insert(path.to_owned()) {
         let path = path.display();
-        // A client is made whatever a logger does.
-        caught(|| log::warn!("others may use the token file {path} (mode {mode:04o}): chmod 600 {path}"));
+        log_safe!(warn, "others may use the token file {path} (mode {mode:04o}): chmod 600 {path}");
     }
 }
 
@@ -113,7 +114,7 @@ pub(super) fn in_time<T: Send + 'static>(
     let reader = {
         let readers = readers.clone();
         move || {
-            let read = caught(read);
+            let read = panic::catch(read);
             readers.leave();
             // Nobody listens any more where it took too long.
             let _ = report.send(read);
@@ -124,8 +125,8 @@ pub(super) fn in_time<T: Send + 'static>(
         return Err(Error::config(format!("no thread to read the token file: {why}")));
     }
     match outcome.recv_timeout(deadline.left()) {
-        Ok(Some(read)) => read,
-        Ok(None) => Err(Error::config("a panic while the token file was read")),
+        Ok(Ok(read)) => read,
+        Ok(Err(Panicked)) => Err(Error::config("a panic while the token file was read")),
         Err(_) => Err(stuck()),
     }
 }

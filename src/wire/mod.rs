@@ -1,29 +1,25 @@
 //! JSON in and out. Pure: no I/O, no clock.
 
 mod activity;
+mod json;
 mod message;
 mod part;
-mod record;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod record_fuzz;
+pub(crate) mod record;
 mod refusal;
-mod reply;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod reply_fuzz;
-mod time;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod time_fuzz;
-mod value;
+pub(crate) mod reply;
+pub(crate) mod time;
 
 pub use activity::Attachment;
-pub(crate) use activity::{Listed, Odd, Row, activity, attachments, body_text, created_at, request_body, source, text};
+pub(crate) use activity::{
+    Listed, MalformedRows, Row, activity, attachments, body_text, created_at, request_body, source, text,
+};
+pub(crate) use json::{MemoryBudget, Unread, value};
 pub use message::Message;
 #[cfg(feature = "serde")]
 pub(crate) use message::base64;
 pub(crate) use message::envelope;
 pub use part::{File, FileContent, Part};
-pub(crate) use record::{CALL_ROOM, Listing, RECORD_ROOM, error_words, is_no, listing, object};
+pub(crate) use record::{CALL_ROOM, PeerList, RECORD_ROOM, error_words, is_no, listing, object};
 pub(crate) use reply::read;
 pub use reply::{Queued, Reply, ReplyMessage, Task};
-pub(crate) use time::Moment;
-pub(crate) use value::{Allowance, Unread, value};
+pub(crate) use time::Timestamp;

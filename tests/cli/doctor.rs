@@ -198,7 +198,13 @@ fn what_the_platform_says_no_to() {
     for (own, step, exit, kind, advice) in [
         (Act::reply(401, "{}"), "authorisation", 6, "unauthorized", "the token came from"),
         (Act::reply(403, ""), "authorisation", 6, "unauthorized", "MOLECULE_ORG_ID"),
-        (Act::reply(404, r#"{"error":"workspace not found"}"#), "registration", 4, "absent", "is the workspace's id"),
+        (
+            Act::reply(404, r#"{"error":"workspace not found"}"#),
+            "registration",
+            4,
+            "not_found",
+            "is the workspace's id",
+        ),
         (Act::reply(410, removed), "registration", 7, "removed", "make a workspace and a token"),
         (Act::reply(200, "<html>"), "http", 1, "malformed", "is that an A2A platform?"),
         (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "status", "come again in 7 s"),
@@ -208,7 +214,7 @@ fn what_the_platform_says_no_to() {
     }
     let own = || Act::reply(200, r#"{"name":"mine"}"#);
     let server = platform(own(), Act::reply(404, r#"{"error":"no"}"#));
-    fails(&server.url(), &token, &[], "peers", 4, "absent", "is the workspace's id");
+    fails(&server.url(), &token, &[], "peers", 4, "not_found", "is the workspace's id");
 
     let server = platform(own(), Act::reply(200, "[]"));
     let (code, steps) = examine(&server.url(), &token, &[]);

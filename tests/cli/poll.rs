@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use a2a_blocking::{InboxPoller, Push, Verdict};
+use a2a_blocking::{InboxMessage, InboxPoller, Verdict};
 
 #[cfg(unix)]
 use crate::interrupt;
@@ -193,11 +193,11 @@ fn a_look_at_the_inbox_takes_nothing_from_the_program_whose_it_is() {
     let client = support::builder(&server).token_file(&token).build().unwrap();
     let mut program = InboxPoller::builder(client).build().unwrap();
     let mut got = Vec::new();
-    let take = |push: &Push| {
+    let take = |push: &InboxMessage| {
         got.push(push.text().to_owned());
         Verdict::Ack
     };
-    assert!(!program.poll_once(take).unwrap().more);
+    assert!(!program.poll_once(take).unwrap().has_more);
     assert_eq!(got, ["disk is full\nand \u{1b}[2Jmore", "hello"]);
     // It still runs, and has its own file.
     assert_eq!(run(&args).code, Some(0));

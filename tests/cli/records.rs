@@ -78,7 +78,7 @@ fn discover_shows_the_record_or_the_typed_error() {
     let Said { code, out, .. } = run(&[&base[..], &[OTHER, "--json"]].concat());
     let line = &documents("discover", &out)[0];
     assert_eq!(code, Some(4));
-    assert_eq!((&line["error"]["kind"], &line["error"]["status"]), (&"absent".into(), &404.into()));
+    assert_eq!((&line["error"]["kind"], &line["error"]["status"]), (&"not_found".into(), &404.into()));
     let Said { code, out, .. } = run(&[&base[..], &[PEER, "--json"]].concat());
     assert_eq!((code, &documents("discover", &out)[0]["record"]["name"]), (Some(0), &"ops-agent".into()));
 }

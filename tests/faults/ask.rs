@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{
-    Client, ClientBuilder, Error, InboxPoller, Message, PollerBuilder, Push, RetryPolicy, SendOptions, Source, Verdict,
+    Client, ClientBuilder, Error, InboxMessage, InboxPoller, LookupSource, Message, PollerBuilder, RetryPolicy,
+    SendOptions, Verdict,
 };
 
 use crate::cell::{Answer, Call, ErrorKind, Wait};
@@ -98,7 +99,7 @@ fn lookup_bound(wait: Wait) -> Duration {
 fn builder(url: &str) -> ClientBuilder {
     let builder = Client::builder().platform_url(url).workspace_id(WORKSPACE).token(TOKEN).ttl_spread(0.0);
     // No probe comes in between.
-    builder.ttl(TTL).circuit_waits(LONG * 60, LONG * 60).circuit_threshold(u32::MAX)
+    builder.ttl(TTL).circuit_backoff(LONG * 60, LONG * 60).circuit_threshold(u32::MAX)
 }
 
 fn client(url: &str, wait: Wait) -> Client {
@@ -117,11 +118,11 @@ fn observed(answer: Answer) -> Observed {
     Observed { answer: format!("{answer:?}"), attempts: None, delivery: "NotSent".to_owned() }
 }
 
-fn of_source(source: Source) -> Answer {
+fn of_source(source: LookupSource) -> Answer {
     match source {
-        Source::Fetched | Source::Fresh => Answer::Good,
-        Source::Absent => Answer::Absent,
-        Source::Failed => Answer::Failed,
+        LookupSource::Fetched | LookupSource::Fresh => Answer::Good,
+        LookupSource::Absent => Answer::Absent,
+        LookupSource::Failed => Answer::Failed,
         other => panic!("answered {other:?}"),
     }
 }
@@ -145,10 +146,10 @@ fn enrich(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     let first = timed(kept(wait, lookup_bound(wait)), || client.lookup(PEER));
     let again = timed(Duration::ZERO, || client.lookup(PEER));
     site.heal();
-    assert!(!first.remembered && again.remembered, "{first:?}, then {again:?}");
+    assert!(!first.from_cache && again.from_cache, "{first:?}, then {again:?}");
     assert_eq!((again.peer.is_some(), of_source(again.source)), (first.peer.is_some(), of_source(first.source)));
     assert_eq!(client.stats().entries, 1);
-    recovers(client, || client.lookup(PEER).source == Source::Fetched);
+    recovers(client, || client.lookup(PEER).source == LookupSource::Fetched);
     if site.begins_well() {
         with_an_older_record(wait, of_source(first.source), site);
     }
@@ -160,18 +161,18 @@ fn with_an_older_record(wait: Wait, answer: Answer, site: &mut dyn Site) {
     // No thread is started for a refresh.
     let client = builder(&site.url()).lookup_timeout(lookup_bound(wait)).background_threads(0).build().unwrap();
     let start = Instant::now();
-    recovers(&client, || client.lookup_at(PEER, start).source == Source::Fetched);
+    recovers(&client, || client.lookup_at(PEER, start).source == LookupSource::Fetched);
     let later = start + TTL + Duration::from_secs(1);
     site.break_down();
     for turn in 0..2 {
         let lookup = timed(kept(wait, lookup_bound(wait)), || client.lookup_at(PEER, later));
         let expected = match answer {
-            Answer::Good => (if turn == 0 { Source::Fetched } else { Source::Fresh }, true),
-            Answer::Failed => (Source::Stale, true),
-            _ => (Source::Absent, false),
+            Answer::Good => (if turn == 0 { LookupSource::Fetched } else { LookupSource::Fresh }, true),
+            Answer::Failed => (LookupSource::Stale, true),
+            _ => (LookupSource::Absent, false),
         };
         assert_eq!((lookup.source, lookup.peer.is_some()), expected, "with an older record, ask {turn}");
-        assert_eq!(lookup.remembered, turn == 1, "with an older record, ask {turn}");
+        assert_eq!(lookup.from_cache, turn == 1, "with an older record, ask {turn}");
     }
     site.heal();
     let recovered = client.lookup_at(PEER, later + TTL + Duration::from_secs(1));
@@ -181,7 +182,7 @@ fn with_an_older_record(wait: Wait, answer: Answer, site: &mut dyn Site) {
 fn nonblocking(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     site.break_down();
     assert_eq!(timed(Duration::ZERO, || client.enrich_nonblocking(PEER)), None);
-    assert!(client.wait_idle(lookup_bound(wait) + LONG), "the background does not come to rest");
+    assert!(client.wait_until_idle(lookup_bound(wait) + LONG), "the background does not come to rest");
     let stats = client.stats();
     assert_eq!((stats.longest_wait, stats.lookups), (Duration::ZERO, stats.refreshes), "somebody waited: {stats}");
     if stats.lookups == 0 {
@@ -191,12 +192,12 @@ fn nonblocking(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
         return observed(Answer::Unasked);
     }
     let again = client.lookup(PEER);
-    assert!(again.remembered, "{again:?}");
+    assert!(again.from_cache, "{again:?}");
     assert_eq!(client.enrich_nonblocking(PEER).is_some(), again.peer.is_some());
     site.heal();
     recovers(client, || {
         assert_eq!(client.enrich_nonblocking(PEER), None);
-        client.wait_idle(LONG) && client.enrich_nonblocking(PEER).is_some()
+        client.wait_until_idle(LONG) && client.enrich_nonblocking(PEER).is_some()
     });
     observed(of_source(again.source))
 }
@@ -233,11 +234,11 @@ fn plain<T>(
 }
 
 fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Observed {
-    let policy = RetryPolicy::new().base(Duration::from_millis(1));
+    let policy = RetryPolicy::new().with_base(Duration::from_millis(1));
     let (policy, bound) = match wait {
-        Wait::Quick => (policy.budget(LONG), LONG),
-        Wait::Silence => (policy.budget(LONG).silence(Duration::from_millis(100)), LONG),
-        Wait::Budget => (policy.budget(BRIEF), BRIEF),
+        Wait::Quick => (policy.with_budget(LONG), LONG),
+        Wait::Silence => (policy.with_budget(LONG).with_silence(Duration::from_millis(100)), LONG),
+        Wait::Budget => (policy.with_budget(BRIEF), BRIEF),
     };
     let attempts = Arc::new(AtomicU32::new(0));
     let seen = attempts.clone();
@@ -263,18 +264,18 @@ fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Obse
 }
 
 fn poller(client: &Client, dir: &Path) -> PollerBuilder {
-    let retry = RetryPolicy::new().base(Duration::from_millis(1)).cap(Duration::from_millis(4));
+    let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     InboxPoller::builder(client.clone()).cursor_file(dir.join("cursor.json")).retry(retry)
 }
 
 /// Polls until there is no more at once: the texts that were delivered, and how it ended.
 fn drain(poller: &mut InboxPoller, texts: &mut Vec<String>) -> Result<(), Error> {
     loop {
-        let polled = poller.poll_once(|push: &Push| {
+        let polled = poller.poll_once(|push: &InboxMessage| {
             texts.push(push.text().to_owned());
             Verdict::Ack
         })?;
-        if !polled.more {
+        if !polled.has_more {
             return Ok(());
         }
     }

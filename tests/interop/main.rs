@@ -16,7 +16,7 @@ fn client() -> Client {
     let client = Client::builder().platform_url(url).workspace_id("interop").build().unwrap();
     // The agent may still be starting.
     let start = Instant::now();
-    let once = SendOptions::new().retry(RetryPolicy::new().attempts(1));
+    let once = SendOptions::new().retry(RetryPolicy::new().with_attempts(1));
     while client.send_with(PEER, &Message::from("echo"), &once).is_err_and(|error| error.kind() == ErrorKind::Connect) {
         assert!(start.elapsed() < Duration::from_secs(60), "no agent is listening");
         thread::sleep(Duration::from_millis(100));

@@ -3,7 +3,7 @@ use std::env;
 use std::error::Error;
 use std::thread;
 
-use a2a_blocking::{Client, ClientBuilder, InboxPoller, PollerHandle, PushKind, Stats, Verdict};
+use a2a_blocking::{Client, ClientBuilder, InboxPoller, PollerHandle, InboxMessageKind, Stats, Verdict};
 
 /// One side, of variables of its own: as `OPS_WORKSPACE_ID` and `OPS_TOKEN_FILE`.
 fn side(name: &str) -> Result<Client, Box<dyn Error>> {
@@ -14,7 +14,7 @@ fn side(name: &str) -> Result<Client, Box<dyn Error>> {
 fn carry(from: &Client, to: &Client) -> Result<PollerHandle, a2a_blocking::Error> {
     let to = to.clone();
     InboxPoller::builder(from.clone()).spawn(move |push| match push.kind() {
-        PushKind::PeerAgent => Verdict::after(to.notify(push.notification().content())),
+        InboxMessageKind::PeerAgent => Verdict::after(to.notify(push.envelope().content())),
         _ => Verdict::Ack,
     })
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use a2a_blocking::{InboxPoller, PollerBuilder, Push, RetryPolicy, Verdict};
+use a2a_blocking::{InboxMessage, InboxPoller, PollerBuilder, RetryPolicy, Verdict};
 use serde_json::Value;
 
 use crate::support::{Server, client};
@@ -39,7 +39,7 @@ pub fn logged(all_of: &[&str]) -> usize {
 pub fn brisk(server: &Server, file: &Path) -> PollerBuilder {
     let _ = log::set_logger(&Capture);
     log::set_max_level(log::LevelFilter::Info);
-    let retry = RetryPolicy::new().base(Duration::from_millis(1)).cap(Duration::from_millis(4));
+    let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     InboxPoller::builder(client(server)).cursor_file(file).retry(retry)
 }
 
@@ -47,11 +47,11 @@ pub fn brisk(server: &Server, file: &Path) -> PollerBuilder {
 pub fn drain(poller: &mut InboxPoller) -> Vec<String> {
     let mut texts = Vec::new();
     for _ in 0..2_000 {
-        let polled = poller.poll_once(|push: &Push| {
+        let polled = poller.poll_once(|push: &InboxMessage| {
             texts.push(push.text().to_owned());
             Verdict::Ack
         });
-        if !polled.unwrap().more {
+        if !polled.unwrap().has_more {
             return texts;
         }
     }

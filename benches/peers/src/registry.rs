@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{Client, ClientBuilder, Peer, Source};
+use a2a_blocking::{Client, ClientBuilder, Peer, LookupSource};
 
 /// Longer than any run: that a record expires is none of what is measured.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -76,7 +76,7 @@ pub fn filled(ids: &[&str]) -> (Client, Vec<Peer>) {
     let list = listing(ids.iter().copied());
     let client = builder(&start(move |_| list.clone())).build().unwrap();
     let records = client.peers().unwrap();
-    assert_remembered(&client, ids, Source::Fresh);
+    assert_remembered(&client, ids, LookupSource::Fresh);
     (client, records)
 }
 
@@ -90,14 +90,14 @@ pub fn refused(ids: &[&str]) -> Client {
     let no = answer(404, r#"{"error":"workspace not found"}"#);
     let client = builder(&start(move |_| no.clone())).build().unwrap();
     ids.iter().for_each(|id| drop(client.enrich(id)));
-    assert_remembered(&client, ids, Source::Absent);
+    assert_remembered(&client, ids, LookupSource::Absent);
     client
 }
 
 /// Every candidate is asked for what it knows: a miss would be another measurement.
-fn assert_remembered(client: &Client, ids: &[&str], source: Source) {
+fn assert_remembered(client: &Client, ids: &[&str], source: LookupSource) {
     for id in ids {
         let lookup = client.lookup(id);
-        assert!(lookup.remembered && lookup.source == source, "{id}: {lookup:?}");
+        assert!(lookup.from_cache && lookup.source == source, "{id}: {lookup:?}");
     }
 }

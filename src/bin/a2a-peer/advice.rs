@@ -31,10 +31,10 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
             setup.proxy_from().map_or_else(String::new, |from| format!(", that of the proxy from {from}"))
         )),
         ErrorKind::Unauthorized => Some(token(setup)),
-        ErrorKind::Absent if matches!(args.command, Command::Discover { .. }) => {
+        ErrorKind::NotFound if matches!(args.command, Command::Discover { .. }) => {
             Some("`a2a-peer peers` lists whom the platform shows to this workspace".to_owned())
         }
-        ErrorKind::Absent => Some(registration(setup)),
+        ErrorKind::NotFound => Some(registration(setup)),
         ErrorKind::Removed => Some(ANOTHER_WORKSPACE.to_owned()),
         ErrorKind::Malformed => {
             Some(format!("is that an A2A platform? Its address comes from {}", setup.platform_from()))

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, InboxPoller, Peer, PollerHandle, Push, PushKind, RetryPolicy, Verdict};
+use a2a_blocking::{Client, InboxMessage, InboxMessageKind, InboxPoller, Peer, PollerHandle, RetryPolicy, Verdict};
 use serde_json::json;
 
 use crate::failure::{Failure, exit};
@@ -47,7 +47,7 @@ enum Event {
 struct Handled {
     workspace: usize,
     at: Duration,
-    push: Push,
+    push: InboxMessage,
     sender: Option<Peer>,
     done: Done,
     took: Duration,
@@ -128,11 +128,11 @@ fn poller(
     let builder = builder.ttl(Duration::from_millis(300));
     let client = builder
         .lookup_timeout(Duration::from_millis(200))
-        .circuit_waits(Duration::from_millis(100), Duration::from_secs(1))
+        .circuit_backoff(Duration::from_millis(100), Duration::from_secs(1))
         .build()?;
-    let retry = RetryPolicy::new().base(Duration::from_millis(20)).cap(Duration::from_millis(80));
+    let retry = RetryPolicy::new().with_base(Duration::from_millis(20)).with_cap(Duration::from_millis(80));
     let (send, given_up) = (events.clone(), events.clone());
-    let report = move |send: &Sender<Event>, push: &Push, sender, done, took| {
+    let report = move |send: &Sender<Event>, push: &InboxMessage, sender, done, took| {
         // Where nobody listens any more, the demo is over.
         let handled = Handled { workspace, at: start.elapsed(), push: push.clone(), sender, done, took };
         let _ = send.send(Event::Handled(handled));
@@ -143,16 +143,18 @@ fn poller(
         .heartbeat(Some(Duration::from_millis(500)))
         .retry(retry)
         .on_dead_letter(move |push| report(&given_up, push, None, Done::GivenUp, Duration::ZERO));
-    let callback = move |push: &Push| {
+    let callback = move |push: &InboxMessage| {
         let called = Instant::now();
         let sender = push.sender();
-        let done = match (push.text(), push.attempt()) {
+        let done = match (push.text(), push.delivery_attempt()) {
             (POISON, _) | (FAILS_ONCE, 1) => Done::Failed,
             (PANICS_ONCE, 1) => Done::Panicked,
-            (text, _) if text.ends_with('?') || push.kind() == PushKind::CanvasUser => match push.reply("on it") {
-                Ok(_) => Done::Answered,
-                Err(_) => Done::Failed,
-            },
+            (text, _) if text.ends_with('?') || push.kind() == InboxMessageKind::CanvasUser => {
+                match push.reply("on it") {
+                    Ok(_) => Done::Answered,
+                    Err(_) => Done::Failed,
+                }
+            }
             _ => Done::Acked,
         };
         report(&send, push, sender, done, called.elapsed());
@@ -207,7 +209,7 @@ fn print(one: &Handled, table: &Table, as_json: bool, out: &mut impl Write) -> i
     };
     if as_json {
         let (id, kind, record) = (push.activity_id(), push.kind().as_str(), sender.as_ref().map(Peer::as_json));
-        let (attempt, ms) = (push.attempt(), millis(*took));
+        let (attempt, ms) = (push.delivery_attempt(), millis(*took));
         return writeln!(
             out,
             "{}",
@@ -247,7 +249,7 @@ fn summarise(
     let known = all.iter().filter(|one| one.sender.is_some()).count();
     let callback = all.iter().filter(|one| one.done != Done::Answered).map(|one| one.took).max().unwrap_or_default();
     // None of the texts looks like a header: each stands in its prompt as it came.
-    let is_garbled = |one: &&Handled| !one.push.notification().content().ends_with(&format!("]\n{}", one.push.text()));
+    let is_garbled = |one: &&Handled| !one.push.envelope().content().ends_with(&format!("]\n{}", one.push.text()));
     let garbled = all.iter().filter(is_garbled).count();
     let [lookups, messages, notices, heartbeats] = platform.counts();
     if as_json {
@@ -270,7 +272,7 @@ fn summarise(
     )?;
     writeln!(out, "{messages} answers to peers, {notices} to the human, {heartbeats} heartbeats")?;
     if let Some(one) = all.iter().rfind(|one| one.sender.is_some()) {
-        let prompt = one.push.notification().content().replace('\n', "  ");
+        let prompt = one.push.envelope().content().replace('\n', "  ");
         writeln!(out, "an agent's prompt has the last one as: {}", lines(&prompt))?;
     }
     Ok(lost + twice + garbled)

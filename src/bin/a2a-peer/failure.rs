@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use a2a_blocking::{Delivery, Error, ErrorKind, Removed};
+use a2a_blocking::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 use serde_json::{Value, json};
 
 use crate::advice::{ANOTHER_WORKSPACE, OUR_OWN_PART, advice};
@@ -36,7 +36,7 @@ pub(crate) enum Failure {
     Send(Error),
     /// A message was delivered, or is queued, as the exit status tells; its answer could not be written.
     Unprinted(io::Error, u8),
-    Removed(Removed),
+    Removed(WorkspaceRemoved),
 }
 
 impl From<io::Error> for Failure {
@@ -165,7 +165,7 @@ pub(crate) fn note(what: &str) {
 fn exit_of(error: &Error) -> u8 {
     match error.kind() {
         ErrorKind::Config | ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage => exit::USAGE,
-        ErrorKind::Absent => exit::ABSENT,
+        ErrorKind::NotFound => exit::ABSENT,
         // The platform's own words on a message to nobody.
         ErrorKind::Platform if matches!(error.status(), Some(404 | 410)) => exit::ABSENT,
         ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::Tls | ErrorKind::Protocol => {

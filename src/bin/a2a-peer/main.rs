@@ -53,7 +53,7 @@ fn run(args: &Arc<Args>) -> Result<u8, Failure> {
         Command::Send { peer, text, timeout, attempts, context } => {
             let client = client()?;
             let message = send::message(text, context.as_deref())?;
-            let policy = RetryPolicy::new().attempts(*attempts).budget(Duration::from_secs(*timeout));
+            let policy = RetryPolicy::new().with_attempts(*attempts).with_budget(Duration::from_secs(*timeout));
             send::send(&client, *peer, &message, policy, args.json, &mut out)
         }
         Command::Poll { once, reply_with, cursor, heartbeat, interval } => {

@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{Client, Delivery, InboxPoller, Peer, PollerHandle, Push, PushKind, Settings, StopReason, Verdict};
+use a2a_blocking::{
+    Client, Delivery, InboxMessage, InboxMessageKind, InboxPoller, Peer, PollerHandle, Settings, StopReason, Verdict,
+};
 use serde_json::json;
 
 use crate::args::Args;
@@ -43,7 +45,7 @@ pub(crate) fn poll(client: Client, options: Options, args: &Arc<Args>) -> Result
     }
     let (callers, shared) = (args.clone(), Arc::<Shared>::default());
     let answering = shared.clone();
-    let mut callback = move |push: &Push| {
+    let mut callback = move |push: &InboxMessage| {
         let shown = show(push, callers.json, &mut io::stdout().lock());
         match shown {
             Ok(()) => answering.answer(push, reply_with.as_deref()),
@@ -54,7 +56,7 @@ pub(crate) fn poll(client: Client, options: Options, args: &Arc<Args>) -> Result
     };
     if once {
         let mut poller = builder.build()?;
-        while poller.poll_once(&mut callback)?.more {}
+        while poller.poll_once(&mut callback)?.has_more {}
         return Ok(exit::DONE);
     }
     let interrupted = shared.clone();
@@ -101,8 +103,8 @@ impl Shared {
         }
     }
 
-    fn answer(&self, push: &Push, text: Option<&str>) -> Verdict {
-        let takes_one = matches!(push.kind(), PushKind::PeerAgent | PushKind::CanvasUser);
+    fn answer(&self, push: &InboxMessage, text: Option<&str>) -> Verdict {
+        let takes_one = matches!(push.kind(), InboxMessageKind::PeerAgent | InboxMessageKind::CanvasUser);
         let Some(text) = text.filter(|_| takes_one) else { return Verdict::Ack };
         self.answering.store(true, SeqCst);
         // One of the two sees the other: no answer begins of which a Ctrl-C does not know.
@@ -112,19 +114,19 @@ impl Shared {
     }
 }
 
-fn show(push: &Push, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+fn show(push: &InboxMessage, as_json: bool, out: &mut impl Write) -> io::Result<()> {
     let sender = push.sender();
     if as_json {
         let line = json!({ "activity_id": push.activity_id(), "kind": push.kind().as_str(),
             "peer": push.peer().map(|peer| peer.to_string()), "sender": sender.as_ref().map(Peer::as_json),
             "text": push.text(), "method": push.method(), "created_at": push.created_at(),
-            "attempt": push.attempt(), "row": push.row() });
+            "attempt": push.delivery_attempt(), "row": push.row() });
         return writeln!(out, "{}", json_line(&line));
     }
     let columns = io::stdout().is_terminal().then_some(NAME);
     let who = match (push.kind(), sender.as_ref(), push.peer()) {
-        (PushKind::CanvasUser, _, _) => "the human".to_owned(),
-        (PushKind::DelegationResult, _, _) => "a delegation".to_owned(),
+        (InboxMessageKind::CanvasUser, _, _) => "the human".to_owned(),
+        (InboxMessageKind::DelegationResult, _, _) => "a delegation".to_owned(),
         (_, Some(peer), Some(id)) => {
             let name = format!("{} ({})", peer.name().unwrap_or("?"), peer.role().unwrap_or("?"));
             format!("{} {id}", cell(&name, columns))
@@ -142,7 +144,7 @@ fn show(push: &Push, as_json: bool, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}  {who}:{files} {text}", cell(at, columns))
 }
 
-fn answer(push: &Push, text: &str) -> Verdict {
+fn answer(push: &InboxMessage, text: &str) -> Verdict {
     let Err(error) = push.reply(text) else { return Verdict::Ack };
     let again = error.is_transient() && error.delivery() == Delivery::NotSent;
     let what = if again { "; it is tried again" } else { "" };

@@ -81,7 +81,7 @@ pub(crate) fn http(client: &Client, args: &Args) -> Outcome<Result<Workspace, Er
     match answer {
         Ok(workspace) => Found::ok(Ok(workspace), format!("answered 200{through}")),
         Err(error) => match (error.kind(), error.status()) {
-            (ErrorKind::Unauthorized | ErrorKind::Absent | ErrorKind::Removed, Some(status)) => {
+            (ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::Removed, Some(status)) => {
                 Found::ok(Err(error), format!("answered {status}{through}"))
             }
             _ => Err(Trouble::of_call(&error, args)),

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CancelToken, Client, Message, PeerId, Progress, Reply, RetryPolicy, SendOptions};
+use a2a_blocking::{CancelToken, Client, Message, PeerId, Reply, RetryPolicy, SendOptions, SendProgress};
 use serde_json::json;
 
 use crate::failure::{Failure, exit, note};
@@ -100,7 +100,7 @@ pub(crate) fn send(
 
 /// The line on a terminal that tells what a send waits for.
 struct Live {
-    progress: mpsc::Sender<Progress>,
+    progress: mpsc::Sender<SendProgress>,
     drawing: thread::JoinHandle<()>,
 }
 
@@ -117,15 +117,15 @@ impl Live {
     }
 }
 
-fn draw(told: &Receiver<Progress>) {
-    let (start, mut now, mut since) = (Instant::now(), None::<Progress>, Instant::now());
+fn draw(told: &Receiver<SendProgress>) {
+    let (start, mut now, mut since) = (Instant::now(), None::<SendProgress>, Instant::now());
     loop {
         match told.recv_timeout(TICK) {
             Ok(progress) => (now, since) = (Some(progress), Instant::now()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        let Some(Progress { attempt, max_attempts, pause, .. }) = now else { continue };
+        let Some(SendProgress { attempt, max_attempts, pause, .. }) = now else { continue };
         let elapsed = start.elapsed().as_secs();
         let waits = match pause {
             None => "waiting".to_owned(),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use a2a_blocking::{Client, Peer, PeerId, Source};
+use a2a_blocking::{Client, LookupSource, Peer, PeerId};
 use serde_json::json;
 
 use crate::failure::{Failure, exit, note};
@@ -34,7 +34,7 @@ pub(crate) fn enrich(client: &Client, peers: &[PeerId], as_json: bool, out: &mut
         out.flush()?;
         match (peer, source) {
             (Some(_), _) => {}
-            (None, Source::Absent) => {
+            (None, LookupSource::Absent) => {
                 absent = true;
                 note(&format!("{id}: no record: the registry does not know it, or does not show it to this workspace"));
             }

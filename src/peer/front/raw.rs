@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::clock::Tick;
-use crate::peer::mark::No;
 use crate::peer::record::{Peer, Record};
+use crate::peer::state::Negative;
+use crate::util::clock::CoarseInstant;
 
 /// Where a handle goes when its caller is done with it: the number of a thread, and a ticket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Home(pub(super) u64);
 
 impl Home {
-    /// No thread has that number.
+    /// Negative thread has that number.
     pub(crate) const NONE: Home = Home(u64::MAX);
 
     #[inline(always)]
@@ -26,11 +26,11 @@ impl Home {
 }
 
 /// What the front says.
-pub(crate) enum Recalled {
+pub(crate) enum LocalAnswer {
     Found(Peer),
-    No(No),
+    Negative(Negative),
     /// Nothing, at this time.
-    Nothing(Tick),
+    Miss(CoarseInstant),
 }
 
 /// The same in two registers: a handle and where it goes, or neither and why. Its size decides; the enum goes through
@@ -43,7 +43,7 @@ pub(crate) struct Raw {
 impl Raw {
     pub(super) const ABSENT: Raw = Raw { record: None, code: 0 };
     pub(super) const FAILED: Raw = Raw { record: None, code: 1 };
-    /// No answer yet: the last client that this thread asked was another.
+    /// Negative answer yet: the last client that this thread asked was another.
     pub(super) const AGAIN: Raw = Raw { record: None, code: 2 };
 
     #[inline(always)]
@@ -53,17 +53,17 @@ impl Raw {
 
     /// Nothing, at this time, which is not one of the codes above: those would be a machine's first nanosecond.
     #[inline(always)]
-    pub(super) fn nothing(now: Tick) -> Self {
+    pub(super) fn nothing(now: CoarseInstant) -> Self {
         Raw { record: None, code: now.units().max(3) }
     }
 
     #[inline(always)]
-    pub(crate) fn recalled(self) -> Recalled {
+    pub(crate) fn recalled(self) -> LocalAnswer {
         match (self.record, self.code) {
-            (Some(record), home) => Recalled::Found(Peer::lent(record, Home(home))),
-            (None, 0) => Recalled::No(No::Absent),
-            (None, 1) => Recalled::No(No::Failed),
-            (None, now) => Recalled::Nothing(Tick::of_units(now)),
+            (Some(record), home) => LocalAnswer::Found(Peer::lent(record, Home(home))),
+            (None, 0) => LocalAnswer::Negative(Negative::Absent),
+            (None, 1) => LocalAnswer::Negative(Negative::Failed),
+            (None, now) => LocalAnswer::Miss(CoarseInstant::of_units(now)),
         }
     }
 }

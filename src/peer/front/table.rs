@@ -8,23 +8,23 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use foldhash::fast::{FixedState, RandomState};
 
 use super::raw::{Home, Raw};
-use crate::clock::Tick;
-use crate::peer::mark::No;
-use crate::peer::record::{Filed, Record};
-use crate::peer::spelling::{Spelling, hash, same};
+use crate::peer::raw_key::{RawKey, hash, same};
+use crate::peer::record::{CachedValue, Record};
+use crate::peer::state::Negative;
 use crate::stats::{Answered, Answers, Counts};
-use crate::sync;
+use crate::util::clock::CoarseInstant;
+use crate::util::sync;
 
 /// Places of a thread's front: 128 KiB.
 pub(super) const PLACES: usize = 2_048;
-/// In how many of them a spelling may be.
+/// In how many of them a raw_key may be.
 pub(super) const WAYS: usize = 2;
 const SETS: usize = PLACES / WAYS;
 /// Of so many answers that a thread had to ask the cache for, it keeps one. Were it each of them, a thread that asks
 /// for more peers than it has places would pay for a change at each call; and no front is made for one push.
 pub(super) const ONE_IN: u32 = 32;
 /// How much memory a thread's records take at the most. As long as they live they are the cache's own; but those that
-/// it has called back since are held until their place is taken, or until the thread hears of a purge.
+/// it has called back since are held until their place is taken, or until the thread hears of a release_invalidated.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 /// Generations before a thread takes another number.
 pub(super) const GENERATIONS: u32 = u32::MAX / PLACES as u32;
@@ -32,7 +32,7 @@ pub(super) const GENERATIONS: u32 = u32::MAX / PLACES as u32;
 /// How often threads were told to let go of what was called back.
 static PURGES: AtomicUsize = AtomicUsize::new(0);
 
-pub(super) struct Front {
+pub(super) struct LocalCache {
     /// The thread's number, in the upper half.
     pub(super) thread: u64,
     seed: u64,
@@ -51,30 +51,31 @@ pub(super) struct Front {
     purges: usize,
 }
 
-/// The places where a spelling may be.
+/// The places where a raw_key may be.
 type Set = [Slot; WAYS];
 
 /// One place, and what is in it. Its size is a cache line.
 #[repr(align(64))]
 pub(super) struct Slot {
-    spelling: Spelling,
+    raw_key: RawKey,
     cache: u32,
     /// A generation and the place: tells what is in it from what was there before, and from all else.
     ticket: u32,
     /// How much memory the record takes.
     bytes: u32,
     /// Until when it is the whole answer.
-    until: Tick,
+    until: CoarseInstant,
     /// The answer, unless there is none or it is lent.
     filed: Option<Arc<Record>>,
 }
 
 impl Slot {
-    const EMPTY: Slot = Slot { spelling: [0; 36], cache: 0, ticket: 0, bytes: 0, until: Tick::START, filed: None };
+    const EMPTY: Slot =
+        Slot { raw_key: [0; 36], cache: 0, ticket: 0, bytes: 0, until: CoarseInstant::START, filed: None };
 
     #[inline(always)]
-    fn is_of(&self, cache: u32, spelling: &Spelling) -> bool {
-        same(&self.spelling, spelling) && self.cache == cache
+    fn is_of(&self, cache: u32, raw_key: &RawKey) -> bool {
+        same(&self.raw_key, raw_key) && self.cache == cache
     }
 
     /// Empties it. How much that was.
@@ -84,15 +85,15 @@ impl Slot {
 
     /// Whether nobody needs what is in it. What is lent comes back.
     fn is_free(&self) -> bool {
-        self.filed.as_ref().map_or(self.ticket == 0, |filed| !filed.mark.is_live())
+        self.filed.as_ref().map_or(self.ticket == 0, |filed| !filed.state.is_live())
     }
 }
 
-impl Front {
+impl LocalCache {
     /// `None` where there is no number left for its thread.
     pub(super) fn new(answers: &Answers) -> Option<Self> {
         let seed = RandomState::default().hash_one(0);
-        Some(Front {
+        Some(LocalCache {
             thread: number()?,
             seed,
             seed_here: seed ^ u64::from(answers.id()),
@@ -109,33 +110,33 @@ impl Front {
     }
 
     #[inline(always)]
-    pub(super) fn recall(&mut self, cache: u32, spelling: &Spelling, now: Tick) -> Raw {
+    pub(super) fn get_local(&mut self, cache: u32, raw_key: &RawKey, now: CoarseInstant) -> Raw {
         if self.cache != cache {
             return Raw::AGAIN;
         }
-        let at = set(self.seed_here, spelling);
+        let at = set(self.seed_here, raw_key);
         let Some(sets) = &mut self.sets else { return Raw::nothing(now) };
-        let Some(slot) = sets[at].iter_mut().find(|slot| slot.is_of(cache, spelling)) else {
+        let Some(slot) = sets[at].iter_mut().find(|slot| slot.is_of(cache, raw_key)) else {
             return Raw::nothing(now);
         };
         match &slot.filed {
             Some(filed) if now < slot.until => {
-                if filed.mark.is_visited_record() {
+                if filed.state.is_visited_record() {
                     self.counts.add_one(Answered::Fresh);
                     // What is lent is not there to be lent again.
                     return Raw { record: slot.filed.take(), code: Home::new(self.thread, slot.ticket).0 };
                 }
-                if !filed.mark.visit() {
+                if !filed.state.visit() {
                     return Raw::nothing(now);
                 }
-                match filed.mark.no() {
+                match filed.state.negative() {
                     // The next time.
                     None => Raw::nothing(now),
-                    Some(No::Absent) => {
+                    Some(Negative::Absent) => {
                         self.counts.add_one(Answered::Absent);
                         Raw::ABSENT
                     }
-                    Some(No::Failed) => {
+                    Some(Negative::Failed) => {
                         self.counts.add_one(Answered::Unknown);
                         Raw::FAILED
                     }
@@ -176,22 +177,28 @@ impl Front {
             self.seed_here = self.seed ^ u64::from(self.cache);
         }
         self.counts.add_one(what);
-        self.purge();
+        self.release_invalidated();
     }
 
     /// Whether it is the turn of the answer that the cache gave.
     #[inline]
-    pub(super) fn is_to_keep(&mut self) -> bool {
+    pub(super) fn should_keep(&mut self) -> bool {
         self.asked = self.asked.wrapping_add(1);
         self.asked % ONE_IN == 0
     }
 
     #[inline(never)]
-    pub(super) fn keep(&mut self, cache: u32, spelling: &Spelling, until: Tick, filed: Filed) -> Option<()> {
+    pub(super) fn keep(
+        &mut self,
+        cache: u32,
+        raw_key: &RawKey,
+        until: CoarseInstant,
+        filed: CachedValue,
+    ) -> Option<()> {
         // Not most of it for one.
         let bytes = u32::try_from(filed.bytes()).ok().filter(|bytes| *bytes as usize <= MAX_BYTES / 4)?;
         self.make_ready(cache)?;
-        let place = self.choose(cache, spelling)?;
+        let place = self.choose(cache, raw_key)?;
         let slots = self.sets.as_mut()?.as_flattened_mut();
         self.bytes -= slots[place].empty();
         // In no order: who is busy is soon back.
@@ -202,7 +209,7 @@ impl Front {
         self.bytes += bytes as usize;
         self.generation += 1;
         let ticket = self.generation * PLACES as u32 + place as u32;
-        slots[place] = Slot { spelling: *spelling, cache, ticket, bytes, until, filed: Some(filed.0) };
+        slots[place] = Slot { raw_key: *raw_key, cache, ticket, bytes, until, filed: Some(filed.0) };
         Some(())
     }
 
@@ -222,8 +229,8 @@ impl Front {
         Some(())
     }
 
-    /// Lets go of what was called back, if there was a purge.
-    fn purge(&mut self) {
+    /// Lets go of what was called back, if there was a release_invalidated.
+    fn release_invalidated(&mut self) {
         let purges = PURGES.load(Acquire);
         if self.purges == purges {
             return;
@@ -234,25 +241,25 @@ impl Front {
         }
     }
 
-    /// A place for a spelling: its own, one that nobody needs, or another's.
-    fn choose(&self, cache: u32, spelling: &Spelling) -> Option<usize> {
-        let at = set(self.seed ^ u64::from(cache), spelling);
+    /// A place for a raw_key: its own, one that nobody needs, or another's.
+    fn choose(&self, cache: u32, raw_key: &RawKey) -> Option<usize> {
+        let at = set(self.seed ^ u64::from(cache), raw_key);
         let set = &self.sets.as_ref()?[at];
-        let own = set.iter().position(|slot| slot.is_of(cache, spelling));
+        let own = set.iter().position(|slot| slot.is_of(cache, raw_key));
         let way = own.or_else(|| set.iter().position(Slot::is_free));
         Some(at * WAYS + way.unwrap_or((self.asked / ONE_IN) as usize % WAYS))
     }
 }
 
-/// The set where a spelling may be.
+/// The set where a raw_key may be.
 #[inline(always)]
-fn set(seed: u64, spelling: &Spelling) -> usize {
+fn set(seed: u64, raw_key: &RawKey) -> usize {
     // Keyed, because ids come from strangers: not all of theirs shall share a set with a busy one's.
-    hash(spelling, FixedState::with_seed(seed).build_hasher()) as usize % SETS
+    hash(raw_key, FixedState::with_seed(seed).build_hasher()) as usize % SETS
 }
 
 /// Has every thread let go of what was called back, at its next call that the front has no answer for.
-pub(crate) fn purge() {
+pub(crate) fn release_invalidated() {
     // After the marks, for who hears of it.
     PURGES.fetch_add(1, Release);
 }

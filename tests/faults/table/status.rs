@@ -16,7 +16,7 @@ fn removed() -> Row {
     let body = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     let text = format!("HTTP/1.1 410 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     row("410 removed", says(text, Then::Keep), Absent, error(Removed), sent(410, true))
-        .but(Call::Discover, error(ErrorKind::Absent))
+        .but(Call::Discover, error(ErrorKind::NotFound))
         .under("410 `removed`")
 }
 
@@ -76,7 +76,7 @@ fn discovered(status: u16, is_no: bool) -> ErrorKind {
     match status {
         200 => Malformed,
         401 => Unauthorized,
-        _ if is_no => ErrorKind::Absent,
+        _ if is_no => ErrorKind::NotFound,
         _ => Status,
     }
 }
@@ -85,7 +85,7 @@ fn listed(status: u16) -> ErrorKind {
     match status {
         200 => Malformed,
         401 | 403 => Unauthorized,
-        404 => ErrorKind::Absent,
+        404 => ErrorKind::NotFound,
         _ => Status,
     }
 }
@@ -94,7 +94,7 @@ fn ours(status: u16) -> ErrorKind {
     match status {
         200 => Malformed,
         401 | 403 => Unauthorized,
-        404 => ErrorKind::Absent,
+        404 => ErrorKind::NotFound,
         410 => Removed,
         _ => Status,
     }

@@ -1,0 +1,145 @@
+//! What each failure of the HTTP client means.
+
+use std::io::ErrorKind as IoKind;
+
+use ureq::{Error as Ureq, Timeout};
+
+use crate::error::{Error, ErrorKind};
+use crate::util::clock::Deadline;
+
+/// The failure of the exchange with `target` (method and URL).
+pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
+    // A cut read can look like a broken connection.
+    if deadline.left().is_zero() && !matches!(why, Ureq::Timeout(_)) {
+        return timed_out(target).with_source(why);
+    }
+    let (kind, name) = classify(&why);
+    let words = match (kind, &why) {
+        (ErrorKind::Timeout, _) => "no answer in time".to_owned(),
+        (_, Ureq::Io(io)) => io.to_string(),
+        _ => why.to_string(),
+    };
+    let words = match advice(kind, &words) {
+        Some(advice) => format!("{words}; {advice}"),
+        None => words,
+    };
+    Error::new(kind, format!("{name}: {words}")).at(target).with_source(why)
+}
+
+pub(super) fn timed_out(target: &str) -> Error {
+    Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time").at(target)
+}
+
+/// What a user may do about it, where the TLS libraries' own words leave that open.
+fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
+    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    match kind {
+        ErrorKind::Tls if says(&["expired"]) => Some("the platform's certificate has expired"),
+        ErrorKind::Tls if says(&["not valid yet", "not yet valid"]) => {
+            Some("the platform's certificate is not valid yet: is this machine's clock right?")
+        }
+        ErrorKind::Tls if says(&["not valid for", "ostname mismatch", "IP address mismatch"]) => {
+            Some("the platform's certificate is for another host")
+        }
+        // As `openssl req -x509` makes it. To trust it would not help.
+        ErrorKind::Tls if says(&["CaUsedAsEndEntity"]) => Some(
+            "the platform shows an authority's own certificate: have it sign one for the host, or make one with CA:FALSE in \
+             its basicConstraints",
+        ),
+        ErrorKind::Tls if says(&["UnknownIssuer", "BadSignature", "self-signed", "self signed", "issuer"]) => Some(
+            "nobody who is trusted has signed it: for a private authority give its certificate by \
+             ClientBuilder::root_certificates",
+        ),
+        ErrorKind::Tls if says(&["InvalidContentType", "wrong version number", "http request", "packet length"]) => {
+            Some("what answers there does not speak TLS: is its URL http://?")
+        }
+        // The first byte of a TLS alert, in place of a status line.
+        ErrorKind::Protocol if says(&["version"]) => {
+            Some("what answers there does not speak HTTP: is its URL https://?")
+        }
+        _ => None,
+    }
+}
+
+/// The kind, and the name by which the original's users look for such a failure in their logs.
+fn classify(why: &Ureq) -> (ErrorKind, &'static str) {
+    match why {
+        Ureq::Timeout(Timeout::Resolve | Timeout::Connect) => (ErrorKind::Timeout, "ConnectTimeout"),
+        Ureq::Timeout(Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite) => {
+            (ErrorKind::Timeout, "WriteTimeout")
+        }
+        Ureq::Timeout(_) => (ErrorKind::Timeout, "ReadTimeout"),
+        Ureq::HostNotFound | Ureq::ConnectionFailed => (ErrorKind::Connect, "ConnectError"),
+        // The proxy let nothing through.
+        Ureq::ConnectProxyFailed(_) => (ErrorKind::Connect, "ProxyError"),
+        Ureq::BodyStalled => (ErrorKind::Disconnected, "RemoteProtocolError"),
+        Ureq::Tls(_) | Ureq::TlsRequired => (ErrorKind::Tls, "ConnectError"),
+        #[cfg(feature = "rustls")]
+        Ureq::Rustls(_) => (ErrorKind::Tls, "ConnectError"),
+        // A handshake that broke off, which the system's library has no kind for.
+        #[cfg(feature = "native-tls")]
+        Ureq::NativeTls(tls) if tls.to_string().to_lowercase().contains("unexpected eof") => {
+            (ErrorKind::Disconnected, "RemoteProtocolError")
+        }
+        #[cfg(feature = "native-tls")]
+        Ureq::NativeTls(_) => (ErrorKind::Tls, "ConnectError"),
+        Ureq::Io(io) => classify_io(io),
+        _ => (ErrorKind::Protocol, "RemoteProtocolError"),
+    }
+}
+
+fn classify_io(io: &std::io::Error) -> (ErrorKind, &'static str) {
+    match io.kind() {
+        IoKind::TimedOut | IoKind::WouldBlock => (ErrorKind::Timeout, "ReadTimeout"),
+        IoKind::ConnectionRefused
+        | IoKind::HostUnreachable
+        | IoKind::NetworkUnreachable
+        | IoKind::NetworkDown
+        | IoKind::AddrNotAvailable
+        // A firewall's no.
+        | IoKind::PermissionDenied => (ErrorKind::Connect, "ConnectError"),
+        IoKind::UnexpectedEof => (ErrorKind::Disconnected, "RemoteProtocolError"),
+        IoKind::BrokenPipe => (ErrorKind::Disconnected, "WriteError"),
+        IoKind::ConnectionReset | IoKind::ConnectionAborted | IoKind::NotConnected | IoKind::Interrupted => {
+            (ErrorKind::Disconnected, "ReadError")
+        }
+        IoKind::InvalidData => (ErrorKind::Tls, "ConnectError"),
+        // A name that does not resolve has no kind of its own.
+        _ if io.to_string().contains("failed to lookup address") => (ErrorKind::Connect, "ConnectError"),
+        _ => (ErrorKind::Internal, "ConnectError"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_a_failure_to_connect() {
+        let why = std::io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(classify_io(&why), (ErrorKind::Connect, "ConnectError"));
+        assert_eq!(classify_io(&std::io::Error::other("too many open files")).0, ErrorKind::Internal);
+        assert_eq!(classify_io(&IoKind::InvalidData.into()).0, ErrorKind::Tls);
+    }
+
+    #[test]
+    fn failures_have_the_names_that_the_originals_users_look_for() {
+        for (why, name) in [
+            (Ureq::Timeout(Timeout::Resolve), "ConnectTimeout"),
+            (Ureq::Timeout(Timeout::Connect), "ConnectTimeout"),
+            (Ureq::Timeout(Timeout::PerWrite), "WriteTimeout"),
+            (Ureq::Timeout(Timeout::PerRead), "ReadTimeout"),
+            (Ureq::Timeout(Timeout::Global), "ReadTimeout"),
+            (Ureq::HostNotFound, "ConnectError"),
+            (Ureq::Io(IoKind::ConnectionRefused.into()), "ConnectError"),
+            (Ureq::Io(IoKind::ConnectionReset.into()), "ReadError"),
+            (Ureq::Io(IoKind::BrokenPipe.into()), "WriteError"),
+            (Ureq::Io(IoKind::UnexpectedEof.into()), "RemoteProtocolError"),
+        ] {
+            let error = failure("POST http://h/", why, Deadline::after(std::time::Duration::from_secs(9)));
+            let text = error.to_string();
+            let words = text.strip_prefix(&format!("POST http://h/: {name}: ")).unwrap_or_default();
+            assert!(!words.is_empty(), "{text} is no {name} with a message");
+        }
+    }
+}

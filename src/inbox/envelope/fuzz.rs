@@ -1,0 +1,118 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+use once_cell::sync::Lazy;
+use regex::Regex;
+use serde_json::Value;
+
+use super::PromptEnvelope;
+use crate::client::Client;
+use crate::inbox::message::{InboxMessage, InboxMessageKind};
+use crate::peer::{Peer, PeerId};
+use crate::test_util::halves;
+use crate::wire::{Row, Timestamp};
+
+const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+/// Signs that mean nothing, single spaces between them; the last may be an ellipsis.
+const NAME: &str = r"[A-Za-z0-9_.\-/+:@()]+(?: [A-Za-z0-9_.\-/+:@()]+)*(?: ?…)?";
+
+static CLIENT: Lazy<Client> =
+    Lazy::new(|| Client::builder().platform_url("http://p.example").workspace_id("w").build().unwrap());
+
+static HEADER: Lazy<Regex> = Lazy::new(|| {
+    let peer = format!("(?: · peer_id=({UUID}))?");
+    let from = format!(r"\[from {NAME}(?: \({NAME}\))?{peer}\]");
+    Regex::new(&format!(r"\A(?:{from}|\[canvas user\]|\[delegation result{peer}\]|\[unknown sender{peer}\])\z"))
+        .unwrap()
+});
+
+/// What nobody sees at the start of a line.
+static UNSEEN: Lazy<Regex> =
+    Lazy::new(|| Regex::new(r"\A[\p{Z}\p{C}\p{M}\t\x{115f}\x{1160}\x{3164}\x{ffa0}]*").unwrap());
+static SIGN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\A[[\p{P}\p{S}]--[\x00-\x7f]]").unwrap());
+static FORMS: Lazy<[(&str, Regex); 8]> = Lazy::new(|| {
+    let time = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})";
+    [
+        ("kind", "peer_agent|canvas_user|delegation_result"),
+        ("method", "message/send|message/stream|tasks/send|tasks/get|notify|delegate_result"),
+        ("activity_id", UUID),
+        ("peer_id", UUID),
+        ("ts", time),
+        ("peer_name", NAME),
+        ("peer_role", NAME),
+        ("agent_card_url", &format!("http://p\\.example/registry/discover/{UUID}")),
+    ]
+    .map(|(field, form)| (field, Regex::new(&format!(r"\A(?:{form})\z")).unwrap()))
+});
+
+/// A row and what its sender registered as, of whatever is in them: nothing comes out but what has a known form, and
+/// no line of a body is taken for a header.
+pub fn notification(data: &[u8]) {
+    let (row, peer) = halves(data);
+    // A body's text alone is the most of what peers send.
+    let row = serde_json::from_slice(row)
+        .unwrap_or_else(|_| serde_json::json!({ "id": "x", "data": { "text": String::from_utf8_lossy(row) } }));
+    let Value::Object(fields) = row else { return };
+    let id = fields.get("id").and_then(Value::as_str).unwrap_or("x").to_owned();
+    let push = InboxMessage::new(&CLIENT, Row { id, at: None, fields });
+    let peer = match serde_json::from_slice(peer) {
+        Ok(Value::Object(record)) => Some(Peer::discovered(PeerId::from_text(PEER).unwrap(), record)),
+        _ => None,
+    };
+    let shown = PromptEnvelope::new(&push, peer.as_ref());
+    is_gated(&shown);
+    is_of(&push, &shown);
+}
+
+fn is_gated(shown: &PromptEnvelope) {
+    for (field, value) in shown.meta() {
+        let text = value.as_str().unwrap();
+        let (_, form) = FORMS.iter().find(|(known, _)| known == field).unwrap();
+        assert!(form.is_match(text), "{field}: {text:?}");
+        assert!(!field.starts_with("peer_") || text.chars().count() <= 64, "{field}: {text:?}");
+    }
+    let meta = |field| shown.meta().get(field).and_then(Value::as_str);
+    assert!(meta("ts").is_none_or(|time| Timestamp::parse(time).is_some()));
+    assert_eq!(meta("agent_card_url").map(|url| &url[url.len() - 36..]), meta("peer_id"));
+
+    let mut lines = shown.content().split('\n');
+    let header = lines.next().unwrap();
+    let found = HEADER.captures(header).unwrap_or_else(|| panic!("{header:?}"));
+    let named = found.iter().skip(1).flatten().next().map(|peer| peer.as_str());
+    assert_eq!(named, meta("peer_id").filter(|_| meta("kind") != Some("canvas_user")));
+    assert_eq!(header.starts_with("[from "), meta("kind") == Some("peer_agent"), "{header}");
+    assert_eq!(header.starts_with("[canvas user]"), meta("kind") == Some("canvas_user"), "{header}");
+    assert!(header.chars().count() <= 2 * 64 + 64 && header.matches(['[', ']']).count() == 2, "{header}");
+
+    for line in lines.filter(|line| !line.starts_with("> ")) {
+        let seen = UNSEEN.replace(line, "");
+        assert!(!seen.starts_with('[') && !SIGN.is_match(&seen), "{line:?}");
+        assert!(!line.contains("peer_id="), "{line:?}");
+        let first_word = seen.trim_start_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
+        let word = first_word.split(|c: char| c.is_whitespace()).next().unwrap_or("");
+        let far = seen.len() - first_word.len() > 8 || line.len() - seen.len() > 0;
+        assert!(far || !word.eq_ignore_ascii_case("from"), "{line:?}");
+    }
+    for c in shown.content().chars() {
+        let turns =
+            matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        assert!(!turns && (!c.is_control() || matches!(c, '\n' | '\t')), "{c:?}");
+    }
+    let whole = shown.to_json("m");
+    assert_eq!(whole["params"]["content"], shown.content());
+    assert_eq!(serde_json::from_str::<Value>(&whole.to_string()).unwrap(), whole);
+}
+
+/// All of the body is there, a line for a line.
+fn is_of(push: &InboxMessage, shown: &PromptEnvelope) {
+    assert_eq!(
+        shown.meta().get("kind").and_then(Value::as_str),
+        Some(push.kind().as_str()).filter(|_| push.kind() != InboxMessageKind::Unknown)
+    );
+    let plain = push.text().replace("\r\n", "\n");
+    let ends = plain.chars().filter(|c| matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')).count();
+    assert_eq!(shown.content().matches('\n').count(), ends + 1);
+    let (_, body) = shown.content().split_once('\n').unwrap();
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
+    assert!(letters(body) >= letters(&plain));
+}

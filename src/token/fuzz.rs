@@ -1,0 +1,97 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+use std::fs;
+use std::time::Duration;
+
+use super::*;
+use crate::test_util::{Choices, Scratch, halves};
+
+impl Token {
+    pub(crate) fn for_fuzzing(text: &str) -> Self {
+        Token(text.into())
+    }
+}
+
+/// A token file of any bytes: what comes of it can stand in a header, and is shown nowhere; and what echoes it has it
+/// cut out, whichever way each character is spelt.
+pub fn token(data: &[u8]) {
+    let (contents, echo) = halves(data);
+    let path = Scratch::with(|dir| dir.join("token"));
+    fs::write(&path, contents).unwrap();
+    let text = std::str::from_utf8(contents).ok().filter(|text| text.len() as u64 <= MAX_BYTES);
+    let trimmed = text.map(str::trim);
+    let can_be_sent = trimmed.is_some_and(|text| text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')));
+    let store = match TokenStore::open(TokenSource::File(path)) {
+        Ok(store) => store,
+        Err(error) => {
+            assert!(!can_be_sent);
+            let shown = format!("{error} {error:?}");
+            // By its lines, and those that are no words of ours.
+            let lines = String::from_utf8_lossy(contents).into_owned();
+            let mut secrets = lines.lines().map(str::trim).filter(|line| line.len() >= 12 && !line.contains(' '));
+            assert!(secrets.all(|secret| !shown.contains(secret) || path_or_words(secret)), "{shown}");
+            return;
+        }
+    };
+    assert!(can_be_sent);
+    let token = store.current();
+    assert_eq!(token.as_ref().map(Token::expose), trimmed.filter(|text| !text.is_empty()));
+    let Some(token) = token else { return };
+    let value = http::HeaderValue::from_str(&format!("Bearer {}", token.expose())).unwrap();
+    assert_eq!(value.as_bytes()[7..], *token.expose().as_bytes());
+    if token.expose().len() >= 12 {
+        assert!(!format!("{store:?} {token:?}").contains(token.expose()) || path_or_words(token.expose()));
+    }
+    assert_eq!(store.rotated(Some(&token), Deadline::after(Duration::from_secs(600))), None, "it is the same one");
+
+    if token.expose().len() > 256 {
+        // One that repeats itself takes as many steps as it has characters, at each of the text's.
+        return;
+    }
+    let echoed = echo_of(token.expose(), echo);
+    let cut = token.cut_from(&echoed);
+    // What stands in for a token has a bracket on each side: one that has brackets itself might be made of those.
+    if token.expose().len() >= 8 && !token.expose().contains(['[', ']']) {
+        assert!(!plain(&cut).contains(token.expose()) && !cut.contains(token.expose()), "{cut:?} of {echoed:?}");
+    }
+    assert!(cut.contains("[token]"));
+}
+
+fn path_or_words(secret: &str) -> bool {
+    format!("{:?} {}", TokenSource::File(Scratch::with(|dir| dir.join("token"))), env!("CARGO_MANIFEST_DIR"))
+        .contains(secret)
+        || "TokenStore source current Some(Token(hidden)) RwLock data".contains(secret)
+}
+
+/// The token amid other bytes, each character spelt as these choose.
+fn echo_of(token: &str, choices: &[u8]) -> String {
+    let (before, after) = choices.split_at(choices.len() / 2);
+    let mut choices = Choices(choices);
+    let spelt: String = token
+        .chars()
+        .map(|c| match choices.below(5) {
+            0 => format!("\\u{:04x}", u32::from(c)),
+            1 => format!("\\u{:04X}", u32::from(c)),
+            2 => format!("%{:02x}", u32::from(c)),
+            3 if matches!(c, '"' | '\\' | '/') => format!("\\{c}"),
+            _ => c.to_string(),
+        })
+        .collect();
+    format!("{}{spelt}{}", String::from_utf8_lossy(before), String::from_utf8_lossy(after))
+}
+
+/// A text with its escapes undone, as a reader of JSON or of a URL would.
+fn plain(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(c) = rest.chars().next() {
+        let code = |prefix: &str, digits: usize| {
+            let code = rest.strip_prefix(prefix)?.get(..digits)?;
+            let code = Some(code).filter(|code| code.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            Some((char::from_u32(u32::from_str_radix(code, 16).ok()?)?, &rest[prefix.len() + digits..]))
+        };
+        let (c, after) = code("\\u", 4).or_else(|| code("%", 2)).unwrap_or((c, &rest[c.len_utf8()..]));
+        out.push(c);
+        rest = after;
+    }
+    out
+}

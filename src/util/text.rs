@@ -1,0 +1,39 @@
+//! Text that is safe to show.
+
+/// Number of characters of foreign text that an error or a log line shows.
+const EXCERPT_CHARS: usize = 200;
+
+/// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text
+/// round.
+pub(crate) fn excerpt(text: &str) -> String {
+    escaped(text.chars().take(EXCERPT_CHARS), |_| false)
+}
+
+/// The characters with control and bidirectional ones escaped, but for those that are `kept`. Letters of
+/// all scripts, with their marks and joiners, stay as they are.
+pub(crate) fn escaped(text: impl Iterator<Item = char>, kept: impl Fn(char) -> bool) -> String {
+    let mut out = String::new();
+    for c in text {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if (c.is_control() || turns) && !kept(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_cut_on_a_character_and_escapes_what_moves_the_cursor() {
+        assert_eq!(excerpt(&"é".repeat(300)), "é".repeat(200));
+        assert_eq!(excerpt("{\"a\":'\\'}"), "{\"a\":'\\'}");
+        let scripts = "สวัสดี नमस्ते e\u{301} ❤\u{fe0f} 10\u{a0}% 👩\u{200d}💻";
+        assert_eq!(excerpt(scripts), scripts);
+        assert_eq!(excerpt("a\u{1b}[2J\r\n\u{202e}b\u{9b}"), "a\\u{1b}[2J\\r\\n\\u{202e}b\\u{9b}");
+    }
+}

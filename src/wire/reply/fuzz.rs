@@ -1,0 +1,101 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+
+use serde_json::Value;
+
+use super::{Part, Reply, read};
+use crate::error::{Delivery, ErrorKind};
+use crate::util::text::{escaped, excerpt};
+use crate::wire::refusal::Refusal;
+
+/// The platform's, and others that somebody before it may give.
+const STATUSES: [u16; 16] = [200, 201, 202, 204, 302, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504];
+
+/// An answer of any status: what is a reply has the body as it came, and no error in it; what is none never says that
+/// nobody can have the message where somebody may.
+pub fn reply(data: &[u8]) {
+    let Some((status, body)) = data.split_first() else { return };
+    let status = STATUSES.get(usize::from(*status)).copied().unwrap_or(100 + 2 * u16::from(*status));
+    let read_as: Option<Value> = serde_json::from_slice(body).ok();
+    let words = |words: &str| escaped(words.chars().take(4_000), |c| matches!(c, '\n' | '\t'));
+    let shown = excerpt(&String::from_utf8_lossy(body));
+    match read(status, body, || shown.clone(), words) {
+        Ok(reply) => {
+            if body.is_empty() {
+                assert!(status == 202 && *reply.as_json() == Value::Null);
+            } else {
+                assert_eq!(Some(reply.as_json()), read_as.as_ref());
+            }
+            is_whole(status, &reply);
+        }
+        Err(refusal) => is_honest(status, read_as.as_ref().unwrap_or(&Value::Null), &refusal),
+    }
+}
+
+fn is_whole(status: u16, reply: &Reply) {
+    let (body, text, parts) = (reply.as_json(), reply.text(), reply.parts());
+    assert!(!text.starts_with("Agent error:"), "{text}");
+    let texts: Vec<&str> =
+        parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(*text) } else { None }).collect();
+    match reply {
+        Reply::Message(message) => {
+            assert_eq!(reply.delivery(), Delivery::Delivered);
+            assert!(body["result"].is_object());
+            assert_eq!(text, if parts.is_empty() { "(no response)" } else { texts.first().unwrap_or(&"") });
+            let anywhere = [&body["result"], &body["result"]["message"]];
+            assert!(anywhere.iter().any(|object| object["contextId"].as_str() == message.context_id()));
+            assert!(anywhere.iter().any(|object| object["parts"].as_array().map_or(0, Vec::len) == parts.len()));
+        }
+        Reply::Task(task) => {
+            assert_eq!(reply.delivery(), Delivery::Delivered);
+            assert!(!task.state().contains(|c: char| c == '_' || c.is_ascii_uppercase()), "{}", task.state());
+            let all: Vec<Part<'_>> = task.artifacts().into_iter().flatten().chain(task.status_message()).collect();
+            assert_eq!(all, parts);
+            // Each line of it is somebody's text.
+            assert!(text == "(no response)" || texts.contains(&&*text) || texts.join("\n").contains(&*text));
+            assert!(texts.is_empty() || text != "(no response)" || texts.contains(&"(no response)"));
+        }
+        Reply::Queued(_) => {
+            assert_eq!(reply.delivery(), Delivery::Accepted);
+            assert!(status < 300 && body["error"].is_null() && parts.is_empty());
+            // No answer is taken for the word that there will be one.
+            let result = &body["result"];
+            assert!(
+                !result["parts"].is_array() && !result["task"].is_object() && !result["status"]["state"].is_string()
+            );
+        }
+    }
+}
+
+fn is_honest(status: u16, body: &Value, refusal: &Refusal) {
+    let Refusal { kind, detail, delivery, retry_after, asks_again, rpc_code } = refusal;
+    let is = |flag: &str| body[flag] == true;
+    assert!(!detail.is_empty() && detail.len() < 4_000 * 10 + 1_000);
+    assert!(!detail.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')), "{detail:?}");
+    assert!(!asks_again || matches!(status, 429 | 503));
+    assert!(retry_after.is_none() || body["retry_after"].as_f64().is_some_and(|secs| secs >= 0.0));
+    assert!(rpc_code.is_none() || (*kind == ErrorKind::Rpc && body["error"]["code"].is_number()));
+    match kind {
+        ErrorKind::Rpc => assert!(body["error"].is_object() && *delivery != Delivery::NotSent),
+        ErrorKind::Agent => assert!(body["result"].is_object() && *delivery == Delivery::Delivered),
+        ErrorKind::Platform => assert!(body["error"].is_string()),
+        ErrorKind::Malformed => assert!(body["result"].is_object() || (200..300).contains(&status)),
+        ErrorKind::Unauthorized => assert_eq!(status, 401),
+        ErrorKind::Status => assert!(!(200..300).contains(&status) && status != 401),
+        kind => panic!("{kind:?}"),
+    }
+    match delivery {
+        Delivery::Accepted => panic!("an error, and accepted"),
+        Delivery::Delivered => {
+            let answered = body["error"].is_object() && status < 300;
+            assert!(answered || *kind == ErrorKind::Agent || (body["error"].is_string() && is("delivery_confirmed")));
+        }
+        Delivery::NotSent => {
+            assert!(
+                !body["result"].is_object() && !(body["error"].is_string() && (is("busy") || is("delivery_confirmed")))
+            );
+            let coming_back = status == 503 && (is("restarting") || is("waking"));
+            assert!((300..500).contains(&status) || coming_back, "{status}");
+        }
+        Delivery::Unknown => {}
+    }
+}
