@@ -263,7 +263,7 @@ fn recovery(targets: &mut Targets, peers: usize) {
         thread::sleep(Duration::from_micros(200));
     }
     let flowing = back.elapsed();
-    client.wait_until_idle(Duration::from_secs(20));
+    let _ = client.wait_until_idle(Duration::from_secs(20));
     let all = back.elapsed();
     let known = (0..peers).filter(|n| client.enrich_nonblocking(peer(*n)).is_some()).count();
     println!("    records flow after {flowing:.1?}, all {known} of {peers} are there after {all:.1?}");
@@ -326,7 +326,7 @@ fn strangers(targets: &mut Targets, pushes: usize) {
         }
         // The background can only bring so many a second; the pushes of a fleet do not come faster.
         if n % 512 == 0 {
-            client.wait_until_idle(Duration::from_secs(5));
+            let _ = client.wait_until_idle(Duration::from_secs(5));
         }
         if n == pushes / 10 {
             early = client.stats().bytes;

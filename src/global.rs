@@ -49,16 +49,19 @@ pub fn client() -> Result<&'static Client, Error> {
 }
 
 /// [`Client::enrich`] of the process-wide client.
+#[must_use]
 pub fn enrich_peer_metadata(peer_id: &str) -> Option<Peer> {
     usable().ok()?.enrich(peer_id)
 }
 
 /// [`Client::enrich_nonblocking`] of the process-wide client.
+#[must_use]
 pub fn enrich_peer_metadata_nonblocking(peer_id: &str) -> Option<Peer> {
     usable().ok()?.enrich_nonblocking(peer_id)
 }
 
 /// [`Client::discover`] of the process-wide client, with its error logged at debug level and left out.
+#[must_use]
 pub fn discover_peer(peer_id: &str) -> Option<Peer> {
     let client = usable().ok()?;
     guard(|| client.discover(peer_id).inspect_err(|error| log::debug!("discover: {error}"))).ok()
@@ -67,6 +70,7 @@ pub fn discover_peer(peer_id: &str) -> Option<Peer> {
 /// [`Client::send`] of the process-wide client, in the original's strings: the reply's text, or
 /// `[A2A_ERROR] … [target=URL]`, or `[A2A_QUEUED] target=URL method=METHOD` where the platform delivers it
 /// later.
+#[must_use]
 pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
     let Ok(peer) = PeerId::parse(peer_id) else {
         return format!("[A2A_ERROR] invalid peer_id (expected UUID): '{}'", excerpt(peer_id));
@@ -84,6 +88,7 @@ pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
 }
 
 /// [`Client::peers`] of the process-wide client; none where it failed.
+#[must_use]
 pub fn get_peers() -> Vec<Peer> {
     get_peers_with_diagnostic().0
 }
@@ -114,11 +119,13 @@ pub fn get_workspace_info() -> Value {
 }
 
 /// [`Client::discover_url`] of the process-wide client; `None` for a text that is no peer id.
+#[must_use]
 pub fn agent_card_url_for(peer_id: &str) -> Option<String> {
     usable().ok()?.discover_url(peer_id).ok()
 }
 
 /// The canonical form of a peer id; `None` for a text that is none. It needs no client.
+#[must_use]
 pub fn validate_peer_id(peer_id: &str) -> Option<String> {
     PeerId::parse(peer_id).ok().map(|id| id.to_string())
 }

@@ -48,6 +48,7 @@ impl RefUnwindSafe for CancelToken {}
 
 impl CancelToken {
     /// A token that is not cancelled.
+    #[must_use]
     pub fn new() -> Self {
         CancelToken::default()
     }
@@ -66,6 +67,7 @@ impl CancelToken {
     }
 
     /// Whether [`cancel`](CancelToken::cancel) was called.
+    #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.state.lock().cancelled
     }

@@ -95,16 +95,19 @@ impl Client {
     }
 
     /// What this client goes by: what was set, and the defaults of what was not.
+    #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
     /// The id of our own workspace, as it was set.
+    #[must_use]
     pub fn workspace_id(&self) -> &str {
         &self.inner.settings.workspace_id
     }
 
     /// The platform's address, without a slash at its end.
+    #[must_use]
     pub fn platform_url(&self) -> &str {
         &self.inner.settings.platform_url
     }
@@ -171,6 +174,7 @@ impl Client {
     /// assert!(client.enrich_nonblocking(peer).is_some());
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
+    #[must_use]
     pub fn wait_until_idle(&self, timeout: Duration) -> bool {
         self.inner.enricher.wait_until_idle(timeout.min(MAX_WAIT))
     }
@@ -305,6 +309,7 @@ impl Client {
     }
 
     /// What this client has done so far, in numbers: to print, or for a scraper ([`Stats::to_prometheus`]).
+    #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.enricher.stats()
     }

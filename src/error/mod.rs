@@ -137,49 +137,58 @@ impl Error {
     }
 
     /// What kind of failure this is.
+    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The HTTP status, where an answer got that far.
+    #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
     /// How long the platform asked us to wait (`Retry-After` in seconds; its date form is not read), a day at the most.
+    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
     /// The start of the body that came with the failure: at most 200 characters, those that a terminal
     /// must not see escaped, the token cut out. `None` where there was no body.
+    #[must_use]
     pub fn body_snippet(&self) -> Option<&str> {
         self.0.excerpt.as_deref()
     }
 
     /// How many attempts a send made. For all other calls zero.
+    #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
     /// What is known of the message that was to be sent, over all attempts. For a call that sends none:
     /// [`NotSent`](Delivery::NotSent).
+    #[must_use]
     pub fn delivery(&self) -> Delivery {
         self.0.delivery
     }
 
     /// The code of the agent's JSON-RPC error, where the kind is [`ErrorKind::Rpc`] and it is an integer.
+    #[must_use]
     pub fn rpc_code(&self) -> Option<i64> {
         self.0.rpc_code
     }
 
     /// What the platform says of our workspace's removal, where the kind is [`ErrorKind::Removed`].
+    #[must_use]
     pub fn removed(&self) -> Option<&WorkspaceRemoved> {
         self.0.removed.as_ref()
     }
 
     /// Whether the same call may succeed later without anybody changing anything: a connection that
     /// failed or broke, a bound that ran out, or a status of 429, 500, 502, 503 or 504.
+    #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.0.kind {
             ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout => true,

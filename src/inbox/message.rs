@@ -100,60 +100,71 @@ impl InboxMessage {
     }
 
     /// The row's id: by it a repeat can be told.
+    #[must_use]
     pub fn activity_id(&self) -> &str {
         &self.inner.id
     }
 
     /// What was said: the text parts of the message, or else what the row says in their place;
     /// `(empty A2A message)` where it says nothing.
+    #[must_use]
     pub fn text(&self) -> &str {
         &self.inner.text
     }
 
     /// Whom it is from; `None` for the human on the canvas.
+    #[must_use]
     pub fn peer(&self) -> Option<PeerId> {
         self.inner.peer
     }
 
     /// Who it is that it comes from.
+    #[must_use]
     pub fn kind(&self) -> InboxMessageKind {
         self.inner.kind
     }
 
     /// The method that was called, as `message/send`; empty where the row names none.
+    #[must_use]
     pub fn method(&self) -> &str {
         wire::text(&self.inner.fields, "method").unwrap_or_default()
     }
 
     /// When the row was made, as the platform writes it.
+    #[must_use]
     pub fn created_at(&self) -> Option<&str> {
         wire::created_at(&self.inner.fields)
     }
 
     /// The files that came with it.
+    #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.inner.attachments
     }
 
     /// The row as it came. A field that cannot be read, as what nests deeper than 125 levels, holds half a surrogate
     /// pair or would take far more memory than its text, is a string of its JSON text.
+    #[must_use]
     pub fn row(&self) -> &Map<String, Value> {
         &self.inner.fields
     }
 
     /// Which try this is, from 1. Tries before a crash count.
+    #[must_use]
     pub fn delivery_attempt(&self) -> u32 {
         self.attempt
     }
 
     /// Who the sender is, without waiting: what [`Client::enrich_nonblocking`] knows, or else the name and role
     /// that the platform put into the row. `None` for the human, and where neither is known.
+    #[must_use]
     pub fn sender(&self) -> Option<Peer> {
         let peer = self.peer()?;
         self.inner.client.enrich_nonblocking(peer).or_else(|| self.carried(peer))
     }
 
     /// Who the sender is, by [`Client::enrich`]: a lookup of 2 s at the most where nothing is remembered.
+    #[must_use]
     pub fn enrich(&self) -> Option<Peer> {
         let peer = self.peer()?;
         self.inner.client.enrich(peer).or_else(|| self.carried(peer))
@@ -202,6 +213,7 @@ impl InboxMessage {
     }
 
     /// The push as an agent host shows it to its agent, with every field from outside gated.
+    #[must_use]
     pub fn envelope(&self) -> PromptEnvelope {
         PromptEnvelope::new(self, self.sender().as_ref())
     }

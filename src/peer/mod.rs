@@ -74,11 +74,13 @@ impl PeerId {
     }
 
     /// The id of 16 bytes, in the order in which they are printed: the way back from [`as_bytes`](PeerId::as_bytes).
+    #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         PeerId(u128::from_be_bytes(bytes))
     }
 
     /// The id's 16 bytes, in the order in which they are printed.
+    #[must_use]
     pub const fn as_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
     }

@@ -118,42 +118,50 @@ impl Peer {
     /// The id under which the registry was asked for this record. `None` only where a record came
     /// unasked for and without a valid id of its own.
     #[inline]
+    #[must_use]
     pub fn peer_id(&self) -> Option<PeerId> {
         self.record().peer_id
     }
 
     /// The record's `id` as it came, where it is a text: what the registry claims. What it was asked
     /// for is [`peer_id`](Peer::peer_id).
+    #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.text("id")
     }
 
     /// The record's `name`, where it is a text.
+    #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.text("name")
     }
 
     /// The record's `role`, where it is a text.
+    #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.text("role")
     }
 
     /// The record's `status`, where it is a text.
+    #[must_use]
     pub fn status(&self) -> Option<&str> {
         self.text("status")
     }
 
     /// The record's `url`, where it is a text.
+    #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.text("url")
     }
 
     /// A field of the record, of whatever type; `None` where there is none of that name.
+    #[must_use]
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.record().fields.get(field)
     }
 
     /// The whole record.
+    #[must_use]
     pub fn as_json(&self) -> &Map<String, Value> {
         &self.record().fields
     }

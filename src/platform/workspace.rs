@@ -33,11 +33,13 @@ impl Workspace {
     }
 
     /// A field, of whatever type; `None` where there is none of that name.
+    #[must_use]
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field)
     }
 
     /// All of it.
+    #[must_use]
     pub fn as_json(&self) -> &Map<String, Value> {
         &self.fields
     }

@@ -113,32 +113,38 @@ impl RetryPolicy {
     }
 
     /// How many attempts there are at the most.
+    #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
 
     /// The time for all attempts and waits together.
+    #[must_use]
     pub const fn budget(&self) -> Duration {
         self.budget
     }
 
     /// How long an attempt goes on without a byte from the peer.
+    #[must_use]
     pub const fn silence(&self) -> Duration {
         self.silence
     }
 
     /// Whether it tries again only where nothing can have been delivered.
+    #[must_use]
     pub const fn retries_only_undelivered(&self) -> bool {
         self.only_undelivered
     }
 
     /// Whether it waits where the platform asks for it.
+    #[must_use]
     pub const fn honors_retry_after(&self) -> bool {
         self.honor_retry_after
     }
 
     /// The wait after the `attempt`th attempt (the first is 1), for a `random` number from 0 to 1: a pure
     /// function, so that a schedule can be tested without waiting for it.
+    #[must_use]
     pub fn backoff(&self, attempt: u32, random: f64) -> Duration {
         let doubled = 2_f64.powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX).min(64));
         let spread = 1.0 + self.jitter * (2.0 * random.clamp(0.0, 1.0) - 1.0);

@@ -97,6 +97,7 @@ pub struct Stats {
 
 impl Stats {
     /// Lookups that brought no usable answer, of whatever kind.
+    #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed_connect
             + self.failed_timeout

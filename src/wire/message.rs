@@ -124,6 +124,7 @@ impl Message {
     }
 
     /// How many parts it has.
+    #[must_use]
     pub fn part_count(&self) -> usize {
         self.parts.len()
     }

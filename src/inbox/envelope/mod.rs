@@ -106,16 +106,19 @@ impl PromptEnvelope {
     }
 
     /// The header line and the body.
+    #[must_use]
     pub fn content(&self) -> &str {
         &self.content
     }
 
     /// The fields beside it: texts only.
+    #[must_use]
     pub fn meta(&self) -> &Map<String, Value> {
         &self.meta
     }
 
     /// The JSON-RPC notification, under the method that the host listens to.
+    #[must_use]
     pub fn to_json(&self, method: &str) -> Value {
         json!({ "jsonrpc": "2.0", "method": method, "params": { "content": self.content, "meta": self.meta } })
     }

@@ -81,6 +81,7 @@ impl Reply {
     /// What a person reads: the first text of a message (empty when it has parts and none is a text); the
     /// texts of a task's artifacts, a line each, and where it asks for something its status message, or else
     /// that message alone; `(no response)` where there is nothing of the kind.
+    #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Reply::Message(message) => match message.raw_parts() {
@@ -103,6 +104,7 @@ impl Reply {
 
     /// What is known of the message: an agent that answered has it ([`Delivery::Delivered`]); what is queued
     /// the platform has ([`Delivery::Accepted`]).
+    #[must_use]
     pub fn delivery(&self) -> Delivery {
         match self {
             Reply::Message(_) | Reply::Task(_) => Delivery::Delivered,
@@ -111,6 +113,7 @@ impl Reply {
     }
 
     /// The whole body as it came (numbers as `serde_json` reads them: an integer beyond 64 bits is a float).
+    #[must_use]
     pub fn as_json(&self) -> &Value {
         match self {
             Reply::Message(ReplyMessage(body)) | Reply::Task(Task { body, .. }) | Reply::Queued(Queued(body)) => body,
@@ -120,16 +123,19 @@ impl Reply {
 
 impl ReplyMessage {
     /// The conversation that it belongs to.
+    #[must_use]
     pub fn context_id(&self) -> Option<&str> {
         self.object()["contextId"].as_str()
     }
 
     /// The task that it belongs to.
+    #[must_use]
     pub fn task_id(&self) -> Option<&str> {
         self.object()["taskId"].as_str()
     }
 
     /// The whole body as it came.
+    #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.0
     }
@@ -148,21 +154,25 @@ impl ReplyMessage {
 impl Task {
     /// Its state in the words of protocol 0.3, whichever the agent speaks: `submitted`, `working`,
     /// `input-required`, `completed`, `canceled`, `failed`, `rejected`, `auth-required`, or another.
+    #[must_use]
     pub fn state(&self) -> &str {
         &self.state
     }
 
     /// Its id.
+    #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.object()["id"].as_str()
     }
 
     /// The conversation that it belongs to.
+    #[must_use]
     pub fn context_id(&self) -> Option<&str> {
         self.object()["contextId"].as_str()
     }
 
     /// The artifacts, each with its parts.
+    #[must_use]
     pub fn artifacts(&self) -> Vec<Vec<Part<'_>>> {
         let artifacts = list(&self.object()["artifacts"]).iter();
         artifacts.map(|artifact| list(&artifact["parts"]).iter().map(part).collect()).collect()
@@ -174,6 +184,7 @@ impl Task {
     }
 
     /// The whole body as it came.
+    #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.body
     }
@@ -206,16 +217,19 @@ impl Task {
 
 impl Queued {
     /// The id by which the platform has it in its queue, where it gave one.
+    #[must_use]
     pub fn queue_id(&self) -> Option<&str> {
         self.object()["queue_id"].as_str()
     }
 
     /// The method that will be called.
+    #[must_use]
     pub fn method(&self) -> &str {
         self.object()["method"].as_str().unwrap_or("message/send")
     }
 
     /// The whole body as it came; `null` where a 202 had none.
+    #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.0
     }
