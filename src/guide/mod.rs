@@ -1,10 +1,25 @@
-//! Whole programs, and how to move over from the original. There is no code here.
+//! The guide: one page for each subject, and whole programs. There is no code here.
 //!
-//! The programs are run by the tests as they stand here, against a platform on loopback.
+//! | page | answers |
+//! | --- | --- |
+//! | [`enrichment`] | Who is talking? The cache, lookups, the circuit |
+//! | [`sending`] | How is a message sent, and was it delivered? |
+//! | [`inbox`] | What does a poller promise? Messages, verdicts, the cursor |
+//! | [`settings`] | Which settings are there? TLS, the token, features |
+//! | [`containers`] | How does it run in a container? Volumes, SIGTERM, health |
+//! | [`observability`] | What is logged, counted and serialised? |
+//! | [`failure_behaviour`] | What happens when something fails? Errors, troubleshooting |
+//! | [`limits_and_memory`] | Which bounds are there? Time, sizes, memory, threads |
+//! | [`platform`] | Which endpoints are called, and what becomes of each answer? |
+//! | [`stability`] | What may a release change? |
+//! | [`migration`] | How does a user of the Python module `a2a_client` move over? |
+//! | [`comparison`] | What else is there, and when is it the better choice? |
+//!
+//! The tests run the programs below as they stand here, against a platform on loopback.
 //!
 //! # A poller that answers
 //!
-//! `WORKSPACE_ID`, `PLATFORM_URL` and the token's file come from the environment; the cursor is kept beside the token.
+//! `WORKSPACE_ID`, `PLATFORM_URL` and `CONFIGS_DIR` come from the environment. The cursor is kept beside the token.
 //!
 //! ```no_run
 #![doc = include_str!("../../tests/programs/poller.rs")]
@@ -18,46 +33,35 @@
 //!
 //! # A bridge between two workspaces
 //!
-//! A client has one workspace and a cache of its own, since what one workspace may see of a peer another may not.
+//! Each client has one workspace and its own cache, because one workspace may see peers that another may not.
 //!
 //! ```no_run
 #![doc = include_str!("../../tests/programs/bridge.rs")]
 //! ```
-//!
-//! # Moving over from the original
-//!
-//! [`global`](crate::global) has the original module's functions under their names, and answers in its strings: put
-//! it in the module's place first, and take up the right column where a caller wants to know more.
-//!
-//! | the original | here, in the same strings | here, typed |
-//! | --- | --- | --- |
-//! | `enrich_peer_metadata(id)` | [`global::enrich_peer_metadata`](crate::global::enrich_peer_metadata) | [`Client::enrich`](crate::Client::enrich), [`lookup`](crate::Client::lookup) |
-//! | `enrich_peer_metadata_nonblocking(id)` | [`global::enrich_peer_metadata_nonblocking`](crate::global::enrich_peer_metadata_nonblocking) | [`Client::enrich_nonblocking`](crate::Client::enrich_nonblocking) |
-//! | `discover_peer(id)` | [`global::discover_peer`](crate::global::discover_peer) | [`Client::discover`](crate::Client::discover) |
-//! | `send_a2a_message(id, text)` | [`global::send_a2a_message`](crate::global::send_a2a_message) | [`Client::send`](crate::Client::send), [`send_with`](crate::Client::send_with) |
-//! | `get_peers()` | [`global::get_peers`](crate::global::get_peers) | [`Client::peers`](crate::Client::peers) |
-//! | `get_peers_with_diagnostic()` | [`global::get_peers_with_diagnostic`](crate::global::get_peers_with_diagnostic) | [`Client::peers`](crate::Client::peers); the diagnostic is the error's text |
-//! | `get_workspace_info()` | [`global::get_workspace_info`](crate::global::get_workspace_info) | [`Client::workspace`](crate::Client::workspace) |
-//! | `agent_card_url_for(id)` | [`global::agent_card_url_for`](crate::global::agent_card_url_for) | [`Client::discover_url`](crate::Client::discover_url) |
-//! | `validate_peer_id(id)` | [`global::validate_peer_id`](crate::global::validate_peer_id) | [`PeerId::parse`](crate::PeerId::parse) |
-//!
-//! The strings of `send_a2a_message`: the reply's text as it is; `(no response)` where there is none; `[A2A_ERROR] …
-//! [target=URL]`; `[A2A_QUEUED] target=URL method=METHOD`. A caller that looks for the prefix goes on working:
-//!
-//! ```
-//! use a2a_blocking::global;
-//!
-//! let answer = global::send_a2a_message("ops-agent", "who is on call?");
-//! assert_eq!(answer, "[A2A_ERROR] invalid peer_id (expected UUID): 'ops-agent'");
-//! assert_eq!(global::validate_peer_id(" 3F2B8C1A-5D4E-4F6A-9B7C-8D9E0F1A2B3C ").as_deref(),
-//!     Some("3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c"));
-//! ```
-//!
-//! What is unlike the original, on purpose:
-//!
-//! - A send keeps to its 600 s; the original can overrun them by an attempt. Its message id is the same in each attempt.
-//! - A dead registry stalls a thread for three lookups, not 2 s a peer, and an older record serves meanwhile.
-//! - The cache is bounded, and threads that miss together share one request.
-//! - A 401 has the token read again, and never costs a known record.
-//! - Queued and task replies are told from empty ones. A list is no record for `discover`.
-//! - A card's URL is refused for what is no UUID. A missing `WORKSPACE_ID` is an error value, not a crash at import.
+
+/// Makes each page a module, so that docs.rs shows it.
+///
+/// Markdown takes the first definition of a link. `links.md` comes first and leads to pages of docs.rs. A page ends with
+/// definitions that lead to files, for readers of the repository.
+macro_rules! pages {
+    ($($page:ident),+ $(,)?) => {$(
+        #[doc = include_str!("links.md")]
+        #[doc = include_str!(concat!(stringify!($page), ".md"))]
+        pub mod $page {}
+    )+};
+}
+
+pages! {
+    enrichment,
+    sending,
+    inbox,
+    settings,
+    containers,
+    observability,
+    failure_behaviour,
+    limits_and_memory,
+    platform,
+    stability,
+    migration,
+    comparison,
+}

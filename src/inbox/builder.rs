@@ -221,7 +221,7 @@ mod tests {
             format!("`backlog`, `page_size` | {} s, {page_size} rows |", backlog.as_secs()),
         ];
         for row in rows {
-            assert!(include_str!("../../README.md").contains(&row), "the README does not say: {row}");
+            assert!(include_str!("../guide/settings.md").contains(&row), "the guide does not say: {row}");
         }
     }
 }
