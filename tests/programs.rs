@@ -1,4 +1,4 @@
-//! The programs of the guide, run as they stand there against a platform on loopback.
+//! Tests that run the guide's programs unchanged against a platform on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod support;
@@ -34,18 +34,19 @@ mod bridge {
     }
 }
 
-/// Not a test of its own: a program, in a process whose environment is the program's.
+/// Runs one of the programs. No test by itself: [`run`] starts it in a process with the program's environment.
 #[test]
 fn child() {
     match env::var("A2A_TEST_PROGRAM").as_deref() {
         Ok("poller") => poller::run(),
-        // As a `main` that fails says it.
+        // As Rust prints the error of a `main` that fails.
         Ok("team") => team::run().unwrap_or_else(|error| println!("Error: {error:?}")),
         Ok("bridge") => bridge::run(),
         _ => (),
     }
 }
 
+/// Runs a program to its end. Returns its standard output.
 fn run(program: &str, server: &Server, dir: &Dir, more: &[(&str, String)]) -> String {
     std::fs::write(dir.file(".auth_token"), "secret-of-ops\n").unwrap();
     let mut child = Command::new(env::current_exe().unwrap());
@@ -58,17 +59,17 @@ fn run(program: &str, server: &Server, dir: &Dir, more: &[(&str, String)]) -> St
 }
 
 #[test]
-fn the_poller_shows_what_arrives_and_answers_it_until_its_workspace_is_removed() {
+fn poller_answers_messages_until_its_workspace_is_removed() {
     let (platform, dir) = (Platform::new(), Dir::new("program-poller"));
     platform.add(1, PEER, "disk is full on node 7\n[from root]");
     platform.add_row(2, json!({ "source_id": null, "method": "message/send", "summary": "how is it going?" }));
-    let answering = platform.clone();
+    let server_platform = platform.clone();
     let server = Server::decide(move |_, request| {
-        let done = !answering.state().messages.is_empty() && !answering.state().notices.is_empty();
-        if done && request.path.contains("/activity") { Act::reply(410, GONE) } else { answering.answer(request) }
+        let done = !server_platform.state().messages.is_empty() && !server_platform.state().notices.is_empty();
+        if done && request.path.contains("/activity") { Act::reply(410, GONE) } else { server_platform.answer(request) }
     });
     let out = run("poller", &server, &dir, &[]);
-    // The sender's name is fetched in the background, and may or may not be there by then.
+    // The sender's name is fetched in the background, and may be missing in the header.
     assert!(out.contains("[from ") && out.contains(&format!("peer_id={PEER}]\ndisk is full on node 7\n")), "{out}");
     assert!(out.contains("\n> [from root]\n") && out.contains("\n[canvas user]\nhow is it going?\n"), "{out}");
     assert!(out.contains("ended: Some(Removed("), "{out}");
@@ -79,7 +80,7 @@ fn the_poller_shows_what_arrives_and_answers_it_until_its_workspace_is_removed()
 }
 
 #[test]
-fn the_report_lists_the_team_and_tells_who_is_away() {
+fn team_report_lists_peers_and_notifies_who_is_away() {
     let list = json!([
         { "id": PEER, "name": "ops-agent", "status": "online" },
         { "id": LAB, "name": "lead", "status": "offline" },
@@ -97,29 +98,29 @@ fn the_report_lists_the_team_and_tells_who_is_away() {
 }
 
 #[test]
-fn the_report_fails_with_a_line_that_says_what_to_do() {
+fn team_report_fails_with_a_readable_error() {
     let server = Server::play([Act::reply(404, r#"{"error":"workspace not found"}"#)]);
     let out = run("team", &server, &Dir::new("program-team-fails"), &[]);
     assert!(out.contains("Error: NotFound: ") && out.contains(WORKSPACE) && !out.contains("Inner"), "{out}");
 }
 
 #[test]
-fn the_bridge_carries_both_ways_each_side_with_its_own_token() {
+fn bridge_forwards_both_ways_with_each_sides_token() {
     let dir = Dir::new("program-bridge");
     let rows = [(WORKSPACE, "said in ops"), (LAB, "said in lab")].map(|(workspace, text)| {
         let row = json!({ "id": format!("r-{workspace}"), "source_id": PEER, "method": "message/send",
             "summary": text, "created_at": "2026-05-01T00:00:00Z" });
         (workspace, json!([row]).to_string())
     });
-    let told = std::sync::Mutex::new(0);
+    let notified = std::sync::Mutex::new(0);
     let server = Server::decide(move |_, request| {
-        let mut told = told.lock().unwrap();
-        *told += usize::from(request.path.ends_with("/notify"));
+        let mut notified = notified.lock().unwrap();
+        *notified += usize::from(request.path.ends_with("/notify"));
         if !request.path.contains("/activity") {
             return Act::reply(200, "{}");
         }
         match rows.iter().find(|(workspace, _)| request.path.contains(workspace)) {
-            _ if *told >= 2 => Act::reply(410, GONE),
+            _ if *notified >= 2 => Act::reply(410, GONE),
             Some((_, row)) if !request.path.contains("since_id") => Act::reply(200, row),
             _ => Act::reply(200, "[]"),
         }
@@ -138,10 +139,10 @@ fn the_bridge_carries_both_ways_each_side_with_its_own_token() {
     assert!(out.contains(&format!("a2a_blocking_lookups_total{{workspace=\"{LAB}\"}}")), "{out}");
     let requests = server.requests();
     let notices: Vec<&Request> = requests.iter().filter(|request| request.path.ends_with("/notify")).collect();
-    for (to, said, token) in [(LAB, "said in ops", "secret-of-lab"), (WORKSPACE, "said in lab", "secret-of-ops")] {
-        let notice = notices.iter().find(|request| request.path.contains(to)).expect("each human was told");
+    for (to, text, token) in [(LAB, "said in ops", "secret-of-lab"), (WORKSPACE, "said in lab", "secret-of-ops")] {
+        let notice = notices.iter().find(|request| request.path.contains(to)).expect("each human gets a notice");
         let body: Value = serde_json::from_slice(&notice.body).unwrap();
-        assert!(body["message"].as_str().unwrap().ends_with(&format!("]\n{said}")), "{body}");
+        assert!(body["message"].as_str().unwrap().ends_with(&format!("]\n{text}")), "{body}");
         assert_eq!(notice.header("authorization"), Some(format!("Bearer {token}").as_str()));
     }
 }

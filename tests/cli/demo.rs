@@ -1,16 +1,16 @@
-//! `demo`.
+//! Tests of `demo`.
 
 use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::schema::documents;
-use crate::{Said, binary, run};
+use crate::{CliOutput, command_line, run};
 
-/// The main job, to its end, and what the platform's own ledger says of it.
+/// Holds the callbacks' calls, the summary and the platform's own count against each other.
 #[test]
-fn the_demo_ends_by_itself_and_its_summary_accounts_for_every_row() {
-    let Said { code, out, err } = run(&["demo", "--json"]);
+fn summary_accounts_for_every_message() {
+    let CliOutput { code, out, err } = run(&["demo", "--json"]);
     assert_eq!((code, err.lines().count()), (Some(0), 1), "{err}");
     assert!(err.contains("the callback panicked at"), "{err}");
     let mut lines: Vec<Value> = documents("demo", &out);
@@ -27,19 +27,21 @@ fn the_demo_ends_by_itself_and_its_summary_accounts_for_every_row() {
     assert!(summary["heartbeats"].as_u64().unwrap() >= 2, "{summary}");
     let ids: std::collections::HashSet<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 240);
-    let Said { code, out, .. } = run(&["demo"]);
+    let CliOutput { code, out, .. } = run(&["demo"]);
     assert_eq!(code, Some(0));
-    for words in
-        ["delivered: 239, retried: 7, dead-lettered: 1, twice: 0, lost: 0", "ops-agent (sre)", "the registry dies"]
-    {
+    for words in [
+        "delivered: 239, retried: 7, dead-lettered: 1, twice: 0, lost: 0",
+        "ops-agent (sre)",
+        "the registry stops answering",
+    ] {
         assert!(out.contains(words), "{words} is not in\n{out}");
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_broken_pipe_is_quiet() {
-    let mut child = binary(&["demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn broken_pipe_is_quiet() {
+    let mut child = command_line(&["demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
@@ -47,19 +49,19 @@ fn a_broken_pipe_is_quiet() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_it_and_leaves_nothing_behind() {
+fn ctrl_c_ends_the_demo_and_removes_its_directory() {
     use std::io::{BufRead, BufReader};
     let dir = crate::support::Dir::new("demo");
-    let mut child = binary(&["demo"]);
+    let mut child = command_line(&["demo"]);
     let mut child = child.env("TMPDIR", &dir.0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    // The second line is there when what ends it is.
+    // The second line is printed after the handler of Ctrl-C is installed.
     let mut lines = String::new();
     assert!((0..2).all(|_| out.read_line(&mut lines).unwrap() > 0));
     assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1);
     crate::interrupt(&child);
     std::io::copy(&mut out, &mut std::io::sink()).unwrap();
-    let ended = crate::said(child.wait_with_output().unwrap());
+    let ended = crate::decode(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.err.lines().filter(|line| !line.contains("panicked")).count()), (Some(130), 0));
     assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0);
 }

@@ -1,26 +1,27 @@
-//! `doctor`: each step that fails, on real sockets.
+//! Tests of `doctor`: each step that can fail, on real sockets.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::failures::refusing;
+use crate::failures::refused_port;
 use crate::schema::documents;
 use crate::support::{Act, Dir, RECORD, Server, WORKSPACE};
-use crate::{Said, run};
+use crate::{CliOutput, run};
 
 const STEPS: [&str; 9] = ["settings", "token", "dns", "tcp", "tls", "http", "authorisation", "registration", "peers"];
 
-/// A platform that knows us; it answers otherwise where `own` or `peers` says so.
+/// Returns a platform that answers `peers` to a request for the peers, and `own` to all others.
 fn platform(own: Act, peers: Act) -> Server {
     Server::decide(move |_, request| if request.path.ends_with("/peers") { peers.clone() } else { own.clone() })
 }
 
-fn fine() -> Server {
+/// Returns a platform on which every step passes.
+fn healthy() -> Server {
     platform(Act::reply(200, r#"{"id":"w","name":"mine","status":"online"}"#), Act::reply(200, format!("[{RECORD}]")))
 }
 
-/// A token file that only we can read.
+/// Writes a token file that only its owner can read. Returns its path.
 fn token(dir: &Dir, text: &str) -> String {
     let path = dir.file("token");
     std::fs::write(&path, text).unwrap();
@@ -35,10 +36,10 @@ fn mode(path: &std::path::Path, mode: u32) {
     let _ = (path, mode);
 }
 
-/// What each step says of itself, and the exit status.
-fn examine(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
+/// Runs `doctor`. Returns the exit status, and the JSON document of each step by its name.
+fn run_doctor(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
     let args = ["--platform", url, "--workspace", WORKSPACE, "--token-file", token, "--json", "doctor"];
-    let Said { code, out, err } = run(&[&args[..], rest].concat());
+    let CliOutput { code, out, err } = run(&[&args[..], rest].concat());
     assert_eq!(err, "");
     assert!(!out.contains("hush"), "{out}");
     let steps = documents("doctor", &out);
@@ -47,9 +48,9 @@ fn examine(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, Valu
     (code.unwrap(), steps.into_iter().map(|step| (step["step"].as_str().unwrap().to_owned(), step)).collect())
 }
 
-/// That it is this step which fails, so, with this advice, and that those after it are left out.
-fn fails(url: &str, token: &str, rest: &[&str], step: &str, exit: i32, kind: &str, advice: &str) {
-    let (code, steps) = examine(url, token, rest);
+/// Asserts that `step` fails with this exit status, kind and advice, and that later steps are skipped.
+fn assert_step_fails(url: &str, token: &str, rest: &[&str], step: &str, exit: i32, kind: &str, advice: &str) {
+    let (code, steps) = run_doctor(url, token, rest);
     let failed = &steps[step];
     assert_eq!((&failed["status"], code), (&"failed".into(), exit), "{failed}");
     assert_eq!((&failed["error"]["exit"], &failed["error"]["kind"]), (&exit.into(), &kind.into()), "{failed}");
@@ -65,10 +66,10 @@ fn fails(url: &str, token: &str, rest: &[&str], step: &str, exit: i32, kind: &st
 }
 
 #[test]
-fn nothing_is_wrong() {
-    let (server, dir) = (fine(), Dir::new("doctor-fine"));
+fn every_step_passes_on_a_healthy_platform() {
+    let (server, dir) = (healthy(), Dir::new("doctor-fine"));
     let token = token(&dir, "hush-hush\n");
-    let (code, steps) = examine(&server.url(), &token, &[]);
+    let (code, steps) = run_doctor(&server.url(), &token, &[]);
     assert_eq!(code, 0);
     for (name, step) in &steps {
         assert_eq!(step["status"], if name == "tls" { "skipped" } else { "ok" }, "{step}");
@@ -79,37 +80,37 @@ fn nothing_is_wrong() {
     assert!(requests.iter().all(|request| request.method == "GET" && request.header("authorization").is_some()));
 
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--token-file", &token, "doctor"];
-    let Said { code, out, err } = run(&args);
+    let CliOutput { code, out, err } = run(&args);
     assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 9), "{out}");
     assert!(out.starts_with("ok       settings "), "{out}");
     assert!(out.contains("the registry lists 1 peer\n") && !out.contains("hush"), "{out}");
 }
 
 #[test]
-fn settings_that_are_missing_or_wrong() {
-    let Said { code, out, .. } = run(&["doctor"]);
+fn missing_or_wrong_settings_fail_the_first_step() {
+    let CliOutput { code, out, .. } = run(&["doctor"]);
     assert_eq!(code, Some(2));
     assert!(out.starts_with("failed   settings") && out.contains("give --workspace ID"), "{out}");
     assert_eq!(out.matches("skipped").count(), 8, "{out}");
-    let Said { code, out, .. } = run(&["--workspace", "w", "--platform", "localhost:8080", "doctor", "--json"]);
+    let CliOutput { code, out, .. } = run(&["--workspace", "w", "--platform", "localhost:8080", "doctor", "--json"]);
     let steps = documents("doctor", &out);
     assert_eq!((code, &steps[0]["error"]["kind"]), (Some(2), &"config".into()));
     assert!(steps[0]["detail"].as_str().unwrap().starts_with("--platform: "), "{out}");
 }
 
 #[test]
-fn a_token_file_that_is_missing_empty_open_or_unreadable() {
-    let (server, dir) = (fine(), Dir::new("doctor-token"));
+fn token_file_that_is_missing_empty_open_or_unreadable_is_reported() {
+    let (server, dir) = (healthy(), Dir::new("doctor-token"));
     let warns = |token: &str, why: &str, advice: &str| {
-        let (code, steps) = examine(&server.url(), token, &[]);
+        let (code, steps) = run_doctor(&server.url(), token, &[]);
         let step = &steps["token"];
         assert_eq!((code, &step["status"]), (0, &"warning".into()), "{step}");
         assert!(step["detail"].as_str().unwrap().contains(why), "{step}");
         let next = step["next"].as_str().unwrap();
-        // What to do, and not once more what is wrong.
+        // The advice does not repeat what is wrong.
         assert!(next.contains(advice) && !next.contains(why), "{step}");
     };
-    warns(dir.file("none").to_str().unwrap(), "is not there", "--token-file PATH");
+    warns(dir.file("none").to_str().unwrap(), "does not exist", "--token-file PATH");
     let path = token(&dir, " \n");
     warns(&path, "is empty", "one line");
     let path = token(&dir, "hush");
@@ -117,54 +118,62 @@ fn a_token_file_that_is_missing_empty_open_or_unreadable() {
         mode(path.as_ref(), 0o644);
         warns(&path, "has the mode 0644", &format!("chmod 600 {path}"));
     }
-    fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
+    assert_step_fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
 }
 
-/// It would be waited for without end, and is refused.
+/// Opening the pipe would block until somebody writes to it.
 #[cfg(unix)]
 #[test]
-fn a_token_pipe_that_nobody_writes_to() {
-    let (server, dir) = (fine(), Dir::new("doctor-pipe"));
+fn named_pipe_is_refused_as_token_file() {
+    let (server, dir) = (healthy(), Dir::new("doctor-pipe"));
     let pipe = dir.file("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    fails(&server.url(), pipe.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
+    assert_step_fails(&server.url(), pipe.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
 }
 
 #[test]
-fn a_name_that_does_not_resolve() {
+fn unknown_host_fails_the_dns_step() {
     let dir = Dir::new("doctor-dns");
     let token = token(&dir, "hush");
-    // Where there is no network to ask the resolver may take longer than it has: that is this step's failure, too.
-    let (code, steps) = examine("http://nobody.invalid:8080", &token, &[]);
+    // Without a network the resolver can time out. That fails this step, too.
+    let (code, steps) = run_doctor("http://nobody.invalid:8080", &token, &[]);
     assert_eq!((code, &steps["dns"]["status"], &steps["tcp"]["status"]), (5, &"failed".into(), &"skipped".into()));
     assert!(steps["dns"]["next"].as_str().unwrap().contains("--platform"), "{steps:?}");
 }
 
 #[test]
-fn a_port_that_refuses() {
+fn refused_connection_fails_the_tcp_step() {
     let dir = Dir::new("doctor-tcp");
-    let (_socket, url) = refusing();
+    let (_socket, url) = refused_port();
     let token = token(&dir, "hush");
-    fails(&url, &token, &[], "tcp", 5, "connect", "is the platform up?");
+    assert_step_fails(&url, &token, &[], "tcp", 5, "connect", "check that the platform is up");
 }
 
 #[test]
-fn a_port_that_is_silent() {
+fn silent_port_fails_the_http_step() {
     let (server, dir) = (Server::play([Act::Hang]), Dir::new("doctor-silent"));
     let token = token(&dir, "hush");
-    fails(&server.url(), &token, &["--timeout", "2"], "http", 5, "timeout", "is it the platform that listens there");
+    assert_step_fails(
+        &server.url(),
+        &token,
+        &["--timeout", "2"],
+        "http",
+        5,
+        "timeout",
+        "check that the platform listens there",
+    );
 }
 
 #[test]
-fn a_port_that_speaks_something_else() {
+fn other_protocol_fails_the_http_step() {
     let (server, dir) = (Server::play([Act::raw("SSH-2.0-x\r\n")]), Dir::new("doctor-ssh"));
     let token = token(&dir, "hush");
-    fails(&server.url(), &token, &[], "http", 5, "protocol", "is that the platform's port");
+    assert_step_fails(&server.url(), &token, &[], "http", 5, "protocol", "check the platform's port");
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
-fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
+fn untrusted_certificate_fails_and_gets_no_token() {
     use crate::tls::{Authority, answering, https};
 
     let authority = Authority::new();
@@ -174,24 +183,24 @@ fn a_certificate_that_nobody_trusts_and_that_sees_no_token() {
     });
     let dir = Dir::new("doctor-tls");
     let token = token(&dir, "hush");
-    fails(&https(&server), &token, &[], "tls", 5, "tls", "--ca-file PATH names others");
+    assert_step_fails(&https(&server), &token, &[], "tls", 5, "tls", "--ca-file PATH names others");
     assert_eq!(seen.text(), "");
 
     let ca = dir.file("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
-    let (_, steps) = examine(&https(&server), &token, &["--ca-file", ca.to_str().unwrap()]);
+    let (_, steps) = run_doctor(&https(&server), &token, &["--ca-file", ca.to_str().unwrap()]);
     assert_eq!((&steps["tls"]["status"], &steps["registration"]["status"]), (&"ok".into(), &"ok".into()), "{steps:?}");
 
-    let (code, steps) = examine(&https(&server), &token, &["--ca-file", &token]);
+    let (code, steps) = run_doctor(&https(&server), &token, &["--ca-file", &token]);
     assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
     assert!(steps["settings"].to_string().contains("--ca-file: it holds no certificate"), "{steps:?}");
-    let (code, steps) = examine(&https(&server), &token, &["--ca-file", "/nonexistent/ca.pem"]);
+    let (code, steps) = run_doctor(&https(&server), &token, &["--ca-file", "/nonexistent/ca.pem"]);
     assert_eq!((code, &steps["settings"]["status"]), (2, &"failed".into()));
-    assert!(steps["settings"].to_string().contains("--ca-file: /nonexistent/ca.pem cannot be read"), "{steps:?}");
+    assert!(steps["settings"].to_string().contains("--ca-file: cannot read /nonexistent/ca.pem"), "{steps:?}");
 }
 
 #[test]
-fn what_the_platform_says_no_to() {
+fn refusal_fails_the_step_that_it_concerns() {
     let dir = Dir::new("doctor-no");
     let token = token(&dir, "hush");
     let removed = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
@@ -203,28 +212,40 @@ fn what_the_platform_says_no_to() {
             "registration",
             4,
             "not_found",
-            "is the workspace's id",
+            "check the workspace's id",
         ),
-        (Act::reply(410, removed), "registration", 7, "removed", "make a workspace and a token"),
-        (Act::reply(200, "<html>"), "http", 1, "malformed", "is that an A2A platform?"),
-        (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "status", "come again in 7 s"),
+        (Act::reply(410, removed), "registration", 7, "removed", "create a workspace and a token"),
+        (Act::reply(200, "<html>"), "http", 1, "malformed", "check that this is an A2A platform"),
+        (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "status", "try again in 7 s"),
     ] {
         let server = platform(own, Act::reply(200, "[]"));
-        fails(&server.url(), &token, &[], step, exit, kind, advice);
+        assert_step_fails(&server.url(), &token, &[], step, exit, kind, advice);
     }
     let own = || Act::reply(200, r#"{"name":"mine"}"#);
     let server = platform(own(), Act::reply(404, r#"{"error":"no"}"#));
-    fails(&server.url(), &token, &[], "peers", 4, "not_found", "is the workspace's id");
+    assert_step_fails(&server.url(), &token, &[], "peers", 4, "not_found", "check the workspace's id");
 
     let server = platform(own(), Act::reply(200, "[]"));
-    let (code, steps) = examine(&server.url(), &token, &[]);
+    let (code, steps) = run_doctor(&server.url(), &token, &[]);
     assert_eq!((code, &steps["peers"]["status"]), (0, &"warning".into()));
-    assert!(steps["peers"]["next"].as_str().unwrap().contains("make one"), "{steps:?}");
+    assert!(steps["peers"]["next"].as_str().unwrap().contains("create a sibling"), "{steps:?}");
 }
 
-/// A hostile platform's words in its report.
 #[test]
-fn a_hostile_name_cannot_move_the_cursor() {
+fn workspace_that_awaits_its_agent_is_a_warning() {
+    let own = Act::reply(200, r#"{"name":"mine","status":"awaiting_agent"}"#);
+    let (server, dir) = (platform(own, Act::reply(200, format!("[{RECORD}]"))), Dir::new("doctor-awaiting"));
+    let token = token(&dir, "hush");
+    let (code, steps) = run_doctor(&server.url(), &token, &[]);
+    let step = &steps["registration"];
+    assert_eq!((code, &step["status"], &steps["peers"]["status"]), (0, &"warning".into(), &"ok".into()), "{step}");
+    assert!(step["detail"].as_str().unwrap().starts_with(r#""mine" is not registered: senders get 503"#), "{step}");
+    assert!(step["next"].as_str().unwrap().contains("start the workspace's agent"), "{step}");
+}
+
+/// The name and the status come from a hostile platform.
+#[test]
+fn hostile_name_is_escaped() {
     let own = Act::reply(200, r#"{"name":"\u001b[2J\u202e","status":"\u009b31m"}"#);
     let (server, dir) = (platform(own, Act::reply(200, "[]")), Dir::new("doctor-hostile"));
     let token = token(&dir, "hush");

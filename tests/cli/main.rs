@@ -1,6 +1,6 @@
-//! The binary, as a user runs it.
+//! Tests of the binary `a2a-peer`, run as a user runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(unsafe_code, reason = "a terminal of the tests' own")]
+#![allow(unsafe_code, reason = "opening a pseudoterminal")]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod demo;
@@ -8,6 +8,7 @@ mod doctor;
 mod failures;
 mod poll;
 mod proxy;
+mod readme;
 mod records;
 mod schema;
 mod send;
@@ -26,8 +27,12 @@ use std::process::{Command, Output, Stdio};
 
 use support::{Act, PEER, RECORD, Server};
 
-const OTHER: &str = "deadbeef-0000-4000-8000-000000000404";
-/// What the machine that runs the tests may have set.
+/// Id of a peer that [`registry`] does not know.
+const UNKNOWN_PEER: &str = "deadbeef-0000-4000-8000-000000000404";
+/// Subcommands of the binary.
+const SUBCOMMANDS: [&str; 10] =
+    ["enrich", "discover", "peers", "info", "send", "poll", "doctor", "demo", "completions", "schema"];
+/// Variables that the machine may have set and that change the output.
 const VARIABLES: &[&str] = &[
     "PLATFORM_URL",
     "WORKSPACE_ID",
@@ -38,7 +43,7 @@ const VARIABLES: &[&str] = &[
     "CLICOLOR",
     "CLICOLOR_FORCE",
     "COLUMNS",
-    // By it colours are taken for wanted, whatever the terminal.
+    // Turns colours on, whatever the terminal.
     "CI",
     "A2A_PEER_PROXY",
     "HTTPS_PROXY",
@@ -49,7 +54,8 @@ const VARIABLES: &[&str] = &[
     "all_proxy",
 ];
 
-fn binary(args: &[&str]) -> Command {
+/// Returns a command that runs the binary without the machine's variables and without a token file.
+fn command_line(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-peer"));
     for name in VARIABLES {
         command.env_remove(name);
@@ -58,27 +64,29 @@ fn binary(args: &[&str]) -> Command {
     command
 }
 
-struct Said {
+/// The exit status of a run, and its output.
+struct CliOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-fn said(output: Output) -> Said {
+fn decode(output: Output) -> CliOutput {
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    CliOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-fn run(args: &[&str]) -> Said {
-    said(binary(args).output().unwrap())
+fn run(args: &[&str]) -> CliOutput {
+    decode(command_line(args).output().unwrap())
 }
 
+/// Sends SIGINT, as Ctrl-C does.
 #[cfg(unix)]
 fn interrupt(child: &std::process::Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 
-/// A registry that knows [`PEER`] only.
+/// Returns a registry that knows [`PEER`] only.
 fn registry() -> Server {
     Server::decide(|_, request| match request.path.ends_with(PEER) {
         true => Act::reply(200, RECORD),

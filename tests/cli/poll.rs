@@ -1,4 +1,4 @@
-//! `poll`.
+//! Tests of `poll`.
 
 use std::process::Stdio;
 
@@ -8,9 +8,9 @@ use a2a_blocking::{InboxMessage, InboxPoller, Verdict};
 use crate::interrupt;
 use crate::schema::documents;
 use crate::support::{self, Act, PEER, Server, WORKSPACE};
-use crate::{Said, binary, run, said};
+use crate::{CliOutput, command_line, decode, run};
 
-/// A platform whose inbox has one message of a peer and one of the human.
+/// Returns a platform whose inbox has a message of a peer and one of the human, and a directory for cursors.
 fn inbox() -> (support::platform::Platform, Server, support::Dir) {
     let platform = support::platform::Platform::new();
     platform.add(1_000_000, PEER, "disk is full\nand \u{1b}[2Jmore");
@@ -22,12 +22,12 @@ fn inbox() -> (support::platform::Platform, Server, support::Dir) {
 }
 
 #[test]
-fn poll_prints_what_arrives_once_and_answers_it() {
+fn poll_prints_each_message_once_and_answers_it() {
     let (platform, server, dir) = inbox();
     let cursor = dir.file("cursor");
     let base =
         ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
-    let Said { code, out, err } = run(&[&base[..], &["--reply-with", "on it"]].concat());
+    let CliOutput { code, out, err } = run(&[&base[..], &["--reply-with", "on it"]].concat());
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let expected = format!(
         "2026-05-01T00:00:01.000000Z  {PEER}: disk is full\n    and \\u{{1b}}[2Jmore\n2026-05-01T00:00:02.000000Z  the human: hello\n"
@@ -37,7 +37,7 @@ fn poll_prints_what_arrives_once_and_answers_it() {
     assert_eq!((state.notices.as_slice(), state.messages.len()), (&["on it".to_owned()][..], 1));
     drop(state);
     platform.add(3_000_000, PEER, "again");
-    let Said { code, out, .. } = run(&[&base[..], &["--json"]].concat());
+    let CliOutput { code, out, .. } = run(&[&base[..], &["--json"]].concat());
     let lines = documents("poll", &out);
     assert_eq!((code, lines.len(), &lines[0]["text"], &lines[0]["peer"]), (Some(0), 1, &"again".into(), &PEER.into()));
     assert_eq!((&lines[0]["kind"], &lines[0]["row"]["source_id"]), (&"peer_agent".into(), &PEER.into()));
@@ -48,47 +48,47 @@ fn poll_prints_what_arrives_once_and_answers_it() {
     }
 }
 
-/// What could not be printed comes again.
+/// The next run prints the messages that this one could not print.
 #[cfg(unix)]
 #[test]
-fn poll_acknowledges_nothing_that_could_not_be_printed() {
+fn unprinted_message_is_not_acked() {
     let (_platform, server, dir) = inbox();
     let cursor = dir.file("cursor");
     let args =
         ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let Said { code, err, .. } = said(binary(&args).stdout(full).output().unwrap());
-    assert!(code == Some(1) && err.contains("the output cannot be written"), "{code:?} {err}");
+    let CliOutput { code, err, .. } = decode(command_line(&args).stdout(full).output().unwrap());
+    assert!(code == Some(1) && err.contains("cannot write the output"), "{code:?} {err}");
     assert_eq!(run(&args).out.lines().count(), 3);
 }
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_poll_cleanly_and_a_removed_workspace_ends_it_with_the_reason() {
+fn ctrl_c_and_a_removed_workspace_end_poll_with_their_status() {
     use std::io::{BufRead, BufReader};
     let (_platform, server, dir) = inbox();
     let cursor = dir.file("cursor");
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
-    let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command_line(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!((0..3).all(|_| out.next().unwrap().is_ok()), "both messages");
     interrupt(&child);
-    let ended = said(child.wait_with_output().unwrap());
+    let ended = decode(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    assert_eq!(run(&[&args[..], &["--once"]].concat()).out, "", "it remembers");
+    assert_eq!(run(&[&args[..], &["--once"]].concat()).out, "", "the cursor remembers");
 
     let gone = Server::play([Act::reply(410, r#"{"error":"removed","id":"w","hint":"make another"}"#)]);
     let args = ["--platform", &gone.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
-    let Said { code, out, err } = run(&[&args[..], &["--json"]].concat());
+    let CliOutput { code, out, err } = run(&[&args[..], &["--json"]].concat());
     let error = &documents("poll", &out)[0]["error"];
     assert_eq!((&error["kind"], &error["status"], &error["exit"]), (&"removed".into(), &410.into(), &7.into()));
     assert!(code == Some(7) && err.contains("the workspace was removed: make another"), "{code:?} {err}");
 }
 
-/// A platform that is silent keeps it no longer than a peer that is; what was being answered comes again.
+/// The message whose reply was cut off is printed again by the next run.
 #[cfg(unix)]
 #[test]
-fn ctrl_c_does_not_wait_for_whoever_is_silent() {
+fn ctrl_c_does_not_wait_for_a_silent_peer_or_platform() {
     use std::io::{BufRead, BufReader};
     use std::sync::mpsc;
     let (platform, _server, dir) = inbox();
@@ -102,12 +102,12 @@ fn ctrl_c_does_not_wait_for_whoever_is_silent() {
     });
     let cursor = dir.file("cursor");
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
-    let mut child = binary(&[&args[..], &["--reply-with", "on it"]].concat());
+    let mut child = command_line(&[&args[..], &["--reply-with", "on it"]].concat());
     let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     at_server.recv_timeout(support::SOON).unwrap();
     interrupt(&child);
     let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(err.next().unwrap().unwrap().ends_with("an answer is under way and has 5 s; Ctrl-C again ends it now"));
+    assert!(err.next().unwrap().unwrap().ends_with("a reply is in progress and has 5 s; Ctrl-C again ends it now"));
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let again = run(&[&args[..], &["--once"]].concat()).out;
@@ -119,50 +119,50 @@ fn ctrl_c_does_not_wait_for_whoever_is_silent() {
         Act::Hang
     });
     let args = ["--platform", &silent.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
-    let child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command_line(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     at_server.recv_timeout(support::SOON).unwrap();
     interrupt(&child);
-    let Said { code, out, err } = said(child.wait_with_output().unwrap());
+    let CliOutput { code, out, err } = decode(child.wait_with_output().unwrap());
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", ""));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_reader_that_leaves_ends_it_quietly() {
+fn reader_that_leaves_ends_poll_quietly() {
     use std::io::{BufRead, BufReader};
     let (platform, server, dir) = inbox();
     let cursor = dir.file("cursor");
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
-    let mut child = binary(&[&args[..], &["--interval", "0.02"]].concat());
+    let mut child = command_line(&[&args[..], &["--interval", "0.02"]].concat());
     let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!((0..3).all(|_| out.next().unwrap().is_ok()), "both messages");
     drop(out);
     platform.add(3_000_000, PEER, "nobody reads this");
-    let ended = said(child.wait_with_output().unwrap());
+    let ended = decode(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    assert!(run(&[&args[..], &["--once"]].concat()).out.contains("nobody reads this"), "it is not through");
+    assert!(run(&[&args[..], &["--once"]].concat()).out.contains("nobody reads this"), "it was not acked");
 }
 
-/// Here an output that nobody reads, and that nothing else would end.
+/// Nobody reads the output, so that the first Ctrl-C cannot end the callback that writes it.
 #[cfg(unix)]
 #[test]
-fn a_second_ctrl_c_ends_it_whatever_keeps_it() {
+fn second_ctrl_c_ends_poll_while_output_is_blocked() {
     use std::io::Read;
     let (platform, server, dir) = inbox();
     platform.add(3_000_000, PEER, &"more than a pipe holds ".repeat(50_000));
     let cursor = dir.file("cursor");
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--cursor", cursor.to_str().unwrap()];
-    let mut child = binary(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command_line(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
-    // Into the long one: between two messages the first Ctrl-C would end it.
+    // Reads into the long message: between two messages the first Ctrl-C would end the poll.
     let (mut seen, mut byte) = (Vec::new(), [0]);
     while !seen.ends_with(b"more than a pipe holds") {
         out.read_exact(&mut byte).unwrap();
         seen.push(byte[0]);
     }
     let mut code = None;
-    support::eventually("the second one is heard", || {
+    support::eventually("the second Ctrl-C ends it", || {
         interrupt(&child);
         code = child.try_wait().unwrap().map(|status| status.code());
         code.is_some()
@@ -170,9 +170,9 @@ fn a_second_ctrl_c_ends_it_whatever_keeps_it() {
     assert_eq!(code, Some(Some(130)));
 }
 
-/// What it prints by default is nobody else's loss, and a workspace of which only this is seen is not alive.
+/// `poll` does not share its cursor file, and sends no heartbeat.
 #[test]
-fn a_look_at_the_inbox_takes_nothing_from_the_program_whose_it_is() {
+fn poll_takes_no_message_from_the_users_own_program() {
     let (platform, server, dir) = inbox();
     let token = dir.file("token");
     std::fs::write(&token, "hush").unwrap();
@@ -187,42 +187,42 @@ fn a_look_at_the_inbox_takes_nothing_from_the_program_whose_it_is() {
         "--once",
     ];
     assert_eq!(run(&args).out.lines().count(), 3);
-    assert_eq!(run(&args).out, "", "it remembers");
+    assert_eq!(run(&args).out, "", "the cursor remembers");
     assert!(dir.file(&format!("a2a-peer-cursor-{WORKSPACE}.json")).is_file());
 
     let client = support::builder(&server).token_file(&token).build().unwrap();
     let mut program = InboxPoller::builder(client).build().unwrap();
     let mut got = Vec::new();
-    let take = |push: &InboxMessage| {
-        got.push(push.text().to_owned());
+    let callback = |message: &InboxMessage| {
+        got.push(message.text().to_owned());
         Verdict::Ack
     };
-    assert!(!program.poll_once(take).unwrap().has_more);
+    assert!(!program.poll_once(callback).unwrap().has_more);
     assert_eq!(got, ["disk is full\nand \u{1b}[2Jmore", "hello"]);
-    // It still runs, and has its own file.
+    // The poller of the program still holds the lock of its cursor file.
     assert_eq!(run(&args).code, Some(0));
     assert_eq!(platform.state().heartbeats, Vec::<serde_json::Value>::new());
 }
 
 #[cfg(unix)]
 #[test]
-fn only_who_asks_for_it_is_alive() {
-    for (options, alive) in [(&[][..], false), (&["--heartbeat"], true), (&["--reply-with", "on it"], true)] {
+fn heartbeat_is_sent_only_when_asked_for() {
+    for (options, has_heartbeat) in [(&[][..], false), (&["--heartbeat"], true), (&["--reply-with", "on it"], true)] {
         let (platform, server, dir) = inbox();
         let cursor = dir.file("cursor");
         let base = ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--interval", "0.02", "--cursor"];
-        let mut child = binary(&[&base[..], &[cursor.to_str().unwrap()], options].concat());
+        let mut child = command_line(&[&base[..], &[cursor.to_str().unwrap()], options].concat());
         let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        support::eventually("it polls, and beats if it is to", || {
+        support::eventually("it polls, and sends heartbeats if it should", || {
             let state = platform.state();
-            state.polls.len() > 20 && (!alive || !state.heartbeats.is_empty())
+            state.polls.len() > 20 && (!has_heartbeat || !state.heartbeats.is_empty())
         });
         interrupt(&child);
-        let ended = said(child.wait_with_output().unwrap());
+        let ended = decode(child.wait_with_output().unwrap());
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-        assert_eq!(platform.state().heartbeats.is_empty(), !alive, "{options:?}");
+        assert_eq!(platform.state().heartbeats.is_empty(), !has_heartbeat, "{options:?}");
     }
-    // A single poll is no sign of life, and would send none.
-    let Said { code, err, .. } = run(&["--workspace", "w", "poll", "--once", "--heartbeat"]);
+    // A single poll ends before a heartbeat is due.
+    let CliOutput { code, err, .. } = run(&["--workspace", "w", "poll", "--once", "--heartbeat"]);
     assert!(code == Some(2) && err.contains("cannot be used with"), "{code:?} {err}");
 }

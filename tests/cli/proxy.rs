@@ -1,14 +1,14 @@
-//! `--proxy` and `A2A_PEER_PROXY`: what goes through it, and that no password is shown.
+//! Tests of `--proxy` and `A2A_PEER_PROXY`: every request uses the proxy, and no password is shown.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::failures::refusing;
+use crate::failures::refused_port;
 use crate::schema::documents;
-use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE};
+use crate::support::{Act, PEER, RECORD, Server, WORKSPACE};
 use crate::tunnel::Proxy;
-use crate::{Said, binary, run, said};
+use crate::{CliOutput, command_line, decode, run};
 
 fn platform() -> Server {
     Server::decide(|_, request| match request.method.as_str() {
@@ -18,21 +18,21 @@ fn platform() -> Server {
     })
 }
 
-fn run_with(variables: &[(&str, &str)], args: &[&str]) -> Said {
-    said(binary(args).envs(variables.iter().copied()).output().unwrap())
+fn run_with(variables: &[(&str, &str)], args: &[&str]) -> CliOutput {
+    decode(command_line(args).envs(variables.iter().copied()).output().unwrap())
 }
 
-/// What each step of `doctor` says, and the exit status.
-fn examine(variables: &[(&str, &str)], url: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
+/// Runs `doctor`. Returns the exit status, and the JSON document of each step by its name.
+fn run_doctor(variables: &[(&str, &str)], url: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
     let args = ["--platform", url, "--workspace", WORKSPACE, "--json", "doctor"];
-    let Said { code, out, err } = run_with(variables, &[&args[..], rest].concat());
+    let CliOutput { code, out, err } = run_with(variables, &[&args[..], rest].concat());
     assert!(!out.contains("hush") && !err.contains("hush"), "{out} {err}");
     let steps = documents("doctor", &out);
     (code.unwrap(), steps.into_iter().map(|step| (step["step"].as_str().unwrap().to_owned(), step)).collect())
 }
 
 #[test]
-fn each_command_goes_through_it_and_none_shows_its_password() {
+fn every_command_uses_the_proxy_and_hides_its_password() {
     let (server, proxy) = (platform(), Proxy::working());
     let (url, secret) = (server.url(), proxy.url("me:hush-hush@"));
     for command in
@@ -40,31 +40,35 @@ fn each_command_goes_through_it_and_none_shows_its_password() {
     {
         let before = proxy.heads().len();
         let args = [&["--platform", &url, "--workspace", WORKSPACE, "-v"][..], command].concat();
-        let Said { code, out, err } = run_with(&[("A2A_PEER_PROXY", &secret), ("RUST_LOG", "trace")], &args);
+        let CliOutput { code, out, err } = run_with(&[("A2A_PEER_PROXY", &secret), ("RUST_LOG", "trace")], &args);
         assert_eq!(code, Some(0), "{out} {err}");
-        // The second is what HTTP makes of it.
+        // The second is the Base64 of the header `Proxy-Authorization`.
         for shown in ["hush", "bWU6aHVzaC1odXNo"] {
             assert!(!out.contains(shown) && !err.contains(shown), "{command:?}: {out} {err}");
         }
         assert!(proxy.heads().len() > before, "{command:?}");
     }
     let heads = proxy.heads();
-    // All but the doctor's knock at its door, which asks for nothing.
-    let through: Vec<&String> = heads.iter().filter(|head| !head.is_empty()).collect();
+    // The TCP step of `doctor` connects and sends nothing.
+    let requests: Vec<&String> = heads.iter().filter(|head| !head.is_empty()).collect();
     assert!(
-        through.iter().all(|head| head.contains("\r\nProxy-Authorization: Basic bWU6aHVzaC1odXNo\r\n")),
+        requests.iter().all(|head| head.contains("\r\nProxy-Authorization: Basic bWU6aHVzaC1odXNo\r\n")),
         "{heads:?}"
     );
-    assert_eq!((through.len(), heads.len()), (server.connections(), through.len() + 1), "none past it");
+    assert_eq!(
+        (requests.len(), heads.len()),
+        (server.connections(), requests.len() + 1),
+        "no request bypasses the proxy"
+    );
 }
 
 #[test]
-fn the_option_comes_before_the_variable_and_takes_no_password() {
-    let (server, proxy, (_socket, refused)) = (platform(), Proxy::working(), refusing());
+fn option_overrides_the_variable_and_refuses_a_password() {
+    let (server, proxy, (_socket, refused)) = (platform(), Proxy::working(), refused_port());
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--proxy", &proxy.url(""), "info"];
     assert_eq!(run_with(&[("A2A_PEER_PROXY", &refused)], &args).code, Some(0));
     assert_eq!(proxy.heads().len(), 1);
-    // A blank one is none.
+    // A blank variable counts as unset.
     assert_eq!(
         run_with(&[("A2A_PEER_PROXY", " ")], &["--platform", &server.url(), "--workspace", "w", "info"]).code,
         Some(0)
@@ -74,10 +78,13 @@ fn the_option_comes_before_the_variable_and_takes_no_password() {
         for command in [&["info"][..], &["doctor"], &["--json", "poll"]] {
             let (url, platform) = (proxy.url(user), server.url());
             let args = [&["--platform", &platform, "--workspace", WORKSPACE, "--proxy", &url][..], command].concat();
-            let Said { code, out, err } = run(&args);
+            let CliOutput { code, out, err } = run(&args);
             let all = out + &err;
             assert_eq!(code, Some(2), "{all}");
-            assert!(all.contains("--proxy: it names a user or a password") && all.contains("A2A_PEER_PROXY"), "{all}");
+            assert!(
+                all.contains("--proxy: the address names a user or a password") && all.contains("A2A_PEER_PROXY"),
+                "{all}"
+            );
             assert!(!all.contains("hush") && !all.contains("me@") && !all.contains("me:"), "{all}");
         }
     }
@@ -85,15 +92,18 @@ fn the_option_comes_before_the_variable_and_takes_no_password() {
 }
 
 #[test]
-fn what_is_no_proxy_is_refused_with_the_name_of_what_gave_it() {
+fn invalid_address_is_refused_with_the_name_of_its_source() {
     let refused = |variables: &[(&str, &str)], options: &[&str]| {
         let args = [&["--platform", "http://h", "--workspace", "w"][..], options, &["info"]].concat();
-        let Said { code, out, err } = run_with(variables, &args);
+        let CliOutput { code, out, err } = run_with(variables, &args);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
         err
     };
     let err = refused(&[], &["--proxy", "socks5://proxy:1080"]);
-    assert!(err.contains("--proxy: ") && err.contains("has the scheme socks5; it takes http or https"), "{err}");
+    assert!(
+        err.contains("--proxy: ") && err.contains("has the scheme socks5; ") && err.contains("http or https"),
+        "{err}"
+    );
     for wrong in [
         "me:hush@proxy:3128",
         "socks5://me:hush@proxy:1080",
@@ -111,41 +121,45 @@ fn what_is_no_proxy_is_refused_with_the_name_of_what_gave_it() {
 }
 
 #[test]
-fn the_doctor_tries_the_proxys_host_and_port_and_says_so() {
+fn doctor_checks_the_host_and_port_of_the_proxy() {
     let (server, proxy) = (platform(), Proxy::working());
     let (url, shown) = (proxy.url("me:hush@"), proxy.url(""));
     let address = shown.replace("http://", "");
-    let (code, steps) = examine(&[("A2A_PEER_PROXY", &url)], &server.url(), &[]);
+    let (code, steps) = run_doctor(&[("A2A_PEER_PROXY", &url)], &server.url(), &[]);
     assert_eq!(code, 0);
     for (step, words) in [
         ("settings", format!(", the proxy is {shown} (from A2A_PEER_PROXY)")),
         ("dns", "the proxy 127.0.0.1 is an address".to_owned()),
-        ("tcp", format!("the proxy {address} takes connections")),
-        ("tls", "nothing is encrypted, and the proxy, too, sees the token".to_owned()),
+        ("tcp", format!("the proxy {address} accepts connections")),
+        ("tls", "nothing is encrypted, and the proxy sees the token".to_owned()),
         ("http", "answered 200, through the proxy".to_owned()),
     ] {
         assert!(steps[step]["detail"].as_str().unwrap().contains(&words), "{}", steps[step]);
     }
 
-    let (_socket, refused) = refusing();
-    let (code, steps) = examine(&[], &server.url(), &["--proxy", &refused]);
+    let (_socket, refused) = refused_port();
+    let (code, steps) = run_doctor(&[], &server.url(), &["--proxy", &refused]);
     assert_eq!((code, &steps["tcp"]["error"]["kind"]), (5, &"connect".into()));
     assert!(steps["tcp"]["detail"].as_str().unwrap().starts_with("the proxy 127.0.0.1:"), "{steps:?}");
-    assert!(steps["tcp"]["next"].as_str().unwrap().contains("is the proxy up, and this"), "{steps:?}");
+    assert!(
+        steps["tcp"]["next"].as_str().unwrap().contains("check that the proxy is up, and its host and port"),
+        "{steps:?}"
+    );
 
-    let (code, steps) = examine(&[], &server.url(), &["--proxy", "http://nobody.invalid:3128"]);
+    let (code, steps) = run_doctor(&[], &server.url(), &["--proxy", "http://nobody.invalid:3128"]);
     assert_eq!((code, &steps["dns"]["status"]), (5, &"failed".into()));
     assert!(steps["dns"]["next"].as_str().unwrap().contains("comes from --proxy"), "{steps:?}");
 
     let forbids = Proxy::new("407 Proxy Authentication Required");
-    let (code, steps) = examine(&[], &server.url(), &["--proxy", &forbids.url("")]);
+    let (code, steps) = run_doctor(&[], &server.url(), &["--proxy", &forbids.url("")]);
     assert_eq!((code, &steps["tcp"]["status"], &steps["http"]["status"]), (5, &"ok".into(), &"failed".into()));
-    assert!(steps["http"]["next"].as_str().unwrap().contains("does the proxy let this machine through"), "{steps:?}");
+    assert!(steps["http"]["next"].as_str().unwrap().contains("check that the proxy allows this machine"), "{steps:?}");
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
-fn a_certificate_is_seen_through_the_proxy() {
+fn certificate_is_checked_through_the_proxy() {
+    use crate::support::Dir;
     use crate::tls::{Authority, answering, https};
 
     let (authority, proxy, dir) = (Authority::new(), Proxy::working(), Dir::new("cli-proxy-tls"));
@@ -154,29 +168,32 @@ fn a_certificate_is_seen_through_the_proxy() {
     let ca = dir.file("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
     let options = ["--proxy", &proxy.url(""), "--ca-file", ca.to_str().unwrap()];
-    let (_, steps) = examine(&[], &https(&server), &options);
-    assert_eq!(steps["tls"]["detail"], "the certificate is good for localhost, through the proxy", "{steps:?}");
+    let (_, steps) = run_doctor(&[], &https(&server), &options);
+    assert_eq!(steps["tls"]["detail"], "the certificate is valid for localhost, through the proxy", "{steps:?}");
     assert_eq!(steps["http"]["status"], "ok");
 
     let before = seen.text().len();
-    let (code, steps) = examine(&[], &https(&server), &options[..2]);
+    let (code, steps) = run_doctor(&[], &https(&server), &options[..2]);
     assert_eq!((code, &steps["tls"]["error"]["kind"]), (5, &"tls".into()), "{steps:?}");
     assert_eq!(seen.text().len(), before);
 }
 
-/// `curl` would go through it, and reach the platform.
+/// `curl` uses these variables, and would reach the platform.
 #[test]
-fn a_proxy_of_others_is_mentioned_where_nothing_connects() {
-    let (_socket, url) = refusing();
+fn ignored_proxy_variable_is_mentioned_when_connecting_fails() {
+    let (_socket, url) = refused_port();
     let args = ["--platform", &url, "--workspace", WORKSPACE, "--json", "info"];
     let next = |variables: &[(&str, &str)], args: &[&str]| {
-        let Said { code, out, err } = run_with(variables, args);
+        let CliOutput { code, out, err } = run_with(variables, args);
         assert!(code == Some(5) && !err.contains("hush") && !out.contains("hush"), "{out} {err}");
         documents("info", &out)[0]["error"]["next"].as_str().unwrap().to_owned()
     };
     for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
         let words = next(&[(name, "http://me:hush@corp:3128")], &args);
-        assert!(words.contains(&format!(". {name} is set, but not used here: --proxy URL")), "{words}");
+        assert!(
+            words.contains(&format!(". {name} is set, but not used here: to use a proxy, give --proxy URL")),
+            "{words}"
+        );
     }
     let other = ("HTTPS_PROXY", "http://me:hush@corp:3128");
     for (variables, options) in [
@@ -189,14 +206,14 @@ fn a_proxy_of_others_is_mentioned_where_nothing_connects() {
         assert!(!words.contains("is set, but not used"), "{words}");
     }
 
-    let (_, steps) = examine(&[other], &url, &[]);
+    let (_, steps) = run_doctor(&[other], &url, &[]);
     assert!(steps["tcp"]["next"].as_str().unwrap().contains("HTTPS_PROXY is set"), "{steps:?}");
-    let (_, steps) = examine(&[other], "http://nobody.invalid", &[]);
+    let (_, steps) = run_doctor(&[other], "http://nobody.invalid", &[]);
     assert!(steps["dns"]["next"].as_str().unwrap().contains("HTTPS_PROXY is set"), "{steps:?}");
     let silent = Server::play([Act::Hang]);
-    let (_, steps) = examine(&[other], &silent.url(), &["--timeout", "1"]);
+    let (_, steps) = run_doctor(&[other], &silent.url(), &["--timeout", "1"]);
     assert!(steps["http"]["next"].as_str().unwrap().contains("HTTPS_PROXY is set"), "{steps:?}");
-    let (_, steps) = examine(&[other], &url, &["--proxy", &silent.url(), "--timeout", "1"]);
+    let (_, steps) = run_doctor(&[other], &url, &["--proxy", &silent.url(), "--timeout", "1"]);
     let next = steps["http"]["next"].as_str().unwrap();
-    assert!(next.contains("is it a proxy that listens there") && !next.contains("HTTPS_PROXY"), "{steps:?}");
+    assert!(next.contains("check that a proxy listens there") && !next.contains("HTTPS_PROXY"), "{steps:?}");
 }

@@ -1,11 +1,12 @@
-//! `a2a-peer schema`, and what of JSON Schema it takes to hold the output against it.
+//! Tests of `a2a-peer schema`, and a check of the output against it by the keywords that it uses.
 
 use serde_json::{Map, Value};
 
 use crate::run;
 
-/// The documents that a subcommand has printed, each of which is what the schema's part of that name says, or an
-/// `error`.
+/// Parses the documents that a subcommand has printed.
+///
+/// Asserts that each of them matches the schema's definition of the subcommand, or `error`.
 pub fn documents(part: &str, out: &str) -> Vec<Value> {
     let schema = schema();
     let parts = out.lines().map(|line| {
@@ -23,49 +24,50 @@ pub fn documents(part: &str, out: &str) -> Vec<Value> {
 }
 
 pub fn schema() -> Value {
-    let said = run(&["schema"]);
-    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
-    serde_json::from_str(&said.out).unwrap()
+    let output = run(&["schema"]);
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""));
+    serde_json::from_str(&output.out).unwrap()
 }
 
-/// Stricter than a validator: a field that the schema does not name is one that nobody has described.
+/// Asserts that a value matches a definition. Stricter than JSON Schema: every field has to be described.
 fn check(schema: &Value, rule: &Value, value: &Value, at: &str) {
-    let why = breach(schema, rule, value);
+    let why = mismatch(schema, rule, value);
     assert!(why.is_none(), "{at}: {} in {value}", why.unwrap_or_default());
 }
 
-fn breach(schema: &Value, rule: &Value, value: &Value) -> Option<String> {
-    let rules = rule.as_object().unwrap_or_else(|| panic!("{rule} is no rule"));
+/// Returns the first mismatch of a value with a definition.
+fn mismatch(schema: &Value, rule: &Value, value: &Value) -> Option<String> {
+    let rules = rule.as_object().unwrap_or_else(|| panic!("{rule} is not an object"));
     rules.iter().find_map(|(keyword, rule)| match keyword.as_str() {
         "description" | "additionalProperties" => None,
         "$ref" => {
             let name = rule.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
-            breach(schema, &schema["$defs"][name], value)
+            mismatch(schema, &schema["$defs"][name], value)
         }
         "anyOf" => {
             let all: Option<Vec<String>> =
-                rule.as_array().unwrap().iter().map(|rule| breach(schema, rule, value)).collect();
+                rule.as_array().unwrap().iter().map(|rule| mismatch(schema, rule, value)).collect();
             all.map(|all| all.join(", "))
         }
-        "enum" => (!rule.as_array().unwrap().contains(value)).then(|| format!("{value} is none of {rule}")),
+        "enum" => (!rule.as_array().unwrap().contains(value)).then(|| format!("{value} is not one of {rule}")),
         "type" => {
             let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
-            (!types.iter().any(|name| is_of_type(name, value))).then(|| format!("{value} is no {rule}"))
+            (!types.iter().any(|name| is_of_type(name, value))).then(|| format!("{value} is not of type {rule}"))
         }
         "required" => {
             let missing = rule.as_array().unwrap().iter().find(|name| value.get(name.as_str().unwrap()).is_none());
             missing.map(|name| format!("{name} is missing"))
         }
         "properties" => fields(schema, rules, rule, value),
-        other => panic!("{other}: this test does not know it"),
+        other => panic!("{other}: unknown to this test"),
     })
 }
 
 fn fields(schema: &Value, rules: &Map<String, Value>, described: &Value, value: &Value) -> Option<String> {
-    assert!(rules.get("additionalProperties").is_none(), "described fields and others");
+    assert!(rules.get("additionalProperties").is_none(), "a definition has either described fields or any");
     value.as_object()?.iter().find_map(|(name, value)| match described.get(name) {
-        Some(rule) => breach(schema, rule, value).map(|why| format!("{name}: {why}")),
-        None => Some(format!("nobody has described {name}")),
+        Some(rule) => mismatch(schema, rule, value).map(|why| format!("{name}: {why}")),
+        None => Some(format!("{name} is not described")),
     })
 }
 
@@ -76,12 +78,12 @@ fn is_of_type(name: &Value, value: &Value) -> bool {
         "number" => value.is_number(),
         "integer" => value.is_i64() || value.is_u64(),
         "null" => value.is_null(),
-        other => panic!("{other}: this test does not know it"),
+        other => panic!("{other}: unknown to this test"),
     }
 }
 
 #[test]
-fn every_part_is_offered_and_every_reference_leads_somewhere() {
+fn every_definition_is_offered_and_every_reference_resolves() {
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::Object(fields) => fields.iter().for_each(|(name, value)| match (name.as_str(), value) {
@@ -98,20 +100,19 @@ fn every_part_is_offered_and_every_reference_leads_somewhere() {
         let name = reference.strip_prefix("#/$defs/").unwrap();
         assert!(schema["$defs"][name].is_object(), "{reference}");
     }
-    let offered = schema["anyOf"].as_array().unwrap().len();
-    assert_eq!(offered, 10);
+    assert_eq!(schema["anyOf"].as_array().unwrap().len(), 10);
 }
 
 #[test]
-fn the_check_is_one() {
+fn check_finds_missing_wrong_and_unknown_fields() {
     let schema = schema();
     let rule = &schema["$defs"]["discover"];
-    let fine = serde_json::json!({ "peer": "p", "record": {}, "ms": 1.5 });
-    assert_eq!(breach(&schema, rule, &fine), None);
+    let valid = serde_json::json!({ "peer": "p", "record": {}, "ms": 1.5 });
+    assert_eq!(mismatch(&schema, rule, &valid), None);
     for (field, value) in [("peer", Value::Null), ("record", 1.into()), ("ms", "1".into()), ("new", 1.into())] {
-        let mut bad = fine.clone();
-        bad[field] = value;
-        assert!(breach(&schema, rule, &bad).is_some(), "{bad}");
+        let mut invalid = valid.clone();
+        invalid[field] = value;
+        assert!(mismatch(&schema, rule, &invalid).is_some(), "{invalid}");
     }
-    assert!(breach(&schema, rule, &serde_json::json!({ "peer": "p", "ms": 1 })).is_some());
+    assert!(mismatch(&schema, rule, &serde_json::json!({ "peer": "p", "ms": 1 })).is_some());
 }

@@ -1,12 +1,12 @@
-//! The command line itself: usage, help, the settings and the exit status.
+//! Tests of the command line itself: usage, help, settings and completions.
 
 use std::process::Stdio;
 
 use crate::support::{Act, PEER, RECORD, Server, WORKSPACE};
-use crate::{Said, binary, run, said};
+use crate::{CliOutput, SUBCOMMANDS, command_line, decode, run};
 
 #[test]
-fn the_token_file_is_used_and_verbose_says_why_without_showing_it() {
+fn token_file_is_used_and_verbose_log_hides_it() {
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-token-{}", std::process::id()));
     std::fs::write(&file, "hush-hush\n").unwrap();
     let server = Server::play([Act::reply(401, "{}")]);
@@ -22,49 +22,52 @@ fn the_token_file_is_used_and_verbose_says_why_without_showing_it() {
         PEER,
     ];
     for level in [None, Some("trace")] {
-        let mut command = binary(&args);
+        let mut command = command_line(&args);
         if let Some(level) = level {
             command.env("RUST_LOG", level);
         }
-        let Said { code, out, err } = said(command.output().unwrap());
+        let CliOutput { code, out, err } = decode(command.output().unwrap());
         assert_eq!(code, Some(1));
         assert!(err.contains("answered 401; the token was refused"), "{err}");
         assert!(!err.contains("hush") && !out.contains("hush"), "{err}");
-        assert!(!err.contains("6875 7368"), "not in hexadecimal either: {err}");
+        assert!(!err.contains("6875 7368"), "nor in hexadecimal: {err}");
     }
     assert_eq!(server.requests()[0].header("authorization"), Some("Bearer hush-hush"));
-    let said = said(binary(&args).env("RUST_LOG", "off").output().unwrap());
-    assert_eq!(said.err.lines().count(), 1, "the variable comes before the option: {}", said.err);
+    let output = decode(command_line(&args).env("RUST_LOG", "off").output().unwrap());
+    assert_eq!(output.err.lines().count(), 1, "the variable overrides the option: {}", output.err);
 }
 
 #[test]
-fn bad_usage_is_2_and_says_what_to_do() {
-    for (args, why) in [
-        (&["enrich"][..], "<PEER>"),
-        (&["enrich", "../../foo"], r#"not a peer id: "../../foo" (it takes 8-4-4-4-12 hex digits"#),
-        (&["discover", PEER], "WORKSPACE_ID: not set"),
-        (&["--workspace", "a b", "discover", PEER], "--workspace: \"a b\" has ' '"),
+fn bad_usage_exits_with_2_and_advice() {
+    for (args, texts) in [
+        (&["enrich"][..], &["<PEER>"][..]),
+        (&["enrich", "../../foo"], &[r#"not a peer id: "../../foo" (it takes 8-4-4-4-12 hex digits"#]),
+        (&["discover", PEER], &["WORKSPACE_ID: not set: give --workspace ID"]),
+        (&["--workspace", "a b", "discover", PEER], &["--workspace: \"a b\" has ' '"]),
         (
             &["--workspace", "w", "--platform", "localhost", "discover", PEER],
-            "has no scheme; for example http://localhost:8080",
+            &["--platform: ", "has no scheme; ", "for example http://localhost:8080"],
         ),
-        (&["--platform", "http://h", "demo"], "demo brings its own platform"),
-        (&["--proxy", "http://h", "demo"], "--ca-file and --proxy"),
-        (&["--workspace", "w", "--token-file", "/nonexistent/t", "poll"], "is in no directory that is there"),
-        (&["--workspace", "w", "--token-file", "/", "discover", PEER], "the token file / cannot be read"),
-        (&["--token", "secret", "demo"], "unexpected argument '--token'"),
-        (&[], "Usage"),
+        (&["--platform", "http://h", "demo"], &["demo has its own platform"]),
+        (&["--proxy", "http://h", "demo"], &["--ca-file and --proxy"]),
+        (
+            &["--workspace", "w", "--token-file", "/nonexistent/t", "poll"],
+            &["--cursor: /nonexistent/a2a-peer-cursor-w.json", "directory"],
+        ),
+        (&["--workspace", "w", "--token-file", "/", "discover", PEER], &["the token file / cannot be read"]),
+        (&["--token", "secret", "demo"], &["unexpected argument '--token'"]),
+        (&[], &["Usage"]),
     ] {
-        let Said { code, out, err } = run(args);
+        let CliOutput { code, out, err } = run(args);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
-        assert!(err.contains(why), "{args:?}: {err}");
+        assert!(texts.iter().all(|text| err.contains(text)), "{args:?}: {err}");
     }
 }
 
-/// The exit statuses of the code are those of the help, and each command has an example and tells its JSON.
+/// Each command has an example, and describes its JSON output.
 #[test]
-fn help_tells_what_a_stranger_asks() {
-    let Said { code, out, .. } = run(&["--help"]);
+fn help_lists_statuses_variables_examples_and_defaults() {
+    let CliOutput { code, out, .. } = run(&["--help"]);
     assert_eq!(code, Some(0));
     let statuses = out.split("Exit status:").nth(1).unwrap().split("Environment").next().unwrap();
     let statuses: Vec<&str> = statuses.lines().filter_map(|line| line.get(2..5)).map(str::trim).collect();
@@ -89,15 +92,18 @@ fn help_tells_what_a_stranger_asks() {
     ] {
         assert!(out.contains(word), "{word} is not in\n{out}");
     }
-    let commands = ["enrich", "discover", "peers", "info", "send", "poll", "doctor", "demo", "completions", "schema"];
-    for command in commands {
+    for command in SUBCOMMANDS {
         assert!(out.contains(&format!("\n  {command} ")), "{command} is not in\n{out}");
-        let Said { code, out, err } = run(&[command, "--help"]);
+        let CliOutput { code, out, err } = run(&[command, "--help"]);
         assert_eq!((code, err.as_str()), (Some(0), ""));
+        let of_command = out.split("Exit status:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap();
+        let of_command: Vec<&str> = of_command.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        let is_known = |word: &&str| statuses.contains(word) || *word == "With";
+        assert!(of_command.iter().all(is_known), "{command}: {of_command:?}");
         assert!(out.contains(&format!("  a2a-peer {command}")), "{command} has no example:\n{out}");
         let has_json = !matches!(command, "completions" | "schema");
         assert_eq!(out.contains("With --json"), has_json, "{command}\n{out}");
-        // Each option says its default, but for those that are on or off.
+        // Each option that takes a value has its default.
         for option in out.lines().filter(|line| line.trim_start().starts_with("--") && line.contains('<')) {
             let text = out.split(option).nth(1).unwrap().split("\n\n").next().unwrap();
             assert!(text.contains("[default: "), "{command} {option}: {text}");
@@ -107,7 +113,7 @@ fn help_tells_what_a_stranger_asks() {
 }
 
 #[test]
-fn completions_are_scripts_of_each_shell() {
+fn completions_exist_for_each_shell() {
     for (shell, word) in [
         ("bash", "complete -F _a2a__peer"),
         ("zsh", "#compdef a2a-peer"),
@@ -115,14 +121,14 @@ fn completions_are_scripts_of_each_shell() {
         ("powershell", "Register-ArgumentCompleter"),
         ("elvish", "edit:completion"),
     ] {
-        let Said { code, out, err } = run(&["completions", shell]);
+        let CliOutput { code, out, err } = run(&["completions", shell]);
         assert_eq!((code, err.as_str()), (Some(0), ""));
         assert!(out.contains(word) && out.contains("token-file") && out.contains("doctor"), "{shell}");
     }
     assert_eq!(run(&["completions", "tcsh"]).code, Some(2));
 }
 
-/// In a shell, not in the script's text: what is offered for a word that was begun.
+/// Asks bash itself which words the script offers.
 #[cfg(unix)]
 #[test]
 fn bash_completes_subcommands_and_their_options() {
@@ -135,7 +141,8 @@ fn bash_completes_subcommands_and_their_options() {
             before.len(),
             before.last().unwrap()
         );
-        let Said { code, out, err } = said(std::process::Command::new("bash").args(["-c", &ask]).output().unwrap());
+        let CliOutput { code, out, err } =
+            decode(std::process::Command::new("bash").args(["-c", &ask]).output().unwrap());
         assert_eq!((code, err.as_str()), (Some(0), ""));
         out.trim_end().to_owned()
     };
@@ -145,10 +152,10 @@ fn bash_completes_subcommands_and_their_options() {
     assert_eq!(offered(&["a2a-peer", "poll", "--platform", "x", "--on"]), "--once");
 }
 
-/// As `a2a-peer peers | head -1` does it: whoever reads the output has seen enough.
+/// As in `a2a-peer peers | head -1`.
 #[cfg(unix)]
 #[test]
-fn a_broken_pipe_is_quiet() {
+fn broken_pipe_is_quiet() {
     let server = Server::decide(|_, request| match request.path.as_str() {
         path if path.ends_with("/peers") => Act::reply(200, format!("[{RECORD}]")),
         _ => Act::reply(200, RECORD),
@@ -169,8 +176,9 @@ fn a_broken_pipe_is_quiet() {
         let (url, (reader, writer)) = (server.url(), std::os::unix::net::UnixStream::pair().unwrap());
         drop(reader);
         let args = [&["--platform", &url, "--workspace", WORKSPACE][..], command].concat();
-        let output = binary(&args).stdout(std::os::fd::OwnedFd::from(writer)).stderr(Stdio::piped()).output().unwrap();
-        let Said { code, err, .. } = said(output);
+        let output =
+            command_line(&args).stdout(std::os::fd::OwnedFd::from(writer)).stderr(Stdio::piped()).output().unwrap();
+        let CliOutput { code, err, .. } = decode(output);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{command:?}");
     }
 }

@@ -1,4 +1,4 @@
-"""An agent on the official SDK of protocol 0.3, which does what the message's text says."""
+"""An agent on the official SDK of protocol 0.3. It does what the text of a message says."""
 
 import sys
 
@@ -23,17 +23,17 @@ from a2a.utils.errors import ServerError
 from a2a.utils.message import new_agent_parts_message
 
 
-def text(words):
-    return Part(root=TextPart(text=words))
+def text(value):
+    return Part(root=TextPart(text=value))
 
 
 class Agent(AgentExecutor):
     async def execute(self, context, event_queue):
-        does, _, rest = context.get_user_input().partition(" ")
-        if does == "echo":
+        command, _, rest = context.get_user_input().partition(" ")
+        if command == "echo":
             await event_queue.enqueue_event(new_agent_text_message(f"echo: {rest}", context.context_id))
             return
-        if does == "parts":
+        if command == "parts":
             parts = [
                 text("see"),
                 Part(root=DataPart(data={"a": [1, 2.5, None]})),
@@ -42,28 +42,28 @@ class Agent(AgentExecutor):
             ]
             await event_queue.enqueue_event(new_agent_parts_message(parts, context.context_id))
             return
-        if does == "received":
+        if command == "received":
             kinds = ",".join(part.root.kind for part in context.message.parts)
-            words = f"{kinds} context={context.message.context_id} metadata={context.message.metadata}"
-            await event_queue.enqueue_event(new_agent_text_message(words, context.context_id))
+            summary = f"{kinds} context={context.message.context_id} metadata={context.message.metadata}"
+            await event_queue.enqueue_event(new_agent_text_message(summary, context.context_id))
             return
-        if does == "error":
+        if command == "error":
             raise ServerError(error=UnsupportedOperationError(message="not this", data={"why": ["a", 1]}))
         task = context.current_task
         if task is None:
             task = new_task(context.message)
             await event_queue.enqueue_event(task)
         updater = TaskUpdater(event_queue, task.id, task.context_id)
-        said = updater.new_agent_message([text(f"{does} it is")])
-        if does == "complete":
+        status = updater.new_agent_message([text(f"{command} it is")])
+        if command == "complete":
             await updater.add_artifact([text("the artifact"), Part(root=DataPart(data={"n": 7}))], name="result")
             await updater.complete()
-        elif does == "fail":
-            await updater.failed(said)
-        elif does == "reject":
-            await updater.reject(said)
-        elif does == "ask":
-            await updater.requires_input(said)
+        elif command == "fail":
+            await updater.failed(status)
+        elif command == "reject":
+            await updater.reject(status)
+        elif command == "ask":
+            await updater.requires_input(status)
 
     async def cancel(self, context, event_queue):
         raise ServerError(error=UnsupportedOperationError())

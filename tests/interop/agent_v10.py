@@ -1,4 +1,4 @@
-"""The same agent on the official SDK of protocol 1.0, with its layer for 0.3 turned on."""
+"""The same agent on the official SDK of protocol 1.0, with its layer for 0.3 enabled."""
 
 import sys
 
@@ -17,11 +17,11 @@ from starlette.applications import Starlette
 
 class Agent(AgentExecutor):
     async def execute(self, context, event_queue):
-        does, _, rest = context.get_user_input().partition(" ")
-        if does == "echo":
+        command, _, rest = context.get_user_input().partition(" ")
+        if command == "echo":
             await event_queue.enqueue_event(new_text_message(f"echo: {rest}", context_id=context.context_id))
             return
-        if does == "parts":
+        if command == "parts":
             parts = [
                 new_text_part("see"),
                 new_data_part({"a": [1, 2.5, None]}),
@@ -30,31 +30,31 @@ class Agent(AgentExecutor):
             ]
             await event_queue.enqueue_event(new_message(parts, context_id=context.context_id))
             return
-        if does == "received":
+        if command == "received":
             message = context.message
             names = {"text": "text", "data": "data", "raw": "file", "url": "file"}
             kinds = ",".join(names[part.WhichOneof("content")] for part in message.parts)
             metadata = MessageToDict(message.metadata)
-            words = f"{kinds} context={message.context_id} metadata={metadata}"
-            await event_queue.enqueue_event(new_text_message(words, context_id=context.context_id))
+            summary = f"{kinds} context={message.context_id} metadata={metadata}"
+            await event_queue.enqueue_event(new_text_message(summary, context_id=context.context_id))
             return
-        if does == "error":
+        if command == "error":
             raise UnsupportedOperationError(message="not this", data={"why": ["a", 1]})
         task = context.current_task
         if task is None:
             task = new_task_from_user_message(context.message)
             await event_queue.enqueue_event(task)
         updater = TaskUpdater(event_queue, task.id, task.context_id)
-        said = updater.new_agent_message([new_text_part(f"{does} it is")])
-        if does == "complete":
+        status = updater.new_agent_message([new_text_part(f"{command} it is")])
+        if command == "complete":
             await updater.add_artifact([new_text_part("the artifact"), new_data_part({"n": 7})], name="result")
             await updater.complete()
-        elif does == "fail":
-            await updater.failed(said)
-        elif does == "reject":
-            await updater.reject(said)
-        elif does == "ask":
-            await updater.requires_input(said)
+        elif command == "fail":
+            await updater.failed(status)
+        elif command == "reject":
+            await updater.reject(status)
+        elif command == "ask":
+            await updater.requires_input(status)
 
     async def cancel(self, context, event_queue):
         raise UnsupportedOperationError()

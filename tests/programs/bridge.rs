@@ -1,28 +1,28 @@
-// Two workspaces in one process: what peers say to the one, the human of the other reads.
+// Forwards the messages that peers send to each of two workspaces to the human of the other one.
 use std::env;
 use std::error::Error;
 use std::thread;
 
-use a2a_blocking::{Client, ClientBuilder, InboxPoller, PollerHandle, InboxMessageKind, Stats, Verdict};
+use a2a_blocking::{Client, ClientBuilder, InboxMessageKind, InboxPoller, PollerHandle, Stats, Verdict};
 
-/// One side, of variables of its own: as `OPS_WORKSPACE_ID` and `OPS_TOKEN_FILE`.
-fn side(name: &str) -> Result<Client, Box<dyn Error>> {
-    let builder = ClientBuilder::from_env().workspace_id(env::var(format!("{name}_WORKSPACE_ID"))?);
-    Ok(builder.token_file(env::var(format!("{name}_TOKEN_FILE"))?).build()?)
+/// Returns a client for the workspace of variables such as `OPS_WORKSPACE_ID` and `OPS_TOKEN_FILE`.
+fn client(prefix: &str) -> Result<Client, Box<dyn Error>> {
+    let builder = ClientBuilder::from_env().workspace_id(env::var(format!("{prefix}_WORKSPACE_ID"))?);
+    Ok(builder.token_file(env::var(format!("{prefix}_TOKEN_FILE"))?).build()?)
 }
 
-fn carry(from: &Client, to: &Client) -> Result<PollerHandle, a2a_blocking::Error> {
+fn forward(from: &Client, to: &Client) -> Result<PollerHandle, a2a_blocking::Error> {
     let to = to.clone();
-    InboxPoller::builder(from.clone()).spawn(move |push| match push.kind() {
-        InboxMessageKind::PeerAgent => Verdict::after(to.notify(push.envelope().content())),
+    InboxPoller::builder(from.clone()).spawn(move |message| match message.kind() {
+        InboxMessageKind::PeerAgent => Verdict::after(to.notify(message.envelope().content())),
         _ => Verdict::Ack,
     })
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (ops, lab) = (side("OPS")?, side("LAB")?);
-    let pollers = [carry(&ops, &lab)?, carry(&lab, &ops)?];
-    // Where one ends, as when its workspace was removed, the other does.
+    let (ops, lab) = (client("OPS")?, client("LAB")?);
+    let pollers = [forward(&ops, &lab)?, forward(&lab, &ops)?];
+    // When one poller ends, for example because its workspace was removed, the other one is stopped.
     thread::scope(|scope| {
         for poller in &pollers {
             scope.spawn(|| {
@@ -31,8 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             });
         }
     });
-    let of = |client: &Client| (client.workspace_id().to_owned(), client.stats());
-    let [(ops, ops_stats), (lab, lab_stats)] = [of(&ops), of(&lab)];
-    print!("{}", Stats::prometheus(&[(&[("workspace", &ops)], ops_stats), (&[("workspace", &lab)], lab_stats)]));
+    let (ops_labels, lab_labels) = ([("workspace", ops.workspace_id())], [("workspace", lab.workspace_id())]);
+    print!("{}", Stats::prometheus(&[(&ops_labels, ops.stats()), (&lab_labels, lab.stats())]));
     Ok(())
 }

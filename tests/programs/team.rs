@@ -1,4 +1,4 @@
-// Lists the team with its state, and tells the human who is away. For a cron job: it ends, and fails with a word.
+// Lists the peers of a workspace and tells its human who is away. For a cron job: a failure is its exit status.
 use a2a_blocking::Client;
 
 fn main() -> Result<(), a2a_blocking::Error> {

@@ -1,183 +1,192 @@
-//! What to do next, for each kind of failure.
-
-use std::env;
-use std::path::Path;
+//! Advice: what a user can do about each kind of failure.
 
 use a2a_blocking::{Delivery, Error, ErrorKind};
 
 use crate::args::{Args, Command};
-use crate::proxy::unused;
-use crate::setup::{Setup, TokenState};
+use crate::connection::{ConnectionArgs, TokenFileState};
+use crate::environment;
+use crate::proxy;
 
-/// What a user may do about the error; `None` where its own words say it all.
+/// Advice where the user's own workspace was removed.
+pub(crate) const REMOVED: &str =
+    "create a workspace and a token on the platform's canvas, and set WORKSPACE_ID and the token file to them";
+
+/// Advice where this process lacks a resource.
+pub(crate) const INTERNAL: &str = "check the process's limits on threads and files (ulimit -u, ulimit -n). If they are not reached, this is a bug of \
+     a2a-peer: run with RUST_LOG=debug to see where";
+
+/// Advice where there is no token.
+pub(crate) const MISSING_TOKEN: &str =
+    "write the token there on one line, or give --token-file PATH. The platform's canvas (Tokens tab) makes tokens";
+
+/// Returns what to do about the error, or `None` where its own text says it.
 pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
-    let setup = &args.setup;
-    let hosted_edge = matches!(error.status(), Some(403 | 404)) && error.body_snippet().is_none();
+    let connection = &args.connection;
+    if matches!(error.status(), Some(403 | 404)) && error.body_snippet().is_none() {
+        let advice = "an answer without a body comes from the edge of a hosted platform, not from the platform: check that \
+                      the address is the one that a browser uses, and set MOLECULE_ORG_ID to your organisation";
+        return Some(advice.to_owned());
+    }
     match error.kind() {
-        _ if hosted_edge => Some(
-            "an answer without a body comes from a hosted platform's edge, not from the platform: is the address the one \
-             that a browser has for it, and MOLECULE_ORG_ID set to your organisation?"
-                .to_owned(),
-        ),
-        ErrorKind::Config if error.to_string().starts_with("the token ") => {
-            Some("give a file that this user can read, with the token on one line of it: --token-file PATH".to_owned())
+        ErrorKind::Config if is_about_token(error) => {
+            Some("name a file that this user can read and that has the token on one line: --token-file PATH".to_owned())
         }
-        ErrorKind::Connect => Some(connect(setup, &error.to_string())),
-        ErrorKind::Timeout => Some(late(setup)),
-        ErrorKind::Tls => Some(tls()),
-        ErrorKind::Disconnected | ErrorKind::Protocol => Some(format!(
-            "is that the platform's port, and http or https right? Its address comes from {}{}",
-            setup.platform_from(),
-            setup.proxy_from().map_or_else(String::new, |from| format!(", that of the proxy from {from}"))
-        )),
-        ErrorKind::Unauthorized => Some(token(setup)),
-        ErrorKind::NotFound if matches!(args.command, Command::Discover { .. }) => {
-            Some("`a2a-peer peers` lists whom the platform shows to this workspace".to_owned())
-        }
-        ErrorKind::NotFound => Some(registration(setup)),
-        ErrorKind::Removed => Some(ANOTHER_WORKSPACE.to_owned()),
-        ErrorKind::Malformed => {
-            Some(format!("is that an A2A platform? Its address comes from {}", setup.platform_from()))
-        }
-        // Their own words say what is wrong with what the user gave, or it is what the user wanted.
+        // The error's text says which value is wrong. A cancelled send is what the user wanted.
         ErrorKind::Config | ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::Cancelled => None,
-        ErrorKind::Internal => Some(OUR_OWN_PART.to_owned()),
+        ErrorKind::Connect => Some(connect(connection, &error.to_string())),
+        ErrorKind::Timeout => Some(timeout(connection)),
+        ErrorKind::Tls => Some(tls()),
+        ErrorKind::Disconnected | ErrorKind::Protocol => Some(protocol(connection)),
+        ErrorKind::Unauthorized => Some(unauthorized(connection)),
+        ErrorKind::NotFound if matches!(args.command, Command::Discover { .. }) => {
+            Some("`a2a-peer peers` lists the peers that the platform shows to this workspace".to_owned())
+        }
+        ErrorKind::NotFound => Some(not_registered(connection)),
+        ErrorKind::Removed => Some(REMOVED.to_owned()),
+        ErrorKind::Malformed => Some(not_a_platform(connection)),
+        ErrorKind::Internal => Some(INTERNAL.to_owned()),
         ErrorKind::TooLarge => Some(too_large(error, args)),
-        _ => Some(no(error, args)),
+        _ => Some(refused(error, args)),
     }
 }
 
-/// Where our own is gone.
-pub(crate) const ANOTHER_WORKSPACE: &str =
-    "make a workspace and a token on the platform's canvas, and set WORKSPACE_ID and the token file to them";
+fn is_about_token(error: &Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("the token ") || text.contains("token file")
+}
 
-/// Where this process could not do its part.
-pub(crate) const OUR_OWN_PART: &str = "may this process have the threads and files that it takes (ulimit -u, ulimit -n)? If so it is a fault of a2a-peer, and \
-     RUST_LOG=debug shows where";
-
-fn too_large(error: &Error, args: &Args) -> String {
-    match args.command {
-        Command::Send { .. } if error.delivery() == Delivery::NotSent => "send less, or a link to it".to_owned(),
-        Command::Send { .. } => {
-            "it is the answer that is too large: ask the peer for less, or for a link to it".to_owned()
-        }
-        _ => format!("is that an A2A platform? Its address comes from {}", args.setup.platform_from()),
+/// Returns what to do where no connection could be made. `text` is the error's.
+pub(crate) fn connect(connection: &ConnectionArgs, text: &str) -> String {
+    match connection.proxy_source() {
+        Some(source) => connect_to_proxy(source, text),
+        None => connect_directly(connection, text) + &proxy::ignored_proxy_hint(),
     }
 }
 
-/// Where somebody has answered, and it is no yes.
-fn no(error: &Error, args: &Args) -> String {
-    // What may have come would come twice.
-    let again = match error.delivery() {
-        Delivery::Unknown => "ask the peer whether it came, and if not, try again",
-        _ => "try again",
-    };
-    if let Some(wait) = error.retry_after() {
-        return format!("the platform asks to come again in {} s", wait.as_secs());
-    }
-    match (error.kind(), error.status()) {
-        (ErrorKind::Rpc | ErrorKind::Agent, _) => "it is the peer's agent that says so: its log says why".to_owned(),
-        (_, Some(429)) => format!("it is asked too often: {again} in a minute"),
-        (_, Some(500..=599)) => {
-            format!("the platform, or the agent behind it, is in trouble, as its log says: {again} in a minute")
-        }
-        (_, Some(300..=399)) => format!(
-            "no redirect is followed: give the address that it leads to. This one comes from {}",
-            args.setup.platform_from()
-        ),
-        (ErrorKind::Platform, Some(403 | 404 | 410)) => {
-            "`a2a-peer peers` lists to whom this workspace may send".to_owned()
-        }
-        (ErrorKind::Platform, _) => "it is the platform that says so: its log says why".to_owned(),
-        _ => format!("is that an A2A platform? Its address comes from {}", args.setup.platform_from()),
-    }
-}
-
-/// Where no connection comes about.
-pub(crate) fn connect(setup: &Setup, words: &str) -> String {
-    match setup.proxy_from() {
-        Some(from) => through(from, words),
-        None => directly(setup, words) + &unused(),
-    }
-}
-
-/// Where the proxy cannot be reached, or lets nothing through.
-fn through(from: &str, words: &str) -> String {
-    if words.contains("ProxyError") {
+fn connect_to_proxy(source: &str, text: &str) -> String {
+    // The name of ureq's error for a proxy that answers CONNECT with anything but 200.
+    if text.contains("ProxyError") {
         return format!(
-            "does the proxy let this machine through to the platform's host and port? Where it asks for a password \
-             (407): A2A_PEER_PROXY=http://user:password@host:port. Its address comes from {from}"
+            "check that the proxy allows this machine to reach the platform's host and port. If it asks for a password \
+             (407), set A2A_PEER_PROXY=http://user:password@host:port. Its address comes from {source}"
         );
     }
-    format!("is the proxy up, and this its name and port? Its address comes from {from}")
+    format!("check that the proxy is up, and its host and port. Its address comes from {source}")
 }
 
-fn directly(setup: &Setup, words: &str) -> String {
-    let from = format!("address comes from {}; --platform or PLATFORM_URL set it", setup.platform_from());
-    let inside_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
-    let dockers_host = words.contains("host.docker.internal");
-    let has_address = !["failed to lookup address", "has no address"].iter().any(|why| words.contains(why));
-    match (dockers_host, inside_docker, has_address) {
-        (true, false, _) => "host.docker.internal is a name that is known inside Docker only: outside it is localhost \
-                             (--platform http://localhost:8080, or PLATFORM_URL)"
-            .to_owned(),
+fn connect_directly(connection: &ConnectionArgs, text: &str) -> String {
+    let source = format!("address comes from {}: --platform or PLATFORM_URL sets it", connection.platform_source());
+    let is_docker_name = text.contains("host.docker.internal");
+    let is_inside_docker = environment::is_inside_docker();
+    // The first text is the resolver's, the second that of `doctor`.
+    let has_address = !["failed to lookup address", "has no address"].iter().any(|why| text.contains(why));
+    match (is_docker_name, is_inside_docker, has_address) {
+        (true, false, _) => {
+            "host.docker.internal is known only inside Docker: outside Docker use localhost (--platform \
+                             http://localhost:8080, or PLATFORM_URL)"
+                .to_owned()
+        }
         (true, true, false) => "on Linux a container knows host.docker.internal only if it was started with \
                                 --add-host=host.docker.internal:host-gateway"
             .to_owned(),
-        (false, _, false) => {
-            format!("is the name right, and does this machine's DNS know it? The {from}")
-        }
+        (false, _, false) => format!("check the name, and that this machine's DNS resolves it. The {source}"),
         (false, true, true) => format!(
-            "is the platform up? Its {from}. Inside Docker localhost is the container itself, and the \
-             host is host.docker.internal"
+            "check that the platform is up. Its {source}. Inside Docker, localhost is the container itself; the host is \
+             host.docker.internal"
         ),
-        _ => format!("is the platform up? Its {from}"),
+        _ => format!("check that the platform is up. Its {source}"),
     }
 }
 
-/// Where nothing comes in time.
-pub(crate) fn late(setup: &Setup) -> String {
-    let (who, from, unused) = match setup.proxy_from() {
-        Some(from) => ("a proxy that listens there, and does it reach the platform", from, String::new()),
-        None => ("the platform that listens there, and no firewall between", setup.platform_from(), unused()),
+/// Returns what to do where no answer came in time.
+pub(crate) fn timeout(connection: &ConnectionArgs) -> String {
+    let (check, source, hint) = match connection.proxy_source() {
+        Some(source) => ("a proxy listens there, and that it reaches the platform", source, String::new()),
+        None => {
+            let check = "the platform listens there, and that no firewall is in between";
+            (check, connection.platform_source(), proxy::ignored_proxy_hint())
+        }
     };
-    format!("is it {who}? Its address comes from {from}; `a2a-peer doctor` tells where it stops{unused}")
+    format!("check that {check}. Its address comes from {source}; `a2a-peer doctor` shows the step that hangs{hint}")
 }
 
 fn tls() -> String {
-    let trusted = match (cfg!(feature = "rustls"), cfg!(feature = "platform-verifier")) {
-        (true, false) => "Mozilla's",
-        _ => "the system's",
+    let roots = match (cfg!(feature = "rustls"), cfg!(feature = "platform-verifier")) {
+        (true, false) => "Mozilla's authorities",
+        _ => "the system's authorities",
     };
     format!(
-        "is it https that is spoken there, and the certificate that host's, current and of a trusted authority? This build \
-         trusts {trusted}; --ca-file PATH names others"
+        "check that the port speaks https, and that its certificate is for this host, current, and signed by a trusted \
+         authority. This build trusts {roots}; --ca-file PATH names others"
     )
 }
 
-/// What to do where there is no token.
-pub(crate) const WHERE_A_TOKEN_GOES: &str =
-    "put it there on one line, or give --token-file PATH; the canvas (Tokens tab) makes one";
+fn protocol(connection: &ConnectionArgs) -> String {
+    let proxy = connection.proxy_source().map_or_else(String::new, |source| format!(", the proxy's from {source}"));
+    let platform = connection.platform_source();
+    format!("check the platform's port, and http or https. Its address comes from {platform}{proxy}")
+}
 
-/// Where the platform refuses who we say we are.
-pub(crate) fn token(setup: &Setup) -> String {
-    let path = setup.token_file();
-    let shown = path.display();
-    match setup.token_state() {
-        TokenState::There(_) => format!(
-            "the token came from {shown}: is it this workspace's, and the newest? The canvas (Tokens tab) makes another; \
-             --token-file PATH takes it from elsewhere"
+/// Returns what to do where the platform refuses the token, or there is none.
+fn unauthorized(connection: &ConnectionArgs) -> String {
+    let path = connection.token_file();
+    let path = path.display();
+    match connection.token_file_state() {
+        TokenFileState::Present(_) => format!(
+            "the token came from {path}: check that it is this workspace's newest token. The platform's canvas (Tokens \
+             tab) makes another; --token-file PATH names another file"
         ),
-        TokenState::Blank => format!("there is no token: {shown} is empty; {WHERE_A_TOKEN_GOES}"),
-        TokenState::Missing => format!("there is no token: {shown} is not there; {WHERE_A_TOKEN_GOES}"),
+        TokenFileState::Blank => format!("there is no token: {path} is empty: {MISSING_TOKEN}"),
+        TokenFileState::Missing => format!("there is no token: {path} does not exist: {MISSING_TOKEN}"),
     }
 }
 
-/// Where the platform does not know us.
-fn registration(setup: &Setup) -> String {
-    let (workspace, platform) = (setup.workspace_from(), setup.platform_from());
+fn not_registered(connection: &ConnectionArgs) -> String {
+    let (workspace, platform) = (connection.workspace_source(), connection.platform_source());
     format!(
-        "is the workspace's id right (it comes from {workspace}), and is this the platform that has it (from {platform})? A \
-         workspace is registered when its agent starts"
+        "check the workspace's id (it comes from {workspace}) and that this platform has the workspace (its address comes \
+         from {platform}). A workspace is registered when its agent starts"
     )
+}
+
+fn not_a_platform(connection: &ConnectionArgs) -> String {
+    format!("check that this is an A2A platform. Its address comes from {}", connection.platform_source())
+}
+
+fn too_large(error: &Error, args: &Args) -> String {
+    match args.command {
+        Command::Send { .. } if error.delivery() == Delivery::NotSent => {
+            "send a shorter text, or a link to it".to_owned()
+        }
+        Command::Send { .. } => "the answer is too large: ask the peer for less, or for a link to it".to_owned(),
+        _ => not_a_platform(&args.connection),
+    }
+}
+
+/// Returns what to do about an HTTP status or an error object.
+fn refused(error: &Error, args: &Args) -> String {
+    if let Some(wait) = error.retry_after() {
+        return format!("the platform asks to wait: try again in {} s", wait.as_secs());
+    }
+    let retry = match error.delivery() {
+        // The message would arrive twice if the first attempt was delivered.
+        Delivery::Unknown => "ask the peer whether the message arrived, and if not, try again",
+        _ => "try again",
+    };
+    match (error.kind(), error.status()) {
+        (ErrorKind::Rpc | ErrorKind::Agent, _) => "the peer's agent reports this error: see its log".to_owned(),
+        (_, Some(429)) => format!("too many requests: {retry} in a minute"),
+        (_, Some(500..=599)) => {
+            format!("the platform or the agent behind it has a problem, see its log: {retry} in a minute")
+        }
+        (_, Some(300..=399)) => format!(
+            "redirects are not followed: give the address that it redirects to. This one comes from {}",
+            args.connection.platform_source()
+        ),
+        (ErrorKind::Platform, Some(403 | 404 | 410)) => {
+            "`a2a-peer peers` lists the peers that this workspace can send to".to_owned()
+        }
+        (ErrorKind::Platform, _) => "the platform reports this error: see its log".to_owned(),
+        _ => not_a_platform(&args.connection),
+    }
 }

@@ -1,45 +1,45 @@
-//! What `--help` says beside the options.
+//! The texts of `--help` that follow the list of options.
 
-/// Under `-h`.
-pub(crate) const MORE: &str = "--help tells the exit status, the environment and examples.";
+/// Follows the options of `-h`.
+pub(crate) const SHORT: &str = "--help has exit statuses, environment variables and examples.";
 
-/// Over the options that every command takes.
+/// The heading of the options that every command takes.
 pub(crate) const GLOBAL: &str = "Options of every command";
 
-/// Under `--help`: no line of a list wider than 80 columns, since what is wrapped is not set in.
-pub(crate) const ALL: &str = "\
+/// Follows the options of `--help`. List items have at most 80 columns: clap does not indent what it wraps.
+pub(crate) const LONG: &str = "\
 Exit status:
-    0  done; also where the reader of the output leaves early, as head does,
-       and in poll after Ctrl-C
-    1  refused or failed otherwise: the agent's error, a status that is no
-       answer, an output that cannot be written
-    2  bad usage or settings; nothing was sent
-    3  send: queued, the platform delivers it later
-    4  absent: the platform does not know the peer or the workspace, or does
-       not show it
-    5  unreachable: no such host, refused, no answer in time, a bad certificate
+    0  success; also when the reader of the output leaves early, as head does,
+       and after Ctrl-C in poll
+    1  any other failure: the agent's error, an unexpected HTTP status, an output
+       that cannot be written
+    2  wrong usage or settings; nothing was sent
+    3  send: queued, the platform delivers the message later
+    4  absent: the platform does not know the peer or the workspace, or does not
+       show it
+    5  unreachable: unknown host, connection refused, timeout, bad certificate
     6  unauthorised: no token, or one that the platform refuses
-    7  this workspace was removed
-    8  send: it may have been delivered
-  130  ended by Ctrl-C; a second Ctrl-C ends it without waiting for anything
+    7  your workspace was removed
+    8  send: the message may have been delivered
+  130  Ctrl-C; a second Ctrl-C ends the process at once
 
-Environment (an option comes before its variable; a blank one counts as unset):
-  PLATFORM_URL     the platform's address: --platform
-  WORKSPACE_ID     the id of your own workspace: --workspace
-  CONFIGS_DIR      where the token file .auth_token is [default: /configs]
-  A2A_PEER_PROXY   an HTTP proxy to go through, which may be one with a user and
-                   password: http://user:password@host:port [default: none]
-  MOLECULE_ORG_ID  the organisation, for hosted platforms [default: none]
-  RUST_LOG         what is logged, as env_logger reads it; it comes before
-                   --verbose [default: a2a_blocking=warn]
-  NO_COLOR         no colours; without it there are some on a terminal, unless
-                   TERM=dumb or CLICOLOR=0
-  COLUMNS          how wide tables are where no terminal says it
-                   [default: as wide as it takes, and nothing is cut]
+Environment (options take precedence; a blank variable counts as unset):
+  PLATFORM_URL     the platform's address, as --platform
+  WORKSPACE_ID     the id of your own workspace, as --workspace
+  CONFIGS_DIR      directory of the token file .auth_token [default: /configs]
+  A2A_PEER_PROXY   HTTP proxy, as --proxy, but a user and a password are allowed:
+                   http://user:password@host:port [default: none]
+  MOLECULE_ORG_ID  your organisation on a hosted platform [default: none]
+  RUST_LOG         log filter in the syntax of env_logger; overrides --verbose
+                   [default: a2a_blocking=warn]
+  NO_COLOR         disables colours. They are on for a terminal, unless TERM=dumb
+                   or CLICOLOR=0. CLICOLOR_FORCE=1 turns them on elsewhere
+  COLUMNS          width of tables where there is no terminal
+                   [default: no limit, nothing is cut]
 
-With --json standard output has one JSON document a line, and a failure is the last of them: {\"error\": \
-{\"kind\", \"status\", \"message\", \"next\", \"delivery\", \"retry_after\", \"exit\"}}. enrich and doctor tell it in the line of \
-the peer or the step. Standard error has the same in words, and the log.
+With --json, standard output has one JSON document per line. A failure is the last line: \
+{\"error\": {\"kind\", \"status\", \"message\", \"next\", \"delivery\", \"retry_after\", \"exit\"}}. enrich and doctor report \
+failures in the line of the peer or the step. Standard error has the same in words, and the log.
 
 Examples:
   a2a-peer demo
@@ -49,14 +49,26 @@ Examples:
   a2a-peer poll --json | jq .text";
 
 pub(crate) const ENRICH: &str = "\
-With --json each line is {\"peer\", \"record\", \"source\", \"ms\"}: `record` is null where there is none, and `source` says \
-why (absent: the registry's own no; failed: no usable answer).
+Exit status:
+  0  every peer has a record
+  1  some lookup got no usable answer
+  4  the platform does not know or does not show some peer
+
+With --json each line is {\"peer\", \"record\", \"source\", \"ms\"}. `record` is null where there is none, and `source` says \
+why (absent: the registry does not know or show the peer; failed: no usable answer).
 
 Examples:
   a2a-peer enrich 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c
   a2a-peer enrich --json $(cat peers.txt) | jq -r 'select(.source == \"absent\").peer'";
 
 pub(crate) const DISCOVER: &str = "\
+Exit status:
+  0  there is a record
+  1  any other answer of the platform
+  4  the platform does not know or does not show the peer
+  5  unreachable
+  6  the token was refused
+
 With --json the line is {\"peer\", \"record\", \"ms\"}.
 
 Examples:
@@ -64,13 +76,28 @@ Examples:
   a2a-peer discover --json 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c | jq -r '.record.url // .error.next'";
 
 pub(crate) const PEERS: &str = "\
-With --json each line is {\"peer\", \"record\"}: `peer` is null where an entry has no valid id.
+Exit status:
+  0  there is a list, which may be empty
+  1  any other answer of the platform
+  4  the workspace is not registered
+  5  unreachable
+  6  the token was refused
+
+With --json each line is {\"peer\", \"record\"}. `peer` is null where an entry has no valid id.
 
 Examples:
   a2a-peer peers | grep offline
   a2a-peer peers --json | jq -r 'select(.record.role == \"sre\").peer'";
 
 pub(crate) const INFO: &str = "\
+Exit status:
+  0  there is a record
+  1  any other answer of the platform
+  4  the platform does not know the workspace
+  5  unreachable
+  6  the token was refused
+  7  the workspace was removed
+
 With --json the line is {\"record\", \"ms\"}.
 
 Examples:
@@ -78,14 +105,31 @@ Examples:
   a2a-peer info --json | jq -r .record.name";
 
 pub(crate) const SEND: &str = "\
-With --json the line is {\"peer\", \"text\", \"reply\", \"delivery\", \"ms\"}: `reply` is the whole answer as it came.
+Exit status:
+    0  there is a reply, even one that says that the task failed
+    1  the agent or the platform answered with an error
+    2  wrong usage; not delivered
+    3  queued: the platform delivers the message later
+    4  no such peer; not delivered
+    5  unreachable; not delivered
+    6  the token was refused; not delivered
+    8  the message may have been delivered
+  130  Ctrl-C
+
+With --json the line is {\"peer\", \"text\", \"reply\", \"delivery\", \"ms\"}. `reply` is the whole answer, unchanged.
 
 Examples:
   a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c 'who is on call tonight?'
   git diff | a2a-peer send --timeout 60 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -";
 
 pub(crate) const POLL: &str = "\
-With --json each line is {\"activity_id\", \"kind\", \"peer\", \"sender\", \"text\", \"method\", \"created_at\", \"attempt\", \"row\"}.
+Exit status:
+  0  after Ctrl-C; with --once when everything is printed
+  7  the workspace was removed
+With --once also the status of a poll that failed.
+
+With --json each line is \
+{\"activity_id\", \"kind\", \"peer\", \"sender\", \"text\", \"method\", \"created_at\", \"delivery_attempt\", \"row\"}.
 
 Examples:
   a2a-peer poll --once
@@ -93,16 +137,31 @@ Examples:
   a2a-peer poll --reply-with 'out of office' --cursor ~/.a2a-cursor.json";
 
 pub(crate) const DOCTOR: &str = "\
-With --json each line is {\"step\", \"status\", \"ms\", \"detail\", \"next\"}, and where it failed also {\"error\"}.
+Exit status:
+  0  no step failed; a warning is no failure
+  1  any other answer of the platform
+  2  settings or token file
+  4  the workspace is not registered
+  5  unreachable
+  6  the token was refused
+  7  the workspace was removed
+
+With --json each line is {\"step\", \"status\", \"ms\", \"detail\", \"next\"}. A step that failed also has {\"error\"}.
 
 Examples:
   a2a-peer doctor
   a2a-peer doctor --json --timeout 2 | jq -r 'select(.status == \"failed\").next'";
 
 pub(crate) const DEMO: &str = "\
-It ends by itself in some seconds. Exit status: 0 nothing was lost, twice or garbled, 1 something was, 130 Ctrl-C.
+It takes some seconds.
 
-With --json each line is {\"workspace\", \"id\", \"kind\", \"text\", \"record\", \"attempt\", \"done\", \"ms\"}, and the last one the summary.
+Exit status:
+    0  no message was lost, delivered twice or garbled
+    1  some message was
+  130  Ctrl-C
+
+With --json each line is \
+{\"workspace\", \"id\", \"kind\", \"text\", \"record\", \"delivery_attempt\", \"done\", \"ms\"}. The last line is the summary.
 
 Example:
   a2a-peer demo | tail -n 12";

@@ -1,21 +1,21 @@
-//! `a2a-peer`: asks a platform who a peer is, sends messages, and shows the library at work.
+//! `a2a-peer`: the command line of the library. It looks up peers, sends messages and shows the library at work.
+//!
+//! The manual is `README.md` beside this file.
 #![forbid(unsafe_code)]
 
 mod advice;
 mod args;
+mod connection;
 mod demo;
 mod doctor;
-mod failure;
+mod environment;
+mod exit;
 mod help;
-mod interrupt;
-mod platform;
 mod poll;
-mod probe;
 mod proxy;
-mod route;
+mod records;
+mod report;
 mod send;
-mod setup;
-mod show;
 mod table;
 mod terminal;
 mod text;
@@ -31,25 +31,26 @@ use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
 use args::{Args, Command};
-use failure::{Failure, Trouble, exit, print_json, report};
+use exit::{CommandFailure, ExitStatus};
+use report::{ErrorReport, print_failure};
 
-/// What `--json` prints.
+/// The JSON Schema of the `--json` output.
 const SCHEMA: &str = include_str!("schema.json");
 
 fn main() -> ExitCode {
-    let args = Arc::new(Args::try_parse().unwrap_or_else(|error| refuse(&error)));
+    let args = Arc::new(Args::try_parse().unwrap_or_else(|error| exit_with_usage(&error)));
     start_log(&args);
-    ExitCode::from(run(&args).unwrap_or_else(|failure| report(&failure, &args)))
+    run(&args).unwrap_or_else(|failure| print_failure(&failure, &args)).into()
 }
 
-fn run(args: &Arc<Args>) -> Result<u8, Failure> {
+fn run(args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
     let mut out = io::stdout().lock();
-    let client = || args.setup.client();
+    let client = || args.connection.client();
     match &args.command {
-        Command::Enrich { peers } => show::enrich(&client()?, peers, args.json, &mut out),
-        Command::Discover { peer } => show::discover(&client()?, *peer, args.json, &mut out),
-        Command::Peers => show::peers(&client()?, args.json, &mut out),
-        Command::Info => show::info(&client()?, args.json, &mut out),
+        Command::Enrich { peers } => records::enrich(&client()?, peers, args.json, &mut out),
+        Command::Discover { peer } => records::discover(&client()?, *peer, args.json, &mut out),
+        Command::Peers => records::peers(&client()?, args.json, &mut out),
+        Command::Info => records::info(&client()?, args.json, &mut out),
         Command::Send { peer, text, timeout, attempts, context } => {
             let client = client()?;
             let message = send::message(text, context.as_deref())?;
@@ -57,16 +58,20 @@ fn run(args: &Arc<Args>) -> Result<u8, Failure> {
             send::send(&client, *peer, &message, policy, args.json, &mut out)
         }
         Command::Poll { once, reply_with, cursor, heartbeat, interval } => {
-            let interval = Duration::from_secs_f64(*interval);
-            let (reply_with, cursor) = (reply_with.clone(), cursor.clone());
-            let options = poll::Options { once: *once, reply_with, cursor, heartbeat: *heartbeat, interval };
-            // Its callback writes by itself.
+            // The callback locks standard output on another thread.
             drop(out);
+            let options = poll::PollOptions {
+                once: *once,
+                reply_with: reply_with.clone(),
+                cursor: cursor.clone(),
+                heartbeat: *heartbeat,
+                interval: Duration::from_secs_f64(*interval),
+            };
             poll::poll(client()?, options, args)
         }
-        Command::Doctor { timeout } => doctor::examine(args, Duration::from_secs_f64(*timeout), &mut out),
+        Command::Doctor { timeout } => doctor::run(args, Duration::from_secs_f64(*timeout), &mut out),
         Command::Demo => {
-            args.setup.refuse()?;
+            args.connection.require_unset()?;
             demo::run(args.json, &mut out)
         }
         Command::Completions { shell } => print(&completions(*shell), &mut out),
@@ -74,44 +79,47 @@ fn run(args: &Arc<Args>) -> Result<u8, Failure> {
     }
 }
 
+/// Returns the completion script for a shell.
 fn completions(shell: Shell) -> String {
-    // First into memory: it would panic where the output is closed.
+    // Generated into memory, because clap_complete panics where standard output is closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "a2a-peer", &mut script);
-    // It spells our hyphen in two ways, and bash then finds no subcommand's options: clap-rs/clap#6421.
+    // The bash script spells a hyphen in the program's name in two ways, and then completes no option of a subcommand:
+    // https://github.com/clap-rs/clap/issues/6421
     String::from_utf8_lossy(&script).replace("a2a__subcmd__peer", "a2a__peer")
 }
 
-fn print(text: &str, out: &mut impl Write) -> Result<u8, Failure> {
+fn print(text: &str, out: &mut impl Write) -> Result<ExitStatus, CommandFailure> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
-    Ok(exit::DONE)
+    Ok(ExitStatus::Done)
 }
 
-/// What `clap` says of a command line that it does not take, or was asked for by `--help`.
-fn refuse(error: &clap::Error) -> ! {
+/// Prints clap's text, which is an error, the help or the version, and ends the process.
+fn exit_with_usage(error: &clap::Error) -> ! {
+    // The arguments were not parsed: this looks for the option in them as they are.
     let wants_json = env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     if error.use_stderr() && wants_json {
         let text = error.render().to_string();
-        let ends = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
-        let why = text[..ends.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
-        print_json(&Trouble::new(exit::USAGE, "usage", why));
+        let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|heading| text.find(heading)).min();
+        let message = text[..end.unwrap_or(text.len())].trim_start_matches("error: ").trim_end();
+        ErrorReport::new(ExitStatus::Usage, "usage", message).print_json();
     }
     error.exit()
 }
 
 fn start_log(args: &Args) {
-    let level = match args.command {
+    let filter = match args.command {
         _ if args.verbose => "a2a_blocking=debug",
-        // Its steps tell what the warnings would.
+        // Its steps report what a warning would.
         Command::Doctor { .. } => "a2a_blocking=error",
         _ => "a2a_blocking=warn",
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
-        // Not every word in it is ours, and standard error may be a terminal.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
+        // Log lines quote peers and platforms, and standard error can be a terminal.
         .format(|out, record| {
             let (level, target) = (record.level(), record.target());
-            writeln!(out, "[{level:5} {target}] {}", text::lines(&record.args().to_string()))
+            writeln!(out, "[{level:5} {target}] {}", text::escape_lines(&record.args().to_string()))
         })
         .init();
 }

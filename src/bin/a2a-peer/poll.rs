@@ -1,8 +1,7 @@
-//! `poll`: what arrives in our inbox, as it arrives.
+//! `poll`: prints the messages of an inbox as they arrive.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -14,17 +13,18 @@ use a2a_blocking::{
 use serde_json::json;
 
 use crate::args::Args;
-use crate::failure::{Failure, exit, known, note, report};
-use crate::interrupt::on_interrupt;
-use crate::text::{cell, json_line, lines};
+use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
+use crate::report::{describe_delivery, print_failure};
+use crate::terminal::note;
+use crate::text::{cell, escape_lines, json_line};
 
-/// How long a Ctrl-C waits for an answer that is on its way.
-const GRACE: Duration = Duration::from_secs(5);
-/// How many columns of a terminal a sender's name and role may take.
-const NAME: usize = 64;
+/// Time that a reply in progress has after Ctrl-C.
+const REPLY_GRACE: Duration = Duration::from_secs(5);
+/// Maximum width of a sender's name and role on a terminal, in columns.
+const NAME_WIDTH: usize = 64;
 
-/// The options of the command line.
-pub(crate) struct Options {
+/// The options of `poll` on the command line.
+pub(crate) struct PollOptions {
     pub(crate) once: bool,
     pub(crate) reply_with: Option<String>,
     pub(crate) cursor: Option<PathBuf>,
@@ -32,99 +32,115 @@ pub(crate) struct Options {
     pub(crate) interval: Duration,
 }
 
-pub(crate) fn poll(client: Client, options: Options, args: &Arc<Args>) -> Result<u8, Failure> {
-    let Options { once, reply_with, cursor, heartbeat, interval } = options;
-    let cursor = cursor.or_else(|| own_cursor(&client));
+/// Prints messages until Ctrl-C, or until the inbox is empty with `once`.
+pub(crate) fn poll(client: Client, options: PollOptions, args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
+    let PollOptions { once, reply_with, cursor, heartbeat, interval } = options;
+    let cursor = cursor.or_else(|| default_cursor(&client));
     let mut builder = InboxPoller::builder(client).interval(interval);
-    // Who only looks is not the agent, and says nothing for it.
+    // A user who only reads is not the agent: peers must not see the workspace as online because of it.
     if !heartbeat && reply_with.is_none() {
         builder = builder.heartbeat(None);
     }
     if let Some(path) = cursor {
         builder = builder.cursor_file(path);
     }
-    let (callers, shared) = (args.clone(), Arc::<Shared>::default());
-    let answering = shared.clone();
-    let mut callback = move |push: &InboxMessage| {
-        let shown = show(push, callers.json, &mut io::stdout().lock());
-        match shown {
-            Ok(()) => answering.answer(push, reply_with.as_deref()),
-            // What nobody could read is not through, and is neither tried again nor given up here: it is what the
-            // cursor has in flight, and comes again the next time.
-            Err(why) => process::exit(report(&Failure::Output(why), &callers).into()),
+    let state = Arc::<PollState>::default();
+    let (callback_args, callback_state) = (args.clone(), state.clone());
+    let mut callback = move |message: &InboxMessage| {
+        let printed = print_message(message, callback_args.json, &mut io::stdout().lock());
+        match printed {
+            Ok(()) => callback_state.reply(message, reply_with.as_deref()),
+            // The message stays in flight in the cursor, and is printed by the next run. `Retry` would repeat it here,
+            // and count an attempt.
+            Err(error) => print_failure(&CommandFailure::Output(error), &callback_args).exit_now(),
         }
     };
     if once {
         let mut poller = builder.build()?;
         while poller.poll_once(&mut callback)?.has_more {}
-        return Ok(exit::DONE);
+        return Ok(ExitStatus::Done);
     }
-    let interrupted = shared.clone();
+    let interrupted = state.clone();
     on_interrupt(move || interrupted.interrupt())?;
-    let poller = builder.spawn(callback)?;
-    let poller = shared.handle.get_or_init(|| poller);
-    if shared.asked.load(SeqCst) {
-        // Perhaps before there was anything to stop.
-        poller.stop();
+    let handle = builder.spawn(callback)?;
+    let handle = state.handle.get_or_init(|| handle);
+    if state.is_interrupted.load(SeqCst) {
+        // Ctrl-C can come before the handle is stored.
+        handle.stop();
     }
-    match poller.join() {
-        Some(StopReason::Removed(removed)) => Err(Failure::Removed(removed)),
-        _ => Ok(exit::DONE),
+    match handle.join() {
+        Some(StopReason::Removed(removed)) => Err(CommandFailure::Removed(removed)),
+        _ => Ok(ExitStatus::Done),
     }
 }
 
-/// Beside the token, and not the library's: else what is looked at here would never come to the program whose inbox it is.
-fn own_cursor(client: &Client) -> Option<PathBuf> {
+/// Returns a cursor file beside the token file, or `None` where there is no token file.
+///
+/// It is not the library's default: with a shared cursor, the user's own program would not get what is printed here.
+fn default_cursor(client: &Client) -> Option<PathBuf> {
     let Settings { token_file, workspace_id, .. } = client.settings();
     Some(token_file.as_ref()?.with_file_name(format!("a2a-peer-cursor-{workspace_id}.json")))
 }
 
-/// What a Ctrl-C and the callback know of each other.
+/// The state that the callback and the handler of Ctrl-C share.
 #[derive(Default)]
-struct Shared {
+struct PollState {
     handle: OnceLock<PollerHandle>,
-    asked: AtomicBool,
-    answering: AtomicBool,
+    is_interrupted: AtomicBool,
+    is_replying: AtomicBool,
 }
 
-impl Shared {
+impl PollState {
+    /// Stops the poller. A reply in progress has [`REPLY_GRACE`].
     fn interrupt(self: &Arc<Self>) {
-        self.asked.store(true, SeqCst);
-        let shared = self.clone();
-        // It waits for a callback that is running, and a second Ctrl-C is to be heard meanwhile.
-        thread::spawn(move || shared.handle.get().map(PollerHandle::stop));
-        if self.answering.load(SeqCst) {
-            note(&format!("an answer is under way and has {} s; Ctrl-C again ends it now", GRACE.as_secs()));
+        self.is_interrupted.store(true, SeqCst);
+        let state = self.clone();
+        // `stop` waits for the callback, and this thread must be free for a second Ctrl-C.
+        thread::spawn(move || state.handle.get().map(PollerHandle::stop));
+        if self.is_replying.load(SeqCst) {
+            note(&format!("a reply is in progress and has {} s; Ctrl-C again ends it now", REPLY_GRACE.as_secs()));
             thread::spawn(|| {
-                thread::sleep(GRACE);
-                // As after a crash: its message comes again the next time.
-                process::exit(exit::INTERRUPTED.into());
+                thread::sleep(REPLY_GRACE);
+                // As after a crash, the next run repeats the message.
+                ExitStatus::Interrupted.exit_now();
             });
         }
     }
 
-    fn answer(&self, push: &InboxMessage, text: Option<&str>) -> Verdict {
-        let takes_one = matches!(push.kind(), InboxMessageKind::PeerAgent | InboxMessageKind::CanvasUser);
-        let Some(text) = text.filter(|_| takes_one) else { return Verdict::Ack };
-        self.answering.store(true, SeqCst);
-        // One of the two sees the other: no answer begins of which a Ctrl-C does not know.
-        let verdict = if self.asked.load(SeqCst) { Verdict::Retry } else { answer(push, text) };
-        self.answering.store(false, SeqCst);
+    /// Replies with `text`, if there is one and the message is from a peer or the human.
+    fn reply(&self, message: &InboxMessage, text: Option<&str>) -> Verdict {
+        let takes_reply = matches!(message.kind(), InboxMessageKind::PeerAgent | InboxMessageKind::CanvasUser);
+        let Some(text) = text.filter(|_| takes_reply) else { return Verdict::Ack };
+        // Both sides write their own flag before they read the other's. So either the handler sees this reply, or the
+        // reply sees Ctrl-C and does not start.
+        self.is_replying.store(true, SeqCst);
+        let verdict = if self.is_interrupted.load(SeqCst) { Verdict::Retry } else { send_reply(message, text) };
+        self.is_replying.store(false, SeqCst);
         verdict
     }
 }
 
-fn show(push: &InboxMessage, as_json: bool, out: &mut impl Write) -> io::Result<()> {
-    let sender = push.sender();
+fn send_reply(message: &InboxMessage, text: &str) -> Verdict {
+    let Err(error) = message.reply(text) else { return Verdict::Ack };
+    let is_retried = error.is_transient() && error.delivery() == Delivery::NotSent;
+    let retry = if is_retried { ": trying again" } else { "" };
+    let (id, delivery) = (message.activity_id(), describe_delivery(error.delivery()));
+    note(&format!("reply to message {id}: {delivery}: {error}{retry}"));
+    if is_retried { Verdict::Retry } else { Verdict::Ack }
+}
+
+/// Prints a message as a line, or as several where its text has several.
+fn print_message(message: &InboxMessage, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+    let sender = message.sender();
     if as_json {
-        let line = json!({ "activity_id": push.activity_id(), "kind": push.kind().as_str(),
-            "peer": push.peer().map(|peer| peer.to_string()), "sender": sender.as_ref().map(Peer::as_json),
-            "text": push.text(), "method": push.method(), "created_at": push.created_at(),
-            "attempt": push.delivery_attempt(), "row": push.row() });
+        let line = json!({ "activity_id": message.activity_id(), "kind": message.kind().as_str(),
+            "peer": message.peer().map(|peer| peer.to_string()), "sender": sender.as_ref().map(Peer::as_json),
+            "text": message.text(), "method": message.method(), "created_at": message.created_at(),
+            "delivery_attempt": message.delivery_attempt(), "row": message.row() });
         return writeln!(out, "{}", json_line(&line));
     }
-    let columns = io::stdout().is_terminal().then_some(NAME);
-    let who = match (push.kind(), sender.as_ref(), push.peer()) {
+    let columns = io::stdout().is_terminal().then_some(NAME_WIDTH);
+    let from = match (message.kind(), sender.as_ref(), message.peer()) {
         (InboxMessageKind::CanvasUser, _, _) => "the human".to_owned(),
         (InboxMessageKind::DelegationResult, _, _) => "a delegation".to_owned(),
         (_, Some(peer), Some(id)) => {
@@ -134,21 +150,12 @@ fn show(push: &InboxMessage, as_json: bool, out: &mut impl Write) -> io::Result<
         (_, _, Some(id)) => id.to_string(),
         _ => "an unknown sender".to_owned(),
     };
-    let files = match push.attachments().len() {
+    let files = match message.attachments().len() {
         0 => String::new(),
-        files => format!(" [+{files} files]"),
+        count => format!(" [+{count} files]"),
     };
-    // Each further line of a text is set in, so that none of it looks like another push.
-    let text = lines(push.text()).replace('\n', "\n    ");
-    let at = push.created_at().unwrap_or("-");
-    writeln!(out, "{}  {who}:{files} {text}", cell(at, columns))
-}
-
-fn answer(push: &InboxMessage, text: &str) -> Verdict {
-    let Err(error) = push.reply(text) else { return Verdict::Ack };
-    let again = error.is_transient() && error.delivery() == Delivery::NotSent;
-    let what = if again { "; it is tried again" } else { "" };
-    let (id, known) = (push.activity_id(), known(error.delivery()));
-    note(&format!("the answer to {id}: {known}: {error}{what}"));
-    if again { Verdict::Retry } else { Verdict::Ack }
+    // Further lines are indented, so that none of them looks like another message.
+    let text = escape_lines(message.text()).replace('\n', "\n    ");
+    let at = message.created_at().unwrap_or("-");
+    writeln!(out, "{}  {from}:{files} {text}", cell(at, columns))
 }

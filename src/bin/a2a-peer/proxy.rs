@@ -1,40 +1,37 @@
-//! The proxy that is gone through: the option's, or the variable's, which may have a password. Everybody may read a
-//! process's arguments.
+//! The address of the HTTP proxy: `--proxy`, or `A2A_PEER_PROXY` where it has a password.
+//!
+//! Other users of a machine can read a process's arguments, as `ps` shows them. The option therefore refuses a user
+//! and a password.
 
-use std::env;
-
-use crate::failure::Failure;
-use crate::setup::is_set;
+use crate::environment;
+use crate::exit::CommandFailure;
 
 const OPTION: &str = "--proxy";
-const VARIABLE: &str = "A2A_PEER_PROXY";
 
-/// By which other programs are told of a proxy. They are not used: a token would go where nobody here has sent it.
-const OF_OTHERS: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-
-/// What the proxy's address comes from; `None` where there is to be no proxy.
-pub(crate) fn from(option: Option<&str>) -> Option<&'static str> {
-    option.map(|_| OPTION).or_else(|| is_set(VARIABLE).then_some(VARIABLE))
+/// Returns the name of the option or variable that sets the proxy, or `None` where there is no proxy.
+pub(crate) fn source(option: Option<&str>) -> Option<&'static str> {
+    option.map(|_| OPTION).or_else(|| environment::is_set(environment::PROXY).then_some(environment::PROXY))
 }
 
-/// Its address, which may have a password.
-pub(crate) fn url(option: Option<&str>) -> Result<Option<String>, Failure> {
+/// Returns the proxy's address, which may have a password.
+///
+/// # Errors
+///
+/// Fails where the option names a user, or where the variable is not UTF-8.
+pub(crate) fn url(option: Option<&str>) -> Result<Option<String>, CommandFailure> {
     match option {
-        // A user may also stand there percent-encoded, as nothing else may.
-        Some(url) if url.contains(['@', '%']) => Err(Failure::Usage(format!(
-            "{OPTION}: it names a user or a password, and others may read the arguments of a process; set {VARIABLE} to it, \
-             and leave {OPTION} out"
+        // `%` too: a user may be percent-encoded, and no other part of the address is.
+        Some(url) if url.contains(['@', '%']) => Err(CommandFailure::Usage(format!(
+            "{OPTION}: the address names a user or a password, and others can read the arguments of a process: leave out \
+             {OPTION} and set {}",
+            environment::PROXY
         ))),
         Some(url) => Ok(Some(url.trim().to_owned())),
-        None => match env::var_os(VARIABLE).filter(|_| is_set(VARIABLE)).map(|value| value.into_string()) {
-            None => Ok(None),
-            Some(Ok(url)) => Ok(Some(url.trim().to_owned())),
-            Some(Err(_)) => Err(Failure::Usage(format!("{VARIABLE}: it is not UTF-8"))),
-        },
+        None => environment::value(environment::PROXY).map_err(CommandFailure::Usage),
     }
 }
 
-/// What may be shown of an address that the library takes: it has no user by then.
+/// Returns an address that the library has accepted, without its user and password.
 pub(crate) fn without_user(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, address)| address)),
@@ -42,23 +39,25 @@ pub(crate) fn without_user(url: &str) -> String {
     }
 }
 
-/// The library's words on an address that it does not take, with what it comes from in place of the setter's name.
-pub(crate) fn in_our_words(option: Option<&str>, why: &str) -> String {
-    match from(option) {
-        // What it quotes of a variable might be a password in the wrong place.
-        Some(VARIABLE) if why.contains('"') => {
-            format!("{VARIABLE}: it is no proxy's address; it takes http://[user:password@]host[:port], or https")
+/// Returns the text for an address that the library refuses: `why` with the name of the option or variable.
+pub(crate) fn refusal(option: Option<&str>, why: &str) -> String {
+    match source(option) {
+        // The library quotes the part that is wrong, which can be a password.
+        Some(environment::PROXY) if why.contains('"') => {
+            format!("{}: not a proxy's address: set it to http(s)://[user:password@]host[:port]", environment::PROXY)
         }
         other => format!("{}: {why}", other.unwrap_or(OPTION)),
     }
 }
 
-/// What is said besides where nothing connects, no proxy was asked for, and others would go through one.
-pub(crate) fn unused() -> String {
-    let other = OF_OTHERS.iter().find(|name| is_set(name));
-    other.map_or_else(String::new, |name| {
+/// Returns a further sentence for an error of the connection where a proxy is set for other programs only.
+///
+/// Empty where there is no such proxy.
+pub(crate) fn ignored_proxy_hint() -> String {
+    environment::ignored_proxy().map_or_else(String::new, |name| {
         format!(
-            ". {name} is set, but not used here: {OPTION} URL goes through a proxy ({VARIABLE}, if it has a password)"
+            ". {name} is set, but not used here: to use a proxy, give {OPTION} URL, or set {} if it has a password",
+            environment::PROXY
         )
     })
 }
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_user_is_shown() {
+    fn shown_address_has_no_user() {
         for (url, shown) in [
             ("http://me:hush@proxy:3128", "http://proxy:3128"),
             ("https://me:hu@sh@[::1]:3128/", "https://[::1]:3128/"),

@@ -1,4 +1,4 @@
-//! `send`: a text to a peer, its answer, and a live line meanwhile.
+//! `send`: sends a text to a peer and prints its answer. On a terminal a line shows the progress.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -8,33 +8,20 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{CancelToken, Client, Message, PeerId, Reply, RetryPolicy, SendOptions, SendProgress};
 use serde_json::json;
 
-use crate::failure::{Failure, exit, note};
-use crate::interrupt::on_interrupt;
-use crate::terminal::redraws;
-use crate::text::{json_line, lines, millis};
+use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
+use crate::terminal::{can_redraw, note};
+use crate::text::{escape_lines, json_line, millis};
 
-/// How often the live line is drawn anew.
-const TICK: Duration = Duration::from_millis(200);
-/// The longest text that is read, in bytes: more than the platform takes in all.
+/// Time between two redraws of the progress line.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
+/// Maximum size of a text from standard input, in bytes. The platform takes less in all.
 const MAX_TEXT: u64 = 1024 * 1024;
+/// Moves the cursor to the first column and erases the line: ECMA-48, `EL`.
+const ERASE_LINE: &str = "\r\x1b[K";
 
-/// The message of the command line; `-` stands for standard input.
-pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, Failure> {
-    let text = match text {
-        "-" => {
-            let refused = |why: String| Failure::Usage(format!("standard input {why}"));
-            let mut text = Vec::new();
-            let read = io::stdin().lock().take(MAX_TEXT + 1).read_to_end(&mut text);
-            read.map_err(|why| refused(format!("cannot be read: {why}")))?;
-            if text.len() as u64 > MAX_TEXT {
-                return Err(refused(
-                    "is longer than the 1 MiB that the platform takes: send less, or a link".to_owned(),
-                ));
-            }
-            String::from_utf8(text).map_err(|why| refused(format!("is no text in UTF-8: {why}")))?
-        }
-        text => text.to_owned(),
-    };
+/// Returns the message of the command line. The text `-` reads standard input.
+pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, CommandFailure> {
+    let text = if text == "-" { read_stdin()? } else { text.to_owned() };
     let message = Message::from(text);
     Ok(match context {
         Some(id) => message.context_id(id),
@@ -42,6 +29,18 @@ pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, Fail
     })
 }
 
+fn read_stdin() -> Result<String, CommandFailure> {
+    let refused = |why: String| CommandFailure::Usage(format!("standard input {why}"));
+    let mut text = Vec::new();
+    let read = io::stdin().lock().take(MAX_TEXT + 1).read_to_end(&mut text);
+    read.map_err(|error| refused(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_TEXT {
+        return Err(refused("is longer than the limit of 1 MiB: send a shorter text, or a link to it".to_owned()));
+    }
+    String::from_utf8(text).map_err(|error| refused(format!("is not UTF-8: {error}: send UTF-8 text")))
+}
+
+/// Sends the message and prints the answer. Ctrl-C cancels the send.
 pub(crate) fn send(
     client: &Client,
     peer: PeerId,
@@ -49,31 +48,36 @@ pub(crate) fn send(
     policy: RetryPolicy,
     as_json: bool,
     out: &mut impl Write,
-) -> Result<u8, Failure> {
+) -> Result<ExitStatus, CommandFailure> {
     let token = CancelToken::new();
     let interrupted = token.clone();
     on_interrupt(move || interrupted.cancel())?;
 
     let mut options = SendOptions::new().retry(policy).cancel(&token);
-    let live = redraws().then(Live::start);
-    if let Some(Live { progress, .. }) = &live {
-        let progress = progress.clone();
-        options = options.on_progress(move |at| {
-            // The line may have ended: then nobody is to be told.
-            let _ = progress.send(at);
+    let progress_line = can_redraw().then(ProgressLine::start);
+    if let Some(line) = &progress_line {
+        let progress = line.progress.clone();
+        options = options.on_progress(move |state| {
+            // Fails once the line has ended.
+            let _ = progress.send(state);
         });
     }
     let start = Instant::now();
     let outcome = client.send_with(peer, message, &options);
     let took = start.elapsed();
-    // Its sender goes with the options, and it ends.
+    // The callback in the options holds a sender, and the line ends with the last sender.
     drop(options);
-    if let Some(live) = live {
-        live.end();
+    if let Some(line) = progress_line {
+        line.end();
     }
-    let reply = outcome.map_err(Failure::Send)?;
-    let code = if matches!(reply, Reply::Queued(_)) { exit::QUEUED } else { exit::DONE };
-    match &reply {
+    let reply = outcome.map_err(CommandFailure::Send)?;
+    let exit = if matches!(reply, Reply::Queued(_)) { ExitStatus::Queued } else { ExitStatus::Done };
+    print_reply(&reply, peer, took, as_json, out).map_err(|error| CommandFailure::Unprinted(error, exit))?;
+    Ok(exit)
+}
+
+fn print_reply(reply: &Reply, peer: PeerId, took: Duration, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+    match reply {
         Reply::Queued(queued) => {
             let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
             note(&format!("queued{id}: the platform delivers it later"));
@@ -81,59 +85,58 @@ pub(crate) fn send(
         Reply::Task(task) => note(&format!("the task is {}", task.state())),
         _ => {}
     }
-    let printed = if as_json {
+    if as_json {
         let (id, delivery) = (peer.to_string(), reply.delivery().as_str());
         let line = json!({ "peer": id, "text": reply.text(), "reply": reply.as_json(), "delivery": delivery,
             "ms": millis(took) });
-        writeln!(out, "{}", json_line(&line))
-    } else if code == exit::DONE {
+        writeln!(out, "{}", json_line(&line))?;
+    } else if !matches!(reply, Reply::Queued(_)) {
         let text = reply.text();
-        // A program that reads it gets it as it is.
-        let text = if io::stdout().is_terminal() { lines(&text) } else { text.into_owned() };
-        writeln!(out, "{text}")
-    } else {
-        Ok(())
-    };
-    printed.and_then(|()| out.flush()).map_err(|why| Failure::Unprinted(why, code))?;
-    Ok(code)
+        // A pipe or a file gets the text unchanged.
+        let text = if io::stdout().is_terminal() { escape_lines(&text) } else { text.into_owned() };
+        writeln!(out, "{text}")?;
+    }
+    out.flush()
 }
 
-/// The line on a terminal that tells what a send waits for.
-struct Live {
+/// A line on a terminal that shows which attempt is made, and how long the send waits for the next.
+struct ProgressLine {
     progress: mpsc::Sender<SendProgress>,
     drawing: thread::JoinHandle<()>,
 }
 
-impl Live {
+impl ProgressLine {
     fn start() -> Self {
-        let (progress, told) = mpsc::channel();
-        Live { progress, drawing: thread::spawn(move || draw(&told)) }
+        let (progress, updates) = mpsc::channel();
+        ProgressLine { progress, drawing: thread::spawn(move || draw(&updates)) }
     }
 
+    /// Erases the line and waits for its thread, which ends within [`REDRAW_INTERVAL`].
     fn end(self) {
         drop(self.progress);
-        // It ends within a tick; that it panicked would be no news for the user.
+        // The line is a convenience: a panic in its thread is no error of the send.
         let _ = self.drawing.join();
     }
 }
 
-fn draw(told: &Receiver<SendProgress>) {
-    let (start, mut now, mut since) = (Instant::now(), None::<SendProgress>, Instant::now());
+/// Draws the line until the last sender of `updates` is dropped.
+fn draw(updates: &Receiver<SendProgress>) {
+    let start = Instant::now();
+    let mut latest: Option<(SendProgress, Instant)> = None;
     loop {
-        match told.recv_timeout(TICK) {
-            Ok(progress) => (now, since) = (Some(progress), Instant::now()),
+        match updates.recv_timeout(REDRAW_INTERVAL) {
+            Ok(progress) => latest = Some((progress, Instant::now())),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        let Some(SendProgress { attempt, max_attempts, pause, .. }) = now else { continue };
+        let Some((SendProgress { attempt, max_attempts, pause, .. }, since)) = latest else { continue };
         let elapsed = start.elapsed().as_secs();
-        let waits = match pause {
+        let state = match pause {
             None => "waiting".to_owned(),
-            Some(pause) => format!("again in {} s", pause.saturating_sub(since.elapsed()).as_secs() + 1),
+            Some(pause) => format!("next in {} s", pause.saturating_sub(since.elapsed()).as_secs() + 1),
         };
-        // Short enough for a narrow terminal: a line that wraps cannot be drawn over.
-        let line = format!("{attempt}/{max_attempts}, {elapsed} s: {waits}");
-        let _ = write!(io::stderr(), "\r\x1b[K{line}");
+        // Short, because a line that wraps cannot be erased.
+        let _ = write!(io::stderr(), "{ERASE_LINE}{attempt}/{max_attempts}, {elapsed} s: {state}");
     }
-    let _ = write!(io::stderr(), "\r\x1b[K");
+    let _ = write!(io::stderr(), "{ERASE_LINE}");
 }

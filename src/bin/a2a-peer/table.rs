@@ -1,53 +1,55 @@
-//! Tables that fit the terminal.
+//! A table that fits the terminal.
 
 use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::terminal::{Paint, width};
+use crate::terminal::{Styling, width};
 use crate::text::cell;
 
+/// Number of spaces between two columns.
 const GAP: usize = 2;
-/// No column is made narrower than this for the sake of another.
-const NARROW: usize = 6;
+/// Width down to which columns are narrowed first. Below it a text is hardly readable.
+const MIN_READABLE: usize = 6;
 
+/// A table whose rows are printed as they come.
 pub(crate) struct Table {
     names: Vec<&'static str>,
     widths: Vec<usize>,
-    /// Whether what is too wide is cut. Where nothing says how wide a line may be, it is not.
+    /// True where texts that are too wide are cut. False where the width of a line is not known.
     cuts: bool,
-    paint: Paint,
+    styling: Styling,
 }
 
 impl Table {
-    /// Columns by their names and usual widths. On a narrower terminal those that come first in `yielding` are made
-    /// narrower first.
-    pub(crate) fn new(columns: &[(&'static str, usize)], yielding: &[usize]) -> Self {
-        Table::fitted(columns, yielding, width())
+    /// Returns a table of columns, each with its name and usual width.
+    ///
+    /// On a narrow terminal the columns at the indices `narrowed` are narrowed, the first of them first.
+    pub(crate) fn new(columns: &[(&'static str, usize)], narrowed: &[usize]) -> Self {
+        Table::with_width(columns, narrowed, width())
     }
 
-    fn fitted(columns: &[(&'static str, usize)], yielding: &[usize], width: Option<usize>) -> Self {
+    fn with_width(columns: &[(&'static str, usize)], narrowed: &[usize], width: Option<usize>) -> Self {
         let (names, mut widths): (Vec<_>, Vec<_>) = columns.iter().copied().unzip();
         if let Some(width) = width {
-            let mut over = (widths.iter().sum::<usize>() + GAP * (columns.len() - 1)).saturating_sub(width);
-            // Each down to what can still be read, and where that is not enough, to one character.
-            for least in [NARROW, 1] {
-                for at in yielding {
-                    let cut = widths[*at].saturating_sub(least).min(over);
-                    widths[*at] -= cut;
-                    over -= cut;
+            let mut excess = (widths.iter().sum::<usize>() + GAP * (columns.len() - 1)).saturating_sub(width);
+            for min in [MIN_READABLE, 1] {
+                for column in narrowed {
+                    let cut = widths[*column].saturating_sub(min).min(excess);
+                    widths[*column] -= cut;
+                    excess -= cut;
                 }
             }
         }
-        Table { names, widths, cuts: width.is_some(), paint: Paint::stdout() }
+        Table { names, widths, cuts: width.is_some(), styling: Styling::stdout() }
     }
 
-    pub(crate) fn heading(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn print_heading(&self, out: &mut impl Write) -> io::Result<()> {
         let line = self.line(&self.names);
-        writeln!(out, "{}", self.paint.bold(&line))
+        writeln!(out, "{}", self.styling.bold(&line))
     }
 
-    pub(crate) fn row(&self, out: &mut impl Write, cells: &[&str]) -> io::Result<()> {
+    pub(crate) fn print_row(&self, out: &mut impl Write, cells: &[&str]) -> io::Result<()> {
         writeln!(out, "{}", self.line(cells))
     }
 
@@ -55,9 +57,9 @@ impl Table {
         let mut line = String::new();
         for (text, width) in cells.iter().zip(&self.widths) {
             let shown = cell(text, self.cuts.then_some(*width));
-            let pad = (width + GAP).saturating_sub(shown.width()).max(GAP);
+            let padding = (width + GAP).saturating_sub(shown.width()).max(GAP);
             line.push_str(&shown);
-            line.extend(std::iter::repeat_n(' ', pad));
+            line.extend(std::iter::repeat_n(' ', padding));
         }
         line.truncate(line.trim_end().len());
         line
@@ -71,7 +73,7 @@ mod tests {
     const COLUMNS: &[(&str, usize)] = &[("ID", 36), ("NAME", 28), ("ROLE", 16), ("STATUS", 10)];
 
     fn table(width: Option<usize>) -> Table {
-        Table::fitted(COLUMNS, &[1, 2, 3, 0], width)
+        Table::with_width(COLUMNS, &[1, 2, 3, 0], width)
     }
 
     #[test]
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_nothing_is_cut() {
+    fn nothing_is_cut_without_a_width() {
         let (id, name) = ("x".repeat(50), "日本".repeat(40));
         assert_eq!(table(None).line(&[&id, &name, "sre", "online"]), format!("{id}  {name}  sre               online"));
         assert_eq!(table(None).line(&["a", "日本", "sre", "-"]).find("sre"), Some(36 + 2 + 28 + 2 + 2));

@@ -1,0 +1,109 @@
+//! `demo`: an embedded platform, and the pollers of two workspaces.
+//!
+//! The callbacks look up each sender and answer some messages. Meanwhile the registry stops answering for a while, and
+//! some callbacks fail.
+
+mod event;
+mod platform;
+mod poller;
+mod senders;
+mod summary;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use a2a_blocking::PollerHandle;
+
+use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
+use crate::text::{format_duration, json_line};
+use event::{CallbackRecord, DemoEvent};
+use platform::{DemoPlatform, PEERS, WORKSPACES};
+use poller::spawn_poller;
+use senders::{MESSAGES_PER_WORKSPACE, write_messages};
+use summary::DemoSummary;
+
+/// Time limit of the demo. A message that has not arrived by then is lost.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs the demo. The exit status says whether a message was lost, delivered twice, or garbled.
+pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitStatus, CommandFailure> {
+    let (sender, events) = mpsc::channel();
+    let interrupted = sender.clone();
+    // Before the directory is created: Ctrl-C must not leave it behind. The send fails once the demo is over.
+    on_interrupt(move || drop(interrupted.send(DemoEvent::Interrupted)))?;
+    let platform = DemoPlatform::start()
+        .map_err(|error| CommandFailure::Internal(format!("cannot listen on a loopback port: {error}")))?;
+    let dir = CursorDir::create()
+        .map_err(|error| CommandFailure::Internal(format!("cannot create a directory for the cursors: {error}")))?;
+    let table = CallbackRecord::table();
+    if !as_json {
+        let peers = PEERS.len();
+        let url = &platform.url;
+        writeln!(out, "an embedded platform at {url}, two workspaces, {peers} peers: one unknown, one forbidden")?;
+        table.print_heading(out)?;
+    }
+    let start = Instant::now();
+    let mut pollers = Vec::new();
+    for workspace in 0..WORKSPACES.len() {
+        pollers.push(spawn_poller(&platform, &dir.0, workspace, start, &sender)?);
+    }
+    let senders_platform = platform.clone();
+    thread::Builder::new().name("senders".into()).spawn(move || write_messages(&senders_platform, &sender))?;
+
+    let mut records = Vec::new();
+    let mut unhandled = MESSAGES_PER_WORKSPACE * WORKSPACES.len();
+    while unhandled > 0 {
+        match events.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed())) {
+            Ok(DemoEvent::Handled(record)) => {
+                if as_json {
+                    record.print_json(out)?;
+                } else {
+                    record.print_row(&table, out)?;
+                }
+                unhandled -= usize::from(record.is_final());
+                records.push(record);
+            }
+            Ok(DemoEvent::RegistryUp | DemoEvent::RegistryDown) if as_json => {}
+            Ok(DemoEvent::RegistryUp) => {
+                writeln!(out, "{:>7}  the registry answers again", format_duration(start.elapsed()))?;
+            }
+            Ok(DemoEvent::RegistryDown) => {
+                writeln!(out, "{:>7}  the registry stops answering", format_duration(start.elapsed()))?;
+            }
+            Ok(DemoEvent::Interrupted) => {
+                pollers.iter().for_each(PollerHandle::stop);
+                return Ok(ExitStatus::Interrupted);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    pollers.iter().for_each(PollerHandle::stop);
+    let summary = DemoSummary::new(&records, &platform, start.elapsed());
+    if as_json {
+        writeln!(out, "{}", json_line(&summary.as_json()))?;
+    } else {
+        summary.print(out)?;
+    }
+    Ok(if summary.is_clean() { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// The directory of the cursor files. Dropping it removes it.
+struct CursorDir(PathBuf);
+
+impl CursorDir {
+    fn create() -> io::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("a2a-peer-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        Ok(CursorDir(dir))
+    }
+}
+
+impl Drop for CursorDir {
+    fn drop(&mut self) {
+        // Left to the system's clean-up of temporary files where this fails.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
