@@ -11,9 +11,9 @@ pub use crate::inbox::feed::cursor::fuzz::cursor;
 pub use crate::inbox::feed::fuzz::activity_rows;
 pub use crate::inbox::store::fuzz::cursor_file;
 pub use crate::peer::fuzz::peer_id;
+pub use crate::platform::response::fuzz::reply;
 pub use crate::token::fuzz::token;
 pub use crate::wire::record::fuzz::record;
-pub use crate::wire::reply::fuzz::reply;
 pub use crate::wire::time::fuzz::{moment, time};
 
 /// A target's body.

@@ -83,7 +83,7 @@ pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
     match client.send(peer, message) {
         Ok(Reply::Queued(queued)) => format!("[A2A_QUEUED] target={target} method={}", queued.method()),
         Ok(reply) => reply.text().into_owned(),
-        Err(error) => format!("[A2A_ERROR] {} [target={target}]", error.detail()),
+        Err(error) => format!("[A2A_ERROR] {} [target={target}]", error.in_httpx_words().detail()),
     }
 }
 
@@ -114,7 +114,7 @@ pub fn get_workspace_info() -> Value {
         }
         // The original's word for every other status.
         (None, Some(status)) if status != 200 => json!({ "error": "not found" }),
-        (None, _) => json!({ "error": error.to_string() }),
+        (None, _) => json!({ "error": error.in_httpx_words().to_string() }),
     }
 }
 

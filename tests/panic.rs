@@ -1,10 +1,13 @@
-//! A panic inside a lookup is a failed lookup. The one thing in a lookup that a user can make panic at
-//! will is the logger, which is process-wide: hence a test binary of its own.
+//! Panics inside a call: of a token function, and of the logger.
+//!
+//! A token function's panic fails the call. A logger's panic is caught where it logs, and changes no answer. The logger is
+//! process-wide, so the tests are one test in its own binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,10 +32,10 @@ impl log::Log for Panicking {
 fn a_panicking_lookup_is_a_failed_one_and_releases_its_waiters() {
     log::set_logger(&Panicking).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
-    let server = Server::play([Act::reply(500, "boom").after(Duration::from_millis(200))]);
+    let server = Server::play([Act::reply(401, "boom").after(Duration::from_millis(200))]);
     // A waiter that was not released would wait for all of it.
     let bound = Duration::from_secs(60);
-    let client = builder(&server).lookup_timeout(bound).build().unwrap();
+    let client = builder(&server).token_fn(panics_at_second_call()).lookup_timeout(bound).build().unwrap();
     let (barrier, start) = (Barrier::new(8), Instant::now());
     let answers: Vec<Lookup> = thread::scope(|scope| {
         let ask = || {
@@ -47,22 +50,48 @@ fn a_panicking_lookup_is_a_failed_one_and_releases_its_waiters() {
     assert!(client.lookup(PEER).from_cache);
     assert_eq!(server.requests().len(), 1);
 
-    the_other_calls_answer_with_an_error();
+    panicking_token_function_is_an_internal_error();
+    panicking_logger_changes_no_answer();
 }
 
-/// In the same process, since there is one logger.
-fn the_other_calls_answer_with_an_error() {
+/// A token function that panics when the token is read again, after a 401.
+fn panics_at_second_call() -> impl Fn() -> Option<String> + Send + Sync + 'static {
+    let calls = AtomicUsize::new(0);
+    move || {
+        if calls.fetch_add(1, SeqCst) == 0 { Some("first".to_owned()) } else { panic!("a token function that panics") }
+    }
+}
+
+fn panicking_token_function_is_an_internal_error() {
+    let server = Server::play([Act::reply(401, "")]);
+    let client = || builder(&server).token_fn(panics_at_second_call()).build().unwrap();
+    let error = client().discover(PEER).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.delivery()),
+        (ErrorKind::Internal, Delivery::NotSent),
+        "nothing was to be sent: {error}"
+    );
+    // On the caller's thread, and on the thread of an attempt that can be cancelled.
+    for options in [SendOptions::new(), SendOptions::new().cancel(&CancelToken::new())] {
+        let error = client().send_with(PEER, &Message::from("hi"), &options).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");
+    }
+    let error = client().notify("hi").unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");
+    let options = SendOptions::new().on_progress(|_| panic!("a callback that panics"));
+    let error = client().send_with(PEER, &Message::from("hi"), &options).unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");
+}
+
+fn panicking_logger_changes_no_answer() {
     let server = Server::play([Act::reply(200, "[7]"), Act::Close, Act::reply(200, r#"{"result":{}}"#)]);
     let client = builder(&server).build().unwrap();
-    let error = client.peers().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Internal, "an entry that is no object is logged: {error}");
-    let error = client.discover(PEER).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Internal, "a lost pooled connection is logged: {error}");
-    assert_eq!(error.delivery(), Delivery::NotSent, "there was nothing to deliver");
-    // The answer's id is not the request's, which is logged; on a thread of its own, too.
+    // Logs an entry of the list that is no object.
+    drop(client.peers());
+    assert!(client.discover(PEER).is_ok(), "a repeated request is logged");
     for options in [SendOptions::new(), SendOptions::new().cancel(&CancelToken::new())] {
-        let error = client.send_with(PEER, &Message::from("hi"), &options).unwrap_err();
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");
+        let reply = client.send_with(PEER, &Message::from("hi"), &options);
+        assert!(reply.is_ok(), "an answer with another request's id is logged: {reply:?}");
     }
     assert_eq!(global::enrich_peer_metadata(PEER), None);
     assert_eq!(global::discover_peer(PEER), None);

@@ -74,7 +74,7 @@ fn a_proxy_that_lets_nothing_through_is_a_failure_to_connect() {
     let forbids = Proxy::new("407 Proxy Authentication Required");
     let server = Server::play([ok()]);
     let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_attempts(2);
-    for (url, words) in [(refused, "ConnectError: "), (forbids.url("me:hush@"), "ProxyError: ")] {
+    for (url, words) in [(refused, "refused"), (forbids.url("me:hush@"), "407")] {
         let client = builder(&server).token(TOKEN).proxy(url).build().unwrap();
         let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Connect, Delivery::NotSent), "{error:?}");

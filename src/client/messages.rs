@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Client;
 use crate::error::{Delivery, Error, guard};
 use crate::peer::PeerRef;
-use crate::platform::notify;
+use crate::platform::{OutgoingMessage, OutgoingNotice};
 use crate::retry::RetryPolicy;
 use crate::send::{SendOptions, send};
 use crate::wire::{Message, Reply};
@@ -71,8 +71,9 @@ impl Client {
     pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
         let peer = peer.try_peer_id()?;
         // Where in a send a panic came is not known.
-        guard(|| Ok(send(&self.inner.http, peer, message, options)))
-            .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
+        let http = &self.inner.http;
+        let send = || send(http, &OutgoingMessage::new(http, peer, message, options.silence())?, options);
+        guard(|| Ok(send())).unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
     }
 
     /// Says a text to the human on the canvas of our own workspace, in 30 s at the most. It is tried again only
@@ -85,9 +86,11 @@ impl Client {
     /// ([`TooLarge`](crate::ErrorKind::TooLarge); neither is sent), a status that is no yes, a transport that
     /// failed.
     pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
-        let policy = RetryPolicy::new().with_budget(Duration::from_secs(30));
+        let policy = RetryPolicy::new().with_budget(Duration::from_secs(30)).only_undelivered();
+        let options = SendOptions::new().retry(policy);
+        let http = &self.inner.http;
+        let send = || send(http, &OutgoingNotice::new(http, text.as_ref())?, &options);
         // Where in it a panic came is not known.
-        guard(|| Ok(notify(&self.inner.http, text.as_ref(), policy)))
-            .unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
+        guard(|| Ok(send())).unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
     }
 }

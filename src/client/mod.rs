@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Checked, ClientBuilder, Settings};
 use crate::enrich::{Enricher, Lookup};
 use crate::error::{Error, guard};
-use crate::http::{Http, Pace};
+use crate::http::Http;
 use crate::peer::{Peer, PeerId, PeerRef};
 use crate::platform::Registry;
 use crate::platform::message_path;
@@ -218,7 +218,7 @@ impl Client {
     /// above 256 KiB, or a transport that failed.
     pub fn discover(&self, peer: impl PeerRef) -> Result<Peer, Error> {
         let peer = peer.try_peer_id()?;
-        guard(|| self.inner.enricher.registry().discover(peer, Pace::Call, self.inner.deadline()))
+        guard(|| self.inner.enricher.registry().discover(peer, self.inner.deadline()))
     }
 
     /// Our own workspace's peers, as the registry lists them, in 10 s at the most. Every field of every

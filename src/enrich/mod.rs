@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::cache::{Cache, CacheUpdate, Discarded};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
-use crate::http::Pace;
 use crate::peer::{Peer, PeerId};
 use crate::platform::Registry;
 use crate::stats::{Counters, Stats};
@@ -191,7 +190,7 @@ impl Enricher {
 
     fn ask(&self, peer: PeerId, deadline: Deadline) -> (Outcome, Report) {
         self.counters.lookups.add(1);
-        let error = match self.registry.discover(peer, Pace::Lookup, deadline) {
+        let error = match self.registry.lookup(peer, deadline) {
             Ok(record) => {
                 self.counters.found.add(1);
                 return (Outcome::Found(record), Report::Answered);

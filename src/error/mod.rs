@@ -41,6 +41,8 @@ struct Inner {
     delivery: Delivery,
     removed: Option<WorkspaceRemoved>,
     rpc_code: Option<i64>,
+    /// Name by which httpx knows such a failure of the transport, such as `ReadTimeout`.
+    httpx_name: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -69,6 +71,7 @@ impl Error {
             delivery: Delivery::NotSent,
             removed: None,
             rpc_code: None,
+            httpx_name: None,
             source: None,
         }))
     }
@@ -116,6 +119,19 @@ impl Error {
 
     pub(crate) fn with_rpc_code(mut self, code: Option<i64>) -> Self {
         self.0.rpc_code = code;
+        self
+    }
+
+    pub(crate) fn with_httpx_name(mut self, name: &'static str) -> Self {
+        self.0.httpx_name = Some(name);
+        self
+    }
+
+    /// Returns the error with httpx's name of it before its detail, as users of the Python module `a2a_client` know it.
+    pub(crate) fn in_httpx_words(mut self) -> Self {
+        if let Some(name) = self.0.httpx_name.take() {
+            self.0.detail.insert_str(0, &format!("{name}: "));
+        }
         self
     }
 

@@ -1,4 +1,4 @@
-//! What each failure of the HTTP client means.
+//! Errors of the HTTP client, as kinds of our own.
 
 use std::io::ErrorKind as IoKind;
 
@@ -7,13 +7,13 @@ use ureq::{Error as Ureq, Timeout};
 use crate::error::{Error, ErrorKind};
 use crate::util::clock::Deadline;
 
-/// The failure of the exchange with `target` (method and URL).
+/// Returns the error for an exchange with `target` (method and URL) that failed with `why`.
 pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
-    // A cut read can look like a broken connection.
+    // A read that the deadline cut off can look like a broken connection.
     if deadline.left().is_zero() && !matches!(why, Ureq::Timeout(_)) {
         return timed_out(target).with_source(why);
     }
-    let (kind, name) = classify(&why);
+    let (kind, httpx_name) = classify(&why);
     let words = match (kind, &why) {
         (ErrorKind::Timeout, _) => "no answer in time".to_owned(),
         (_, Ureq::Io(io)) => io.to_string(),
@@ -23,14 +23,15 @@ pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
         Some(advice) => format!("{words}; {advice}"),
         None => words,
     };
-    Error::new(kind, format!("{name}: {words}")).at(target).with_source(why)
+    Error::new(kind, words).at(target).with_httpx_name(httpx_name).with_source(why)
 }
 
-pub(super) fn timed_out(target: &str) -> Error {
-    Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time").at(target)
+/// Returns the error for an exchange with `target` (method and URL) whose time is up.
+pub(crate) fn timed_out(target: &str) -> Error {
+    Error::new(ErrorKind::Timeout, "no answer in time").at(target).with_httpx_name("ReadTimeout")
 }
 
-/// What a user may do about it, where the TLS libraries' own words leave that open.
+/// Returns what a user can do about an error, where the words of the TLS libraries do not say it.
 fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
     match kind {
@@ -41,13 +42,13 @@ fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
         ErrorKind::Tls if says(&["not valid for", "ostname mismatch", "IP address mismatch"]) => {
             Some("the platform's certificate is for another host")
         }
-        // As `openssl req -x509` makes it. To trust it would not help.
+        // `openssl req -x509` makes such a certificate. Trusting it would not help.
         ErrorKind::Tls if says(&["CaUsedAsEndEntity"]) => Some(
-            "the platform shows an authority's own certificate: have it sign one for the host, or make one with CA:FALSE in \
-             its basicConstraints",
+            "the platform shows the certificate of a certificate authority: have the authority sign one for the host, or make \
+             one with CA:FALSE in its basicConstraints",
         ),
         ErrorKind::Tls if says(&["UnknownIssuer", "BadSignature", "self-signed", "self signed", "issuer"]) => Some(
-            "nobody who is trusted has signed it: for a private authority give its certificate by \
+            "no trusted authority has signed it: for a private authority set its certificate by \
              ClientBuilder::root_certificates",
         ),
         ErrorKind::Tls if says(&["InvalidContentType", "wrong version number", "http request", "packet length"]) => {
@@ -61,7 +62,7 @@ fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
     }
 }
 
-/// The kind, and the name by which the original's users look for such a failure in their logs.
+/// Returns the kind, and httpx's name of such an error, which users of the Python module `a2a_client` know.
 fn classify(why: &Ureq) -> (ErrorKind, &'static str) {
     match why {
         Ureq::Timeout(Timeout::Resolve | Timeout::Connect) => (ErrorKind::Timeout, "ConnectTimeout"),
@@ -70,13 +71,13 @@ fn classify(why: &Ureq) -> (ErrorKind, &'static str) {
         }
         Ureq::Timeout(_) => (ErrorKind::Timeout, "ReadTimeout"),
         Ureq::HostNotFound | Ureq::ConnectionFailed => (ErrorKind::Connect, "ConnectError"),
-        // The proxy let nothing through.
+        // The proxy refused to connect us.
         Ureq::ConnectProxyFailed(_) => (ErrorKind::Connect, "ProxyError"),
         Ureq::BodyStalled => (ErrorKind::Disconnected, "RemoteProtocolError"),
         Ureq::Tls(_) | Ureq::TlsRequired => (ErrorKind::Tls, "ConnectError"),
         #[cfg(feature = "rustls")]
         Ureq::Rustls(_) => (ErrorKind::Tls, "ConnectError"),
-        // A handshake that broke off, which the system's library has no kind for.
+        // A handshake that broke off. The system's library has no kind for it.
         #[cfg(feature = "native-tls")]
         Ureq::NativeTls(tls) if tls.to_string().to_lowercase().contains("unexpected eof") => {
             (ErrorKind::Disconnected, "RemoteProtocolError")
@@ -96,7 +97,7 @@ fn classify_io(io: &std::io::Error) -> (ErrorKind, &'static str) {
         | IoKind::NetworkUnreachable
         | IoKind::NetworkDown
         | IoKind::AddrNotAvailable
-        // A firewall's no.
+        // A firewall refused it.
         | IoKind::PermissionDenied => (ErrorKind::Connect, "ConnectError"),
         IoKind::UnexpectedEof => (ErrorKind::Disconnected, "RemoteProtocolError"),
         IoKind::BrokenPipe => (ErrorKind::Disconnected, "WriteError"),
@@ -104,7 +105,7 @@ fn classify_io(io: &std::io::Error) -> (ErrorKind, &'static str) {
             (ErrorKind::Disconnected, "ReadError")
         }
         IoKind::InvalidData => (ErrorKind::Tls, "ConnectError"),
-        // A name that does not resolve has no kind of its own.
+        // The standard library has no named kind for a name that does not resolve.
         _ if io.to_string().contains("failed to lookup address") => (ErrorKind::Connect, "ConnectError"),
         _ => (ErrorKind::Internal, "ConnectError"),
     }
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_does_not_resolve_is_a_failure_to_connect() {
+    fn unresolved_name_is_a_connect_error() {
         let why = std::io::Error::other("failed to lookup address information: Name or service not known");
         assert_eq!(classify_io(&why), (ErrorKind::Connect, "ConnectError"));
         assert_eq!(classify_io(&std::io::Error::other("too many open files")).0, ErrorKind::Internal);
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_have_the_names_that_the_originals_users_look_for() {
+    fn httpx_name_is_kept_beside_the_text() {
         for (why, name) in [
             (Ureq::Timeout(Timeout::Resolve), "ConnectTimeout"),
             (Ureq::Timeout(Timeout::Connect), "ConnectTimeout"),
@@ -137,9 +138,9 @@ mod tests {
             (Ureq::Io(IoKind::UnexpectedEof.into()), "RemoteProtocolError"),
         ] {
             let error = failure("POST http://h/", why, Deadline::after(std::time::Duration::from_secs(9)));
-            let text = error.to_string();
-            let words = text.strip_prefix(&format!("POST http://h/: {name}: ")).unwrap_or_default();
-            assert!(!words.is_empty(), "{text} is no {name} with a message");
+            let words = error.to_string().strip_prefix("POST http://h/: ").unwrap_or_default().to_owned();
+            assert!(!words.is_empty() && !words.contains(name), "{error}");
+            assert_eq!(error.in_httpx_words().to_string(), format!("POST http://h/: {name}: {words}"));
         }
     }
 }

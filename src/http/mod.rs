@@ -1,8 +1,8 @@
-//! HTTP: the agents, their timeouts and caps, and who we say that we are. The only room that names
-//! `ureq`.
+//! HTTP: requests to one platform, with their timeouts, size limits and headers. The only room that names `ureq`.
 
 mod errors;
 mod pool;
+mod request;
 pub(crate) mod response;
 pub(crate) mod route;
 mod transport;
@@ -13,85 +13,53 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ureq::{Body, SendBody};
+use ureq::{Body, RequestBuilder, SendBody};
 
 use crate::config::{Checked, PlatformUrl};
 use crate::error::{Error, ErrorKind};
 use crate::retry::RetryPolicy;
 use crate::token::{Token, TokenStore};
 use crate::util::clock::{Deadline, millis_up};
-use errors::{failure, timed_out};
-use pool::{Bounded, MAX_IDLE_AGE};
-pub(crate) use pool::{SEND_SILENCE, Wire};
+use crate::util::log_safe::log_safe;
+use errors::failure;
+pub(crate) use errors::timed_out;
+use pool::MAX_IDLE_AGE;
+pub(crate) use pool::Pool;
+pub(crate) use request::{Identity, Request};
 pub(crate) use response::Response;
 use response::retry_after;
 use route::Route;
 use transport::exchange::{self, ExchangeGuard};
 pub(crate) use upload::RequestBody;
 
-/// What the buffers of a request hold that is to have a fresh connection: another size than the agent's
-/// keeps it away from the pool, and the pool as it is.
+/// Output buffer of a request that must have a fresh connection, in bytes.
+///
+/// `ureq` reuses a connection only for a request with the same settings. Another size than the pool's keeps the request
+/// away from the kept connections, and leaves those in place.
 const FRESH_BUFFER: usize = 128 * 1024 + 1;
-/// A platform, as one workspace talks to it.
+
+/// The HTTP client of one workspace for its platform.
 pub(crate) struct Http {
-    lookups: Bounded,
-    calls: Bounded,
-    sends: Wire,
-    /// What wires of others' own are made by.
+    lookups: Pool,
+    calls: Pool,
+    messages: Pool,
+    /// Proxy and root certificates of pools that callers ask for.
     route: Route,
     platform: PlatformUrl,
     workspace_id: String,
-    /// What every request carries, the token apart.
+    /// Headers of every request, except the token.
     headers: Vec<(&'static str, String)>,
     tokens: TokenStore,
-    /// The process that the pooled connections belong to.
+    /// Process that opened the kept connections.
     process: u32,
-    /// When an exchange last ended with its connection in good order, by `millis_up`; zero for never.
+    /// When the last GET left its connection in order, by `millis_up`. Zero for never.
     last_exchange: AtomicU64,
-}
-
-/// Which of its headers a call names the caller by, beside the token.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Identity {
-    Workspace,
-    TokenOnly,
-}
-
-/// Which agent, and so which usual bound, a GET goes by.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
-    /// A lookup in a callback.
-    Lookup,
-    /// A call that its user waits for.
-    Call,
-}
-
-/// What is asked of the platform.
-pub(crate) struct Ask<'a> {
-    /// Below the platform's address.
-    pub(crate) path: &'a str,
-    pub(crate) identity: Identity,
-    pub(crate) deadline: Deadline,
-    /// The most bytes of a body that are read.
-    pub(crate) cap: u64,
-    /// How long a POST goes on without a byte from the peer.
-    pub(crate) silence: Duration,
-}
-
-/// One exchange of an [`Ask`].
-struct Exchange<'a> {
-    ask: &'a Ask<'a>,
-    by: &'a Bounded,
-    url: String,
-    /// A POST's body; without one it is a GET.
-    upload: Option<&'a RequestBody>,
-    token: Option<Token>,
 }
 
 impl Http {
     /// # Errors
     ///
-    /// Root certificates that are none.
+    /// Root certificates that cannot be read.
     pub(crate) fn new(checked: &Checked, tokens: TokenStore) -> Result<Self, Error> {
         let route = Route::new(checked)?;
         let settings = &checked.settings;
@@ -99,10 +67,10 @@ impl Http {
         headers.extend(settings.origin.clone().map(|origin| ("Origin", origin)));
         headers.extend(settings.org_id.clone().map(|org| ("X-Molecule-Org-Id", org)));
         Ok(Http {
-            lookups: Bounded::pooled(&route, settings.lookup_timeout),
-            calls: Bounded::pooled(&route, settings.call_timeout),
-            // The usual budget: a send of another has settings of its own.
-            sends: Wire::new(&route, RetryPolicy::new().budget()),
+            lookups: Pool::kept_alive(&route, settings.lookup_timeout),
+            calls: Pool::kept_alive(&route, settings.call_timeout),
+            // The default budget. A send with another budget sets its timeouts for each request.
+            messages: Pool::one_shot(&route, RetryPolicy::new().budget()),
             route,
             platform: checked.platform.clone(),
             workspace_id: settings.workspace_id.clone(),
@@ -113,14 +81,29 @@ impl Http {
         })
     }
 
-    /// A wire that can be shut down without harm to others, for sends of so much time at the most.
-    pub(crate) fn wire(&self, bound: Duration) -> Wire {
-        Wire::new(&self.route, bound)
+    /// Returns the connections for lookups inside a callback, with the bound `lookup_timeout`.
+    pub(crate) fn lookups(&self) -> &Pool {
+        &self.lookups
     }
 
-    /// One that keeps its connections for the next request, for GETs of so much time at the most.
-    pub(crate) fn pooled_wire(&self, bound: Duration) -> Wire {
-        Wire::pooled(&self.route, bound)
+    /// Returns the connections for calls that a user waits for, with the bound `call_timeout`.
+    pub(crate) fn calls(&self) -> &Pool {
+        &self.calls
+    }
+
+    /// Returns the connections for messages, with the default budget of a send as their bound.
+    pub(crate) fn messages(&self) -> &Pool {
+        &self.messages
+    }
+
+    /// Returns a new pool for GETs. Shutting it down affects no request over another pool.
+    pub(crate) fn kept_alive_pool(&self, bound: Duration) -> Pool {
+        Pool::kept_alive(&self.route, bound)
+    }
+
+    /// Returns a new pool for POSTs. Shutting it down affects no request over another pool.
+    pub(crate) fn one_shot_pool(&self, bound: Duration) -> Pool {
+        Pool::one_shot(&self.route, bound)
     }
 
     pub(crate) fn platform(&self) -> &PlatformUrl {
@@ -131,166 +114,183 @@ impl Http {
         &self.workspace_id
     }
 
-    /// One GET. A 401 has the token read again, and the request made once more if it changed. Where it
-    /// may have met a pooled connection in the moment of its being closed, it is repeated once on a fresh
-    /// one: it broke before the head of an answer was whole, or the answer is a 408.
+    /// Makes a request and reads its whole response.
+    ///
+    /// After a 401 the token is read again, and if it changed the request is made once more.
     ///
     /// # Errors
     ///
-    /// No whole answer by the deadline, or a body above the cap. A status is no error.
-    pub(crate) fn get(&self, ask: &Ask<'_>, pace: Pace) -> Result<Response, Error> {
-        self.get_by(ask, if pace == Pace::Lookup { &self.lookups } else { &self.calls })
-    }
-
-    /// One GET as by [`get`](Http::get), over a wire that can be shut down without harm to others.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Http::get).
-    pub(crate) fn get_over(&self, ask: &Ask<'_>, wire: &Wire) -> Result<Response, Error> {
-        self.get_by(ask, &wire.0)
-    }
-
-    fn get_by(&self, ask: &Ask<'_>, by: &Bounded) -> Result<Response, Error> {
-        self.with_rotation(ask, by, None, |exchange| {
-            let may_be_pooled = may_be_pooled(self.last_exchange.load(Ordering::Relaxed), millis_up());
-            let outcome = match self.run(exchange, false) {
-                Err(error) if may_be_pooled && error.kind() == ErrorKind::Disconnected && error.status().is_none() => {
-                    log::debug!("{error}; once more on a fresh connection");
-                    self.run(exchange, true)
-                }
-                // What a front end says of a connection that was idle for too long can cross a request on it.
-                Ok(reply) if may_be_pooled && reply.status == 408 => self.run(exchange, true),
-                outcome => outcome,
-            };
-            if outcome.is_ok() {
-                self.last_exchange.store(millis_up(), Ordering::Relaxed);
-            }
-            outcome
-        })
-    }
-
-    /// One POST of JSON on a fresh connection of the `wire`, by default of one that all messages share.
-    /// A 401 has the token read again, and the request made once more if it changed.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Http::get).
-    pub(crate) fn post(&self, ask: &Ask<'_>, upload: &RequestBody, wire: Option<&Wire>) -> Result<Response, Error> {
-        let Wire(by) = wire.unwrap_or(&self.sends);
-        self.with_rotation(ask, by, Some(upload), |exchange| self.run(exchange, false))
-    }
-
-    fn with_rotation<'a>(
-        &self,
-        ask: &'a Ask<'a>,
-        by: &'a Bounded,
-        upload: Option<&'a RequestBody>,
-        run: impl Fn(&Exchange<'a>) -> Result<Response, Error>,
-    ) -> Result<Response, Error> {
-        let url = format!("{}{}", self.platform, ask.path);
-        let mut exchange = Exchange { ask, by, url, upload, token: self.tokens.current() };
-        let outcome = run(&exchange);
-        // The status counts, though its body be broken.
-        let status = outcome.as_ref().map_or_else(Error::status, |reply| Some(reply.status));
+    /// No whole response by the deadline, or a body above the request's limit. A status is no error.
+    pub(crate) fn execute(&self, request: &Request<'_>, pool: &Pool) -> Result<Response, Error> {
+        let deadline = request.deadline.unwrap_or_else(|| Deadline::after(pool.bound));
+        let url = format!("{}{}", self.platform, request.path);
+        let mut exchange = Exchange { http: self, request, pool, deadline, url, token: self.tokens.current() };
+        let outcome = exchange.run();
+        // The status counts even where the body did not arrive.
+        let status = outcome.as_ref().map_or_else(Error::status, |response| Some(response.status));
         if status != Some(401) {
             return outcome;
         }
-        match self.tokens.rotated(exchange.token.as_ref(), ask.deadline) {
+        match self.tokens.rotated(exchange.token.as_ref(), deadline) {
             Some(token) => {
                 exchange.token = Some(token);
-                run(&exchange)
+                exchange.run()
             }
             None => outcome,
         }
     }
+}
 
-    /// One exchange, if need be on a connection that cannot be a pooled one.
-    fn run(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Response, Error> {
-        // ureq panics where the system refuses it the thread that resolves a name.
-        exchange::run(|| self.exchange(exchange, fresh)).map_err(|error| match error.kind() {
-            ErrorKind::Internal => error.at(exchange.target()),
+/// A request with one token, over one pool.
+struct Exchange<'a> {
+    http: &'a Http,
+    request: &'a Request<'a>,
+    pool: &'a Pool,
+    deadline: Deadline,
+    url: String,
+    token: Option<Token>,
+}
+
+/// Connections that a request may use.
+#[derive(Clone, Copy, PartialEq)]
+enum Connection {
+    /// A kept one, or a new one.
+    Any,
+    /// A new one only.
+    Fresh,
+}
+
+impl Exchange<'_> {
+    /// Makes the request. A GET that a kept connection may have lost is repeated once on a fresh one.
+    ///
+    /// It may be lost where the connection was kept and broke before the response's head was whole, or where the response
+    /// is a 408. A POST never uses a kept connection.
+    fn run(&self) -> Result<Response, Error> {
+        let last_exchange = &self.http.last_exchange;
+        let may_be_kept =
+            self.request.body.is_none() && is_within_idle_age(last_exchange.load(Ordering::Relaxed), millis_up());
+        let outcome = match self.run_guarded(Connection::Any) {
+            Err(error) if may_be_kept && error.kind() == ErrorKind::Disconnected && error.status().is_none() => {
+                log_safe!(debug, "{error}; repeated on a fresh connection");
+                self.run_guarded(Connection::Fresh)
+            }
+            // A front end sends it on a connection that was idle for too long, and it can cross a request.
+            Ok(response) if may_be_kept && response.status == 408 => self.run_guarded(Connection::Fresh),
+            outcome => outcome,
+        };
+        if self.request.body.is_none() && outcome.is_ok() {
+            last_exchange.store(millis_up(), Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// Makes the request once, and turns a panic into an error.
+    ///
+    /// `ureq` panics where the system refuses it the thread that resolves a name.
+    fn run_guarded(&self, connection: Connection) -> Result<Response, Error> {
+        exchange::run(|| self.run_once(connection)).map_err(|error| match error.kind() {
+            ErrorKind::Internal => error.at(self.target()),
             _ => error,
         })
     }
 
-    fn exchange(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Response, Error> {
-        let Exchange { ask, by, url, upload, token } = exchange;
-        let Ask { identity, deadline, cap, .. } = ask;
-        let target = exchange.target();
-        if let Some(upload) = upload {
-            upload.restart();
+    fn run_once(&self, connection: Connection) -> Result<Response, Error> {
+        let target = self.target();
+        let body = self.request.body;
+        if let Some(body) = body {
+            body.restart();
         }
-        let left = deadline.left();
+        let left = self.deadline.left();
         if left.is_zero() {
             return Err(timed_out(&target));
         }
-        let workspace = (*identity == Identity::Workspace).then_some(("X-Workspace-ID", &self.workspace_id));
-        // The transport puts the token where this stands for it.
-        let exchanging = ExchangeGuard::begin(token.as_ref(), *upload, *deadline);
-        let headers = self.headers.iter().map(|(name, value)| (*name, value)).chain(workspace);
-        let headers = headers.map(|(name, value)| (name, value.as_str()));
-        let headers = headers.chain(exchanging.authorization().map(|value| ("Authorization", value)));
-
-        let result = match upload {
-            None => {
-                let mut request = by.agent.get(url);
-                // After a fork the other process has the same sockets, and would read our answers.
-                if fresh || process::id() != self.process {
-                    request = request.config().timeout_global(Some(left)).output_buffer_size(FRESH_BUFFER).build();
-                } else if let Some(left) = by.shorter(left) {
-                    request = request.config().timeout_global(Some(left)).build();
-                }
-                headers.fold(request, |request, (name, value)| request.header(name, value)).call()
-            }
-            Some(upload) => {
-                let mut request = by.agent.post(url);
-                if by.shorter(left).is_some() || ask.silence != SEND_SILENCE {
-                    let config = request.config().timeout_global(Some(left));
-                    request = config.timeout_per_read(Some(ask.silence)).build();
-                }
-                let request = headers.fold(request, |request, (name, value)| request.header(name, value));
-                let request = request.header("Content-Type", "application/json").header("Content-Length", upload.len());
-                request.send(SendBody::from_reader(&mut upload.reader()))
+        let guard = ExchangeGuard::begin(self.token.as_ref(), body, self.deadline);
+        let agent = &self.pool.agent;
+        let result = match body {
+            None => self.prepare(agent.get(&self.url), &guard, left, connection).call(),
+            Some(body) => {
+                let request = self.prepare(agent.post(&self.url), &guard, left, connection);
+                let request = request.header("Content-Type", "application/json").header("Content-Length", body.len());
+                request.send(SendBody::from_reader(&mut body.reader()))
             }
         };
-        if exchanging.lost_the_token() {
+        if guard.lost_the_token() {
             let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
             return Err(Error::new(ErrorKind::Internal, detail).at(target));
         }
-        let mut response = result.map_err(|why| failure(&target, why, *deadline))?;
+        let response = result.map_err(|why| failure(&target, why, self.deadline))?;
+        self.read(target, response)
+    }
 
+    /// Adds the headers, and the timeouts where the pool's own do not fit.
+    fn prepare<Method>(
+        &self,
+        mut request: RequestBuilder<Method>,
+        guard: &ExchangeGuard,
+        left: Duration,
+        connection: Connection,
+    ) -> RequestBuilder<Method> {
+        let Request { identity, silence, .. } = *self.request;
+        // After a fork the parent has the same sockets, and would read our responses.
+        let is_forked = process::id() != self.http.process;
+        let is_fresh = connection == Connection::Fresh || is_forked;
+        if is_fresh || !self.pool.fits(left, silence) {
+            let mut config = request.config().timeout_global(Some(left));
+            if silence.is_some() {
+                config = config.timeout_per_read(silence);
+            }
+            if is_fresh {
+                config = config.output_buffer_size(FRESH_BUFFER);
+            }
+            request = config.build();
+        }
+        for (name, value) in &self.http.headers {
+            request = request.header(*name, value.as_str());
+        }
+        if identity == Identity::Workspace {
+            request = request.header("X-Workspace-ID", self.http.workspace_id.as_str());
+        }
+        // A stand-in: the transport replaces it by the token.
+        match guard.authorization() {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
+    }
+
+    fn read(&self, target: String, mut response: ureq::http::Response<Body>) -> Result<Response, Error> {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("Retry-After").and_then(retry_after);
         let encoding = header("Content-Encoding").map(str::to_owned);
-        let body =
-            read_body(&target, response.body_mut(), *deadline, *cap).map_err(|error| error.with_status(status))?;
-        Ok(Response { status, retry_after, encoding, body, target, token: token.clone() })
+        let body = read_body(&target, response.body_mut(), self.deadline, self.request.max_response)
+            .map_err(|error| error.with_status(status))?;
+        Ok(Response { status, retry_after, encoding, body, target, token: self.token.clone() })
+    }
+
+    /// Returns the method and URL, for errors.
+    fn target(&self) -> String {
+        format!("{} {}", if self.request.body.is_some() { "POST" } else { "GET" }, self.url)
     }
 }
 
-/// Whether a connection can have been reused at `now`, by when an exchange `last` left one behind.
-fn may_be_pooled(last: u64, now: u64) -> bool {
+/// Returns whether a connection that an exchange left at `last` can still be in a pool at `now`, by `millis_up`.
+fn is_within_idle_age(last: u64, now: u64) -> bool {
     last != 0 && Duration::from_millis(now.saturating_sub(last)) <= MAX_IDLE_AGE
 }
 
-impl Exchange<'_> {
-    fn target(&self) -> String {
-        format!("{} {}", if self.upload.is_some() { "POST" } else { "GET" }, self.url)
-    }
-}
-
-fn read_body(target: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Result<Vec<u8>, Error> {
-    let too_large = || Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).at(target);
-    // By what its head says none of it needs to come.
-    if body.content_length().is_some_and(|length| length > cap) {
+fn read_body(target: &str, body: &mut Body, deadline: Deadline, max_bytes: u64) -> Result<Vec<u8>, Error> {
+    let too_large = || Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes")).at(target);
+    // Nothing is read of a body whose head says that it is too long.
+    if body.content_length().is_some_and(|length| length > max_bytes) {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    // Not `limit`, which refuses a body of exactly its length and counts compressed bytes.
-    body.as_reader().take(cap + 1).read_to_end(&mut bytes).map_err(|why| failure(target, why.into(), deadline))?;
-    if bytes.len() as u64 > cap { Err(too_large()) } else { Ok(bytes) }
+    // Not ureq's `limit`: it refuses a body of exactly that length, and counts compressed bytes.
+    body.as_reader()
+        .take(max_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|why| failure(target, why.into(), deadline))?;
+    if bytes.len() as u64 > max_bytes { Err(too_large()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -298,9 +298,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_can_be_pooled_for_as_long_as_the_pool_keeps_it() {
-        assert!(!may_be_pooled(0, 1), "nothing was exchanged yet");
-        assert!(may_be_pooled(1, 1) && may_be_pooled(1, 5_001));
-        assert!(!may_be_pooled(1, 5_002));
+    fn connection_may_be_kept_for_the_maximum_idle_age() {
+        assert!(!is_within_idle_age(0, 1), "nothing was exchanged yet");
+        assert!(is_within_idle_age(1, 1) && is_within_idle_age(1, 5_001));
+        assert!(!is_within_idle_age(1, 5_002));
     }
 }

@@ -1,92 +1,96 @@
-//! The agents: their timeouts and their pools.
+//! Connections to the platform, with the timeouts that their requests share.
 
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 use super::route::Route;
 use super::transport;
 
-/// How long an idle connection is kept: shorter than the 5 s and more after which servers commonly close
-/// theirs, so that few requests meet a connection that is just being closed.
+/// Longest time for which an idle connection is kept.
+///
+/// Servers commonly close theirs after 5 s or later. A shorter time lets few requests meet a connection while it is being
+/// closed.
 pub(super) const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
-/// Idle connections kept: with `ureq`'s own 3, eight threads opened five new ones a burst (0.04 with 64).
+/// Number of idle connections that are kept.
+///
+/// With the 3 that `ureq` keeps by default, a burst of eight threads opened five new connections. With 64 it opened 0.04.
 const MAX_IDLE: usize = 64;
-/// By how much less than an agent's own bound the time left may be for a request to go by that bound.
+/// Largest difference between a request's time and its pool's bound for which the request uses that bound.
 const BOUND_SLACK: Duration = Duration::from_millis(1);
-/// A message's bounds for connecting, for each write, and for silence, as the original's.
-const SEND_CONNECT: Duration = Duration::from_secs(30);
-const SEND_WRITE: Duration = Duration::from_secs(30);
-pub(crate) const SEND_SILENCE: Duration = Duration::from_secs(300);
+/// Timeout for connecting, for connections that are used once. As in the Python module `a2a_client`.
+const ONE_SHOT_CONNECT: Duration = Duration::from_secs(30);
+/// Timeout for each write, for connections that are used once. As in the Python module `a2a_client`.
+const ONE_SHOT_WRITE: Duration = Duration::from_secs(30);
+/// Longest wait for the next byte, for connections that are used once. As in the Python module `a2a_client`.
+const ONE_SHOT_SILENCE: Duration = Duration::from_secs(300);
 
-/// An agent and the bound that it is set to. Requests that have all of that bound need no settings of their
-/// own, and only for those does `ureq` keep its TLS set-up: 17 ms and 2,300 allocations a connection with
-/// the system's trust store.
+/// Connections to the platform, and the time that a request over them usually has.
+///
+/// Clones share the connections. A request that has all of the pool's bound needs no settings besides the pool's. `ureq`
+/// keeps its TLS set-up only for such requests; with the system's trust store the set-up costs 17 ms and 2,300 allocations
+/// a connection.
 #[derive(Clone)]
-pub(super) struct Bounded {
+pub(crate) struct Pool {
     pub(super) agent: Agent,
-    bound: Duration,
+    /// Time that a request has in all.
+    pub(super) bound: Duration,
+    /// Longest wait for the next byte of a response. `None` where only the bound limits it.
+    silence: Option<Duration>,
 }
 
-impl Bounded {
-    fn new(config: Config, bound: Duration) -> Self {
-        Bounded { agent: transport::agent(config.timeout_global(Some(bound)).build()), bound }
+impl Pool {
+    /// Returns a pool that keeps its connections for the next request, for GETs.
+    pub(super) fn kept_alive(route: &Route, bound: Duration) -> Self {
+        let config = config(route)
+            .max_idle_age(MAX_IDLE_AGE)
+            .max_idle_connections(MAX_IDLE)
+            .max_idle_connections_per_host(MAX_IDLE);
+        Pool::new(config, bound, None)
     }
 
-    /// One that keeps its connections for the next request.
-    pub(super) fn pooled(route: &Route, bound: Duration) -> Self {
-        let config = config(route).max_idle_age(MAX_IDLE_AGE);
-        Bounded::new(config.max_idle_connections(MAX_IDLE).max_idle_connections_per_host(MAX_IDLE), bound)
-    }
-
-    /// The bound for a request with so much time left, where it is not the agent's own.
-    pub(super) fn shorter(&self, left: Duration) -> Option<Duration> {
-        (left > self.bound || self.bound - left > BOUND_SLACK).then_some(left)
-    }
-}
-
-/// Connections for messages: fresh ones, since on a pooled one a request can be lost in the moment of
-/// its being closed, and a message, unlike a lookup, cannot be repeated for nothing.
-#[derive(Clone)]
-pub(crate) struct Wire(pub(super) Bounded);
-
-impl Wire {
-    /// A wire that can be shut down without harm to others, for sends of so much time at the most.
-    pub(super) fn new(route: &Route, bound: Duration) -> Self {
+    /// Returns a pool that opens a connection for each request, for POSTs.
+    ///
+    /// A server may close a kept connection while a request is on its way. A lost lookup is simply repeated, but a message
+    /// must not be sent twice without need.
+    pub(super) fn one_shot(route: &Route, bound: Duration) -> Self {
         let config = config(route)
             .max_idle_connections(0)
-            .max_idle_connections_per_host(0)
-            .timeout_resolve(Some(SEND_CONNECT))
-            .timeout_connect(Some(SEND_CONNECT))
-            .timeout_per_write(Some(SEND_WRITE))
-            .timeout_per_read(Some(SEND_SILENCE));
-        Wire(Bounded::new(config, bound))
+            .timeout_connect(Some(ONE_SHOT_CONNECT))
+            .timeout_per_write(Some(ONE_SHOT_WRITE))
+            .timeout_per_read(Some(ONE_SHOT_SILENCE));
+        Pool::new(config, bound, Some(ONE_SHOT_SILENCE))
     }
 
-    /// One that keeps its connections for the next request, for GETs of so much time at the most.
-    pub(super) fn pooled(route: &Route, bound: Duration) -> Self {
-        Wire(Bounded::pooled(route, bound))
+    fn new(config: ConfigBuilder<AgentScope>, bound: Duration, silence: Option<Duration>) -> Self {
+        Pool { agent: transport::agent(config.timeout_global(Some(bound)).build()), bound, silence }
     }
 
-    /// Breaks what is under way, and lets nothing more be sent.
-    pub(crate) fn shut_down(self) {
-        self.0.agent.shutdown();
+    /// Breaks the exchanges under way, and fails every later one.
+    pub(crate) fn shut_down(&self) {
+        self.agent.clone().shutdown();
+    }
+
+    /// Returns whether the pool's own timeouts serve a request that has `left` and allows `silence`.
+    pub(super) fn fits(&self, left: Duration, silence: Option<Duration>) -> bool {
+        let bound_fits = left <= self.bound && self.bound - left <= BOUND_SLACK;
+        bound_fits && (silence.is_none() || silence == self.silence)
     }
 }
 
-type Config = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
-
-/// What all agents have in common.
-pub(super) fn config(route: &Route) -> Config {
+/// Returns the settings that all pools share.
+pub(super) fn config(route: &Route) -> ConfigBuilder<AgentScope> {
     let config = Agent::config_builder()
         .user_agent(concat!("a2a-blocking/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")
         .accept_encoding("identity")
         // An error status has a body that says why, and a `Retry-After`.
         .http_status_as_error(false)
-        // The token goes to the platform and nowhere that it points to.
+        // The token goes to the platform only, never to an address that the platform names.
         .max_redirects(0);
-    route.lead(config)
+    route.apply(config)
 }
 
 #[cfg(test)]
@@ -94,11 +98,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_with_all_of_the_bound_needs_no_settings_of_its_own() {
-        let by = Bounded { agent: Agent::new_with_defaults(), bound: Duration::from_secs(2) };
-        assert_eq!(by.shorter(Duration::from_micros(1_999_990)), None);
+    fn request_with_the_pools_own_bound_needs_no_other_settings() {
+        let silence = Some(Duration::from_secs(9));
+        let pool = Pool { agent: Agent::new_with_defaults(), bound: Duration::from_secs(2), silence };
+        let bound = Duration::from_micros(1_999_990);
+        assert!(pool.fits(bound, None) && pool.fits(bound, silence));
+        assert!(!pool.fits(bound, Some(Duration::from_secs(8))));
         let brief = Duration::from_millis(1_990);
-        assert_eq!(by.shorter(brief), Some(brief));
-        assert_eq!(by.shorter(brief * 2), Some(brief * 2));
+        assert!(!pool.fits(brief, None) && !pool.fits(brief * 2, None));
     }
 }

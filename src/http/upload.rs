@@ -1,16 +1,18 @@
-//! A request's body, and how much of it was handed over: what tells a message that cannot have been
-//! delivered from one that may have been.
+//! The body of a request, and how much of it was handed over.
+//!
+//! That tells a message that cannot have been delivered from one that may have been.
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-/// The body of a request. Its clones are one upload.
+/// The body of a request. Clones share its bytes and its state.
 #[derive(Clone)]
 pub(crate) struct RequestBody {
     bytes: Arc<[u8]>,
+    /// Number of bytes that the HTTP client has read in the last exchange.
     taken: Arc<AtomicUsize>,
-    /// Whether the connection broke before it had taken all.
+    /// True after the connection broke before it took all bytes.
     broken: Arc<AtomicBool>,
 }
 
@@ -23,31 +25,34 @@ impl RequestBody {
         self.bytes.len()
     }
 
-    /// Whether the HTTP client has taken all of it in the last exchange, and the connection has not refused
-    /// a part, so that it may have been sent. Before that no peer can have a whole request.
+    /// Returns whether the whole body may have been sent in the last exchange.
+    ///
+    /// That is so once the HTTP client has read all of it, and the connection has refused no part. Until then no peer can
+    /// have a whole request.
     pub(crate) fn may_be_sent(&self) -> bool {
         self.taken.load(SeqCst) >= self.bytes.len() && !self.broken.load(SeqCst)
     }
 
-    /// Marks that the connection broke with a part of it not taken.
+    /// Records that the connection broke before it took all bytes.
     pub(super) fn break_off(&self) {
         self.broken.store(true, SeqCst);
     }
 
-    /// Marks that nothing of it has been handed over: before an exchange.
+    /// Records that nothing was handed over yet, at the start of an exchange.
     pub(super) fn restart(&self) {
         self.taken.store(0, SeqCst);
         self.broken.store(false, SeqCst);
     }
 
+    /// Returns a reader of the bytes that were not taken yet. Reading takes them.
     pub(super) fn reader(&self) -> impl Read + use<> {
-        Reader(self.clone())
+        BodyReader(self.clone())
     }
 }
 
-struct Reader(RequestBody);
+struct BodyReader(RequestBody);
 
-impl Read for Reader {
+impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let taken = self.0.taken.load(SeqCst);
         let left = self.0.bytes.get(taken..).unwrap_or_default();
@@ -63,16 +68,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_may_be_sent_once_all_of_it_is_taken_and_not_before() {
-        let upload = RequestBody::new(b"0123456789".to_vec());
-        let (mut reader, mut some) = (upload.reader(), [0; 4]);
+    fn body_may_be_sent_once_all_of_it_was_taken() {
+        let body = RequestBody::new(b"0123456789".to_vec());
+        let (mut reader, mut some) = (body.reader(), [0; 4]);
         for (taken, whole) in [(4, false), (4, false), (2, true), (0, true)] {
-            assert_eq!((reader.read(&mut some).unwrap(), upload.may_be_sent()), (taken, whole));
+            assert_eq!((reader.read(&mut some).unwrap(), body.may_be_sent()), (taken, whole));
         }
-        upload.break_off();
-        assert!(!upload.clone().may_be_sent(), "it was taken for nothing");
-        upload.restart();
-        assert!(!upload.clone().may_be_sent(), "its clones are one");
-        assert_eq!((upload.reader().read(&mut some).unwrap(), &some), (4, b"0123"));
+        body.break_off();
+        assert!(!body.clone().may_be_sent(), "the connection broke after it was taken");
+        body.restart();
+        assert!(!body.clone().may_be_sent(), "clones share the state");
+        assert_eq!((body.reader().read(&mut some).unwrap(), &some), (4, b"0123"));
     }
 }

@@ -73,9 +73,9 @@ pub(super) fn start(
 
 fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, timeout: Duration) {
     shared.run_by(thread::current().id());
-    let wire = http.wire(timeout);
+    let wire = http.one_shot_pool(timeout);
     let on_stop = wire.clone();
-    let _hook = shared.token.register(move || on_stop.clone().shut_down());
+    let _hook = shared.token.register(move || on_stop.shut_down());
     let (start, mut failing) = (CoarseInstant::now(), false);
     loop {
         let (http, wire, vitals) = (http.clone(), wire.clone(), pulse.vitals(CoarseInstant::now().since(start)));

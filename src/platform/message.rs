@@ -1,53 +1,35 @@
-//! One POST of a message: a request in, a typed outcome out. No retry.
+//! A message to a peer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Delivery, Error, ErrorKind, guard};
-use crate::http::{Ask, Http, Identity, RequestBody, Wire};
+use super::attempt::{Attempt, FailedAttempt, check_request_size, delivery_of};
+use super::response::message::{message_answer, message_lost};
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::http::{Http, Identity, Pool, Request, RequestBody};
 use crate::peer::PeerId;
 use crate::util::clock::Deadline;
+use crate::util::log_safe::log_safe;
 use crate::util::random::fresh_id;
 use crate::wire::{self, Message, Reply};
 
-/// The largest request, in bytes: there the platform cuts it.
-const MAX_REQUEST: usize = 1024 * 1024;
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: u64 = 10_000_000;
-
-/// A message that is ready to go: the same bytes, so the same ids, at each attempt.
+/// A message that is ready to be sent.
 #[derive(Clone)]
-pub(crate) struct Outgoing {
+pub(crate) struct OutgoingMessage {
+    http: Arc<Http>,
     path: String,
-    /// The method and URL that it goes to.
-    pub(crate) target: String,
+    target: String,
     request_id: String,
-    upload: RequestBody,
-    /// How long an attempt goes on without a byte from the peer.
+    body: RequestBody,
+    /// Longest wait of an attempt for the next byte of the answer.
     silence: Duration,
 }
 
-/// An attempt that brought no reply.
-pub(crate) struct Failed {
-    pub(crate) error: Error,
-    pub(crate) again: RetryHint,
-}
-
-/// Whether another attempt may do better.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum RetryHint {
-    No,
-    /// The transport failed.
-    Transport,
-    /// The platform asks us to come again, and perhaps says when.
-    Asked(Option<Duration>),
-}
-
-impl Outgoing {
+impl OutgoingMessage {
     /// # Errors
     ///
-    /// A message without parts, or a request that the platform would cut.
-    pub(crate) fn new(http: &Http, peer: PeerId, message: &Message, silence: Duration) -> Result<Self, Error> {
+    /// A message without parts or nested too deep, or a request above 1 MiB.
+    pub(crate) fn new(http: &Arc<Http>, peer: PeerId, message: &Message, silence: Duration) -> Result<Self, Error> {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
         if message.part_count() == 0 {
@@ -59,73 +41,43 @@ impl Outgoing {
         }
         let request_id = fresh_id()?.to_string();
         let bytes = wire::envelope(message, &request_id, &fresh_id()?.to_string());
-        if bytes.len() > MAX_REQUEST {
-            let detail = format!("the request has {} bytes; the platform takes {MAX_REQUEST}", bytes.len());
-            return Err(Error::new(ErrorKind::TooLarge, detail).at(target));
-        }
-        Ok(Outgoing { path, target, request_id, upload: RequestBody::new(bytes), silence })
+        check_request_size(bytes.len(), &target)?;
+        Ok(OutgoingMessage { http: http.clone(), path, target, request_id, body: RequestBody::new(bytes), silence })
     }
 
-    /// What is known of its delivery by how much of it was handed over in the last attempt.
-    pub(crate) fn delivery(&self) -> Delivery {
-        if self.upload.may_be_sent() { Delivery::Unknown } else { Delivery::NotSent }
-    }
-
-    /// One attempt, on a fresh connection.
-    ///
-    /// # Errors
-    ///
-    /// With whether another attempt may do better.
-    pub(crate) fn post(&self, http: &Arc<Http>, deadline: Deadline, wire: Option<&Wire>) -> Result<Reply, Failed> {
-        let ask =
-            Ask { path: &self.path, identity: Identity::Workspace, deadline, cap: MAX_ANSWER, silence: self.silence };
-        let answer = http.post(&ask, &self.upload, wire).map_err(|error| self.broken(error))?;
-        if answer.status < 300 {
-            let unread = |error: Error| Failed { error: error.with_delivery(Delivery::Unknown), again: RetryHint::No };
-            answer.check_encoding().map_err(unread)?;
-        }
-        match wire::read(answer.status, &answer.body, || answer.excerpt(), |words| answer.words(words)) {
-            Ok(reply) => {
-                let id = &reply.as_json()["id"];
-                if *id != self.request_id.as_str() {
-                    // Agents answer with anything.
-                    let id = answer.shown(&id.to_string());
-                    log::debug!("{}: the answer's id is {id}, the request's {}", self.target, self.request_id);
-                }
-                Ok(reply)
-            }
-            Err(refusal) => {
-                let wait = answer.retry_after.or(refusal.retry_after);
-                let error = answer.error(refusal.kind, refusal.detail).with_delivery(refusal.delivery);
-                let again = if refusal.asks_again { RetryHint::Asked(wait) } else { RetryHint::No };
-                Err(Failed { error: error.with_retry_after(wait).with_rpc_code(refusal.rpc_code), again })
-            }
-        }
-    }
-
-    /// The same on a thread of its own, which nobody would hear of again if it panicked.
-    ///
-    /// # Errors
-    ///
-    /// As [`post`](Outgoing::post).
-    pub(crate) fn post_guarded(&self, http: &Arc<Http>, deadline: Deadline, wire: &Wire) -> Result<Reply, Failed> {
-        match guard(|| Ok(self.post(http, deadline, Some(wire)))) {
-            Ok(outcome) => outcome,
-            Err(error) => Err(self.broken(error.at(self.target.as_str()))),
-        }
-    }
-
-    /// An attempt that brought no whole answer.
-    fn broken(&self, error: Error) -> Failed {
-        let transport = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout);
-        // A status is an answer, though its body be broken; but for a 200, whose body is what it is about.
-        let transport = transport && error.status().is_none_or(|status| status == 200);
-        let again = if transport { RetryHint::Transport } else { RetryHint::No };
-        Failed { error: error.with_delivery(self.delivery()), again }
+    /// Logs an answer to another request's id. It is used all the same, since agents answer with any id.
+    fn log_foreign_id(&self, id: &str) {
+        log_safe!(debug, "{}: the answer's id is {id}, the request's {}", self.target, self.request_id);
     }
 }
 
-/// Where messages to a peer go, below the platform's address.
+impl Attempt for OutgoingMessage {
+    type Answer = Reply;
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+
+    fn run(&self, pool: &Pool, deadline: Deadline) -> Result<Reply, FailedAttempt> {
+        let request = Request::post(&self.path, &self.body)
+            .identity(Identity::Workspace)
+            .deadline(deadline)
+            .silence(self.silence);
+        let response = self.http.execute(&request, pool).map_err(|error| message_lost(error, &self.body))?;
+        let reply = message_answer(&response)?;
+        let id = &reply.as_json()["id"];
+        if *id != self.request_id.as_str() {
+            self.log_foreign_id(&response.excerpt_of(&id.to_string()));
+        }
+        Ok(reply)
+    }
+
+    fn delivery(&self) -> Delivery {
+        delivery_of(&self.body)
+    }
+}
+
+/// Returns the path to which messages for a peer are posted.
 pub(crate) fn message_path(peer: PeerId) -> String {
     format!("/workspaces/{peer}/a2a")
 }

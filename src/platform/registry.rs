@@ -1,20 +1,18 @@
-//! The registry: one question, one typed answer. No cache, no retry.
+//! The registry: the record of one peer, and the list of our peers.
 
 use std::sync::Arc;
 
-use super::activity::is_removal;
-use super::workspace::removed;
-use crate::error::{Error, ErrorKind};
-use crate::http::{Ask, Http, Identity, Pace, Response, SEND_SILENCE};
+use super::response::{Call, peers_refusal, peers_unreachable, read_object, read_peers, refusal};
+use crate::error::Error;
+use crate::http::{Http, Identity, Pool, Request};
 use crate::peer::{Peer, PeerId};
 use crate::util::clock::Deadline;
-use crate::wire::{self, PeerList, RECORD_ROOM};
+use crate::wire::{PeerList, RECORD_MEMORY};
 
-/// The largest record that is read, in bytes of JSON. The platform's own are below 1 KiB; those with an
-/// agent card below 16.
+/// Longest record that is read, in bytes.
+///
+/// The platform's own records are below 1 KiB, and below 16 KiB with an agent card.
 const MAX_RECORD: u64 = 256 * 1024;
-/// The largest list of peers that is read, in bytes of JSON.
-const MAX_LISTING: u64 = 10_000_000;
 
 /// The registry of one platform.
 pub(crate) struct Registry {
@@ -26,80 +24,55 @@ impl Registry {
         Registry { http }
     }
 
-    /// Asks for the record of one peer.
+    /// Asks for the record of one peer, on behalf of a callback that waits.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] is the registry's own no; everything else is no usable answer.
-    pub(crate) fn discover(&self, peer: PeerId, pace: Pace, deadline: Deadline) -> Result<Peer, Error> {
+    /// As [`discover`](Self::discover).
+    pub(crate) fn lookup(&self, peer: PeerId, deadline: Deadline) -> Result<Peer, Error> {
+        self.record(peer, self.http.lookups(), deadline)
+    }
+
+    /// Asks for the record of one peer, on behalf of a user that waits.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where the registry itself answers that there is none. Any other
+    /// error is a failed lookup.
+    pub(crate) fn discover(&self, peer: PeerId, deadline: Deadline) -> Result<Peer, Error> {
+        self.record(peer, self.http.calls(), deadline)
+    }
+
+    fn record(&self, peer: PeerId, pool: &Pool, deadline: Deadline) -> Result<Peer, Error> {
         let path = discover_path(peer);
-        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_RECORD, silence: SEND_SILENCE };
-        let reply = self.http.get(&ask, pace)?;
-        if reply.status != 200 {
-            return Err(refusal(&reply));
+        let request = Request::get(&path).identity(Identity::Workspace).deadline(deadline).max_response(MAX_RECORD);
+        let response = self.http.execute(&request, pool)?;
+        if response.status != 200 {
+            return Err(refusal(&response, Call::Discover, self.http.workspace_id()));
         }
-        reply.check_encoding()?;
-        let fields =
-            wire::object(&reply.body, RECORD_ROOM).map_err(|why| reply.error(why.kind, format!("answered {why}")))?;
-        Ok(Peer::discovered(peer, fields))
+        Ok(Peer::discovered(peer, read_object(&response, RECORD_MEMORY)?))
     }
 
-    /// Asks for our own workspace's peers.
+    /// Asks for the peers of our own workspace.
     ///
     /// # Errors
     ///
-    /// The text of each is the original's diagnostic, word for word.
+    /// The whole text is the diagnostic of the Python module `a2a_client`, word for word.
     pub(crate) fn peers(&self, deadline: Deadline) -> Result<PeerList, Error> {
-        let id = self.http.workspace_id();
-        let path = format!("/registry/{id}/peers");
-        let ask = Ask { path: &path, identity: Identity::Workspace, deadline, cap: MAX_LISTING, silence: SEND_SILENCE };
-        let reply = self.http.get(&ask, Pace::Call).map_err(|error| {
-            let words = match error.status() {
-                None => format!("Cannot reach platform at {}: {}", self.http.platform(), error.detail()),
-                Some(status) => format!("Platform returned {status} but its body did not arrive: {}", error.detail()),
-            };
-            error.in_words(words)
-        })?;
-        let status = reply.status;
-        let (kind, words) = match status {
-            200 => {
-                let listing = match reply.foreign_encoding() {
-                    Some(encoding) => {
-                        let words = format!("JSON: it has the encoding {encoding}, which was not asked for");
-                        Err((ErrorKind::Malformed, words))
-                    }
-                    None => wire::listing(&reply.body).map_err(|why| (why.kind, why.to_string())),
-                };
-                match listing {
-                    Ok(listing) => return Ok(listing),
-                    Err((kind, why)) => (kind, format!("Platform returned 200 but body was not {why}")),
-                }
-            }
-            401 | 403 => (
-                ErrorKind::Unauthorized,
-                format!(
-                    "Authentication to platform failed (HTTP {status}). The workspace bearer token may be invalid — \
-                     restarting the workspace usually re-mints it."
-                ),
-            ),
-            404 => (
-                ErrorKind::NotFound,
-                format!(
-                    "Workspace ID {id} is not registered with the platform (HTTP 404). Re-registration via the \
-                     platform's /registry/register endpoint is needed."
-                ),
-            ),
-            500.. => (ErrorKind::Status, format!("Platform error: HTTP {status}.")),
-            _ => (ErrorKind::Status, format!("Unexpected platform response: HTTP {status}.")),
-        };
-        if status == 410 && is_removal(&reply) {
-            let removed = removed(&reply, id);
-            return Err(reply.error(ErrorKind::Removed, "").in_words(words).with_removed(removed));
+        let workspace_id = self.http.workspace_id();
+        let path = format!("/registry/{workspace_id}/peers");
+        let request = Request::get(&path).identity(Identity::Workspace).deadline(deadline);
+        let response = self
+            .http
+            .execute(&request, self.http.calls())
+            .map_err(|error| peers_unreachable(error, self.http.platform()))?;
+        match response.status {
+            200 => read_peers(&response),
+            _ => Err(peers_refusal(&response, workspace_id)),
         }
-        Err(reply.error(kind, "").in_words(words))
     }
 
-    /// Where a peer's agent card is to be had.
+    /// Returns the URL of a peer's record.
     pub(crate) fn discover_url(&self, peer: PeerId) -> String {
         format!("{}{}", self.http.platform(), discover_path(peer))
     }
@@ -107,25 +80,4 @@ impl Registry {
 
 fn discover_path(peer: PeerId) -> String {
     format!("/registry/discover/{peer}")
-}
-
-/// A status other than 200, in the platform's words where it has some.
-fn refusal(reply: &Response) -> Error {
-    let status = reply.status;
-    let kind = match status {
-        401 => ErrorKind::Unauthorized,
-        403 | 404 | 410 if wire::is_no(&reply.body) => ErrorKind::NotFound,
-        _ => ErrorKind::Status,
-    };
-    let mut detail = format!("answered {status}");
-    if let Some(words) = wire::error_words(&reply.body) {
-        detail += &format!(" ({})", reply.shown(&words));
-    }
-    match status {
-        401 if reply.sent_a_token() => detail += "; the token was refused",
-        401 => detail += "; no token was sent: give one, or a token file",
-        403 | 404 if reply.body.is_empty() => detail += " without a body; check the origin and the org id",
-        _ => {}
-    }
-    reply.error(kind, detail)
 }

@@ -64,8 +64,8 @@ pub(crate) fn connect(connection: &ConnectionArgs, text: &str) -> String {
 }
 
 fn connect_to_proxy(source: &str, text: &str) -> String {
-    // The name of ureq's error for a proxy that answers CONNECT with anything but 200.
-    if text.contains("ProxyError") {
+    // The text of ureq's error for a proxy that answers CONNECT with anything but 200.
+    if text.contains("CONNECT proxy failed") {
         return format!(
             "check that the proxy allows this machine to reach the platform's host and port. If it asks for a password \
              (407), set A2A_PEER_PROXY=http://user:password@host:port. Its address comes from {source}"

@@ -10,7 +10,8 @@ use crate::token::Token;
 
 const SECRET: &str = "s3cr3t-T0ken/+=";
 
-/// What an answer's headers and body come to: a wait that is bounded, and words that show no token and move no cursor.
+/// Checks texts that are made of a response's headers and body: a wait is bounded, and no text shows the token or a control
+/// character.
 pub fn answer(data: &[u8]) {
     let (header, body) = halves(data);
     let header = String::from_utf8_lossy(header);
@@ -25,29 +26,27 @@ pub fn answer(data: &[u8]) {
         assert_eq!(wait, Duration::from_secs(secs), "{header:?}");
     }
 
-    let token = Token::for_fuzzing(SECRET);
-    // Each 0xfe is where the platform says the token again.
+    // Each 0xfe stands for the token, which the platform echoes there.
     let parts: Vec<&[u8]> = body.split(|byte| *byte == 0xfe).collect();
-    let body = parts.join(SECRET.as_bytes());
-    let reply = Response {
-        status: 500,
+    let response = Response {
         retry_after: wait,
         encoding: Some(header.clone().into_owned()),
-        body,
-        target: "GET http://p".to_owned(),
-        token: Some(token),
+        token: Some(Token::for_fuzzing(SECRET)),
+        ..Response::for_test(500, parts.join(SECRET.as_bytes()))
     };
-    let text = String::from_utf8_lossy(&reply.body).into_owned();
-    for (shown, most) in [(reply.excerpt(), 200), (reply.shown(&text), 200), (reply.words(&text), 4_000)] {
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    let texts = [(response.excerpt(), 200), (response.excerpt_of(&text), 200), (response.safe_text(&text), 4_000)];
+    for (shown, most) in texts {
         assert!(!shown.contains(SECRET), "{shown}");
-        let controls = shown.chars().filter(|c| c.is_control());
-        assert!(controls.clone().count() == 0 || (most > 200 && controls.clone().all(|c| matches!(c, '\n' | '\t'))));
-        // An escape is ten characters at the most.
+        let mut controls = shown.chars().filter(|c| c.is_control());
+        assert!(controls.all(|c| most > 200 && matches!(c, '\n' | '\t')), "{shown:?}");
+        // An escape has at most ten characters.
         assert!(shown.chars().count() <= most * 10);
     }
-    let error = reply.error(ErrorKind::Status, "detail");
+    let error = response.error(ErrorKind::Status, "detail");
     assert!(!format!("{error} {error:?}").contains(SECRET));
     assert_eq!(error.retry_after(), wait);
     let encoding = header.trim();
-    assert_eq!(reply.foreign_encoding().is_some(), !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"));
+    let is_identity = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
+    assert_eq!(response.foreign_encoding().is_none(), is_identity);
 }

@@ -1,4 +1,4 @@
-//! An answer of the platform's, and how much of it may be shown.
+//! A response of the platform, and texts from it that are safe to show.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -9,69 +9,83 @@ use crate::error::{Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::token::Token;
 use crate::util::text::{escaped, excerpt};
 
-/// How many characters of a peer's own words an error takes over.
-const MAX_WORDS: usize = 4_000;
-/// An answer, whatever its status.
+/// Longest text of a peer that an error takes over, in characters.
+const MAX_TEXT: usize = 4_000;
+
+/// A response, whatever its status.
 pub(crate) struct Response {
     pub(crate) status: u16,
+    /// Wait that the `Retry-After` header asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// The `Content-Encoding` header as it came.
     pub(crate) encoding: Option<String>,
     pub(crate) body: Vec<u8>,
-    /// The request's method and URL.
+    /// Method and URL of the request.
     pub(crate) target: String,
+    /// Token of the request, which is cut out of every text that is shown.
     pub(super) token: Option<Token>,
 }
 
 impl Response {
-    /// The start of the body for an error, without the token where the platform echoes it.
+    /// Returns the start of the body for an error: at most 200 characters, escaped, without the token.
     pub(crate) fn excerpt(&self) -> String {
-        self.shown(&String::from_utf8_lossy(&self.body))
+        self.excerpt_of(&String::from_utf8_lossy(&self.body))
     }
 
-    /// Words from the answer as an error may show them: without the token, cut, and with escapes.
-    pub(crate) fn shown(&self, words: &str) -> String {
-        excerpt(&self.without_token(words))
+    /// Returns the start of a text from the response: at most 200 characters, escaped, without the token.
+    pub(crate) fn excerpt_of(&self, text: &str) -> String {
+        excerpt(&self.without_token(text))
     }
 
-    /// Words from the answer with their line ends, but without the token and what is beyond a screen or two.
-    pub(crate) fn words(&self, words: &str) -> String {
-        escaped(self.without_token(words).chars().take(MAX_WORDS), |c| matches!(c, '\n' | '\t'))
+    /// Returns a text from the response with its line ends: at most 4,000 characters, escaped, without the token.
+    pub(crate) fn safe_text(&self, text: &str) -> String {
+        escaped(self.without_token(text).chars().take(MAX_TEXT), |c| matches!(c, '\n' | '\t'))
     }
 
-    fn without_token(&self, words: &str) -> String {
-        self.token.as_ref().map_or_else(|| words.to_owned(), |token| token.cut_from(words))
+    fn without_token(&self, text: &str) -> String {
+        self.token.as_ref().map_or_else(|| text.to_owned(), |token| token.cut_from(text))
     }
 
-    pub(crate) fn sent_a_token(&self) -> bool {
+    /// Returns whether the request carried a token.
+    pub(crate) fn had_token(&self) -> bool {
         self.token.is_some()
     }
 
-    /// An error that this answer is.
+    /// Returns an error with this response's target, status, wait and start of its body.
     pub(crate) fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
         let error = Error::new(kind, detail).at(self.target.as_str()).with_status(self.status);
         error.with_retry_after(self.retry_after).with_excerpt(self.excerpt())
     }
 
-    /// The body's encoding, if it is one that was not asked for and is not undone.
+    /// Returns the body's encoding, if it is another than `identity`. None was asked for, and none is decoded.
     pub(crate) fn foreign_encoding(&self) -> Option<String> {
         let encoding = self.encoding.as_deref().map(str::trim)?;
-        (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| self.shown(encoding))
+        (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| self.excerpt_of(encoding))
     }
 
     /// # Errors
     ///
-    /// A body of an encoding that was not asked for and is not undone.
+    /// [`ErrorKind::Malformed`] where the body has another encoding than `identity`.
     pub(crate) fn check_encoding(&self) -> Result<(), Error> {
         let Some(encoding) = self.foreign_encoding() else { return Ok(()) };
         let detail = format!("the body has the encoding {encoding}, which was not asked for");
         Err(self.error(ErrorKind::Malformed, detail))
     }
+
+    /// Returns a response to a POST, without headers.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn for_test(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let target = "POST http://p".to_owned();
+        Response { status, retry_after: None, encoding: None, body: body.into(), target, token: None }
+    }
 }
 
-/// The wait that a `Retry-After` asks for in seconds. Its date form is none.
+/// Reads a `Retry-After` header in seconds; at most a day. Its date form is ignored, since it needs a clock that is right.
+///
+/// See RFC 9110, section 10.2.3, <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>.
 pub(super) fn retry_after(header: &str) -> Option<Duration> {
     let digits = header.trim();
-    // A sign is none of the header's; and more seconds than there are numbers for are still a wait.
+    // The header has no sign. A number that is too large for `u64` is still a wait.
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER))
 }
@@ -81,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_digits_only_and_a_day_at_the_most() {
+    fn retry_after_is_digits_only_and_at_most_a_day() {
         let day = Duration::from_secs(86_400);
         for (header, wait) in [
             (" 7 ", Some(Duration::from_secs(7))),

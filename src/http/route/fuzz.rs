@@ -12,17 +12,17 @@ use super::Route;
 use crate::config::PlatformUrl;
 use crate::http::pool::config;
 
-/// Whom the HTTP client would contact, and what it would write.
+/// Records the address that the HTTP client contacts, and the bytes that it writes.
 #[derive(Debug, Clone, Default)]
-struct Wiretap(Arc<Mutex<Heard>>);
+struct Recorder(Arc<Mutex<Recorded>>);
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Recorded {
     address: String,
     request: Vec<u8>,
 }
 
-impl Resolver for Wiretap {
+impl Resolver for Recorder {
     fn resolve(&self, uri: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let (scheme, authority) = (uri.scheme().unwrap(), uri.authority().unwrap());
         self.0.lock().address = DefaultResolver::host_and_port(scheme, authority).unwrap();
@@ -32,29 +32,30 @@ impl Resolver for Wiretap {
     }
 }
 
-impl Connector for Wiretap {
-    type Out = Wire;
+impl Connector for Recorder {
+    type Out = DeadEnd;
 
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, ureq::Error> {
-        let secret = details.needs_tls();
-        Ok(Some(Wire { tap: self.clone(), buffers: LazyBuffers::new(16 * 1024, 16 * 1024), secret }))
+    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<DeadEnd>, ureq::Error> {
+        let is_tls = details.needs_tls();
+        Ok(Some(DeadEnd { recorder: self.clone(), buffers: LazyBuffers::new(16 * 1024, 16 * 1024), is_tls }))
     }
 }
 
+/// A connection that takes a request and fails instead of answering.
 #[derive(Debug)]
-struct Wire {
-    tap: Wiretap,
+struct DeadEnd {
+    recorder: Recorder,
     buffers: LazyBuffers,
-    secret: bool,
+    is_tls: bool,
 }
 
-impl Transport for Wire {
+impl Transport for DeadEnd {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.tap.0.lock().request.extend_from_slice(&self.buffers.output()[..amount]);
+        self.recorder.0.lock().request.extend_from_slice(&self.buffers.output()[..amount]);
         Ok(())
     }
 
@@ -67,17 +68,17 @@ impl Transport for Wire {
     }
 
     fn is_tls(&self) -> bool {
-        self.secret
+        self.is_tls
     }
 }
 
-/// A platform URL that is taken is the one that is contacted, and nothing in it is more than an address.
+/// Checks that an accepted platform URL is the address that is contacted, and that it adds nothing to the request.
 pub fn url(data: &[u8]) {
     let text = &*String::from_utf8_lossy(data);
     let url = match PlatformUrl::parse(text) {
         Ok(url) => url,
         Err(why) => {
-            // It may hold a password, and a log is read in a terminal.
+            // A refused URL may hold a password, and the error is shown in a terminal.
             assert!(!text.contains('@') || !why.contains(text), "{why}");
             assert!(!why.contains(char::is_control), "{why:?}");
             return;
@@ -87,7 +88,7 @@ pub fn url(data: &[u8]) {
     assert_eq!(PlatformUrl::parse(&shown).unwrap().to_string(), shown);
     assert!(!shown.contains(|c: char| c.is_control() || c.is_whitespace() || "@?#".contains(c)), "{shown:?}");
 
-    // Read as a person reads it.
+    // Split by hand, as a person reads a URL.
     let (scheme, rest) = shown.split_once("://").unwrap();
     let (authority, prefix) = rest.split_once('/').map_or((rest, String::new()), |(a, p)| (a, format!("/{p}")));
     let name =
@@ -100,15 +101,15 @@ pub fn url(data: &[u8]) {
         "{text:?} {shown:?}"
     );
 
-    let tap = Wiretap::default();
-    let agent = Agent::with_parts(config(&Route::direct().unwrap()).build(), tap.clone(), tap.clone());
+    let recorder = Recorder::default();
+    let agent = Agent::with_parts(config(&Route::direct().unwrap()).build(), recorder.clone(), recorder.clone());
     let path = "/registry/discover/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
     let failed = agent.get(format!("{url}{path}")).header("Authorization", "Bearer t").call().unwrap_err();
     assert!(matches!(failed, ureq::Error::ConnectionFailed), "{failed} {shown:?}");
 
-    let heard = tap.0.lock();
-    assert_eq!(heard.address, format!("{host}:{}", port.unwrap_or(usual)), "{shown:?}");
-    let request = std::str::from_utf8(&heard.request).unwrap();
+    let recorded = recorder.0.lock();
+    assert_eq!(recorded.address, format!("{host}:{}", port.unwrap_or(usual)), "{shown:?}");
+    let request = std::str::from_utf8(&recorded.request).unwrap();
     let mut lines = request.strip_suffix("\r\n\r\n").unwrap().split("\r\n");
     assert_eq!(lines.next().unwrap(), format!("GET {prefix}{path} HTTP/1.1"));
     let headers: Vec<(&str, &str)> = lines.map(|line| line.split_once(": ").unwrap()).collect();

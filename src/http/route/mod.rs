@@ -1,4 +1,4 @@
-//! The way to the platform: the proxy that was asked for, and whom TLS trusts.
+//! The route to the platform: the configured proxy, and the certificates that TLS trusts.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -10,7 +10,7 @@ use ureq::typestate::AgentScope;
 use crate::config::Checked;
 use crate::error::Error;
 
-/// What all of a client's agents have in common.
+/// The proxy and the trusted certificates that all of a client's connections share.
 #[derive(Clone)]
 pub(super) struct Route {
     proxy: Option<Proxy>,
@@ -21,7 +21,7 @@ pub(super) struct Route {
 impl Route {
     /// # Errors
     ///
-    /// Root certificates that are none. The proxy's URL was checked before.
+    /// Root certificates that cannot be read. The proxy's URL was checked before.
     pub(super) fn new(checked: &Checked) -> Result<Self, Error> {
         #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
         if checked.root_certificates.is_some() {
@@ -30,14 +30,14 @@ impl Route {
         }
         let proxy = checked.proxy.as_ref().map(|proxy| Proxy::new(proxy.expose()));
         Ok(Route {
-            // Its words could show a password.
+            // ureq's error could show the proxy's password.
             proxy: proxy.transpose().map_err(|_| Error::config("proxy: it is no URL of a proxy"))?,
             #[cfg(any(feature = "rustls", feature = "native-tls"))]
             roots: roots(checked.root_certificates.as_deref())?,
         })
     }
 
-    /// No proxy, and what the build trusts.
+    /// Returns a route without a proxy that trusts the build's own root certificates.
     #[cfg(any(test, fuzzing))]
     pub(super) fn direct() -> Result<Self, Error> {
         Ok(Route {
@@ -47,8 +47,9 @@ impl Route {
         })
     }
 
-    pub(super) fn lead(&self, config: ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> {
-        // By default even loopback goes through the proxy that the environment names.
+    /// Sets the proxy and the TLS settings of a pool.
+    pub(super) fn apply(&self, config: ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> {
+        // Set in any case: by default ureq uses the environment's proxy, even for loopback.
         let config = config.proxy(self.proxy.clone());
         #[cfg(any(feature = "rustls", feature = "native-tls"))]
         let config = config.tls_config(self.tls());
@@ -64,7 +65,7 @@ impl Route {
     }
 }
 
-/// The certificates of a PEM text, or those that the build comes with.
+/// Returns the certificates of a PEM text, or those that the build trusts by default.
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 fn roots(pem: Option<&str>) -> Result<ureq::tls::RootCerts, Error> {
     use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
@@ -95,7 +96,7 @@ fn roots(pem: Option<&str>) -> Result<ureq::tls::RootCerts, Error> {
     Ok(RootCerts::from(roots))
 }
 
-/// Whether the bytes are one DER sequence and nothing more. TLS libraries pass over what is none in silence.
+/// Returns whether the bytes are one DER sequence and nothing more. TLS libraries skip other bytes in silence.
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 fn is_der(bytes: &[u8]) -> bool {
     let (length, start) = match bytes {

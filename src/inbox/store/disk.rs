@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::util::log_safe::log_safe;
-use crate::wire::{CALL_ROOM, MemoryBudget, Unread, value};
+use crate::wire::{CALL_MEMORY, JsonError, MemoryBudget, parse_json};
 
 /// The largest file that is read, in bytes: as many acked rows as a cursor holds, each with the longest id, of which each
 /// byte is escaped.
@@ -79,10 +79,10 @@ pub(in crate::inbox) fn read(path: &Path) -> Result<Option<Value>, String> {
     };
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    let allowance = &mut MemoryBudget::new(text.len(), CALL_ROOM);
-    value(text.as_bytes(), allowance).map(Some).map_err(|why| match why {
-        Unread::TooLarge(_) => why.to_string(),
-        Unread::NotJson(why) => format!("it is not JSON: {why}"),
+    let allowance = &mut MemoryBudget::new(text.len(), CALL_MEMORY);
+    parse_json(text.as_bytes(), allowance).map(Some).map_err(|why| match why {
+        JsonError::TooLarge(_) => why.to_string(),
+        JsonError::NotJson(why) => format!("it is not JSON: {why}"),
     })
 }
 

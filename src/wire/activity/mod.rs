@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::json::{Filling, MemoryBudget, Unread, each_entry, each_field, value};
-use super::record::{CALL_ROOM, Unfit};
+use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, parse_json};
+use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
 
 /// What a row without any text reads: the original's words.
@@ -117,15 +117,15 @@ pub struct Attachment {
 ///
 /// One at a time: what a peer wrote into one row must not hide the others. Their lists and maps may take five times the
 /// text, and 16 MiB besides; those of one row five times its own text, and 8 MiB besides.
-pub(crate) fn activity(body: &[u8]) -> Result<Listed, Unfit> {
+pub(crate) fn activity(body: &[u8]) -> Result<Listed, BodyError> {
     let mut listed = Listed::default();
-    let mut budget = MemoryBudget::new(body.len(), CALL_ROOM);
+    let mut budget = MemoryBudget::new(body.len(), CALL_MEMORY);
     let mut entries = 0;
     let text = String::from_utf8_lossy(body);
     if text.trim_start().starts_with(|c| c != '[') {
-        let found = value(body, &mut budget);
-        let why = if let Err(Unread::NotJson(why)) = found { Some(why) } else { None };
-        return Err(Unfit::malformed(match why {
+        let found = parse_json(body, &mut budget);
+        let why = if let Err(JsonError::NotJson(why)) = found { Some(why) } else { None };
+        return Err(BodyError::malformed(match why {
             Some(why) => format!("a body that is not JSON ({why})"),
             None => "JSON that is no list, where a list of rows was expected".to_owned(),
         }));
@@ -152,26 +152,28 @@ pub(crate) fn activity(body: &[u8]) -> Result<Listed, Unfit> {
     match all {
         Ok(true) => Ok(listed),
         Ok(false) if entries > MAX_ENTRIES => {
-            Err(Unfit::too_large(format!("a list of more than {MAX_ENTRIES} entries")))
+            Err(BodyError::too_large(format!("a list of more than {MAX_ENTRIES} entries")))
         }
-        Ok(false) => Err(Unfit::too_large(format!("a list that is too large: {}", Unread::TooLarge(budget.most())))),
-        Err(why) => Err(Unfit::malformed(format!("a body that is not JSON ({why})"))),
+        Ok(false) => {
+            Err(BodyError::too_large(format!("a list that is too large: {}", JsonError::TooLarge(budget.limit()))))
+        }
+        Err(why) => Err(BodyError::malformed(format!("a body that is not JSON ({why})"))),
     }
 }
 
 /// The fields of an entry, if it is an object. A field that does not fit into a [`Value`] is the text that it came as:
 /// what nests too deep, half a surrogate pair, a number beyond all bounds, more memory than there is to be.
 fn fields(text: &str, budget: &mut MemoryBudget, unread: &mut MalformedRows) -> Option<Map<String, Value>> {
-    match value(text.as_bytes(), budget) {
+    match parse_json(text.as_bytes(), budget) {
         Ok(Value::Object(fields)) => return Some(fields),
         Ok(_) => return None,
         Err(_) => {}
     }
     // What stands in one field must not leave those after it without a name.
-    let mut names = budget.set_aside(NAMES_ROOM);
-    let (mut filling, mut texts, mut more) = (Filling { fields: Map::new(), budget: &mut names }, Vec::new(), 0);
+    let mut names = budget.split_off(NAMES_ROOM);
+    let (mut filling, mut texts, mut more) = (MapBuilder { fields: Map::new(), budget: &mut names }, Vec::new(), 0);
     let whole = each_field(text, |name, text| {
-        let field = value(text.as_bytes(), budget).unwrap_or_else(|why| {
+        let field = parse_json(text.as_bytes(), budget).unwrap_or_else(|why| {
             // Those of one name are as many as the text has room for.
             if texts.len() < MAX_ODDS {
                 texts.push((name.clone(), why));
@@ -180,10 +182,10 @@ fn fields(text: &str, budget: &mut MemoryBudget, unread: &mut MalformedRows) -> 
             }
             text.into()
         });
-        filling.put(name, field)
+        filling.insert(name, field)
     });
     let fields = filling.fields;
-    budget.put_back(names);
+    budget.merge(names);
     if whole {
         unread.count += more;
         let id = || fields.get("id").map_or("a row without an id".to_owned(), Value::to_string);
@@ -235,7 +237,7 @@ pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
     match fields.get("request_body") {
         Some(Value::String(text)) => {
             let budget = &mut MemoryBudget::new(text.len(), ROW_ROOM);
-            Cow::Owned(value(text.as_bytes(), budget).unwrap_or_default())
+            Cow::Owned(parse_json(text.as_bytes(), budget).unwrap_or_default())
         }
         Some(body) => Cow::Borrowed(body),
         None => Cow::Owned(Value::Null),

@@ -1,6 +1,8 @@
-//! JSON text into values, with a bound on the memory that they take. `{"":0},` is 7 bytes of text and 660 of memory:
-//! what a peer or a platform sends may not cost what it likes. What is counted is lists and maps, and of strings what an
-//! allocator rounds them up by: the rest of a string is its text.
+//! Reads JSON text into values, within a budget of memory.
+//!
+//! The text `{"":0},` has 7 bytes, and its value takes 660 bytes of memory. Without a budget a peer or a platform could
+//! make a small body cost any amount. Counted are lists, maps, and what an allocator adds to a string; the rest of a string
+//! is its text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,40 +13,44 @@ use serde_json::{Map, Number, Value};
 
 use crate::peer::map_growth;
 
-/// How many times its own size a text's lists and maps may take, beside an absolute budget. With what the text itself
-/// takes while it arrives, and the strings, that is eight times.
-const TIMES: usize = 5;
-/// What a string takes beside its text: the head of an allocator's block, and the rest of a short one. `"a",` is 4 bytes of
-/// text, and glibc's smallest block has 32.
-pub(super) const STRING: usize = 24;
-/// Whether another crate of the program has switched on `arbitrary_precision`, by which numbers come as maps.
+/// Memory that lists and maps may take, as a multiple of the size of their text. The absolute part of a budget comes on top.
+///
+/// With the strings, and with the text itself while it arrives, that makes eight times the text.
+const TEXT_MULTIPLE: usize = 5;
+/// Memory that a string takes besides its text, in bytes: the header of an allocator's block, and the unused rest of a
+/// short one.
+///
+/// `"a",` is 4 bytes of text, and glibc's smallest block has 32.
+pub(super) const STRING_OVERHEAD: usize = 24;
+/// True where another crate of the program enabled serde_json's feature `arbitrary_precision`. Numbers then arrive as maps.
 const NUMBERS_ARE_MAPS: bool = size_of::<Number>() > 16;
-const NUMBER: &str = "$serde_json::private::Number";
+/// Key of such a map.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
 
-/// How much memory values may take.
+/// Memory that values may take, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct MemoryBudget {
-    most: usize,
+    limit: usize,
     left: usize,
     exceeded: bool,
 }
 
 impl MemoryBudget {
-    /// For a text of so many bytes, and so much besides.
-    pub(crate) fn new(text: usize, besides: usize) -> Self {
-        let most = text.saturating_mul(TIMES).saturating_add(besides);
-        MemoryBudget { most, left: most, exceeded: false }
+    /// Returns the budget for a text of `text` bytes: a multiple of that, and `extra` bytes.
+    pub(crate) fn new(text: usize, extra: usize) -> Self {
+        let limit = text.saturating_mul(TEXT_MULTIPLE).saturating_add(extra);
+        MemoryBudget { limit, left: limit, exceeded: false }
     }
 
-    pub(crate) fn most(&self) -> usize {
-        self.most
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(crate) fn used(&self) -> usize {
-        self.most - self.left
+        self.limit - self.left
     }
 
-    /// Whether there was still so much.
+    /// Takes `bytes` from the budget. Returns false, and takes nothing, where less is left.
     #[must_use]
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let left = self.left.checked_sub(bytes);
@@ -57,108 +63,109 @@ impl MemoryBudget {
         if self.take(bytes) { Ok(()) } else { Err(E::custom("too much memory")) }
     }
 
-    /// What one more field of that name takes in a map that has so many.
+    /// Takes what one more field of this name needs in a map of `fields` fields.
     fn spend_field<E: serde_core::de::Error>(&mut self, name: &str, fields: usize) -> Result<(), E> {
-        self.spend(map_growth(fields) + beside(name))
+        self.spend(map_growth(fields) + string_overhead(name))
     }
 
-    /// A part of what is left, for a use of its own.
-    pub(super) fn set_aside(&mut self, bytes: usize) -> MemoryBudget {
+    /// Moves up to `bytes` of what is left into a new budget. [`merge`](Self::merge) returns what that did not use.
+    pub(super) fn split_off(&mut self, bytes: usize) -> MemoryBudget {
         let part = bytes.min(self.left);
         self.left -= part;
-        MemoryBudget { most: part, left: part, exceeded: false }
+        MemoryBudget { limit: part, left: part, exceeded: false }
     }
 
-    /// What is left of such a part.
-    pub(super) fn put_back(&mut self, part: MemoryBudget) {
+    /// Adds what is left of a budget that was split off.
+    pub(super) fn merge(&mut self, part: MemoryBudget) {
         self.left += part.left;
     }
 }
 
-/// What a string takes beside its text. An empty one has no block.
-fn beside(text: &str) -> usize {
-    if text.is_empty() { 0 } else { STRING }
+/// Returns the memory that a string takes besides its text. An empty string has no block.
+fn string_overhead(text: &str) -> usize {
+    if text.is_empty() { 0 } else { STRING_OVERHEAD }
 }
 
-/// Why a text is not read.
+/// Reason for which a text cannot be read.
 #[derive(Debug)]
-pub(crate) enum Unread {
-    /// Its values would take more than so many bytes.
+pub(crate) enum JsonError {
+    /// Its values would take more than this many bytes.
     TooLarge(usize),
     NotJson(serde_json::Error),
 }
 
-impl fmt::Display for Unread {
+impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unread::TooLarge(most) => {
-                write!(f, "its lists, maps and texts would take more than {most} bytes of memory")
+            JsonError::TooLarge(limit) => {
+                write!(f, "its lists, maps and texts would take more than {limit} bytes of memory")
             }
-            Unread::NotJson(why) => why.fmt(f),
+            JsonError::NotJson(why) => why.fmt(f),
         }
     }
 }
 
-/// The value that a text is. What was taken of the budget is given back where it cannot be read.
+/// Reads a text as one JSON value, and takes the value's memory from the budget.
 ///
 /// # Errors
 ///
-/// What is not JSON, nests deeper than 127 levels, or would take more than the budget.
-pub(crate) fn value(text: &[u8], budget: &mut MemoryBudget) -> Result<Value, Unread> {
+/// A text that is no JSON, nests deeper than 127 levels, or would take more than the budget. The budget is then unchanged.
+pub(crate) fn parse_json(text: &[u8], budget: &mut MemoryBudget) -> Result<Value, JsonError> {
     let before = *budget;
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let read = Seed(&mut *budget).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    read.map_err(|why| unread(why, budget, before))
+    let read = ValueSeed(&mut *budget).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|why| {
+        let exceeded = budget.exceeded;
+        *budget = before;
+        if exceeded { JsonError::TooLarge(before.limit) } else { JsonError::NotJson(why) }
+    })
 }
 
-/// Hands each field of an object to `field`: the name, and the value's text. Whether it is an object of which all
-/// was taken.
-pub(super) fn each_field<'a>(text: &'a str, mut field: impl FnMut(String, &'a str) -> bool) -> bool {
+/// Calls `visit` with the name of each field of an object and the text of its value, until it returns false.
+///
+/// Returns true where the text is an object and `visit` accepted every field.
+pub(super) fn each_field<'a>(text: &'a str, mut visit: impl FnMut(String, &'a str) -> bool) -> bool {
     let mut reader = serde_json::Deserializer::from_str(text);
-    reader.deserialize_map(Fields(&mut field, PhantomData)).and_then(|()| reader.end()).is_ok()
+    reader.deserialize_map(FieldVisitor(&mut visit, PhantomData)).and_then(|()| reader.end()).is_ok()
 }
 
-/// Hands the text of each entry of a list to `entry`, for as long as that says yes. Whether it did to the end.
+/// Calls `visit` with the text of each entry of a list, until it returns false. Returns true where it accepted every entry.
 ///
 /// # Errors
 ///
-/// What is no list.
-pub(super) fn each_entry<'a>(text: &'a str, mut entry: impl FnMut(&'a str) -> bool) -> Result<bool, serde_json::Error> {
+/// A text that is no JSON list.
+pub(super) fn each_entry<'a>(text: &'a str, mut visit: impl FnMut(&'a str) -> bool) -> Result<bool, serde_json::Error> {
     let mut stopped = false;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let entries = Entries { entry: &mut entry, stopped: &mut stopped, text: PhantomData };
+    let entries = EntryVisitor { visit: &mut visit, stopped: &mut stopped, text: PhantomData };
     let read = reader.deserialize_seq(entries).and_then(|()| reader.end());
     if stopped { Ok(false) } else { read.map(|()| true) }
 }
 
-/// A map as it is read. Charges it to the budget.
-pub(super) struct Filling<'a> {
+/// A map under construction, whose memory is taken from a budget.
+pub(super) struct MapBuilder<'a> {
     pub(super) fields: Map<String, Value>,
     pub(super) budget: &'a mut MemoryBudget,
 }
 
-impl Filling<'_> {
-    /// Whether there was room for it.
-    pub(super) fn put(&mut self, name: String, value: Value) -> bool {
-        let room = self.budget.spend_field::<serde_json::Error>(&name, self.fields.len()).is_ok();
-        if room {
+impl MapBuilder<'_> {
+    /// Adds a field. Returns false, and drops the field, where the budget does not suffice.
+    pub(super) fn insert(&mut self, name: String, value: Value) -> bool {
+        let fits = self.budget.spend_field::<serde_json::Error>(&name, self.fields.len()).is_ok();
+        if fits {
             self.fields.insert(name, value);
         }
-        room
+        fits
     }
 }
 
-fn unread(why: serde_json::Error, budget: &mut MemoryBudget, before: MemoryBudget) -> Unread {
-    let exceeded = budget.exceeded;
-    *budget = before;
-    if exceeded { Unread::TooLarge(before.most) } else { Unread::NotJson(why) }
-}
+/// Reads a [`Value`] as `serde_json` does, within a budget.
+///
+/// No key has a special meaning. `serde_json` itself reads the string behind one of its private keys as JSON again, so that
+/// a body could nest without end.
+struct ValueSeed<'a>(&'a mut MemoryBudget);
 
-/// As `serde_json` reads a [`Value`], but for the budget; and no key means anything to it: by one that the library
-/// itself uses, a string would be read as JSON again, and nest without end.
-struct Seed<'a>(&'a mut MemoryBudget);
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -166,7 +173,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,15 +201,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_str<E: serde_core::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.0.spend(beside(value))?;
+        self.0.spend(string_overhead(value))?;
         Ok(value.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(entry) = entries.next_element_seed(Seed(&mut *self.0))? {
+        while let Some(entry) = entries.next_element_seed(ValueSeed(&mut *self.0))? {
             if list.len() == list.capacity() {
-                // By halves, and not by twos: what is not used is charged, too.
+                // Grows by half instead of doubling, since unused capacity is charged, too.
                 let more = (list.len() / 2).max(2);
                 self.0.spend(more * size_of::<Value>())?;
                 list.reserve_exact(more);
@@ -215,8 +222,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            let value = entries.next_value_seed(Seed(&mut *self.0))?;
-            let is_number = NUMBERS_ARE_MAPS && fields.is_empty() && name == NUMBER;
+            let value = entries.next_value_seed(ValueSeed(&mut *self.0))?;
+            let is_number = NUMBERS_ARE_MAPS && fields.is_empty() && name == NUMBER_KEY;
             if let (true, Value::String(digits)) = (is_number, &value) {
                 return digits.parse().map(Value::Number).map_err(A::Error::custom);
             }
@@ -227,9 +234,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-struct Fields<'f, 'a, F>(&'f mut F, PhantomData<&'a str>);
+/// Visits the fields of an object; see [`each_field`].
+struct FieldVisitor<'f, 'a, F>(&'f mut F, PhantomData<&'a str>);
 
-impl<'a, F: FnMut(String, &'a str) -> bool> Visitor<'a> for Fields<'_, 'a, F> {
+impl<'a, F: FnMut(String, &'a str) -> bool> Visitor<'a> for FieldVisitor<'_, 'a, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -246,13 +254,14 @@ impl<'a, F: FnMut(String, &'a str) -> bool> Visitor<'a> for Fields<'_, 'a, F> {
     }
 }
 
-struct Entries<'f, 'a, F> {
-    entry: &'f mut F,
+/// Visits the entries of a list; see [`each_entry`].
+struct EntryVisitor<'f, 'a, F> {
+    visit: &'f mut F,
     stopped: &'f mut bool,
     text: PhantomData<&'a str>,
 }
 
-impl<'a, F: FnMut(&'a str) -> bool> Visitor<'a> for Entries<'_, 'a, F> {
+impl<'a, F: FnMut(&'a str) -> bool> Visitor<'a> for EntryVisitor<'_, 'a, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,7 +270,7 @@ impl<'a, F: FnMut(&'a str) -> bool> Visitor<'a> for Entries<'_, 'a, F> {
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(entry) = entries.next_element::<&RawValue>()? {
-            if !(self.entry)(entry.get()) {
+            if !(self.visit)(entry.get()) {
                 *self.stopped = true;
                 return Err(A::Error::custom("stopped"));
             }

@@ -3,12 +3,12 @@ use serde_json::json;
 use super::*;
 use crate::peer::{MAP_FIELD, MAP_NODE};
 
-fn read(text: &str, besides: usize) -> Result<Value, Unread> {
-    value(text.as_bytes(), &mut MemoryBudget { most: besides, left: besides, exceeded: false })
+fn read(text: &str, limit: usize) -> Result<Value, JsonError> {
+    parse_json(text.as_bytes(), &mut MemoryBudget { limit, left: limit, exceeded: false })
 }
 
 #[test]
-fn what_is_read_is_what_the_library_reads() {
+fn values_are_those_that_serde_json_reads() {
     for text in [
         "null",
         "true",
@@ -38,7 +38,7 @@ fn what_is_read_is_what_the_library_reads() {
         let (ours, theirs) = (read(text, usize::MAX), serde_json::from_str::<Value>(text));
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{text}"),
-            (Err(Unread::NotJson(ours)), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{text}"),
+            (Err(JsonError::NotJson(ours)), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{text}"),
             (ours, theirs) => panic!("{text}: {ours:?}, {theirs:?}"),
         }
     }
@@ -48,49 +48,49 @@ fn what_is_read_is_what_the_library_reads() {
     }
 }
 
-/// With the library's own reader the text behind this key is read as JSON, with another 127 levels, and so on.
+/// serde_json's own reader reads the string behind this key as JSON, with another 127 levels, and so on.
 #[test]
-fn no_key_has_its_value_read_as_json() {
+fn string_behind_a_private_key_stays_a_string() {
     let text = r#"{"$serde_json::private::RawValue":"[1]"}"#;
     assert_eq!(read(text, usize::MAX).unwrap()["$serde_json::private::RawValue"], "[1]");
 }
 
 #[test]
-fn what_would_take_more_is_refused_and_takes_nothing() {
+fn value_above_the_budget_is_refused_and_takes_nothing() {
     let map = MAP_NODE;
     for (text, takes) in [
         ("7", 0),
-        (r#""a long text, as long as it likes""#, STRING),
+        (r#""a long text, of any length""#, STRING_OVERHEAD),
         ("\"\"", 0),
-        (r#"["a","b"]"#, 2 * size_of::<Value>() + 2 * STRING),
+        (r#"["a","b"]"#, 2 * size_of::<Value>() + 2 * STRING_OVERHEAD),
         ("[]", 0),
         ("{}", 0),
         ("[0]", 2 * size_of::<Value>()),
         ("[0,0,0]", 4 * size_of::<Value>()),
-        (r#"{"a":0}"#, map + STRING),
-        (r#"{"a":"b"}"#, map + 2 * STRING),
-        (r#"[{"a":0},{"":{}}]"#, 2 * size_of::<Value>() + 2 * map + STRING),
+        (r#"{"a":0}"#, map + STRING_OVERHEAD),
+        (r#"{"a":"b"}"#, map + 2 * STRING_OVERHEAD),
+        (r#"[{"a":0},{"":{}}]"#, 2 * size_of::<Value>() + 2 * map + STRING_OVERHEAD),
         (
             r#"{"0":0,"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"a":0,"b":0,"c":0}"#,
-            3 * map + 12 * size_of::<usize>() + MAP_FIELD + 13 * STRING,
+            3 * map + 12 * size_of::<usize>() + MAP_FIELD + 13 * STRING_OVERHEAD,
         ),
     ] {
-        let mut budget = MemoryBudget { most: takes, left: takes, exceeded: false };
-        assert!(value(text.as_bytes(), &mut budget).is_ok(), "{text}");
+        let mut budget = MemoryBudget { limit: takes, left: takes, exceeded: false };
+        assert!(parse_json(text.as_bytes(), &mut budget).is_ok(), "{text}");
         assert_eq!(budget.used(), takes, "{text}");
-        let before = MemoryBudget { most: takes, left: takes.saturating_sub(1), exceeded: false };
+        let before = MemoryBudget { limit: takes, left: takes.saturating_sub(1), exceeded: false };
         let mut budget = before;
         if takes > 0 {
-            let why = value(text.as_bytes(), &mut budget).unwrap_err();
-            assert!(matches!(why, Unread::TooLarge(most) if most == takes), "{text}: {why}");
+            let why = parse_json(text.as_bytes(), &mut budget).unwrap_err();
+            assert!(matches!(why, JsonError::TooLarge(limit) if limit == takes), "{text}: {why}");
         }
         assert_eq!(budget, before, "{text}");
     }
-    assert_eq!(MemoryBudget::new(100, 7).most(), 507);
+    assert_eq!(MemoryBudget::new(100, 7).limit(), 507);
 }
 
 #[test]
-fn entries_and_fields_come_as_their_texts() {
+fn entries_and_fields_are_visited_as_texts() {
     let mut seen = Vec::new();
     assert!(
         each_entry(r#" [1, {"a": [2]} ,"x"]"#, |text| {
@@ -114,23 +114,23 @@ fn entries_and_fields_come_as_their_texts() {
     for (text, whole) in [("{}", true), (r#"{"a":1}"#, false), ("[]", false), (r#"{"\ud800":1}"#, false)] {
         assert_eq!(each_field(text, |_, _| false), whole, "{text}");
     }
-    let mut budget = MemoryBudget::new(0, MAP_NODE + 11 * STRING);
-    let mut filling = Filling { fields: Map::new(), budget: &mut budget };
-    let fits = (0..13).take_while(|n| filling.put(n.to_string(), json!(n))).count();
-    assert_eq!((fits, filling.fields.len()), (11, 11));
+    let mut budget = MemoryBudget::new(0, MAP_NODE + 11 * STRING_OVERHEAD);
+    let mut builder = MapBuilder { fields: Map::new(), budget: &mut budget };
+    let fits = (0..13).take_while(|n| builder.insert(n.to_string(), json!(n))).count();
+    assert_eq!((fits, builder.fields.len()), (11, 11));
 }
 
-/// A map's first split makes two leaves of one, and a node above them.
+/// The first split of a B-tree makes two leaves of one, and a node above them.
 #[test]
-fn a_map_is_charged_for_the_nodes_that_it_has() {
+fn map_is_charged_for_its_nodes() {
     let (leaf, inner) = (MAP_NODE, MAP_NODE + 12 * size_of::<usize>());
     for (fields, takes) in
         [(1, leaf), (11, leaf), (12, 2 * leaf + inner), (18, 2 * leaf + inner), (19, 3 * leaf + inner)]
     {
         let text = json!((0..fields).map(|n| (format!("{n:02}"), json!(n))).collect::<Map<_, _>>()).to_string();
         let mut budget = MemoryBudget::new(0, 100_000);
-        assert!(value(text.as_bytes(), &mut budget).is_ok());
-        let nodes = budget.used() - fields * STRING;
+        assert!(parse_json(text.as_bytes(), &mut budget).is_ok());
+        let nodes = budget.used() - fields * STRING_OVERHEAD;
         assert!((takes..takes + 8 * MAP_FIELD).contains(&nodes), "{fields}: {nodes}");
     }
 }

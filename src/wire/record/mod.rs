@@ -1,4 +1,4 @@
-//! The registry's record of a peer, and the platform's errors.
+//! The registry's records of peers, and the platform's error objects.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -7,101 +7,118 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::json::{MemoryBudget, Unread, each_entry, value};
+use super::json::{JsonError, MemoryBudget, each_entry, parse_json};
 use crate::error::ErrorKind;
 use crate::peer::{Peer, PeerId};
 
-/// What the values of a record may take beside a multiple of its text.
-pub(crate) const RECORD_ROOM: usize = 1024 * 1024;
-/// The same of what a caller asked for and waits for.
-pub(crate) const CALL_ROOM: usize = 16 * 1024 * 1024;
-/// The same of a list of peers: some ten thousand, each with a card of a few maps, a line long.
-const LISTING_ROOM: usize = 64 * 1024 * 1024;
-/// About what an entry takes beside its fields.
-const ENTRY: usize = 256;
+/// Memory for the values of one record, in bytes. A multiple of the record's text comes on top.
+pub(crate) const RECORD_MEMORY: usize = 1024 * 1024;
+/// Memory for the values of a body that a caller waits for, in bytes. A multiple of the body's text comes on top.
+pub(crate) const CALL_MEMORY: usize = 16 * 1024 * 1024;
+/// Memory for the values of a list of peers, in bytes. A multiple of the list's text comes on top.
+///
+/// Enough for some ten thousand peers, each with a card of a few maps.
+const LIST_MEMORY: usize = 64 * 1024 * 1024;
+/// Approximate memory of a peer in a list besides its fields, in bytes.
+const PEER_OVERHEAD: usize = 256;
 
-/// Why a body cannot be used.
+/// Reason for which a body cannot be used.
 #[derive(Debug)]
-pub(crate) struct Unfit {
+pub(crate) struct BodyError {
     pub(crate) kind: ErrorKind,
     why: String,
 }
 
-impl Unfit {
+impl BodyError {
     pub(super) fn malformed(why: impl Into<String>) -> Self {
-        Unfit { kind: ErrorKind::Malformed, why: why.into() }
+        BodyError { kind: ErrorKind::Malformed, why: why.into() }
     }
 
     pub(super) fn too_large(why: impl Into<String>) -> Self {
-        Unfit { kind: ErrorKind::TooLarge, why: why.into() }
+        BodyError { kind: ErrorKind::TooLarge, why: why.into() }
     }
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-/// The JSON object that a body is, or what it is instead. Its lists and maps may take five times its text, and `room`
-/// besides.
-pub(crate) fn object(body: &[u8], room: usize) -> Result<Map<String, Value>, Unfit> {
-    let found = match value(body, &mut MemoryBudget::new(body.len(), room)) {
+/// Reads a body as a JSON object. Its lists and maps may take five times its text, and `memory` bytes.
+///
+/// # Errors
+///
+/// Any other body, with the words for what was found.
+pub(crate) fn object(body: &[u8], memory: usize) -> Result<Map<String, Value>, BodyError> {
+    let found = match parse_json(body, &mut MemoryBudget::new(body.len(), memory)) {
         Ok(Value::Object(fields)) => return Ok(fields),
         Ok(Value::Array(_)) => "a list",
         Ok(Value::Null) => "null",
         Ok(Value::String(_)) => "a text",
         Ok(Value::Bool(_) | Value::Number(_)) => "a bare value",
-        Err(why @ Unread::TooLarge(_)) => return Err(Unfit::too_large(format!("a body that is too large: {why}"))),
-        Err(_) if body.is_empty() => return Err(Unfit::malformed("an empty body, where a JSON object was expected")),
-        Err(Unread::NotJson(why)) => return Err(Unfit::malformed(format!("a body that is not JSON ({why})"))),
+        Err(why @ JsonError::TooLarge(_)) => {
+            return Err(BodyError::too_large(format!("a body that is too large: {why}")));
+        }
+        Err(_) if body.is_empty() => {
+            return Err(BodyError::malformed("an empty body, where a JSON object was expected"));
+        }
+        Err(JsonError::NotJson(why)) => return Err(BodyError::malformed(format!("a body that is not JSON ({why})"))),
     };
-    Err(Unfit::malformed(format!("{found}, where a JSON object was expected")))
+    Err(BodyError::malformed(format!("{found}, where a JSON object was expected")))
 }
 
-/// The peers of a list, and how many of its entries were no objects, or none that can be read.
+/// A list of peers.
 #[derive(Debug, Default)]
 pub(crate) struct PeerList {
     pub(crate) peers: Vec<Peer>,
+    /// Number of entries that are no JSON object, or that cannot be read.
     pub(crate) skipped: u64,
 }
 
-/// The peers of a list, or what the body is instead, in the words of the original's Python.
+/// Reads a body as a list of peers.
 ///
-/// One at a time: what a peer makes of its own entry must not hide the others.
-pub(crate) fn listing(body: &[u8]) -> Result<PeerList, Unfit> {
-    let not_json = |why: &dyn fmt::Display| Unfit::malformed(format!("JSON: {why}"));
+/// Each entry is read by itself, so that a peer whose entry cannot be read does not hide the others.
+///
+/// # Errors
+///
+/// Any other body, with what it is not and what was found instead, in the words of the Python module `a2a_client`.
+pub(crate) fn peer_list(body: &[u8]) -> Result<PeerList, BodyError> {
+    let not_json = |why: &dyn fmt::Display| BodyError::malformed(format!("JSON: {why}"));
     let text = std::str::from_utf8(body).map_err(|why| not_json(&why))?;
-    let mut budget = MemoryBudget::new(text.len(), LISTING_ROOM);
+    let mut budget = MemoryBudget::new(text.len(), LIST_MEMORY);
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
-        return Err(match value(body, &mut budget) {
-            Ok(other) => Unfit::malformed(format!("a list: {}", python_type(&other))),
-            Err(Unread::TooLarge(_)) => Unfit::malformed("a list"),
-            Err(Unread::NotJson(why)) => not_json(&why),
+        return Err(match parse_json(body, &mut budget) {
+            Ok(other) => BodyError::malformed(format!("a list: {}", python_type(&other))),
+            Err(JsonError::TooLarge(_)) => BodyError::malformed("a list"),
+            Err(JsonError::NotJson(why)) => not_json(&why),
         });
     }
-    let mut listing = PeerList::default();
-    let entry = |text: &str| {
-        let mut own = MemoryBudget::new(text.len(), RECORD_ROOM);
-        match value(text.as_bytes(), &mut own) {
+    let mut list = PeerList::default();
+    let add_entry = |text: &str| {
+        let mut record_budget = MemoryBudget::new(text.len(), RECORD_MEMORY);
+        match parse_json(text.as_bytes(), &mut record_budget) {
             Ok(Value::Object(fields)) => {
                 let id = fields.get("id").and_then(Value::as_str).and_then(PeerId::from_text);
-                listing.peers.push(Peer::listed(id, fields));
-                budget.take(own.used() + ENTRY)
+                list.peers.push(Peer::listed(id, fields));
+                budget.take(record_budget.used() + PEER_OVERHEAD)
             }
             _ => {
-                listing.skipped += 1;
+                list.skipped += 1;
                 true
             }
         }
     };
-    match each_entry(text, entry) {
-        Ok(true) => Ok(listing),
-        Ok(false) => Err(Unfit::too_large(format!("a list of peers that fits: {}", Unread::TooLarge(budget.most())))),
+    match each_entry(text, add_entry) {
+        Ok(true) => Ok(list),
+        Ok(false) => {
+            Err(BodyError::too_large(format!("a list of peers that fits: {}", JsonError::TooLarge(budget.limit()))))
+        }
         Err(why) => Err(not_json(&why)),
     }
 }
 
+/// Returns the name of the Python type that a value has there.
 fn python_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",
@@ -114,14 +131,14 @@ fn python_type(value: &Value) -> &'static str {
     }
 }
 
-/// Whether a body of a 403, 404 or 410 is the registry's own no, rather than some proxy's page.
-pub(crate) fn is_no(body: &[u8]) -> bool {
-    object(body, RECORD_ROOM).is_ok_and(|fields| fields.contains_key("error"))
+/// Returns whether a body is an object with the field `error`, as the platform's own errors are, and no proxy's page.
+pub(crate) fn has_error(body: &[u8]) -> bool {
+    object(body, RECORD_MEMORY).is_ok_and(|fields| fields.contains_key("error"))
 }
 
-/// What the platform says of an error: its `error` as text, or as the JSON that it is.
-pub(crate) fn error_words(body: &[u8]) -> Option<String> {
-    match object(body, RECORD_ROOM).ok()?.remove("error")? {
+/// Returns the field `error` of a body: its text, or its JSON where it is no text.
+pub(crate) fn error_text(body: &[u8]) -> Option<String> {
+    match object(body, RECORD_MEMORY).ok()?.remove("error")? {
         Value::String(words) => Some(words),
         other => Some(other.to_string()),
     }
@@ -132,8 +149,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_object_is_a_record() {
-        assert_eq!(object(br#"{"name":null,"later":[1]}"#, RECORD_ROOM).unwrap().len(), 2);
+    fn body_other_than_an_object_is_named() {
+        assert_eq!(object(br#"{"name":null,"later":[1]}"#, RECORD_MEMORY).unwrap().len(), 2);
         for (body, found) in [
             ("[]", "a list"),
             ("null", "null"),
@@ -144,34 +161,34 @@ mod tests {
             ("{\"a\":1} {", "not JSON"),
             ("{\"a\":1e999999}", "not JSON"),
         ] {
-            let error = object(body.as_bytes(), RECORD_ROOM).unwrap_err().to_string();
+            let error = object(body.as_bytes(), RECORD_MEMORY).unwrap_err().to_string();
             assert!(error.contains(found), "{body}: {error}");
         }
     }
 
-    /// As many as the list's 10 MB hold of entries of a line each.
+    /// As many entries of one line as a list of 10 MB holds.
     #[test]
-    fn a_large_fleet_is_listed_whole() {
+    fn list_of_20_000_peers_is_read_whole() {
         let card = r#"{"name":"a","version":"1","capabilities":{"streaming":true},"provider":{"organization":"o"},"skills":[{"id":"s","tags":["t"]},{"id":"t","tags":[]}]}"#;
         let entry = format!(
             r#"{{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"agent-1","role":"worker","status":"online","tier":1,"url":"http://agent-1:8000","parent_id":null,"active_tasks":0,"last_seen":"2026-05-01T00:00:00Z","agent_card":{card}}}"#
         );
         let fleet = vec![entry.as_str(); 20_000].join(",");
         assert!(fleet.len() < 10_000_000);
-        assert_eq!(listing(format!("[{fleet}]").as_bytes()).unwrap().peers.len(), 20_000);
+        assert_eq!(peer_list(format!("[{fleet}]").as_bytes()).unwrap().peers.len(), 20_000);
     }
 
     #[test]
-    fn a_deep_body_is_no_stack_overflow() {
+    fn deep_body_does_not_overflow_the_stack() {
         let deep = "[".repeat(100_000);
         assert!(object(deep.as_bytes(), 0).unwrap_err().to_string().contains("not JSON"));
     }
 
     #[test]
-    fn the_words_of_an_error_are_those_of_the_platform() {
-        assert_eq!(error_words(br#"{"error":"gone"}"#).as_deref(), Some("gone"));
-        assert_eq!(error_words(br#"{"error":{"code":1}}"#).as_deref(), Some(r#"{"code":1}"#));
-        assert_eq!(error_words(b"[]"), None);
-        assert!(is_no(br#"{"error":null}"#) && !is_no(b"<html>") && !is_no(br#"{"message":"x"}"#));
+    fn error_text_is_the_platforms_own() {
+        assert_eq!(error_text(br#"{"error":"gone"}"#).as_deref(), Some("gone"));
+        assert_eq!(error_text(br#"{"error":{"code":1}}"#).as_deref(), Some(r#"{"code":1}"#));
+        assert_eq!(error_text(b"[]"), None);
+        assert!(has_error(br#"{"error":null}"#) && !has_error(b"<html>") && !has_error(br#"{"message":"x"}"#));
     }
 }

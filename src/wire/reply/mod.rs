@@ -1,22 +1,18 @@
-//! What comes back for a message.
+//! Replies to a message, in protocol 0.3 and 1.0.
 
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
+pub(super) mod read;
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::json::{MemoryBudget, Unread, value};
-use super::part::{Part, is_broken_text, part};
-use super::record::CALL_ROOM;
-use super::refusal::{Refusal, by_status, platform_refusal, rpc_code, rpc_words, without_body};
-use crate::error::{Delivery, ErrorKind};
+use super::part::{Part, part};
+use crate::error::Delivery;
 
-/// What a reader finds where there is nothing: the original's words.
+/// Text of a reply that has none, as in the Python module `a2a_client`.
 const NO_RESPONSE: &str = "(no response)";
 
-/// A peer's answer to a message, or the platform's word that it will be delivered later.
+/// A peer's answer to a message, or the platform's notice that it delivers the message later.
 ///
 /// ```no_run
 /// use a2a_blocking::{Client, Part, Reply};
@@ -40,9 +36,9 @@ const NO_RESPONSE: &str = "(no response)";
 pub enum Reply {
     /// The agent answered with a message.
     Message(ReplyMessage),
-    /// The agent answered with a task: done, failed, or still to be done.
+    /// The agent answered with a task: completed, failed, or not finished yet.
     Task(Task),
-    /// The platform took the message and delivers it later: there is no answer yet.
+    /// The platform accepted the message and delivers it later. There is no answer yet.
     Queued(Queued),
 }
 
@@ -73,14 +69,17 @@ pub struct Task {
     state: String,
 }
 
-/// The platform's word that it delivers a message later.
+/// The platform's notice that it delivers a message later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued(Value);
 
 impl Reply {
-    /// What a person reads: the first text of a message (empty when it has parts and none is a text); the
-    /// texts of a task's artifacts, a line each, and where it asks for something its status message, or else
-    /// that message alone; `(no response)` where there is nothing of the kind.
+    /// Returns the text for a person to read.
+    ///
+    /// - Of a message: its first text. It is empty where the message has parts and none of them is a text.
+    /// - Of a task: the texts of its artifacts, a line each. A task that requires something has the texts of its status
+    ///   message after them. A task without artifacts has the first text of its status message.
+    /// - Where there is none: `(no response)`.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         match self {
@@ -93,7 +92,7 @@ impl Reply {
         }
     }
 
-    /// All parts, in their order: of a message, or of a task's artifacts and then of its status message.
+    /// Returns all parts in order: those of a message, or those of a task's artifacts and then of its status message.
     pub fn parts(&self) -> Vec<Part<'_>> {
         match self {
             Reply::Message(message) => message.raw_parts().iter().map(part).collect(),
@@ -102,8 +101,9 @@ impl Reply {
         }
     }
 
-    /// What is known of the message: an agent that answered has it ([`Delivery::Delivered`]); what is queued
-    /// the platform has ([`Delivery::Accepted`]).
+    /// Returns the state of the message's delivery.
+    ///
+    /// [`Delivery::Delivered`] where the agent answered, [`Delivery::Accepted`] where the platform queued the message.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         match self {
@@ -112,7 +112,7 @@ impl Reply {
         }
     }
 
-    /// The whole body as it came (numbers as `serde_json` reads them: an integer beyond 64 bits is a float).
+    /// Returns the whole body as it came. Numbers are those of `serde_json`: an integer beyond 64 bits is a float.
     #[must_use]
     pub fn as_json(&self) -> &Value {
         match self {
@@ -122,19 +122,19 @@ impl Reply {
 }
 
 impl ReplyMessage {
-    /// The conversation that it belongs to.
+    /// Returns the id of the conversation.
     #[must_use]
     pub fn context_id(&self) -> Option<&str> {
         self.object()["contextId"].as_str()
     }
 
-    /// The task that it belongs to.
+    /// Returns the id of the task that the message belongs to.
     #[must_use]
     pub fn task_id(&self) -> Option<&str> {
         self.object()["taskId"].as_str()
     }
 
-    /// The whole body as it came.
+    /// Returns the whole body as it came.
     #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.0
@@ -152,38 +152,40 @@ impl ReplyMessage {
 }
 
 impl Task {
-    /// Its state in the words of protocol 0.3, whichever the agent speaks: `submitted`, `working`,
-    /// `input-required`, `completed`, `canceled`, `failed`, `rejected`, `auth-required`, or another.
+    /// Returns the state in the words of protocol 0.3, whichever protocol the agent speaks.
+    ///
+    /// One of `submitted`, `working`, `input-required`, `completed`, `canceled`, `failed`, `rejected`, `auth-required`, or
+    /// another.
     #[must_use]
     pub fn state(&self) -> &str {
         &self.state
     }
 
-    /// Its id.
+    /// Returns the task's id.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.object()["id"].as_str()
     }
 
-    /// The conversation that it belongs to.
+    /// Returns the id of the conversation.
     #[must_use]
     pub fn context_id(&self) -> Option<&str> {
         self.object()["contextId"].as_str()
     }
 
-    /// The artifacts, each with its parts.
+    /// Returns the parts of each artifact.
     #[must_use]
     pub fn artifacts(&self) -> Vec<Vec<Part<'_>>> {
         let artifacts = list(&self.object()["artifacts"]).iter();
         artifacts.map(|artifact| list(&artifact["parts"]).iter().map(part).collect()).collect()
     }
 
-    /// The parts of its status message; none where it has none.
+    /// Returns the parts of the status message, if there is one.
     pub fn status_message(&self) -> Vec<Part<'_>> {
         self.status_parts().map(part).collect()
     }
 
-    /// The whole body as it came.
+    /// Returns the whole body as it came.
     #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.body
@@ -204,7 +206,7 @@ impl Task {
     fn text(&self) -> Cow<'_, str> {
         let mut texts: Vec<&str> = self.artifact_parts().filter_map(text_of).collect();
         if !texts.is_empty() && self.state.ends_with("-required") {
-            // It has a question, beside what it has done so far.
+            // Its status message asks a question. The artifacts are the work so far.
             texts.extend(self.status_parts().filter_map(text_of));
         }
         match texts.as_slice() {
@@ -216,19 +218,19 @@ impl Task {
 }
 
 impl Queued {
-    /// The id by which the platform has it in its queue, where it gave one.
+    /// Returns the message's id in the platform's queue, where the platform gave one.
     #[must_use]
     pub fn queue_id(&self) -> Option<&str> {
         self.object()["queue_id"].as_str()
     }
 
-    /// The method that will be called.
+    /// Returns the A2A method that the platform calls later.
     #[must_use]
     pub fn method(&self) -> &str {
         self.object()["method"].as_str().unwrap_or("message/send")
     }
 
-    /// The whole body as it came; `null` where a 202 had none.
+    /// Returns the whole body as it came; `null` where a 202 had none.
     #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.0
@@ -239,111 +241,14 @@ impl Queued {
     }
 }
 
-/// Reads an answer to a message. `words` makes a text of the peer's or the platform's fit to be shown;
-/// `excerpt` is the start of the body.
-pub(crate) fn read(
-    status: u16,
-    body: &[u8],
-    excerpt: impl Fn() -> String,
-    words: impl Fn(&str) -> String,
-) -> Result<Reply, Refusal> {
-    let refusal = |kind, detail, delivery| Refusal {
-        kind,
-        detail,
-        delivery,
-        retry_after: None,
-        asks_again: status == 429,
-        rpc_code: None,
-    };
-    let unusable = |detail| {
-        let kind = match status {
-            200..300 => ErrorKind::Malformed,
-            401 => ErrorKind::Unauthorized,
-            _ => ErrorKind::Status,
-        };
-        Err(refusal(kind, detail, by_status(status)))
-    };
-    let body: Value = match value(body, &mut MemoryBudget::new(body.len(), CALL_ROOM)) {
-        Ok(body) => body,
-        Err(why @ Unread::TooLarge(_)) => {
-            let detail = format!("HTTP {status} with a body that is too large: {why}");
-            return Err(refusal(ErrorKind::TooLarge, detail, by_status(status)));
-        }
-        Err(_) if body.is_empty() && status == 202 => return Ok(Reply::Queued(Queued(Value::Null))),
-        Err(_) if body.is_empty() => return unusable(without_body(status)),
-        Err(_) => return unusable(format!("HTTP {status} with a body that is not JSON: {}", excerpt())),
-    };
-    // The word that it is queued counts only where there is neither an answer nor an error beside it.
-    let result = &body["result"];
-    let queued = if result.is_object() { is_queued(result) && !is_answer(result) } else { is_queued(&body) };
-    if queued && status < 300 && body["error"].is_null() {
-        return Ok(Reply::Queued(Queued(body)));
-    }
-    if result.is_object() {
-        return reply(body).map_err(|(kind, detail)| refusal(kind, words(&detail), by_answer(kind)));
-    }
-    match &body["error"] {
-        error @ Value::Object(_) => {
-            // Whoever speaks JSON-RPC has read the request.
-            let delivery = if status < 300 { Delivery::Delivered } else { Delivery::Unknown };
-            Err(Refusal { rpc_code: rpc_code(error), ..refusal(ErrorKind::Rpc, words(&rpc_words(error)), delivery) })
-        }
-        Value::String(error) => Err(platform_refusal(status, &body, &words(error))),
-        _ => unusable(format!("unexpected response shape (no result, no error): {}", excerpt())),
-    }
-}
-
-/// The reply that a body with an object as its result is.
-fn reply(body: Value) -> Result<Reply, (ErrorKind, String)> {
-    let state = task_of(&body["result"])["status"]["state"].as_str().map(plain_state);
-    let reply = match state {
-        Some(state) => Reply::Task(Task { body, state }),
-        None if body["result"]["task"].is_object() => Reply::Task(Task { body, state: "unknown".to_owned() }),
-        None => Reply::Message(ReplyMessage(body)),
-    };
-    let raw: Vec<&Value> = match &reply {
-        Reply::Task(task) => task.artifact_parts().chain(task.status_parts()).collect(),
-        Reply::Message(message) => message.raw_parts().iter().collect(),
-        Reply::Queued(_) => Vec::new(),
-    };
-    if let Some(broken) = raw.into_iter().find(|part| is_broken_text(part)) {
-        return Err((ErrorKind::Malformed, format!("the reply has a part whose text is no string: {broken}")));
-    }
-    let text = reply.text();
-    if text.starts_with("Agent error:") {
-        return Err((ErrorKind::Agent, text.into_owned()));
-    }
-    drop(text);
-    Ok(reply)
-}
-
-fn by_answer(kind: ErrorKind) -> Delivery {
-    if kind == ErrorKind::Agent { Delivery::Delivered } else { Delivery::Unknown }
-}
-
-/// Whether a result is a message or a task, whatever else it says.
-fn is_answer(result: &Value) -> bool {
-    result["parts"].is_array()
-        || result["message"]["parts"].is_array()
-        || result["task"].is_object()
-        || result["status"]["state"].is_string()
-}
-
+/// Returns whether the platform says in this object that it queued the message.
 fn is_queued(object: &Value) -> bool {
     object["status"] == "queued" || object["queued"] == true
 }
 
+/// Returns the task of a result, which protocol 1.0 wraps.
 fn task_of(result: &Value) -> &Value {
     if result["task"].is_object() { &result["task"] } else { result }
-}
-
-/// `TASK_STATE_INPUT_REQUIRED` of 1.0 is `input-required` of 0.3.
-fn plain_state(state: &str) -> String {
-    match state.strip_prefix("TASK_STATE_").unwrap_or(state).to_lowercase().replace('_', "-").as_str() {
-        "cancelled" => "canceled".to_owned(),
-        "unspecified" => "unknown".to_owned(),
-        state => state.to_owned(),
-    }
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cancel::{CancelToken, Registration};
 use crate::error::{Error, ErrorKind};
-use crate::http::{Http, Wire};
+use crate::http::{Http, Pool};
 use crate::inbox::feed::cursor::{AHEAD, Cursor, Extent, LATE, RowKey, Seen};
 use crate::inbox::feed::newest::Newest;
 use crate::inbox::feed::page_size::Limit;
@@ -33,7 +33,7 @@ pub(in crate::inbox) struct Batch {
 
 pub(in crate::inbox) struct Lister {
     http: Arc<Http>,
-    wire: Wire,
+    wire: Pool,
     token: CancelToken,
     _hook: Registration,
     timeout: Duration,
@@ -75,12 +75,12 @@ impl Lister {
         page: usize,
         backlog: Duration,
     ) -> Self {
-        let wire = http.pooled_wire(timeout);
+        let wire = http.kept_alive_pool(timeout);
         let on_stop = wire.clone();
         Lister {
             http: http.clone(),
             wire,
-            _hook: token.register(move || on_stop.clone().shut_down()),
+            _hook: token.register(move || on_stop.shut_down()),
             token: token.clone(),
             timeout,
             detached: false,

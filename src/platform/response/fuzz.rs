@@ -2,36 +2,38 @@
 
 use serde_json::Value;
 
-use super::{Part, Reply, read};
+use super::message::message_answer;
 use crate::error::{Delivery, ErrorKind};
-use crate::util::text::{escaped, excerpt};
-use crate::wire::refusal::Refusal;
+use crate::http::Response;
+use crate::platform::{FailedAttempt, RetryHint};
+use crate::wire::{Part, Reply};
 
-/// The platform's, and others that somebody before it may give.
+/// Statuses of the platform, and of proxies in front of it.
 const STATUSES: [u16; 16] = [200, 201, 202, 204, 302, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504];
 
-/// An answer of any status: what is a reply has the body as it came, and no error in it; what is none never says that
-/// nobody can have the message where somebody may.
+/// Checks the meaning of any answer to a message.
+///
+/// A reply has the body as it came, and no error in it. A failure never claims that the message was not sent where somebody
+/// may have it.
 pub fn reply(data: &[u8]) {
     let Some((status, body)) = data.split_first() else { return };
     let status = STATUSES.get(usize::from(*status)).copied().unwrap_or(100 + 2 * u16::from(*status));
-    let read_as: Option<Value> = serde_json::from_slice(body).ok();
-    let words = |words: &str| escaped(words.chars().take(4_000), |c| matches!(c, '\n' | '\t'));
-    let shown = excerpt(&String::from_utf8_lossy(body));
-    match read(status, body, || shown.clone(), words) {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    match message_answer(&Response::for_test(status, body)) {
         Ok(reply) => {
             if body.is_empty() {
                 assert!(status == 202 && *reply.as_json() == Value::Null);
             } else {
-                assert_eq!(Some(reply.as_json()), read_as.as_ref());
+                assert_eq!(Some(reply.as_json()), json.as_ref());
             }
-            is_whole(status, &reply);
+            assert_whole(status, &reply);
         }
-        Err(refusal) => is_honest(status, read_as.as_ref().unwrap_or(&Value::Null), &refusal),
+        Err(failure) => assert_honest(status, json.as_ref().unwrap_or(&Value::Null), &failure),
     }
 }
 
-fn is_whole(status: u16, reply: &Reply) {
+/// Asserts that a reply's text, parts and delivery are those of its body.
+fn assert_whole(status: u16, reply: &Reply) {
     let (body, text, parts) = (reply.as_json(), reply.text(), reply.parts());
     assert!(!text.starts_with("Agent error:"), "{text}");
     let texts: Vec<&str> =
@@ -50,14 +52,14 @@ fn is_whole(status: u16, reply: &Reply) {
             assert!(!task.state().contains(|c: char| c == '_' || c.is_ascii_uppercase()), "{}", task.state());
             let all: Vec<Part<'_>> = task.artifacts().into_iter().flatten().chain(task.status_message()).collect();
             assert_eq!(all, parts);
-            // Each line of it is somebody's text.
+            // Each line of it is the text of a part.
             assert!(text == "(no response)" || texts.contains(&&*text) || texts.join("\n").contains(&*text));
             assert!(texts.is_empty() || text != "(no response)" || texts.contains(&"(no response)"));
         }
         Reply::Queued(_) => {
             assert_eq!(reply.delivery(), Delivery::Accepted);
             assert!(status < 300 && body["error"].is_null() && parts.is_empty());
-            // No answer is taken for the word that there will be one.
+            // A body with an answer is not queued.
             let result = &body["result"];
             assert!(
                 !result["parts"].is_array() && !result["task"].is_object() && !result["status"]["state"].is_string()
@@ -66,17 +68,19 @@ fn is_whole(status: u16, reply: &Reply) {
     }
 }
 
-fn is_honest(status: u16, body: &Value, refusal: &Refusal) {
-    let Refusal { kind, detail, delivery, retry_after, asks_again, rpc_code } = refusal;
+/// Asserts that a failure's kind and delivery agree with the status and the body.
+fn assert_honest(status: u16, body: &Value, failure: &FailedAttempt) {
+    let FailedAttempt { error, hint } = failure;
+    let (kind, detail, delivery) = (error.kind(), error.detail(), error.delivery());
     let is = |flag: &str| body[flag] == true;
     assert!(!detail.is_empty() && detail.len() < 4_000 * 10 + 1_000);
     assert!(!detail.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')), "{detail:?}");
-    assert!(!asks_again || matches!(status, 429 | 503));
-    assert!(retry_after.is_none() || body["retry_after"].as_f64().is_some_and(|secs| secs >= 0.0));
-    assert!(rpc_code.is_none() || (*kind == ErrorKind::Rpc && body["error"]["code"].is_number()));
+    assert!(*hint == RetryHint::No || (matches!(hint, RetryHint::Asked(_)) && matches!(status, 429 | 503)));
+    assert!(error.retry_after().is_none() || body["retry_after"].as_f64().is_some_and(|secs| secs >= 0.0));
+    assert!(error.rpc_code().is_none() || (kind == ErrorKind::Rpc && body["error"]["code"].is_number()));
     match kind {
-        ErrorKind::Rpc => assert!(body["error"].is_object() && *delivery != Delivery::NotSent),
-        ErrorKind::Agent => assert!(body["result"].is_object() && *delivery == Delivery::Delivered),
+        ErrorKind::Rpc => assert!(body["error"].is_object() && delivery != Delivery::NotSent),
+        ErrorKind::Agent => assert!(body["result"].is_object() && delivery == Delivery::Delivered),
         ErrorKind::Platform => assert!(body["error"].is_string()),
         ErrorKind::Malformed => assert!(body["result"].is_object() || (200..300).contains(&status)),
         ErrorKind::Unauthorized => assert_eq!(status, 401),
@@ -84,10 +88,10 @@ fn is_honest(status: u16, body: &Value, refusal: &Refusal) {
         kind => panic!("{kind:?}"),
     }
     match delivery {
-        Delivery::Accepted => panic!("an error, and accepted"),
+        Delivery::Accepted => panic!("a failure that was accepted"),
         Delivery::Delivered => {
             let answered = body["error"].is_object() && status < 300;
-            assert!(answered || *kind == ErrorKind::Agent || (body["error"].is_string() && is("delivery_confirmed")));
+            assert!(answered || kind == ErrorKind::Agent || (body["error"].is_string() && is("delivery_confirmed")));
         }
         Delivery::NotSent => {
             assert!(

@@ -1,0 +1,77 @@
+//! A request to the platform, and the bounds of its exchange.
+
+use std::time::Duration;
+
+use super::upload::RequestBody;
+use crate::util::clock::Deadline;
+
+/// Longest body of a response that is read by default, in bytes.
+const MAX_RESPONSE: u64 = 10_000_000;
+
+/// A request below the platform's address.
+///
+/// Defaults: the pool's own bound as its deadline, a response of at most 10 MB, [`Identity::TokenOnly`], and the pool's
+/// own limit on silence.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// Path and query, below the platform's address.
+    pub(super) path: &'a str,
+    /// Body of a POST. A request without one is a GET.
+    pub(super) body: Option<&'a RequestBody>,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) max_response: u64,
+    pub(super) identity: Identity,
+    pub(super) silence: Option<Duration>,
+}
+
+/// Headers that name the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// The token, and `X-Workspace-ID`.
+    Workspace,
+    /// The token alone.
+    TokenOnly,
+}
+
+impl<'a> Request<'a> {
+    /// Returns a GET of `path`.
+    pub(crate) fn get(path: &'a str) -> Self {
+        Request {
+            path,
+            body: None,
+            deadline: None,
+            max_response: MAX_RESPONSE,
+            identity: Identity::TokenOnly,
+            silence: None,
+        }
+    }
+
+    /// Returns a POST of a JSON `body` to `path`.
+    pub(crate) fn post(path: &'a str, body: &'a RequestBody) -> Self {
+        Request { body: Some(body), ..Request::get(path) }
+    }
+
+    /// Sets the time by which the whole response must be there, a repeat of the request included.
+    pub(crate) fn deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the longest body of a response that is read, in bytes. A longer one is an error.
+    pub(crate) fn max_response(mut self, bytes: u64) -> Self {
+        self.max_response = bytes;
+        self
+    }
+
+    /// Sets the headers that name the caller.
+    pub(crate) fn identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// Sets how long a POST waits for the next byte of the response.
+    pub(crate) fn silence(mut self, time: Duration) -> Self {
+        self.silence = Some(time);
+        self
+    }
+}

@@ -1,0 +1,65 @@
+//! The heartbeat, by which the platform knows that our workspace is online.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::response::{Call, refusal};
+use crate::error::Error;
+use crate::http::{Http, Pool, Request, RequestBody};
+use crate::util::clock::Deadline;
+
+/// Longest response that is read, in bytes. Only its status and a removal are used.
+const MAX_RESPONSE: u64 = 64 * 1024;
+
+/// State of our workspace that a heartbeat reports.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Vitals {
+    /// Fraction of failed deliveries, from 0 to 1.
+    pub(crate) error_rate: f64,
+    /// Number of messages that are being handled.
+    pub(crate) active_tasks: u32,
+    pub(crate) uptime: Duration,
+}
+
+/// Reports that our workspace is alive.
+///
+/// After 90 s without a heartbeat the platform shows the workspace as offline.
+///
+/// # Errors
+///
+/// [`ErrorKind::Removed`](crate::ErrorKind::Removed) where our workspace was removed, any other status outside 200 to 299,
+/// or a failure of the transport.
+pub(crate) fn heartbeat(http: &Http, pool: &Pool, vitals: Vitals, deadline: Deadline) -> Result<(), Error> {
+    let body = RequestBody::new(payload(http.workspace_id(), vitals).to_string().into_bytes());
+    let request = Request::post("/registry/heartbeat", &body).deadline(deadline).max_response(MAX_RESPONSE);
+    let response = http.execute(&request, pool)?;
+    match response.status {
+        200..300 => Ok(()),
+        _ => Err(refusal(&response, Call::Heartbeat, http.workspace_id())),
+    }
+}
+
+fn payload(workspace_id: &str, vitals: Vitals) -> Value {
+    json!({
+        "workspace_id": workspace_id,
+        "error_rate": vitals.error_rate,
+        "active_tasks": vitals.active_tasks,
+        "current_task": "",
+        "uptime_seconds": vitals.uptime.as_secs(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_has_the_platforms_fields() {
+        let vitals = Vitals { error_rate: 0.25, active_tasks: 2, uptime: Duration::from_millis(7_900) };
+        let expected = json!({
+            "workspace_id": "w", "error_rate": 0.25, "active_tasks": 2, "current_task": "", "uptime_seconds": 7,
+        });
+        assert_eq!(payload("w", vitals), expected);
+    }
+}

@@ -1,0 +1,138 @@
+//! The meaning of an answer to a message, above all for its delivery.
+//!
+//! | answer | kind | delivery |
+//! | --- | --- | --- |
+//! | message or task | none | `Delivered` |
+//! | queued | none | `Accepted` |
+//! | text that starts with `Agent error:` | `Agent` | `Delivered` |
+//! | JSON-RPC error | `Rpc` | `Delivered` below 300, else `Unknown` |
+//! | platform's error | `Platform`; `Unauthorized` for 401 | by its flags, then by its status |
+//! | anything else | `Malformed`, `Unauthorized`, `Status` or `TooLarge` | by its status |
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{EDGE_ADVICE, is_from_edge};
+use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
+use crate::http::{RequestBody, Response};
+use crate::platform::attempt::{FailedAttempt, RetryHint, delivery_of};
+use crate::wire::{MessageAnswer, Reply, read_answer};
+
+/// Reads the answer to a message.
+///
+/// # Errors
+///
+/// Any answer that is no reply.
+pub(in crate::platform) fn message_answer(response: &Response) -> Result<Reply, FailedAttempt> {
+    let status = response.status;
+    if status < 300 {
+        response.check_encoding().map_err(|error| FailedAttempt::permanent(error.with_delivery(Delivery::Unknown)))?;
+    }
+    let failed = |kind, detail: String, delivery| Err(failure(response, kind, detail, delivery));
+    let unusable = |detail| failed(unusable_kind(status), detail, delivery_by_status(status));
+    match read_answer(status, &response.body) {
+        MessageAnswer::Reply(reply) => Ok(reply),
+        MessageAnswer::AgentError(text) => failed(ErrorKind::Agent, response.safe_text(&text), Delivery::Delivered),
+        MessageAnswer::BrokenPart(part) => {
+            let detail = response.safe_text(&format!("the reply has a part whose text is no string: {part}"));
+            failed(ErrorKind::Malformed, detail, Delivery::Unknown)
+        }
+        MessageAnswer::RpcError { text, code } => {
+            // A peer that speaks JSON-RPC has read the request.
+            let delivery = if status < 300 { Delivery::Delivered } else { Delivery::Unknown };
+            let FailedAttempt { error, hint } = failure(response, ErrorKind::Rpc, response.safe_text(&text), delivery);
+            Err(FailedAttempt { error: error.with_rpc_code(code), hint })
+        }
+        MessageAnswer::PlatformError { text, body } => Err(platform_error(response, &text, &body)),
+        MessageAnswer::TooLarge(why) => {
+            let detail = format!("HTTP {status} with a body that is too large: {why}");
+            failed(ErrorKind::TooLarge, detail, delivery_by_status(status))
+        }
+        MessageAnswer::UnknownShape => {
+            unusable(format!("unexpected response shape (no result, no error): {}", response.excerpt()))
+        }
+        MessageAnswer::NotJson => {
+            unusable(format!("HTTP {status} with a body that is not JSON: {}", response.excerpt()))
+        }
+        MessageAnswer::Empty if is_from_edge(response) => unusable(format!("HTTP {status} {EDGE_ADVICE}")),
+        MessageAnswer::Empty => unusable(format!("HTTP {status} without a body")),
+    }
+}
+
+/// Returns the failure of an attempt at a message that brought no whole response.
+pub(in crate::platform) fn message_lost(error: Error, body: &RequestBody) -> FailedAttempt {
+    let is_transport = matches!(error.kind(), ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout);
+    // A status is an answer even where its body is lost, except a 200, whose body is the reply.
+    let is_unanswered = error.status().is_none_or(|status| status == 200);
+    let hint = if is_transport && is_unanswered { RetryHint::Transport } else { RetryHint::No };
+    FailedAttempt { error: error.with_delivery(delivery_of(body)), hint }
+}
+
+fn failure(response: &Response, kind: ErrorKind, detail: String, delivery: Delivery) -> FailedAttempt {
+    let hint = if response.status == 429 { RetryHint::Asked(response.retry_after) } else { RetryHint::No };
+    FailedAttempt { error: response.error(kind, detail).with_delivery(delivery), hint }
+}
+
+/// Returns the failure for an error of the platform itself, which may say in flags what became of the message.
+fn platform_error(response: &Response, text: &str, body: &Value) -> FailedAttempt {
+    let status = response.status;
+    let has = |flag: &str| body[flag] == true;
+    let wait = body["retry_after"].as_f64().and_then(retry_after);
+    let mut detail = format!("{} (HTTP {status}", response.safe_text(text));
+    for flag in ["restarting", "waking", "busy"] {
+        if has(flag) {
+            detail += &format!(", {flag}");
+        }
+    }
+    if let Some(wait) = wait {
+        detail += &format!(", retry after {} s", wait.as_secs_f64());
+    }
+    detail.push(')');
+
+    // A busy agent has probably received it.
+    let may_have_it = has("busy") || has("delivery_confirmed");
+    let is_coming_back = status == 503 && (has("restarting") || has("waking")) && !may_have_it;
+    let delivery = if has("delivery_confirmed") {
+        Delivery::Delivered
+    } else if has("busy") {
+        Delivery::Unknown
+    } else if is_coming_back || (400..500).contains(&status) {
+        // The platform does not pass on a message that it refuses in its own words.
+        Delivery::NotSent
+    } else {
+        delivery_by_status(status)
+    };
+    let kind = if status == 401 { ErrorKind::Unauthorized } else { ErrorKind::Platform };
+    let wait = response.retry_after.or(wait);
+    let is_asked = is_coming_back || (status == 429 && !may_have_it);
+    FailedAttempt {
+        error: response.error(kind, detail).with_delivery(delivery).with_retry_after(wait),
+        hint: if is_asked { RetryHint::Asked(wait) } else { RetryHint::No },
+    }
+}
+
+/// Returns the kind of error for an answer that is neither a reply nor an error object.
+fn unusable_kind(status: u16) -> ErrorKind {
+    match status {
+        200..300 => ErrorKind::Malformed,
+        401 => ErrorKind::Unauthorized,
+        _ => ErrorKind::Status,
+    }
+}
+
+/// Returns the state of the delivery where only the status is known.
+///
+/// With some statuses the platform, or a proxy in front of it, refuses a request before it passes it on. With any other the
+/// agent may have received the message.
+fn delivery_by_status(status: u16) -> Delivery {
+    match status {
+        300..=399 | 401..=405 | 411 | 413..=415 | 417 | 421 | 426 | 429 | 431 => Delivery::NotSent,
+        _ => Delivery::Unknown,
+    }
+}
+
+/// Returns a wait of so many seconds, at most a day. A negative number is no wait.
+fn retry_after(secs: f64) -> Option<Duration> {
+    (secs >= 0.0).then(|| Duration::try_from_secs_f64(secs).map_or(MAX_RETRY_AFTER, |wait| wait.min(MAX_RETRY_AFTER)))
+}

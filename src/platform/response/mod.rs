@@ -1,0 +1,195 @@
+//! The meaning of a response: kind of error, delivery, hint to retry, and advice, for every call.
+//!
+//! | status | discover | peers | workspace | activity | notify | heartbeat |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | 401 | `Unauthorized` | the same | the same | the same | the same | the same |
+//! | 403 | `NotFound` with an `error`, else `Status` | `Unauthorized` | the same | the same | the same | the same |
+//! | 404 | `NotFound` with an `error`, else `Status` | `NotFound` | `NotFound` | `Status` | `Status` | `Status` |
+//! | 410 | `NotFound` with an `error`, else `Status` | `Removed` if it says so | `Removed` | as peers | `Status` | as peers |
+//! | other | `Status` | the same | the same | the same | the same | the same |
+//!
+//! Answers to a message say more of its delivery: see [`message`].
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+pub(super) mod message;
+
+use std::fmt::Display;
+
+use serde_json::{Map, Value};
+
+use super::attempt::{FailedAttempt, RetryHint, delivery_of};
+use crate::config::PlatformUrl;
+use crate::error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
+use crate::http::{RequestBody, Response};
+use crate::wire::{self, BodyError, PeerList, RECORD_MEMORY};
+
+/// Advice for a removed workspace where the platform gives none, as in the Python module `a2a_client`.
+const REMOVED_HINT: &str =
+    "Workspace was deleted on the platform. Regenerate workspace + token from the canvas → Tokens tab.";
+
+/// Advice for a response of the hosted platform's edge; see [`is_from_edge`].
+const EDGE_ADVICE: &str = "without a body; check the origin and the org id";
+
+/// A call, as far as it decides what a status means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    Discover,
+    Peers,
+    Workspace,
+    Activity,
+    Notify,
+    Heartbeat,
+}
+
+/// Returns the error for a status that is no success, with the platform's own text and advice.
+pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Error {
+    let kind = kind(response, call);
+    if kind == ErrorKind::Removed {
+        let removed = removed(response, workspace_id);
+        let when = removed.removed_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+        let detail = format!("the workspace {} was removed{when}: {}", removed.id, removed.hint);
+        return response.error(kind, detail).with_removed(removed);
+    }
+    let mut detail = format!("answered {}", response.status);
+    if let Some(text) = wire::error_text(&response.body) {
+        detail += &format!(" ({})", response.excerpt_of(&text));
+    }
+    match response.status {
+        401 if response.had_token() => detail += "; the token was refused",
+        401 => detail += "; no token was sent: give one, or a token file",
+        _ if is_from_edge(response) => detail += &format!(" {EDGE_ADVICE}"),
+        403 if kind == ErrorKind::Unauthorized => detail += "; the platform refuses our token",
+        404 if call == Call::Workspace => detail += &format!("; the platform knows no workspace {workspace_id}"),
+        _ => {}
+    }
+    response.error(kind, detail)
+}
+
+/// Returns the kind of error that a status is.
+fn kind(response: &Response, call: Call) -> ErrorKind {
+    match (response.status, call) {
+        (401, _) => ErrorKind::Unauthorized,
+        // Only the registry's own answer counts. A gateway's page says nothing of the peer.
+        (403 | 404 | 410, Call::Discover) if wire::has_error(&response.body) => ErrorKind::NotFound,
+        (403 | 404 | 410, Call::Discover) => ErrorKind::Status,
+        (403, _) => ErrorKind::Unauthorized,
+        (404, Call::Peers | Call::Workspace) => ErrorKind::NotFound,
+        (410, Call::Workspace) => ErrorKind::Removed,
+        (410, Call::Peers | Call::Activity | Call::Heartbeat) if is_removal(response) => ErrorKind::Removed,
+        _ => ErrorKind::Status,
+    }
+}
+
+/// Returns whether a response is a 403 or 404 without a body.
+///
+/// The platform's own have one. The edge of a hosted platform answers so where the `Origin` or the organisation is not one
+/// that it knows.
+fn is_from_edge(response: &Response) -> bool {
+    matches!(response.status, 403 | 404) && response.body.is_empty()
+}
+
+/// Returns whether a 410 says that our workspace was removed. Others are about a row of the feed.
+pub(super) fn is_removal(response: &Response) -> bool {
+    wire::object(&response.body, RECORD_MEMORY)
+        .is_ok_and(|fields| fields.get("error").is_some_and(|error| error == "removed"))
+}
+
+/// Reads the body of a 410. Defaults for what it lacks are those of the Python module `a2a_client`.
+fn removed(response: &Response, workspace_id: &str) -> WorkspaceRemoved {
+    let fields = wire::object(&response.body, RECORD_MEMORY).unwrap_or_default();
+    let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| response.excerpt_of(text));
+    WorkspaceRemoved {
+        id: text("id").unwrap_or_else(|| workspace_id.to_owned()),
+        removed_at: text("removed_at"),
+        hint: text("hint").unwrap_or_else(|| REMOVED_HINT.to_owned()),
+    }
+}
+
+/// Reads the body of a 200 as a JSON object. Its values may take `memory` bytes and a multiple of its text.
+///
+/// # Errors
+///
+/// A body in an encoding, or one that is no object or too large.
+pub(super) fn read_object(response: &Response, memory: usize) -> Result<Map<String, Value>, Error> {
+    response.check_encoding()?;
+    wire::object(&response.body, memory).map_err(|why| unusable_body(response, &why))
+}
+
+/// Returns the error for a 200 whose body cannot be used.
+pub(super) fn unusable_body(response: &Response, why: &BodyError) -> Error {
+    response.error(why.kind, format!("answered {why}"))
+}
+
+/// Reads the body of a 200 as a list of peers.
+///
+/// # Errors
+///
+/// Any other body, in the words of the Python module `a2a_client`.
+pub(super) fn read_peers(response: &Response) -> Result<PeerList, Error> {
+    let unusable = |kind, why: &dyn Display| {
+        response.error(kind, "").in_words(format!("Platform returned 200 but body was not {why}"))
+    };
+    if let Some(encoding) = response.foreign_encoding() {
+        let why = format!("JSON: it has the encoding {encoding}, which was not asked for");
+        return Err(unusable(ErrorKind::Malformed, &why));
+    }
+    wire::peer_list(&response.body).map_err(|why| unusable(why.kind, &why))
+}
+
+/// Returns the error for a list of peers that the platform refused, in the words of the Python module `a2a_client`.
+pub(super) fn peers_refusal(response: &Response, workspace_id: &str) -> Error {
+    let status = response.status;
+    let words = match status {
+        401 | 403 => format!(
+            "Authentication to platform failed (HTTP {status}). The workspace bearer token may be invalid — \
+             restarting the workspace usually re-mints it."
+        ),
+        404 => format!(
+            "Workspace ID {workspace_id} is not registered with the platform (HTTP 404). Re-registration via the \
+             platform's /registry/register endpoint is needed."
+        ),
+        500.. => format!("Platform error: HTTP {status}."),
+        _ => format!("Unexpected platform response: HTTP {status}."),
+    };
+    let kind = kind(response, Call::Peers);
+    let error = response.error(kind, "").in_words(words);
+    if kind == ErrorKind::Removed { error.with_removed(removed(response, workspace_id)) } else { error }
+}
+
+/// Returns the error for a list of peers that did not arrive, in the words of the Python module `a2a_client`.
+pub(super) fn peers_unreachable(error: Error, platform: &PlatformUrl) -> Error {
+    let error = error.in_httpx_words();
+    let words = match error.status() {
+        None => format!("Cannot reach platform at {platform}: {}", error.detail()),
+        Some(status) => format!("Platform returned {status} but its body did not arrive: {}", error.detail()),
+    };
+    error.in_words(words)
+}
+
+/// Reads the answer to a notice.
+///
+/// # Errors
+///
+/// Any status outside 200 to 299. None is worth another attempt.
+pub(super) fn notice_answer(response: &Response) -> Result<(), FailedAttempt> {
+    if (200..300).contains(&response.status) {
+        return Ok(());
+    }
+    let error = refusal(response, Call::Notify, "");
+    // Below 500 the platform has refused the notice.
+    let delivery = if response.status < 500 { Delivery::NotSent } else { Delivery::Unknown };
+    Err(FailedAttempt::permanent(error.with_delivery(delivery)))
+}
+
+/// Returns the failure of an attempt at a notice that brought no whole response.
+///
+/// Unlike for a message, a status does not speak against another attempt: the policy for notices only repeats what cannot
+/// have been sent.
+pub(super) fn notice_lost(error: Error, body: &RequestBody) -> FailedAttempt {
+    let hint = if error.is_transient() { RetryHint::Transport } else { RetryHint::No };
+    FailedAttempt { error: error.with_delivery(delivery_of(body)), hint }
+}
+
+#[cfg(test)]
+mod tests;

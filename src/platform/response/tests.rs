@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::message::{message_answer, message_lost};
+use super::*;
+
+/// Reads a JSON body as the answer to a message, which is a failure.
+fn failure(status: u16, body: &Value) -> FailedAttempt {
+    failure_of(status, body.to_string().as_bytes())
+}
+
+fn failure_of(status: u16, body: &[u8]) -> FailedAttempt {
+    match message_answer(&Response::for_test(status, body)) {
+        Ok(reply) => panic!("{reply:?}"),
+        Err(failure) => failure,
+    }
+}
+
+fn is_asked(failure: &FailedAttempt) -> bool {
+    matches!(failure.hint, RetryHint::Asked(_))
+}
+
+#[test]
+fn json_rpc_error_is_the_agents_in_the_words_of_the_python_module() {
+    for (error, detail) in [
+        (json!({"code":-32600,"message":" spaced "}), "spaced (code=-32600)"),
+        (json!({"code":9007199254740993_i64,"message":"m"}), "m (code=9007199254740993)"),
+        (json!({"code":-32600.0,"message":"m","data":[1,{"x":null}]}), "m (code=-32600)"),
+        (json!({"code":0.5}), "JSON-RPC error with no message (code=0.5)"),
+        (json!({"code":"E1","message":5}), "5 (code=E1)"),
+        (json!({"message":""}), "JSON-RPC error with no message"),
+        (json!({}), "JSON-RPC error with no message"),
+    ] {
+        let error_of = |status, body| failure(status, &body).error;
+        let at_200 = error_of(200, json!({"result":null,"error":error}));
+        assert_eq!((at_200.kind(), at_200.detail()), (ErrorKind::Rpc, detail));
+        assert_eq!(at_200.delivery(), Delivery::Delivered);
+        let at_400 = error_of(400, json!({"error":error}));
+        assert_eq!(at_400.delivery(), Delivery::Unknown, "a peer that speaks JSON-RPC has read the request");
+    }
+    assert_eq!(failure(200, &json!({"error":{"code":-7}})).error.rpc_code(), Some(-7));
+}
+
+#[test]
+fn error_text_is_the_platforms_and_decides_the_delivery() {
+    for (status, body, detail, delivery, asked) in [
+        (
+            503,
+            json!({"error":"e","restarting":true,"retry_after":5}),
+            "e (HTTP 503, restarting, retry after 5 s)",
+            Delivery::NotSent,
+            true,
+        ),
+        (503, json!({"error":"e","waking":true}), "e (HTTP 503, waking)", Delivery::NotSent, true),
+        (
+            503,
+            json!({"error":"e","busy":true,"retry_after":1.5}),
+            "e (HTTP 503, busy, retry after 1.5 s)",
+            Delivery::Unknown,
+            false,
+        ),
+        (503, json!({"error":"e"}), "e (HTTP 503)", Delivery::Unknown, false),
+        (
+            503,
+            json!({"error":"e","restarting":true,"delivery_confirmed":true}),
+            "e (HTTP 503, restarting)",
+            Delivery::Delivered,
+            false,
+        ),
+        (503, json!({"error":"e","waking":true,"busy":true}), "e (HTTP 503, waking, busy)", Delivery::Unknown, false),
+        (429, json!({"error":"e","busy":true}), "e (HTTP 429, busy)", Delivery::Unknown, false),
+        (429, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 429)", Delivery::Delivered, false),
+        (502, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 502)", Delivery::Delivered, false),
+        (502, json!({"error":"e","restarting":true}), "e (HTTP 502, restarting)", Delivery::Unknown, false),
+        (429, json!({"error":"e"}), "e (HTTP 429)", Delivery::NotSent, true),
+        (403, json!({"error":"e","retry_after":-1}), "e (HTTP 403)", Delivery::NotSent, false),
+        (403, json!({"error":"e","retry_after":1e19}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
+        (403, json!({"error":"e","retry_after":1e300}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
+    ] {
+        let failure = failure(status, &body);
+        assert_eq!((failure.error.kind(), failure.error.detail()), (ErrorKind::Platform, detail));
+        assert_eq!((failure.error.delivery(), is_asked(&failure)), (delivery, asked), "{body}");
+    }
+    assert_eq!(failure(401, &json!({"error":"e"})).error.kind(), ErrorKind::Unauthorized);
+}
+
+#[test]
+fn agent_error_is_recognised_by_the_start_of_its_text() {
+    let body = |text: &str| json!({"result":{"parts":[{"kind":"text","text":text}]}});
+    let error = failure(200, &body("Agent error: it broke")).error;
+    assert_eq!((error.kind(), error.detail()), (ErrorKind::Agent, "Agent error: it broke"));
+    assert_eq!(error.delivery(), Delivery::Delivered);
+    let response = Response::for_test(200, body("the Agent error: x").to_string());
+    assert_eq!(
+        message_answer(&response).map(|reply| reply.text().into_owned()).ok().as_deref(),
+        Some("the Agent error: x")
+    );
+}
+
+#[test]
+fn answer_of_no_known_shape_is_malformed_or_a_status() {
+    for body in
+        [json!([1]), json!({"result":"plain"}), json!({"result":null}), json!({"error":5}), json!("x"), json!({})]
+    {
+        let shape = format!("unexpected response shape (no result, no error): {body}");
+        let at_200 = failure(200, &body);
+        assert_eq!((at_200.error.kind(), at_200.error.detail()), (ErrorKind::Malformed, shape.as_str()), "{body}");
+        assert_eq!((at_200.error.delivery(), at_200.hint), (Delivery::Unknown, RetryHint::No));
+        assert_eq!(failure(502, &body).error.kind(), ErrorKind::Status);
+    }
+    let broken = failure(200, &json!({"result":{"parts":[{"kind":"text","text":5}]}})).error;
+    assert_eq!((broken.kind(), broken.delivery()), (ErrorKind::Malformed, Delivery::Unknown));
+    for (status, kind, delivery) in [
+        (200, ErrorKind::Malformed, Delivery::Unknown),
+        (302, ErrorKind::Status, Delivery::NotSent),
+        (401, ErrorKind::Unauthorized, Delivery::NotSent),
+        (413, ErrorKind::Status, Delivery::NotSent),
+        (408, ErrorKind::Status, Delivery::Unknown),
+        (422, ErrorKind::Status, Delivery::Unknown),
+        (499, ErrorKind::Status, Delivery::Unknown),
+        (502, ErrorKind::Status, Delivery::Unknown),
+    ] {
+        let html = failure_of(status, b"<html>").error;
+        assert_eq!((html.kind(), html.delivery()), (kind, delivery));
+        assert_eq!(html.detail(), format!("HTTP {status} with a body that is not JSON: <html>"));
+        assert_eq!(failure_of(status, b"").error.detail(), format!("HTTP {status} without a body"));
+    }
+    assert!(is_asked(&failure_of(429, b"")));
+}
+
+/// A hosted platform's edge answers so where the `Origin` or the organisation is missing.
+#[test]
+fn empty_403_and_404_name_the_origin_and_the_org_id_in_every_call() {
+    let advice = "without a body; check the origin and the org id";
+    for status in [403, 404] {
+        let empty = Response::for_test(status, "");
+        for call in [Call::Discover, Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
+            let error = refusal(&empty, call, "our-id");
+            assert_eq!(error.detail(), format!("answered {status} {advice}"), "{call:?}");
+        }
+        assert_eq!(failure_of(status, b"").error.detail(), format!("HTTP {status} {advice}"));
+        let Err(notice) = notice_answer(&empty) else { panic!("{status}") };
+        assert_eq!(notice.error.detail(), format!("answered {status} {advice}"));
+    }
+    for call in [Call::Discover, Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
+        for (status, body) in [(403, "{}"), (404, "<html>"), (400, ""), (410, ""), (503, "")] {
+            let error = refusal(&Response::for_test(status, body), call, "our-id");
+            assert!(!error.detail().contains(advice), "{call:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn kind_of_a_status_depends_on_the_call() {
+    use Call::{Activity, Discover, Heartbeat, Notify, Workspace};
+    use ErrorKind::{NotFound, Removed, Status, Unauthorized};
+    let removed = r#"{"error":"removed","removed_at":"2026-07-01T09:30:00Z"}"#;
+    for (status, body, kinds) in [
+        (401, "", [Unauthorized; 5]),
+        (403, "", [Status, Unauthorized, Unauthorized, Unauthorized, Unauthorized]),
+        (403, r#"{"error":"e"}"#, [NotFound, Unauthorized, Unauthorized, Unauthorized, Unauthorized]),
+        (404, "", [Status, NotFound, Status, Status, Status]),
+        (404, r#"{"error":"e"}"#, [NotFound, NotFound, Status, Status, Status]),
+        (410, "", [Status, Removed, Status, Status, Status]),
+        (410, r#"{"error":"e"}"#, [NotFound, Removed, Status, Status, Status]),
+        (410, removed, [NotFound, Removed, Removed, Status, Removed]),
+        (500, r#"{"error":"e"}"#, [Status; 5]),
+        (204, "", [Status; 5]),
+    ] {
+        for (call, kind) in [Discover, Workspace, Activity, Notify, Heartbeat].into_iter().zip(kinds) {
+            let error = refusal(&Response::for_test(status, body), call, "our-id");
+            assert_eq!(error.kind(), kind, "{call:?} {status} {body}");
+            assert_eq!(error.removed().is_some(), kind == Removed, "{call:?} {status} {body}");
+        }
+    }
+}
+
+#[test]
+fn lost_message_is_retried_only_where_no_answer_came() {
+    let body = RequestBody::new(Vec::new());
+    for (kind, status, hint) in [
+        (ErrorKind::Connect, None, RetryHint::Transport),
+        (ErrorKind::Timeout, Some(200), RetryHint::Transport),
+        (ErrorKind::Disconnected, Some(503), RetryHint::No),
+        (ErrorKind::Tls, None, RetryHint::No),
+        (ErrorKind::TooLarge, Some(503), RetryHint::No),
+    ] {
+        let error = Error::new(kind, "for the test");
+        let error = match status {
+            Some(status) => error.with_status(status),
+            None => error,
+        };
+        let failure = message_lost(error, &body);
+        assert_eq!((failure.hint, failure.error.delivery()), (hint, Delivery::Unknown), "{kind:?} {status:?}");
+    }
+    let unsent = RequestBody::new(b"x".to_vec());
+    let failure = notice_lost(Error::new(ErrorKind::Timeout, "for the test"), &unsent);
+    assert_eq!((failure.hint, failure.error.delivery()), (RetryHint::Transport, Delivery::NotSent));
+    assert_eq!(failure.error.retry_after(), None::<Duration>);
+}

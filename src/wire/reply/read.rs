@@ -1,0 +1,124 @@
+//! Reads the body of an answer to a message. Only says what the body is, not what that means for the delivery.
+
+use serde_json::Value;
+
+use super::{Queued, Reply, ReplyMessage, Task, is_queued, task_of};
+use crate::wire::json::{JsonError, MemoryBudget, parse_json};
+use crate::wire::part::is_broken_text;
+use crate::wire::record::CALL_MEMORY;
+
+/// The body of an answer to a message.
+#[derive(Debug)]
+pub(crate) enum MessageAnswer {
+    Reply(Reply),
+    /// A reply whose text starts with `Agent error:`. That text.
+    AgentError(String),
+    /// A reply with a part whose text is no string. That part as JSON.
+    BrokenPart(String),
+    /// A JSON-RPC error, with its code if that is an integer.
+    RpcError {
+        text: String,
+        code: Option<i64>,
+    },
+    /// An error of the platform itself, with the whole body.
+    PlatformError {
+        text: String,
+        body: Value,
+    },
+    /// JSON without a result and without an error.
+    UnknownShape,
+    /// JSON that would take too much memory.
+    TooLarge(JsonError),
+    NotJson,
+    Empty,
+}
+
+/// Reads the body of an answer with this status.
+pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
+    let body = match parse_json(body, &mut MemoryBudget::new(body.len(), CALL_MEMORY)) {
+        Ok(body) => body,
+        Err(why @ JsonError::TooLarge(_)) => return MessageAnswer::TooLarge(why),
+        Err(_) if body.is_empty() && status == 202 => return MessageAnswer::Reply(Reply::Queued(Queued(Value::Null))),
+        Err(_) if body.is_empty() => return MessageAnswer::Empty,
+        Err(_) => return MessageAnswer::NotJson,
+    };
+    let result = &body["result"];
+    // A notice that the message is queued counts only where there is neither an answer nor an error beside it.
+    let queued = if result.is_object() { is_queued(result) && !is_reply(result) } else { is_queued(&body) };
+    if queued && status < 300 && body["error"].is_null() {
+        return MessageAnswer::Reply(Reply::Queued(Queued(body)));
+    }
+    if result.is_object() {
+        return read_result(body);
+    }
+    match &body["error"] {
+        error @ Value::Object(_) => MessageAnswer::RpcError { text: rpc_text(error), code: rpc_code(error) },
+        Value::String(text) => MessageAnswer::PlatformError { text: text.clone(), body },
+        _ => MessageAnswer::UnknownShape,
+    }
+}
+
+/// Reads a body whose result is an object.
+fn read_result(body: Value) -> MessageAnswer {
+    let state = task_of(&body["result"])["status"]["state"].as_str().map(canonical_state);
+    let reply = match state {
+        Some(state) => Reply::Task(Task { body, state }),
+        None if body["result"]["task"].is_object() => Reply::Task(Task { body, state: "unknown".to_owned() }),
+        None => Reply::Message(ReplyMessage(body)),
+    };
+    let parts: Vec<&Value> = match &reply {
+        Reply::Task(task) => task.artifact_parts().chain(task.status_parts()).collect(),
+        Reply::Message(message) => message.raw_parts().iter().collect(),
+        Reply::Queued(_) => Vec::new(),
+    };
+    if let Some(broken) = parts.into_iter().find(|part| is_broken_text(part)) {
+        return MessageAnswer::BrokenPart(broken.to_string());
+    }
+    let text = reply.text();
+    if text.starts_with("Agent error:") {
+        return MessageAnswer::AgentError(text.into_owned());
+    }
+    drop(text);
+    MessageAnswer::Reply(reply)
+}
+
+/// Returns whether a result is a message or a task, whatever else it says.
+fn is_reply(result: &Value) -> bool {
+    result["parts"].is_array()
+        || result["message"]["parts"].is_array()
+        || result["task"].is_object()
+        || result["status"]["state"].is_string()
+}
+
+/// Returns a state in the words of protocol 0.3: `TASK_STATE_INPUT_REQUIRED` of 1.0 is `input-required` there.
+fn canonical_state(state: &str) -> String {
+    match state.strip_prefix("TASK_STATE_").unwrap_or(state).to_lowercase().replace('_', "-").as_str() {
+        "cancelled" => "canceled".to_owned(),
+        "unspecified" => "unknown".to_owned(),
+        state => state.to_owned(),
+    }
+}
+
+/// Returns the text of a JSON-RPC error with its code, in the words of the Python module `a2a_client`.
+fn rpc_text(error: &Value) -> String {
+    let message = match &error["message"] {
+        Value::String(message) => message.trim().to_owned(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let message = if message.is_empty() { "JSON-RPC error with no message".to_owned() } else { message };
+    match (rpc_code(error), &error["code"]) {
+        (Some(code), _) => format!("{message} (code={code})"),
+        (None, Value::Null) => message,
+        (None, Value::String(code)) => format!("{message} (code={code})"),
+        (None, code) => format!("{message} (code={code})"),
+    }
+}
+
+/// Returns the code of a JSON-RPC error as an integer. Some JSON libraries write integers as floats.
+fn rpc_code(error: &Value) -> Option<i64> {
+    let code = &error["code"];
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and is small enough")]
+    let whole = |float: f64| (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64);
+    code.as_i64().or_else(|| code.as_f64().and_then(whole))
+}
