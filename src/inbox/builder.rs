@@ -1,27 +1,41 @@
-//! How a poller goes about it.
+//! The settings of a poller.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::deliver::Verdict;
+use super::deliver::{DeadLetterCallback, Verdict};
 use super::handle::PollerHandle;
 use super::message::InboxMessage;
 use super::poller::InboxPoller;
-use super::store::disk::{beside, is_same};
+use super::store::disk::{is_same_file, sibling_path};
 use crate::client::Client;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::platform::MAX_PAGE;
 use crate::retry::RetryPolicy;
 
-/// The longest backlog.
+/// Longest backlog. A longer one counts as this.
 const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 
-/// What is told of a push that was tried as often as it may be.
-pub(super) type DeadLetter = Box<dyn FnMut(&InboxMessage) + Send>;
-
-/// Makes an [`InboxPoller`], by [`InboxPoller::builder`]. Its [`Debug`](fmt::Debug) shows what it is set to, by default:
+/// Builds an [`InboxPoller`]. Made by [`InboxPoller::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use a2a_blocking::{Client, InboxPoller, Verdict};
+///
+/// let poller = InboxPoller::builder(Client::from_env()?)
+///     .interval(Duration::from_secs(2))
+///     .cursor_file("/var/lib/agent/inbox-cursor.json")
+///     .on_dead_letter(|message| eprintln!("given up: {}", message.activity_id()))
+///     .spawn(|message| Verdict::after(message.reply("on it")))?;
+/// # poller.stop();
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+///
+/// # Defaults
+///
+/// The [`Debug`](fmt::Debug) form shows all settings:
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,10 +59,11 @@ pub struct PollerBuilder {
     pub(super) backlog: Duration,
     pub(super) page_size: usize,
     pub(super) heartbeat: Option<Duration>,
-    pub(super) dead_letter: Option<DeadLetter>,
+    pub(super) on_dead_letter: Option<DeadLetterCallback>,
 }
 
 impl PollerBuilder {
+    /// Creates a builder with the defaults.
     pub(super) fn new(client: Client) -> Self {
         PollerBuilder {
             client,
@@ -61,55 +76,81 @@ impl PollerBuilder {
             backlog: Duration::from_secs(600),
             page_size: MAX_PAGE,
             heartbeat: Some(Duration::from_secs(30)),
-            dead_letter: None,
+            on_dead_letter: None,
         }
     }
 
-    /// How long it waits between two polls. Default: 5 s; more than zero. After a full page it does not wait. A
-    /// poll that fails is tried again after this time, then twice it, and so on up to 60 s (±25 %), and not before
-    /// the platform's `Retry-After` (an hour at the most).
+    /// Sets the time between two polls.
+    ///
+    /// After a full page the next poll follows at once. A failed poll is repeated after this time, then after twice
+    /// this time, and so on up to 60 s (each ±25 %). The platform's `Retry-After` makes the wait longer, up to an
+    /// hour.
+    ///
+    /// Default: 5 s. Must be more than zero.
     pub fn interval(mut self, wait: Duration) -> Self {
         self.interval = wait;
         self
     }
 
-    /// Where the cursor is kept. Default: `inbox-cursor-WORKSPACE.json` beside the token file; required where the
-    /// client has none. The directory must be there, and what is of that name a plain file. Files of this name with `.lock`, `.new`, `.synced`,
-    /// `.acked` and `.unreadable` behind it may appear.
+    /// Sets the file that records which messages were handled, so that a restarted poller goes on where it was.
+    ///
+    /// The directory must exist, and the path must not name anything but a plain file. Files with the suffixes `.lock`,
+    /// `.new`, `.synced`, `.acked` and `.unreadable` may appear beside it.
+    ///
+    /// Default: `inbox-cursor-WORKSPACE.json` beside the token file. Required for a client without a token file.
     pub fn cursor_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.cursor_file = Some(path.into());
         self
     }
 
-    /// How often a push is tried, and the waits between: the policy's attempts, base, cap and jitter; the rest of it
-    /// is for sends. Default: five tries, waits of 1, 2, 4 and 8 s (±25 %, 8 s at the most).
+    /// Sets how often a message is delivered to the callback until it is acknowledged, and the waits in between.
+    ///
+    /// Uses the policy's attempts, base, cap and jitter. Its other settings concern sending only. A message that
+    /// exhausts its attempts goes to [`on_dead_letter`](PollerBuilder::on_dead_letter).
+    ///
+    /// Default: five attempts, with waits of 1, 2, 4 and 8 s (each ±25 %, at most 8 s).
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// How far it looks back from its start where there is no cursor, by the platform's clock, in whole seconds.
-    /// Default: 600 s; at least a second, and 30 days at the most: more is taken for that.
+    /// Sets how old a message may be to be delivered on the first start, when there is no cursor yet.
+    ///
+    /// Measured on the platform's clock, in whole seconds, from the poller's start. Older messages are skipped.
+    ///
+    /// Default: 600 s. Must be at least 1 s. A value above 30 days counts as 30 days.
     pub fn backlog(mut self, age: Duration) -> Self {
         self.backlog = age.min(MAX_BACKLOG);
         self
     }
 
-    /// How many rows a poll asks for. Default: 500, which is also the most that the platform gives; at least 1.
+    /// Sets the number of rows that one request asks for.
+    ///
+    /// Pages that are too large or too slow are asked for again in smaller pieces, whatever the setting.
+    ///
+    /// Default: 500, which is also the maximum that the platform allows. Must be at least 1.
     pub fn page_size(mut self, rows: usize) -> Self {
         self.page_size = rows;
         self
     }
 
-    /// How often it says that the workspace is alive, on a thread of its own. Default: every 30 s. `None`
-    /// leaves it out: without a sign of life the platform takes a workspace for offline after 90 s.
+    /// Sets how often a heartbeat tells the platform that the workspace is alive. It is sent from its own thread.
+    ///
+    /// `None` turns it off. Without heartbeats the platform shows a workspace as offline after 90 s. Only
+    /// [`spawn`](PollerBuilder::spawn) sends them, [`InboxPoller::poll_once`] does not.
+    ///
+    /// Default: every 30 s. Must be more than zero.
     pub fn heartbeat(mut self, every: Option<Duration>) -> Self {
         self.heartbeat = every;
         self
     }
 
-    /// What is told of a push that was tried as often as the policy says, in the poller's thread; then it counts as
-    /// through. Default: its id is logged as an error. A panic in it is caught and logged.
+    /// Sets a callback for messages that exhausted their delivery attempts.
+    ///
+    /// Runs on the poller's thread. The message counts as handled afterwards and is not delivered again. A panic in
+    /// `callback` is caught and logged.
+    ///
+    /// Default: the message's id is logged as an error.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -124,84 +165,96 @@ impl PollerBuilder {
     /// # inbox.with_body(row).create();
     /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
     ///
-    /// let (letters, dead) = mpsc::channel();
+    /// let (sender, dead_letters) = mpsc::channel();
     /// let mut poller = InboxPoller::builder(client)
     ///     .retry(RetryPolicy::new().with_attempts(2).with_base(Duration::ZERO))
-    ///     .on_dead_letter(move |push| drop(letters.send(push.clone())))
+    ///     .on_dead_letter(move |message| drop(sender.send(message.clone())))
     /// #     .cursor_file(dir.join("cursor.json"))
     ///     .build()?;
     /// assert_eq!(poller.poll_once(|_| Verdict::Retry)?.dead_lettered, 1);
-    /// let push = dead.recv().unwrap();
-    /// assert_eq!((push.text(), push.delivery_attempt()), ("disk is full", 2));
+    /// let message = dead_letters.recv().unwrap();
+    /// assert_eq!((message.text(), message.delivery_attempt()), ("disk is full", 2));
     /// # drop(poller);
     /// # std::fs::remove_dir_all(dir).unwrap();
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
-    pub fn on_dead_letter(mut self, tell: impl FnMut(&InboxMessage) + Send + 'static) -> Self {
-        self.dead_letter = Some(Box::new(tell));
+    pub fn on_dead_letter(mut self, callback: impl FnMut(&InboxMessage) + Send + 'static) -> Self {
+        self.on_dead_letter = Some(Box::new(callback));
         self
     }
 
-    /// The poller, for those who have a loop of their own and call [`InboxPoller::poll_once`]. It locks and reads
-    /// the cursor, and asks the platform for nothing.
+    /// Builds a poller for programs with their own loop, which call [`InboxPoller::poll_once`].
+    ///
+    /// Locks and reads the cursor file. Sends no request.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value that makes no sense, no cursor file where one is
-    /// required, one that another poller has, that is of another workspace, no plain file, or the token's own.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a setting is out of its bounds, or for the cursor file:
+    ///
+    /// - It is not set, and the client has no token file to put it beside.
+    /// - Its directory does not exist, or it is no plain file.
+    /// - Another poller has locked it.
+    /// - It belongs to another workspace.
+    /// - It is the token file, or the token file is one of the files beside it.
     pub fn build(self) -> Result<InboxPoller, Error> {
         InboxPoller::new(self)
     }
 
-    /// Starts the poller on a thread of its own, which calls `callback` for each push, in order.
+    /// Builds a poller and starts it on its own thread. It calls `callback` for each message, in order.
     ///
     /// # Errors
     ///
-    /// As [`build`](PollerBuilder::build), or [`ErrorKind::Internal`](crate::ErrorKind::Internal) where the system
-    /// has no thread to give.
+    /// Those of [`build`](PollerBuilder::build), and [`ErrorKind::Internal`](crate::ErrorKind::Internal) if the system
+    /// refuses to start a thread.
     pub fn spawn(self, callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static) -> Result<PollerHandle, Error> {
         self.build()?.spawn(callback)
     }
 
-    pub(super) fn check(&self) -> Result<PathBuf, Error> {
+    /// Checks the settings, and returns the path of the cursor file: the one that was set, or else the default.
+    pub(super) fn validate(&self) -> Result<PathBuf, Error> {
         if self.interval.is_zero() {
-            return Err(Error::config("interval: zero would ask the platform without a pause; it takes more"));
+            return Err(Error::config("interval: zero would poll without a pause: set more than zero"));
         }
         if self.heartbeat.is_some_and(|every| every.is_zero()) {
-            return Err(Error::config("heartbeat: zero would be one without a pause; it takes more, or None"));
+            return Err(Error::config(
+                "heartbeat: zero would send heartbeats without a pause: set more than zero, or None for no heartbeat",
+            ));
         }
         if self.backlog < Duration::from_secs(1) {
-            return Err(Error::config(format!("backlog: {:?}; it takes at least 1 s", self.backlog)));
+            return Err(Error::config(format!("backlog: {:?} is too short: set at least 1 s", self.backlog)));
         }
         if !(1..=MAX_PAGE).contains(&self.page_size) {
-            return Err(Error::config(format!("page_size: {}; it takes 1 to {MAX_PAGE}", self.page_size)));
+            return Err(Error::config(format!("page_size: {} is out of range: set 1 to {MAX_PAGE}", self.page_size)));
         }
-        let beside_token = || {
+        let beside_token_file = || {
             let Settings { token_file, workspace_id, .. } = self.client.settings();
             Some(token_file.as_ref()?.with_file_name(format!("inbox-cursor-{workspace_id}.json")))
         };
-        let path = self.cursor_file.clone().or_else(beside_token);
-        let path = path.ok_or_else(|| {
-            Error::config("cursor_file: required where the client has no token file to put it beside")
+        let path = self.cursor_file.clone().or_else(beside_token_file).ok_or_else(|| {
+            Error::config("cursor_file: required, since the client has no token file to put it beside: set it")
         })?;
-        // Those beside it are replaced and removed, too.
-        let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| beside(&path, suffix));
-        let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same(token, our));
+        // The poller replaces and removes the files beside the cursor file, too.
+        let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| sibling_path(&path, suffix));
+        let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same_file(token, our));
         if self.client.settings().token_file.as_deref().is_some_and(is_ours) {
             let path = path.display();
-            return Err(Error::config(format!("cursor_file: {path}, or a file beside it, is the token file")));
+            return Err(Error::config(format!(
+                "cursor_file: {path}, or a file that would be beside it, is the token file: set another path"
+            )));
         }
         Ok(path)
     }
 }
 
+/// Shows all settings, and of the dead-letter callback only whether there is one.
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, dead_letter } = self;
+        let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, on_dead_letter } =
+            self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
-        shown.field("heartbeat", heartbeat).field("on_dead_letter", &dead_letter.is_some()).finish()
+        shown.field("heartbeat", heartbeat).field("on_dead_letter", &on_dead_letter.is_some()).finish()
     }
 }
 
@@ -210,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_tells_the_defaults() {
+    fn readme_states_the_defaults() {
         let client = Client::builder().workspace_id("w").build().unwrap();
         let PollerBuilder { interval, heartbeat, backlog, page_size, retry, .. } = PollerBuilder::new(client);
         let secs = |attempt| retry.backoff(attempt, 0.5).as_secs();

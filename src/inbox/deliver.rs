@@ -1,8 +1,8 @@
-//! One push to the callback: tried, tried again, and given up.
+//! Delivery of one message to the callback, with retries and dead letters.
 
-use super::builder::DeadLetter;
-use super::feed::cursor::{Cursor, RowKey};
-use super::heartbeat::Pulse;
+use super::feed::RowKey;
+use super::feed::cursor::Cursor;
+use super::heartbeat::CallbackStats;
 use super::message::InboxMessage;
 use super::store::CursorFile;
 use crate::cancel::CancelToken;
@@ -12,26 +12,34 @@ use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
 use crate::util::random::random;
 
-/// What a callback says of a push.
+/// Callback for a message that exhausted its delivery attempts.
+pub(super) type DeadLetterCallback = Box<dyn FnMut(&InboxMessage) + Send>;
+
+/// A callback's answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[must_use = "it is what the callback is to return"]
+#[must_use = "the poller needs it: return it from the callback"]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is dealt with, and does not come again.
+    /// Acknowledges the message. It is not delivered again.
     Ack,
-    /// Once more, after a wait, and before those that came after it.
+    /// Asks for another delivery after a wait. Later messages are held back until then.
+    ///
+    /// A message that exhausts its [attempts](crate::PollerBuilder::retry) is dead-lettered.
     Retry,
 }
 
 impl Verdict {
-    /// What to say after a call that deals with the push, as [`InboxMessage::reply`] or a send of one's own: [`Retry`] where it
-    /// failed, nothing can have been delivered, and time may mend it; otherwise [`Ack`]. What failed and is not tried
-    /// again is logged at warn, since nothing else would tell of it.
+    /// Makes a verdict of the result of a call that handles the message, such as [`InboxMessage::reply`] or a send.
+    ///
+    /// It is [`Retry`] if the call failed, certainly delivered nothing, and may succeed later
+    /// ([`Error::is_transient`]). Otherwise it is [`Ack`]: a second attempt would be in vain, or could deliver twice.
+    /// A failure that is acknowledged is logged as a warning, since nothing else would report it.
     ///
     /// ```no_run
     /// use a2a_blocking::{Client, InboxPoller, Verdict};
     ///
-    /// let poller = InboxPoller::builder(Client::from_env()?).spawn(|push| Verdict::after(push.reply("on it")))?;
+    /// let poller =
+    ///     InboxPoller::builder(Client::from_env()?).spawn(|message| Verdict::after(message.reply("on it")))?;
     /// # poller.stop();
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
@@ -43,81 +51,101 @@ impl Verdict {
             Ok(_) => Verdict::Ack,
             Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => Verdict::Retry,
             Err(error) => {
-                log_safe!(warn, "inbox: a push counts as dealt with, though: {error} (delivery: {})", error.delivery());
+                log_safe!(
+                    warn,
+                    "inbox: a message is acknowledged in spite of: {error} (delivery: {})",
+                    error.delivery()
+                );
                 Verdict::Ack
             }
         }
     }
 }
 
-/// What came of a push.
+/// The outcome of delivering a message, over all of its attempts.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Delivered {
+pub(super) enum DeliveryOutcome {
+    /// The callback acknowledged it.
     Acked,
-    Dead,
-    /// The poller was stopped before the push was through.
+    /// It exhausted its attempts.
+    DeadLettered,
+    /// The poller was stopped first. The message is delivered again after a restart.
     Stopped,
 }
 
-pub(super) struct Deliverer {
+/// Delivers messages to the callback, one at a time.
+pub(super) struct Dispatcher {
+    /// Sets the number of attempts per message, and the waits in between.
     pub(super) retry: RetryPolicy,
-    pub(super) dead_letter: Option<DeadLetter>,
+    /// Called for a message that exhausted its attempts. `None` logs its id instead.
+    pub(super) on_dead_letter: Option<DeadLetterCallback>,
+    /// Ends the wait between two attempts when the poller is stopped.
     pub(super) token: CancelToken,
-    pub(super) pulse: Pulse,
+    /// Receives the outcome of each attempt, for the heartbeat.
+    pub(super) stats: CallbackStats,
 }
 
-impl Deliverer {
-    /// Tries the push until it is through. Each try is counted in the cursor's file before it begins, so that
-    /// a push that takes the process down with it is given up like any other.
+impl Dispatcher {
+    /// Calls `callback` with the message until it is acknowledged, has exhausted its attempts, or the poller is
+    /// stopped.
+    ///
+    /// Blocks for the waits between attempts. A panic in the callback counts as [`Verdict::Retry`]. Attempts of earlier
+    /// runs count: each is recorded in `cursor` and saved to `file` before the callback runs, so that a message that
+    /// crashes the process is dead-lettered in the end like any other.
+    ///
+    /// A message that has exhausted its attempts before is dead-lettered without another call. The row is not marked as
+    /// acked: that is up to the caller.
     pub(super) fn deliver(
         &mut self,
-        push: &InboxMessage,
-        mark: &RowKey,
+        message: &InboxMessage,
+        key: &RowKey,
         cursor: &mut Cursor,
         file: &mut CursorFile,
         callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
-    ) -> Delivered {
-        let id = push.activity_id();
-        for attempt in cursor.tries(id).saturating_add(1)..=self.retry.attempts() {
+    ) -> DeliveryOutcome {
+        let id = message.activity_id();
+        for attempt in cursor.attempts_of(id).saturating_add(1)..=self.retry.attempts() {
             if self.token.is_cancelled() {
-                return Delivered::Stopped;
+                return DeliveryOutcome::Stopped;
             }
-            cursor.begin(&mark.id, attempt);
+            cursor.record_attempt(&key.id, attempt);
             file.save(cursor, false);
-            let push = push.at_attempt(attempt);
+            let message = message.with_attempt(attempt);
             let verdict = {
-                let _beat = self.pulse.task();
-                panic::catch(|| callback(&push))
+                let _running = self.stats.start_callback();
+                panic::catch(|| callback(&message))
             };
-            self.pulse.tried(matches!(verdict, Ok(Verdict::Ack)));
+            self.stats.record_attempt(matches!(verdict, Ok(Verdict::Ack)));
             match verdict {
-                Ok(Verdict::Ack) => return Delivered::Acked,
+                Ok(Verdict::Ack) => return DeliveryOutcome::Acked,
                 Ok(Verdict::Retry) => {
-                    log_safe!(debug, "inbox: {id:?} is to be tried again (try {attempt})");
+                    log_safe!(debug, "inbox: {id:?} is to be delivered again (attempt {attempt})");
                 }
                 Err(Panicked) => {
-                    log_safe!(error, "inbox: the callback panicked at {id:?} (try {attempt})");
+                    log_safe!(error, "inbox: the callback panicked at {id:?} (attempt {attempt})");
                 }
             }
             let wait = self.retry.backoff(attempt, random());
             if attempt < self.retry.attempts() && self.token.wait(wait) {
-                return Delivered::Stopped;
+                return DeliveryOutcome::Stopped;
             }
         }
-        self.give_up(push);
-        Delivered::Dead
+        self.dead_letter(message);
+        DeliveryOutcome::DeadLettered
     }
 
-    fn give_up(&mut self, push: &InboxMessage) {
-        let (id, tries) = (push.activity_id(), self.retry.attempts());
-        match &mut self.dead_letter {
-            Some(tell) => {
-                if panic::catch(|| tell(&push.at_attempt(tries))).is_err() {
+    /// Reports a message that exhausted its attempts to the dead-letter callback, or logs its id as an error where
+    /// there is none. A panic in the callback is caught and logged.
+    fn dead_letter(&mut self, message: &InboxMessage) {
+        let (id, attempts) = (message.activity_id(), self.retry.attempts());
+        match &mut self.on_dead_letter {
+            Some(callback) => {
+                if panic::catch(|| callback(&message.with_attempt(attempts))).is_err() {
                     log_safe!(error, "inbox: the dead-letter callback panicked at {id:?}");
                 }
             }
             None => {
-                log_safe!(error, "inbox: {id:?} was tried {tries} times, and is given up");
+                log_safe!(error, "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up");
             }
         }
     }
@@ -129,7 +157,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn only_what_nobody_can_have_and_time_may_mend_is_tried_again() {
+    fn only_a_transient_failure_without_delivery_is_retried() {
         let after = |kind, delivery| Verdict::after(Err::<(), _>(Error::new(kind, "").with_delivery(delivery)));
         assert_eq!(Verdict::after(Ok(())), Verdict::Ack);
         assert_eq!(after(ErrorKind::Connect, Delivery::NotSent), Verdict::Retry);

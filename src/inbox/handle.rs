@@ -1,4 +1,4 @@
-//! What is held of a poller that runs.
+//! The handle of a running poller, and what it shares with the poller's threads.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -15,14 +15,16 @@ use crate::util::sync::{Condvar, Mutex, wait_while};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// It was told to, or its handle was dropped.
+    /// The program stopped it, or dropped its handle.
     Stopped,
-    /// The platform has removed our workspace: there is nothing to poll any more.
+    /// The platform removed our workspace: there is no inbox any more.
     Removed(WorkspaceRemoved),
 }
 
 impl StopReason {
-    pub(super) fn removed(error: &Error) -> Self {
+    /// Returns the reason for an error of the kind [`Removed`](crate::ErrorKind::Removed): `Removed` with the error's
+    /// details, or `Stopped` if it has none.
+    pub(super) fn from_removal(error: &Error) -> Self {
         match error.removed() {
             Some(removed) => StopReason::Removed(removed.clone()),
             None => StopReason::Stopped,
@@ -30,45 +32,52 @@ impl StopReason {
     }
 }
 
-/// What the poller's thread, its heartbeat and its handle have in common.
+/// State that the poller's thread, its heartbeat's thread and its handle share: the stop token, and whether it ended.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct PollerControl {
+    /// Cancelled when the poller is to stop.
     pub(super) token: CancelToken,
-    state: Mutex<State>,
+    run: Mutex<RunState>,
+    /// Notified when the poller's thread has ended.
     ended: Condvar,
 }
 
+/// The state of a poller's run, under one lock.
 #[derive(Default)]
-struct State {
+struct RunState {
+    /// The first reason to stop. `None` while the poller is to go on.
     reason: Option<StopReason>,
+    /// True once the poller's thread is about to end.
     ended: bool,
-    /// The poller's own and its heartbeat's: they cannot wait for themselves.
+    /// The poller's thread and its heartbeat's. They must not wait for the poller's end: they would wait for
+    /// themselves.
     threads: Vec<ThreadId>,
 }
 
-impl Shared {
-    /// Ends the poller, unless it has ended; the first reason counts.
+impl PollerControl {
+    /// Tells the poller's threads to stop, and keeps `reason` if it is the first one. Does not wait.
     pub(super) fn stop(&self, reason: StopReason) {
-        self.state.lock().reason.get_or_insert(reason);
+        self.run.lock().reason.get_or_insert(reason);
         self.token.cancel();
     }
 
-    /// That the poller's thread is about to end.
-    pub(super) fn end(&self) {
+    /// Marks the poller as ended, with the reason `Stopped` if there is no other, and wakes those who wait for it.
+    pub(super) fn mark_ended(&self) {
         self.stop(StopReason::Stopped);
-        self.state.lock().ended = true;
+        self.run.lock().ended = true;
         self.ended.notify_all();
     }
 
-    pub(super) fn run_by(&self, thread: ThreadId) {
-        self.state.lock().threads.push(thread);
+    /// Records that a thread belongs to the poller, so that [`PollerHandle::join`] does not wait in it.
+    pub(super) fn register_thread(&self, thread: ThreadId) {
+        self.run.lock().threads.push(thread);
     }
 }
 
-/// A poller that runs. Dropping it ends the poller, and does not wait for that.
+/// A running poller. Dropping the handle stops the poller without waiting for its end.
 ///
-/// It may be shared by threads: all of its methods take `&self`. In a child by fork there is no poller: there they do
-/// nothing, and do not wait; the parent's goes on.
+/// All methods take `&self`, so that threads can share the handle. In a process made by `fork` the poller does not
+/// exist: there all methods return at once and do nothing, and the parent's poller goes on.
 ///
 /// ```
 /// use a2a_blocking::{Client, InboxPoller, StopReason, Verdict};
@@ -92,46 +101,51 @@ impl Shared {
 /// ```
 #[must_use = "dropping it ends the poller"]
 pub struct PollerHandle {
-    shared: Arc<Shared>,
+    control: Arc<PollerControl>,
+    /// The poller's thread, until somebody has joined it.
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// The process that the thread is in.
+    /// Id of the process that the thread runs in.
     process: u32,
 }
 
-// What its locks guard is whole after each step.
+// The values under its locks are consistent after each statement, so a panic in between does no harm.
 impl UnwindSafe for PollerHandle {}
 impl RefUnwindSafe for PollerHandle {}
 
 impl PollerHandle {
-    pub(super) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        PollerHandle { shared, thread: Mutex::new(Some(thread)), process: process::id() }
+    /// Makes the handle of a poller that runs on `thread`, in the current process.
+    pub(super) fn new(control: Arc<PollerControl>, thread: JoinHandle<()>) -> Self {
+        PollerHandle { control, thread: Mutex::new(Some(thread)), process: process::id() }
     }
 
-    /// Ends the poller and waits until it has: a wait or a poll on the wire ends at once; a callback that is running is
-    /// waited for. What it was about to deliver, or to try again, comes when a poller starts again.
+    /// Stops the poller and blocks until it has ended.
     ///
-    /// From inside the poller's own callback it does not wait: the poller ends once the callback has returned.
+    /// A wait or a request of the poller ends at once. A callback that is running is waited for. A message that was not
+    /// acknowledged is delivered when a poller starts again.
+    ///
+    /// Inside the poller's callback it does not block: the poller ends once the callback has returned.
     pub fn stop(&self) {
-        if self.is_here() {
-            self.shared.stop(StopReason::Stopped);
+        if self.is_own_process() {
+            self.control.stop(StopReason::Stopped);
             self.join();
         }
     }
 
-    /// Waits until the poller ends by itself, or is stopped by another thread, and says why. From inside the
-    /// poller's own callback, or from a logger in its threads, it does not wait: it says what
-    /// [`reason`](PollerHandle::reason) says, `None` where the poller goes on.
+    /// Blocks until the poller has ended, by itself or because another thread stopped it, and returns why.
+    ///
+    /// Inside the poller's callback, or in a logger that one of the poller's threads calls, it does not block. It then
+    /// returns the same as [`reason`](PollerHandle::reason): `None` if the poller is to go on.
     pub fn join(&self) -> Option<StopReason> {
-        if !self.is_here() {
+        if !self.is_own_process() {
             return None;
         }
-        let state = self.shared.state.lock();
-        if state.threads.contains(&thread::current().id()) {
-            return state.reason.clone();
+        let run = self.control.run.lock();
+        if run.threads.contains(&thread::current().id()) {
+            return run.reason.clone();
         }
-        let state = wait_while(&self.shared.ended, state, |state| !state.ended, None);
-        let reason = state.reason.clone();
-        drop(state);
+        let run = wait_while(&self.control.ended, run, |run| !run.ended, None);
+        let reason = run.reason.clone();
+        drop(run);
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             log_safe!(error, "inbox: the poller's thread panicked");
@@ -139,32 +153,36 @@ impl PollerHandle {
         reason
     }
 
-    /// Why the poller ended, or is about to; `None` while it runs.
+    /// Returns why the poller has ended or is about to end, and `None` while it is to go on.
     pub fn reason(&self) -> Option<StopReason> {
-        self.is_here().then(|| self.shared.state.lock().reason.clone()).flatten()
+        self.is_own_process().then(|| self.control.run.lock().reason.clone()).flatten()
     }
 
-    /// Whether the poller's thread is through.
+    /// Returns whether the poller's thread has ended.
     pub fn is_finished(&self) -> bool {
-        !self.is_here() || self.shared.state.lock().ended
+        !self.is_own_process() || self.control.run.lock().ended
     }
 
-    /// Whether this is the process that the poller runs in: in another nobody would ever end what is waited for, and
-    /// locks may be held that nobody gives back.
-    fn is_here(&self) -> bool {
+    /// Returns whether this is the process that started the poller, and not a child by `fork`.
+    ///
+    /// In a child the poller's thread does not exist, so that a wait for it would not end. A lock that another thread
+    /// held during the fork is never released there.
+    fn is_own_process(&self) -> bool {
         self.process == process::id()
     }
 }
 
 impl Drop for PollerHandle {
+    /// Stops the poller, without waiting.
     fn drop(&mut self) {
-        // Elsewhere it would end the connections that the poller has.
-        if self.is_here() {
-            self.shared.stop(StopReason::Stopped);
+        // In a child by fork it would shut down the connections of the parent's poller.
+        if self.is_own_process() {
+            self.control.stop(StopReason::Stopped);
         }
     }
 }
 
+/// Shows the reason for which the poller ended.
 impl fmt::Debug for PollerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PollerHandle").field("reason", &self.reason()).finish_non_exhaustive()
@@ -178,13 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn from_a_thread_of_the_pollers_own_it_does_not_wait() {
-        let (shared, (go, wait)) = (Arc::<Shared>::default(), mpsc::channel::<()>());
-        shared.run_by(thread::spawn(|| ()).thread().id());
-        // As a heartbeat does whose logger stops the poller.
-        shared.run_by(thread::current().id());
+    fn stop_and_join_do_not_block_in_the_pollers_own_threads() {
+        let (control, (go, wait)) = (Arc::<PollerControl>::default(), mpsc::channel::<()>());
+        control.register_thread(thread::spawn(|| ()).thread().id());
+        // Like a heartbeat's thread whose logger stops the poller.
+        control.register_thread(thread::current().id());
         let handle = PollerHandle::new(
-            shared,
+            control,
             thread::spawn(move || {
                 let _ = wait.recv();
             }),

@@ -1,68 +1,82 @@
-//! The sign of life, on a thread of its own: callbacks take their time, and the platform waits 90 s.
+//! The heartbeat, which tells the platform that the workspace is alive.
+//!
+//! It has its own thread, because a callback may take longer than the 90 s after which the platform shows a workspace
+//! as offline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::handle::{Shared, StopReason};
+use super::handle::{PollerControl, StopReason};
 use crate::error::ErrorKind;
 use crate::http::Http;
 use crate::platform::{Vitals, heartbeat};
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
 
-/// What the poller is doing, for the sign of life.
+/// Counts callbacks, for the numbers that a heartbeat carries. Clones share the counters.
 #[derive(Clone, Default)]
-pub(super) struct Pulse(Arc<HeartbeatCounts>);
+pub(super) struct CallbackStats(Arc<CallbackCounters>);
 
 #[derive(Default)]
-struct HeartbeatCounts {
-    tasks: AtomicU32,
-    tries: AtomicU64,
+struct CallbackCounters {
+    /// Number of callbacks that are running.
+    running: AtomicU32,
+    /// Number of delivery attempts since the last heartbeat.
+    attempts: AtomicU64,
+    /// Number of those that were not acknowledged.
     failed: AtomicU64,
 }
 
-/// A task that is under way.
-pub(super) struct TaskGuard<'a>(&'a HeartbeatCounts);
+/// A callback that is running. It counts as running until this is dropped.
+pub(super) struct RunningCallback<'a>(&'a CallbackCounters);
 
-impl Pulse {
-    pub(super) fn task(&self) -> TaskGuard<'_> {
-        self.0.tasks.fetch_add(1, Relaxed);
-        TaskGuard(&self.0)
+impl CallbackStats {
+    /// Counts a callback as running until the returned guard is dropped.
+    pub(super) fn start_callback(&self) -> RunningCallback<'_> {
+        self.0.running.fetch_add(1, Relaxed);
+        RunningCallback(&self.0)
     }
 
-    pub(super) fn tried(&self, well: bool) {
-        self.0.tries.fetch_add(1, Relaxed);
-        self.0.failed.fetch_add(u64::from(!well), Relaxed);
+    /// Counts a delivery attempt that has ended. `acked` says whether the callback acknowledged the message.
+    pub(super) fn record_attempt(&self, acked: bool) {
+        self.0.attempts.fetch_add(1, Relaxed);
+        self.0.failed.fetch_add(u64::from(!acked), Relaxed);
     }
 
-    /// The error rate is that of the tries since the last time.
-    fn vitals(&self, uptime: Duration) -> Vitals {
-        let (tries, failed) = (self.0.tries.swap(0, Relaxed), self.0.failed.swap(0, Relaxed));
-        #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
-        let error_rate = if tries == 0 { 0.0 } else { (failed as f64 / tries as f64).min(1.0) };
-        Vitals { error_rate, active_tasks: self.0.tasks.load(Relaxed), uptime }
+    /// Returns the numbers for the next heartbeat, and sets the attempt counters back to zero.
+    ///
+    /// The error rate is the share of attempts since the last call that were not acknowledged; 0 if there were none.
+    fn take_vitals(&self, uptime: Duration) -> Vitals {
+        let (attempts, failed) = (self.0.attempts.swap(0, Relaxed), self.0.failed.swap(0, Relaxed));
+        #[expect(clippy::cast_precision_loss, reason = "a rate does not need all digits")]
+        let error_rate = if attempts == 0 { 0.0 } else { (failed as f64 / attempts as f64).min(1.0) };
+        Vitals { error_rate, active_tasks: self.0.running.load(Relaxed), uptime }
     }
 }
 
-impl Drop for TaskGuard<'_> {
+impl Drop for RunningCallback<'_> {
+    /// Counts the callback as ended.
     fn drop(&mut self) {
-        self.0.tasks.fetch_sub(1, Relaxed);
+        self.0.running.fetch_sub(1, Relaxed);
     }
 }
 
-/// Starts the thread; where there is none to be had, the poller goes on without.
-pub(super) fn start(
+/// Starts the heartbeat's thread, which ends when the poller is stopped.
+///
+/// `every` is the time between two heartbeats, `timeout` the time for each. If the system refuses to start a thread,
+/// that is logged as an error, and the poller goes on without a heartbeat.
+pub(super) fn spawn_heartbeat(
     http: &Arc<Http>,
-    shared: &Arc<Shared>,
-    pulse: &Pulse,
+    control: &Arc<PollerControl>,
+    stats: &CallbackStats,
     every: Duration,
     timeout: Duration,
 ) -> Option<JoinHandle<()>> {
-    let (http, shared, pulse) = (http.clone(), shared.clone(), pulse.clone());
+    let (http, control, stats) = (http.clone(), control.clone(), stats.clone());
     let thread = thread::Builder::new().name("a2a-heartbeat".to_owned());
-    match thread.spawn(move || beat(&http, &shared, &pulse, every, timeout)) {
+    match thread.spawn(move || send_heartbeats(&http, &control, &stats, every, timeout)) {
         Ok(thread) => Some(thread),
         Err(why) => {
             log_safe!(error, "inbox: no thread for the heartbeat ({why}): peers will see this workspace as offline");
@@ -71,32 +85,42 @@ pub(super) fn start(
     }
 }
 
-fn beat(http: &Arc<Http>, shared: &Arc<Shared>, pulse: &Pulse, every: Duration, timeout: Duration) {
-    shared.run_by(thread::current().id());
-    let wire = http.one_shot_pool(timeout);
-    let on_stop = wire.clone();
-    let _hook = shared.token.register(move || on_stop.shut_down());
+/// Sends a heartbeat at once, and then one after each interval, until the poller is stopped.
+///
+/// If the platform says that the workspace was removed, it stops the poller for that reason. Of a series of failures
+/// only the first is logged.
+fn send_heartbeats(
+    http: &Arc<Http>,
+    control: &Arc<PollerControl>,
+    stats: &CallbackStats,
+    every: Duration,
+    timeout: Duration,
+) {
+    control.register_thread(thread::current().id());
+    let pool = http.one_shot_pool(timeout);
+    let on_stop = pool.clone();
+    let _hook = control.token.register(move || on_stop.shut_down());
     let (start, mut failing) = (CoarseInstant::now(), false);
     loop {
-        let (http, wire, vitals) = (http.clone(), wire.clone(), pulse.vitals(CoarseInstant::now().since(start)));
-        let ask = move || heartbeat(&http, &wire, vitals, Deadline::after(timeout));
-        match shared.token.run("a2a-heartbeat-1", ask) {
+        let (http, pool, vitals) = (http.clone(), pool.clone(), stats.take_vitals(CoarseInstant::now().since(start)));
+        let ask = move || heartbeat(&http, &pool, vitals, Deadline::after(timeout));
+        match control.token.run("a2a-heartbeat-1", ask) {
             None => return,
             Some(Ok(())) => failing = false,
             Some(Err(error)) if error.kind() == ErrorKind::Removed => {
                 log_safe!(error, "inbox: {error}");
-                shared.stop(StopReason::removed(&error));
+                control.stop(StopReason::from_removal(&error));
                 return;
             }
-            Some(Err(_)) if shared.token.is_cancelled() => return,
+            Some(Err(_)) if control.token.is_cancelled() => return,
             Some(Err(error)) => {
-                // Once an outage: the poller says the rest.
+                // Once per outage: the poller's own log lines report its course.
                 if !std::mem::replace(&mut failing, true) {
                     log_safe!(warn, "inbox: no heartbeat: {error}");
                 }
             }
         }
-        if shared.token.wait(every) {
+        if control.token.wait(every) {
             return;
         }
     }
@@ -107,21 +131,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vitals_are_of_the_tries_since_the_last_time_and_the_tasks_of_now() {
-        let pulse = Pulse::default();
+    fn error_rate_counts_attempts_since_the_last_heartbeat_only() {
+        let stats = CallbackStats::default();
         let vitals = || {
-            let Vitals { error_rate, active_tasks, uptime } = pulse.vitals(Duration::from_secs(7));
+            let Vitals { error_rate, active_tasks, uptime } = stats.take_vitals(Duration::from_secs(7));
             assert_eq!(uptime, Duration::from_secs(7));
             (error_rate, active_tasks)
         };
         assert_eq!(vitals(), (0.0, 0));
-        [true, false, true, true].into_iter().for_each(|well| pulse.tried(well));
-        let (one, another) = (pulse.task(), pulse.task());
+        [true, false, true, true].into_iter().for_each(|acked| stats.record_attempt(acked));
+        let (one, another) = (stats.start_callback(), stats.start_callback());
         assert_eq!(vitals(), (0.25, 2));
         drop(one);
-        assert_eq!(vitals(), (0.0, 1), "nothing was tried since");
+        assert_eq!(vitals(), (0.0, 1), "no attempt since the last heartbeat");
         drop(another);
-        [false, false].into_iter().for_each(|well| pulse.tried(well));
+        [false, false].into_iter().for_each(|acked| stats.record_attempt(acked));
         assert_eq!(vitals(), (1.0, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! A push: one row of the inbox, as a callback gets it.
+//! One message of the inbox, as a callback receives it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,48 +6,29 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::envelope::PromptEnvelope;
+use super::envelope::{EnvelopeFields, PromptEnvelope};
+use super::sender::{InboxMessageKind, identify_sender};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
-use crate::peer::{Peer, PeerId, strip};
+use crate::peer::{Peer, PeerId};
 use crate::retry::RetryPolicy;
 use crate::send::SendOptions;
-use crate::util::str_enum::str_enum;
 use crate::wire::{self, Attachment, Message, Reply, Row};
 
-/// The time that an answer has in all.
+/// Time for all attempts of a reply together.
 const REPLY_BUDGET: Duration = Duration::from_secs(30);
 
-/// Who it is that a push comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum InboxMessageKind {
-    /// Another workspace's agent.
-    PeerAgent,
-    /// The human on the canvas.
-    CanvasUser,
-    /// The platform, with what came of something that was delegated to another.
-    DelegationResult,
-    /// Somebody whom the row names in no way that is known: it takes no reply.
-    Unknown,
-}
-
-// The platform's words, where it has some.
-str_enum!(InboxMessageKind {
-    PeerAgent: "peer_agent",
-    CanvasUser: "canvas_user",
-    DelegationResult: "delegation_result",
-    Unknown: "unknown",
-});
-
-/// A message that arrived in our inbox. It is cheap to clone, and may be handed to another thread.
+/// A message that arrived in our inbox: one row of the platform's activity feed.
 ///
-/// All of it but the [`activity_id`](InboxMessage::activity_id) and the [`peer`](InboxMessage::peer) is the sender's word, or the
-/// word of what the sender registered: [`notification`](InboxMessage::notification) makes it fit for a prompt.
+/// It is cheap to clone, and may be handed to another thread.
+///
+/// Only [`activity_id`](InboxMessage::activity_id) and [`peer`](InboxMessage::peer) can be relied on. Everything else
+/// is the sender's word, or what the sender registered about itself. To put it into an agent's prompt, use
+/// [`envelope`](InboxMessage::envelope).
 ///
 /// ```
 /// # use a2a_blocking::{Client, InboxPoller, InboxMessageKind, Verdict};
-/// # let dir = std::env::temp_dir().join(format!("a2a-doc-push-{}", std::process::id()));
+/// # let dir = std::env::temp_dir().join(format!("a2a-doc-message-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir).unwrap();
 /// # let mut platform = mockito::Server::new();
 /// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
@@ -56,144 +37,162 @@ str_enum!(InboxMessageKind {
 /// # inbox.with_body(row).create();
 /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
 /// # let mut poller = InboxPoller::builder(client).cursor_file(dir.join("cursor.json")).build()?;
-/// let polled = poller.poll_once(|push| {
-///     assert_eq!((push.kind(), push.text(), push.delivery_attempt()), (InboxMessageKind::PeerAgent, "disk is full", 1));
-///     let sender = push.sender();
+/// let summary = poller.poll_once(|message| {
+///     assert_eq!((message.kind(), message.text()), (InboxMessageKind::PeerAgent, "disk is full"));
+///     assert_eq!(message.delivery_attempt(), 1);
+///     let sender = message.sender();
 ///     assert_eq!(sender.as_ref().and_then(|peer| peer.name()), Some("ops-agent"));
-///     assert_eq!(push.row()["priority"], 2, "what has no method is in the row");
+///     assert_eq!(message.row()["priority"], 2, "fields without a getter are in the row");
 ///     Verdict::Ack
 /// })?;
-/// assert_eq!(polled.delivered, 1);
+/// assert_eq!(summary.delivered, 1);
 /// # drop(poller);
 /// # std::fs::remove_dir_all(dir).unwrap();
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct InboxMessage {
-    inner: Arc<Inner>,
+    content: Arc<MessageContent>,
+    /// Number of this delivery attempt, from 1.
     attempt: u32,
 }
 
-struct Inner {
+/// The part of a message that all of its clones share.
+struct MessageContent {
     client: Client,
     id: String,
     kind: InboxMessageKind,
     peer: Option<PeerId>,
     text: String,
     attachments: Vec<Attachment>,
+    /// The row as it came.
     fields: Map<String, Value>,
 }
 
 impl InboxMessage {
+    /// Makes a message of a row, for its first delivery attempt. `client` is the one that replies and lookups go
+    /// through.
     pub(super) fn new(client: &Client, row: Row) -> Self {
         let Row { id, fields, .. } = row;
-        let (kind, peer) = sender(&fields);
+        let (kind, peer) = identify_sender(&fields);
         let body = wire::request_body(&fields);
-        let (text, attachments) = (wire::body_text(&fields, &body), wire::attachments(&fields, &body));
+        let (text, attachments) = (wire::message_text(&fields, &body), wire::attachments(&fields, &body));
         drop(body);
-        let inner = Inner { client: client.clone(), id, kind, peer, text, attachments, fields };
-        InboxMessage { inner: Arc::new(inner), attempt: 1 }
+        let content = MessageContent { client: client.clone(), id, kind, peer, text, attachments, fields };
+        InboxMessage { content: Arc::new(content), attempt: 1 }
     }
 
-    pub(super) fn at_attempt(&self, attempt: u32) -> Self {
-        InboxMessage { inner: self.inner.clone(), attempt }
+    /// Returns the same message with another number of the delivery attempt.
+    pub(super) fn with_attempt(&self, attempt: u32) -> Self {
+        InboxMessage { content: self.content.clone(), attempt }
     }
 
-    /// The row's id: by it a repeat can be told.
+    /// Returns the row's id. A message that is delivered twice has the same id both times.
     #[must_use]
     pub fn activity_id(&self) -> &str {
-        &self.inner.id
+        &self.content.id
     }
 
-    /// What was said: the text parts of the message, or else what the row says in their place;
-    /// `(empty A2A message)` where it says nothing.
+    /// Returns the text: the message's text parts joined, or else the text or summary that the row has.
+    ///
+    /// It is `(empty A2A message)` if there is none.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.inner.text
+        &self.content.text
     }
 
-    /// Whom it is from; `None` for the human on the canvas.
+    /// Returns the sender's id. It is `None` for the human on the canvas, and for a sender without a valid id.
     #[must_use]
     pub fn peer(&self) -> Option<PeerId> {
-        self.inner.peer
+        self.content.peer
     }
 
-    /// Who it is that it comes from.
+    /// Returns the kind of sender.
     #[must_use]
     pub fn kind(&self) -> InboxMessageKind {
-        self.inner.kind
+        self.content.kind
     }
 
-    /// The method that was called, as `message/send`; empty where the row names none.
+    /// Returns the method that the sender called, such as `message/send`. It is empty if the row names none.
     #[must_use]
     pub fn method(&self) -> &str {
-        wire::text(&self.inner.fields, "method").unwrap_or_default()
+        wire::text_field(&self.content.fields, "method").unwrap_or_default()
     }
 
-    /// When the row was made, as the platform writes it.
+    /// Returns when the platform made the row, in the platform's words: usually RFC 3339.
     #[must_use]
     pub fn created_at(&self) -> Option<&str> {
-        wire::created_at(&self.inner.fields)
+        wire::created_at(&self.content.fields)
     }
 
-    /// The files that came with it.
+    /// Returns the files that came with the message.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
-        &self.inner.attachments
+        &self.content.attachments
     }
 
-    /// The row as it came. A field that cannot be read, as what nests deeper than 125 levels, holds half a surrogate
-    /// pair or would take far more memory than its text, is a string of its JSON text.
+    /// Returns the row as it came, with all of its fields.
+    ///
+    /// A field that cannot be read is a string of its JSON text. Such a field nests deeper than 125 levels, has half a
+    /// surrogate pair or a number out of range, or would take far more memory than its text.
     #[must_use]
     pub fn row(&self) -> &Map<String, Value> {
-        &self.inner.fields
+        &self.content.fields
     }
 
-    /// Which try this is, from 1. Tries before a crash count.
+    /// Returns the number of this delivery attempt, from 1. Attempts before a crash or a restart count.
     #[must_use]
     pub fn delivery_attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Who the sender is, without waiting: what [`Client::enrich_nonblocking`] knows, or else the name and role
-    /// that the platform put into the row. `None` for the human, and where neither is known.
+    /// Returns the sender's record without waiting for the network.
+    ///
+    /// It is the record from [`Client::enrich_nonblocking`], or else one of the name and role that the platform put
+    /// into the row. It is `None` for the human, and if neither source has anything.
     #[must_use]
     pub fn sender(&self) -> Option<Peer> {
         let peer = self.peer()?;
-        self.inner.client.enrich_nonblocking(peer).or_else(|| self.carried(peer))
+        self.content.client.enrich_nonblocking(peer).or_else(|| self.sender_in_row(peer))
     }
 
-    /// Who the sender is, by [`Client::enrich`]: a lookup of 2 s at the most where nothing is remembered.
+    /// Returns the sender's record, and looks it up where it is not cached.
+    ///
+    /// It blocks like [`Client::enrich`], by default for at most 2 s. Where the lookup brings nothing, the record has
+    /// the name and role that the platform put into the row. It is `None` for the human, and if neither source has
+    /// anything.
     #[must_use]
     pub fn enrich(&self) -> Option<Peer> {
         let peer = self.peer()?;
-        self.inner.client.enrich(peer).or_else(|| self.carried(peer))
+        self.content.client.enrich(peer).or_else(|| self.sender_in_row(peer))
     }
 
-    fn carried(&self, peer: PeerId) -> Option<Peer> {
-        let carried = |name| wire::text(&self.inner.fields, name).map(Value::from);
-        let (name, role) = (carried("peer_name"), carried("peer_role"));
+    /// Makes a record of the `peer_name` and `peer_role` in the row. Returns `None` if the row has neither.
+    fn sender_in_row(&self, peer: PeerId) -> Option<Peer> {
+        let in_row = |name| wire::text_field(&self.content.fields, name).map(Value::from);
+        let (name, role) = (in_row("peer_name"), in_row("peer_role"));
         if name.is_none() && role.is_none() {
             return None;
         }
-        let named = [("id", Some(peer.to_string().into())), ("name", name), ("role", role)];
-        let fields = named.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?)));
+        let fields = [("id", Some(peer.to_string().into())), ("name", name), ("role", role)];
+        let fields = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?)));
         Some(Peer::discovered(peer, fields.collect()))
     }
 
-    /// Answers: a peer by a message of role `agent`, the human by a notice on the canvas. 30 s at the most; it is
-    /// tried again only while nothing can have been delivered. `Some` is what the peer said to it; the human
-    /// says nothing, `None`.
+    /// Answers the message and blocks until the answer is delivered or fails, for at most 30 s.
     ///
-    /// A peer's inbox gets the answer as it gets any message: two programs that answer whatever comes answer each
-    /// other for ever. Answer what asks for it.
+    /// A peer gets a message of role `agent`; the result is `Some` with what the peer said to it. The human gets a
+    /// notice on the canvas; the result is `None`. An attempt is repeated only while nothing can have been delivered.
+    ///
+    /// A peer receives the answer like any other message. Two programs that answer every message answer each other
+    /// without end, so answer only what asks for it.
     ///
     /// # Errors
     ///
-    /// An empty text, or a push that takes no reply: a delegation's result, or a sender that is not known
-    /// ([`ErrorKind::InvalidMessage`]; nothing is sent). Otherwise as [`Client::send_with`] and
-    /// [`Client::notify`], with what is known of the delivery. [`Verdict::after`](crate::Verdict::after) makes the
-    /// callback's verdict of it.
+    /// [`ErrorKind::InvalidMessage`], without a request: `text` is empty, or the message cannot be answered, because
+    /// it is a delegation's result or its sender is not known. Otherwise the errors of [`Client::send_with`] and
+    /// [`Client::notify`]; [`Error::delivery`] says whether the answer was delivered.
+    /// [`Verdict::after`](crate::Verdict::after) turns the result into the callback's verdict.
     pub fn reply(&self, text: impl Into<String>) -> Result<Option<Reply>, Error> {
         let text = text.into();
         let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));
@@ -204,55 +203,41 @@ impl InboxMessage {
             (InboxMessageKind::PeerAgent, Some(peer)) => {
                 let policy = RetryPolicy::new().with_budget(REPLY_BUDGET).only_undelivered();
                 let message = Message::from(text).by_agent();
-                self.inner.client.send_with(peer, &message, &SendOptions::new().retry(policy)).map(Some)
+                self.content.client.send_with(peer, &message, &SendOptions::new().retry(policy)).map(Some)
             }
-            (InboxMessageKind::CanvasUser, _) => self.inner.client.notify(&text).map(|()| None),
+            (InboxMessageKind::CanvasUser, _) => self.content.client.notify(&text).map(|()| None),
             (InboxMessageKind::DelegationResult, _) => refused("a delegation's result takes no reply"),
             _ => refused("the row names no sender that a reply could go to; see InboxMessage::row"),
         }
     }
 
-    /// The push as an agent host shows it to its agent, with every field from outside gated.
+    /// Returns the message in the form that an agent host shows to its agent, with all untrusted fields sanitized.
+    ///
+    /// The name and role in it come from [`sender`](InboxMessage::sender), so it does not wait for the network.
     #[must_use]
     pub fn envelope(&self) -> PromptEnvelope {
-        PromptEnvelope::new(self, self.sender().as_ref())
+        self.envelope_from(self.sender().as_ref())
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.inner.client
-    }
-}
-
-fn sender(fields: &Map<String, Value>) -> (InboxMessageKind, Option<PeerId>) {
-    let source = wire::source(fields);
-    let peer = source.and_then(PeerId::from_text);
-    let said = || {
-        let data = fields.get("data").and_then(Value::as_object)?;
-        wire::text(data, "kind").or_else(|| wire::text(data, "source"))
-    };
-    let kind = match (source, peer) {
-        _ if wire::text(fields, "method") == Some("delegate_result") => InboxMessageKind::DelegationResult,
-        (_, Some(_)) => InboxMessageKind::PeerAgent,
-        (Some(_), None) => InboxMessageKind::Unknown,
-        (None, _) if said().is_none_or(|said| said == "canvas_user") => InboxMessageKind::CanvasUser,
-        (None, _) => InboxMessageKind::Unknown,
-    };
-    (kind, peer)
-}
-
-/// Whether a row is our own: a notice to our human, or an echo of what we sent. Its id is read as a peer's is: an echo
-/// that passes for another's message is one that we answer ourselves.
-pub(super) fn is_own(fields: &Map<String, Value>, workspace_id: &str) -> bool {
-    let method = wire::text(fields, "method");
-    match wire::source(fields) {
-        None => method == Some("notify"),
-        Some(source) => strip(source).eq_ignore_ascii_case(workspace_id) && method != Some("delegate_result"),
+    /// Returns the envelope with the name and role of `sender`.
+    pub(super) fn envelope_from(&self, sender: Option<&Peer>) -> PromptEnvelope {
+        PromptEnvelope::new(&EnvelopeFields {
+            activity_id: self.activity_id(),
+            kind: self.kind(),
+            method: self.method(),
+            created_at: self.created_at(),
+            peer: self.peer(),
+            sender,
+            card_url: self.peer().and_then(|peer| self.content.client.discover_url(peer).ok()),
+            text: self.text(),
+        })
     }
 }
 
+/// Shows the id, the sender, the text and the attempt, but not the attachments and the row.
 impl fmt::Debug for InboxMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { id, kind, peer, text, .. } = &*self.inner;
+        let MessageContent { id, kind, peer, text, .. } = &*self.content;
         let mut shown = f.debug_struct("InboxMessage");
         shown.field("activity_id", id).field("kind", kind).field("peer", peer).field("text", text);
         shown.field("attempt", &self.attempt).finish_non_exhaustive()
@@ -273,62 +258,21 @@ mod tests {
     }
 
     #[test]
-    fn who_it_is_from_is_told_by_the_source_and_the_method() {
-        use InboxMessageKind::{CanvasUser, DelegationResult, PeerAgent, Unknown};
-        for (row, kind, has_peer) in [
-            (json!({ "source_id": PEER }), PeerAgent, true),
-            (json!({ "source_id": PEER.to_uppercase() }), PeerAgent, true),
-            (json!({ "data": { "peer_id": PEER } }), PeerAgent, true),
-            (json!({ "source_id": null }), CanvasUser, false),
-            (json!({ "source_id": " " }), CanvasUser, false),
-            (json!({ "data": { "kind": "canvas_user" } }), CanvasUser, false),
-            (json!({ "source_id": PEER, "method": "delegate_result" }), DelegationResult, true),
-            (json!({ "method": "delegate_result" }), DelegationResult, false),
-            (json!({ "source_id": "../../etc" }), Unknown, false),
-            (json!({ "data": { "source": "peer_agent" } }), Unknown, false),
-            (json!({ "source_id": 7 }), Unknown, false),
-            (json!({ "source_id": { "id": PEER } }), Unknown, false),
-            (json!({ "source_id": false, "data": { "kind": "canvas_user" } }), Unknown, false),
-            (json!({ "data": { "peer_id": [PEER] } }), Unknown, false),
-        ] {
-            assert_eq!(sender(&fields(row.clone())), (kind, PeerId::from_text(PEER).filter(|_| has_peer)), "{row}");
-        }
-    }
-
-    #[test]
-    fn our_own_rows_are_told_from_others() {
-        for (row, own) in [
-            (json!({ "method": "notify" }), true),
-            (json!({ "method": "notify", "source_id": "" }), true),
-            (json!({ "method": "notify", "source_id": PEER }), false),
-            (json!({ "method": "notify", "source_id": 7 }), false),
-            (json!({ "method": "message/send", "source_id": SELF }), true),
-            (json!({ "source_id": SELF.to_uppercase() }), true),
-            (json!({ "source_id": format!("\n{SELF}\u{1f}") }), true),
-            (json!({ "method": "delegate_result", "source_id": SELF }), false),
-            (json!({ "method": "message/send" }), false),
-            (json!({}), false),
-        ] {
-            assert_eq!(is_own(&fields(row.clone()), SELF), own, "{row}");
-        }
-    }
-
-    /// What the platform put into a row stands in for a lookup, be it the name or the role alone.
-    #[test]
-    fn a_row_carries_what_it_says_of_its_sender() {
+    fn row_provides_name_and_role_of_its_sender() {
         let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id(SELF).build().unwrap();
         let peer = PeerId::from_text(PEER).unwrap();
-        let carried =
-            |row| InboxMessage::new(&client, Row { id: "x".to_owned(), at: None, fields: fields(row) }).carried(peer);
+        let sender = |row| {
+            InboxMessage::new(&client, Row { id: "x".to_owned(), at: None, fields: fields(row) }).sender_in_row(peer)
+        };
         let of = |peer: &Peer| (peer.name().map(str::to_owned), peer.role().map(str::to_owned));
         for (row, name, role) in [
             (json!({ "peer_name": "ops" }), Some("ops"), None),
             (json!({ "peer_role": "sre" }), None, Some("sre")),
             (json!({ "peer_name": "ops", "peer_role": "sre" }), Some("ops"), Some("sre")),
         ] {
-            let sender = carried(row).unwrap();
+            let sender = sender(row).unwrap();
             assert_eq!((of(&sender), sender.id()), ((name.map(str::to_owned), role.map(str::to_owned)), Some(PEER)));
         }
-        assert_eq!(carried(json!({ "peer_name": null, "peer_role": 7 })), None);
+        assert_eq!(sender(json!({ "peer_name": null, "peer_role": 7 })), None);
     }
 }

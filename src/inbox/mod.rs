@@ -1,4 +1,7 @@
-//! The inbox poller: every row of our inbox to a callback, at least once and in order.
+//! The inbox poller: delivers every row of our inbox to a callback, at least once and in order.
+//!
+//! One poll, from [`InboxPoller::poll_once`]: `feed::lister` lists the next rows, `deliver` calls the callback, and
+//! `feed::cursor` records what was acked, which `store` saves to the cursor file.
 
 mod builder;
 mod deliver;
@@ -8,11 +11,13 @@ mod handle;
 mod heartbeat;
 mod message;
 mod poller;
+mod sender;
 pub(crate) mod store;
 
 pub use builder::PollerBuilder;
 pub use deliver::Verdict;
 pub use envelope::PromptEnvelope;
 pub use handle::{PollerHandle, StopReason};
-pub use message::{InboxMessage, InboxMessageKind};
+pub use message::InboxMessage;
 pub use poller::{InboxPoller, PollSummary};
+pub use sender::InboxMessageKind;

@@ -1,270 +1,278 @@
-//! The poller: asks, delivers, remembers.
+//! The poller: lists rows, delivers them, and saves what was acked.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::builder::PollerBuilder;
-use super::deliver::{Delivered, Deliverer, Verdict};
+use super::deliver::{DeliveryOutcome, Dispatcher, Verdict};
 use super::feed::cursor::Cursor;
-use super::feed::{Batch, Lister};
-use super::handle::{PollerHandle, Shared, StopReason};
-use super::heartbeat::{self, Pulse};
-use super::message::{InboxMessage, is_own};
+use super::feed::{Batch, Lister, MalformedLog};
+use super::handle::{PollerControl, PollerHandle, StopReason};
+use super::heartbeat::{CallbackStats, spawn_heartbeat};
+use super::message::InboxMessage;
+use super::sender::is_own;
 use super::store::CursorFile;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, guard};
 use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
 use crate::util::random::random;
-use crate::wire::MalformedRows;
 
-/// The longest wait after a poll that failed, where the platform asks for none.
+/// Longest wait after failed polls, where the platform asks for no other.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// The longest wait that the platform can ask for.
+/// Longest wait that the platform can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
-/// Of how many entries that are no rows, or cannot be read, it is known that they were logged.
-const MAX_ODD: usize = 1_000;
 
-/// Polls our workspace's inbox, and hands each message in it to a callback: at least once, in order, and from where it
-/// was when it starts again.
+/// Polls our workspace's inbox and hands each message to a callback: at least once, in order, and across restarts.
 ///
 /// ```no_run
 /// use a2a_blocking::{Client, InboxPoller, Verdict};
 ///
-/// let poller = InboxPoller::builder(Client::from_env()?).spawn(|push| {
-///     let sender = push.sender();
+/// let poller = InboxPoller::builder(Client::from_env()?).spawn(|message| {
+///     let sender = message.sender();
 ///     let name = sender.as_ref().and_then(|peer| peer.name()).unwrap_or("somebody");
-///     println!("{name:?}: {:?}", push.text());
-///     Verdict::after(push.reply("on it"))
+///     println!("{name:?}: {:?}", message.text());
+///     Verdict::after(message.reply("on it"))
 /// })?;
 /// println!("ended: {:?}", poller.join());
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 ///
-/// # What it promises
+/// [`PollerBuilder::spawn`] polls on its own thread. Programs with their own loop call
+/// [`poll_once`](InboxPoller::poll_once).
 ///
-/// - **At least once.** A row that the platform lists reaches the callback until it answers [`Verdict::Ack`], or has
-///   been tried five times and is told to [`on_dead_letter`](PollerBuilder::on_dead_letter). A panic in the
-///   callback counts as [`Verdict::Retry`]. After a crash the row that was being delivered comes again, with its tries
-///   counted on; no other does.
-/// - **In order** of the rows' times. A row to be tried again holds back those after it, for some 15 s at the most.
-/// - **Late rows.** Rows may be committed out of order: up to 5 s after its time a row is still found, and none
-///   comes twice. One that comes later than that can be missed, where newer rows were delivered by then. A row whose
-///   time is more than 10 minutes ahead of this machine's clock is delivered, logged, and not taken for the time.
-/// - **Nothing in a row stops the others.** A field that cannot be read as JSON, as what nests too deep, is kept as
-///   the text that it came as, and logged. The exception is a single row above 32 MiB, which a platform that cuts
-///   bodies at 1 MiB cannot hold: no page is small enough for it, and each poll fails ([`ErrorKind::TooLarge`]).
-/// - **Left out** are our own rows: notices to our human (method `notify` without a source), and echoes of what we
-///   sent, unless they bring a delegation's result. Entries that are no objects or have no id are logged.
-/// - **Bounded.** A request takes 10 s and 32 MiB at the most; a page that is above either is asked for in smaller
-///   pieces. A look back holds 5,000 rows or 32 MiB and a page; the cursor holds the ids of the last 5 s, and 100,000 at
-///   the most: where the platform lists more whose times do not go on, or cannot be read, the poller stands still before
-///   the next one until they do, and each poll fails ([`ErrorKind::TooLarge`]).
+/// # Guarantees
 ///
-/// # The cursor
+/// - **At least once.** Each listed row is delivered until the callback returns [`Verdict::Ack`], or until it was
+///   delivered five times ([`PollerBuilder::retry`]) and goes to [`on_dead_letter`](PollerBuilder::on_dead_letter). A
+///   panic in the callback counts as [`Verdict::Retry`]. After a crash only the message that was being delivered is
+///   delivered again, and its earlier attempts count.
+/// - **In order** of the rows' times. A message that is retried holds back the later ones, by default for about 15 s.
+/// - **Late rows.** The platform may commit rows out of order. A row is found, and delivered once, up to 5 s after its
+///   own time. A row that is committed later can be missed, if newer rows were delivered by then. A row whose time is
+///   more than 10 minutes ahead of this machine's clock is delivered and logged. It is not trusted to tell the time.
+/// - **Bad rows do not block others.** A field that cannot be read, because it nests too deep for example, is kept as
+///   its JSON text, and logged. Entries that are no objects or have no id are skipped, and logged. One exception: a
+///   single row above 32 MiB fits into no page, so that each poll fails ([`ErrorKind::TooLarge`]). A platform that
+///   limits messages to 1 MiB has no such row.
+/// - **Own rows are skipped**: notices to our human (method `notify` without a sender), and echoes of what we sent,
+///   unless they carry the result of a delegation.
+/// - **Bounded.** A request takes at most 10 s and 32 MiB. A page above either is requested in smaller pieces. A look
+///   back over missed messages buffers at most 5,000 rows or 32 MiB, and a page. The cursor keeps the ids of the last
+///   5 s, at most 100,000. If more rows have the same time, or no readable time, the poller stops before the next one
+///   and each poll fails ([`ErrorKind::TooLarge`]), until newer rows come.
 ///
-/// A file that is replaced at each row, so that a crash of the process loses nothing of it, and synced at the end of
-/// each page, each second and at the stop, so that a power failure repeats what was acknowledged in about the last
-/// second: on a file system that keeps the order of such a replacement, or that has hard links, for which what was
-/// synced is kept under another name. Elsewhere it may leave an unreadable cursor. Where it cannot be
-/// written that is logged as an error, and delivery goes on. Without a cursor the rows of the last 600 s are
-/// delivered; an unreadable one is logged, kept aside and treated so, too. Where the platform has pruned the row that
-/// the cursor names, the poller goes back to its time, and logs what cannot be had any more as a gap.
+/// # The cursor file
+///
+/// It records what was acknowledged, and is replaced at each message, so that a crash of the process loses nothing.
+///
+/// It is synced to the disk at the end of each page, once per second and at the stop. So after a power failure the
+/// messages of about the last second are delivered again. This holds on file systems that keep the order of a
+/// replacement, and on those with hard links, where the synced file is kept under a second name. On others a power
+/// failure may leave an unreadable cursor.
+///
+/// | problem | consequence |
+/// | --- | --- |
+/// | there is no cursor | the messages of the last 600 s are delivered ([`PollerBuilder::backlog`]) |
+/// | it cannot be read | logged as an error; the file is kept as `….unreadable`, and the last synced cursor is used, or else none |
+/// | it cannot be written | logged as an error; delivery goes on, and messages are delivered again after a restart |
+/// | the platform pruned the row that it names | the poller goes back to the row's time, and logs as a gap what is not listed any more |
 pub struct InboxPoller {
     client: Client,
+    /// Time between two polls.
     interval: Duration,
+    /// Time between two heartbeats. `None` sends none.
     heartbeat: Option<Duration>,
     cursor: Cursor,
     file: CursorFile,
     lister: Lister,
-    deliverer: Deliverer,
-    shared: Arc<Shared>,
-    odd: HashSet<String>,
+    dispatcher: Dispatcher,
+    control: Arc<PollerControl>,
+    malformed_log: MalformedLog,
 }
 
-/// What one poll came to.
+/// The result of one poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PollSummary {
-    /// Pushes that the callback acknowledged.
+    /// Number of messages that the callback acknowledged.
     pub delivered: usize,
-    /// Pushes that were tried as often as they may be.
+    /// Number of messages that exhausted their delivery attempts.
     pub dead_lettered: usize,
-    /// Rows that are our own, and entries that are no rows.
+    /// Number of our own rows, and of entries that are no rows.
     pub skipped: usize,
-    /// Whether there may be more at once: poll again without a pause.
+    /// True if there may be more messages: poll again at once.
     pub has_more: bool,
 }
 
 impl InboxPoller {
-    /// A builder for a poller of the client's own workspace.
+    /// Returns a builder for a poller of the client's workspace.
     pub fn builder(client: Client) -> PollerBuilder {
         PollerBuilder::new(client)
     }
 
+    /// Checks the settings, locks and reads the cursor file, and makes the poller. Sends no request.
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
-        let path = builder.check()?;
-        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, dead_letter, .. } = builder;
+        let path = builder.validate()?;
+        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
         let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
-        let shared = Arc::<Shared>::default();
-        let token = shared.token.clone();
+        let control = Arc::<PollerControl>::default();
+        let token = control.token.clone();
         let lister = Lister::new(client.http(), &token, client.settings().call_timeout, page_size, backlog);
-        let deliverer = Deliverer { retry, dead_letter, token, pulse: Pulse::default() };
-        let odd = HashSet::new();
-        Ok(InboxPoller { client, interval, heartbeat, cursor, file, lister, deliverer, shared, odd })
+        let dispatcher = Dispatcher { retry, on_dead_letter, token, stats: CallbackStats::default() };
+        let malformed_log = MalformedLog::default();
+        Ok(InboxPoller { client, interval, heartbeat, cursor, file, lister, dispatcher, control, malformed_log })
     }
 
-    /// One poll: asks for one page, or after the loss of a cursor for as many as it takes, and delivers what is new.
-    /// It returns when all of it is through: the waits between the tries of a push are spent here.
+    /// Polls once: lists one page and delivers its new messages to `callback`.
     ///
-    /// There is no heartbeat, unless [`spawn`](InboxPoller::spawn) runs the poller.
+    /// Blocks until each of them is acknowledged or dead-lettered, the waits between delivery attempts included. If the
+    /// cursor is missing or its row was pruned, it lists as many pages as that takes. Sends no heartbeat.
     ///
     /// ```no_run
     /// use a2a_blocking::{Client, InboxPoller, Verdict};
     ///
-    /// // All that is there, and no has_more: for a job that comes round.
+    /// // All messages that are there now: for a job that is started regularly.
     /// let mut poller = InboxPoller::builder(Client::from_env()?).build()?;
-    /// while poller.poll_once(|push| Verdict::after(push.reply("on it")))?.has_more {}
+    /// while poller.poll_once(|message| Verdict::after(message.reply("on it")))?.has_more {}
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// A poll that failed, and what was delivered before is not delivered again:
-    /// [`ErrorKind::Removed`] where the platform removed our workspace, which is for good; refused
-    /// ([`ErrorKind::Unauthorized`]), a status, a body that is no list, a transport that failed, a row or a number of them
-    /// that is too large ([`ErrorKind::TooLarge`]). Wait before the next one, at least for [`Error::retry_after`].
+    /// A failed poll. What was delivered before the failure is not delivered again.
+    ///
+    /// - [`ErrorKind::Removed`]: the platform removed our workspace. Do not poll again.
+    /// - [`ErrorKind::Unauthorized`]: the token was refused.
+    /// - [`ErrorKind::TooLarge`]: a row is too large, or too many rows have the same time.
+    /// - Others: a failed request, another status, or a body that is no list.
+    ///
+    /// Wait before the next poll, at least for [`Error::retry_after`].
     pub fn poll_once(&mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
         self.poll(&mut callback)
     }
 
+    /// Lists the next batch and delivers it, as [`poll_once`](Self::poll_once) does. Saves and syncs the cursor at the
+    /// end, also after an error, since the anchor may have changed by then.
     fn poll(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
-        let batch = guard(|| self.lister.list(&mut self.cursor));
-        // The anchor may be another one by now, also where the poll failed.
-        let polled = batch.and_then(|batch| self.deliver(batch, callback));
+        let batch = guard(|| self.lister.next_batch(&mut self.cursor));
+        let summary = batch.and_then(|batch| self.deliver_batch(batch, callback));
         self.file.save(&mut self.cursor, true);
-        polled
+        summary
     }
 
-    fn deliver(
+    /// Delivers the rows of a batch in order, and acks each in the cursor. Skips acked rows and our own, and logs
+    /// malformed ones.
+    ///
+    /// Returns the number of messages by outcome, and whether there may be more. Returns early, without an error, when
+    /// the poller is stopped. Returns an error before the first unacked row while the cursor is full.
+    fn deliver_batch(
         &mut self,
         batch: Batch,
         callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
     ) -> Result<PollSummary, Error> {
-        let Batch { rows, seen, extent, odd, unread } = batch;
-        let mut polled = PollSummary { skipped: odd.count, ..PollSummary::default() };
-        self.tell("an entry that is no row is skipped", odd);
-        self.tell("a field that cannot be read is kept as the text that it came as", unread);
-        for (at, row) in rows.into_iter().enumerate() {
-            let Some(mark) = seen.get(at).map(|seen| &seen.mark) else { break };
-            if self.cursor.is_acked(&mark.id) {
-                self.cursor.pass(&seen, at, extent);
+        let Batch { rows, listed, coverage, malformed, unreadable } = batch;
+        let mut summary = PollSummary { skipped: malformed.count, ..PollSummary::default() };
+        self.malformed_log.warn("an entry that is no row is skipped", malformed);
+        self.malformed_log.warn("a field that cannot be read is kept as the text that it came as", unreadable);
+        for (index, row) in rows.into_iter().enumerate() {
+            let Some(key) = listed.get(index).map(|row| &row.key) else { break };
+            if self.cursor.is_acked(&key.id) {
+                self.cursor.ack(&listed, index, coverage);
                 continue;
             }
-            // The next polls look past it: what is newer shows whether the times go on.
+            // The next polls look past this row: newer rows show whether the platform's times go on.
             if self.cursor.is_full() {
-                self.lister.has_left_some();
-                return Err(too_many(&mark.id));
+                self.lister.note_undelivered_rows();
+                return Err(cursor_full_error(&key.id));
             }
             if is_own(&row.fields, self.client.http().workspace_id()) {
-                polled.skipped += 1;
-                self.cursor.pass(&seen, at, extent);
+                summary.skipped += 1;
+                self.cursor.ack(&listed, index, coverage);
                 continue;
             }
-            let push = InboxMessage::new(&self.client, row);
-            let Self { deliverer, cursor, file, .. } = self;
-            match deliverer.deliver(&push, mark, cursor, file, callback) {
-                Delivered::Acked => polled.delivered += 1,
-                Delivered::Dead => polled.dead_lettered += 1,
-                Delivered::Stopped => return Ok(polled),
+            let message = InboxMessage::new(&self.client, row);
+            let Self { dispatcher, cursor, file, .. } = self;
+            match dispatcher.deliver(&message, key, cursor, file, callback) {
+                DeliveryOutcome::Acked => summary.delivered += 1,
+                DeliveryOutcome::DeadLettered => summary.dead_lettered += 1,
+                DeliveryOutcome::Stopped => return Ok(summary),
             }
-            self.cursor.pass(&seen, at, extent);
+            self.cursor.ack(&listed, index, coverage);
         }
-        self.cursor.finish(extent);
-        polled.has_more = self.lister.is_to_go_on(extent);
-        Ok(polled)
+        self.cursor.finish_batch(coverage);
+        summary.has_more = self.lister.should_list_again(coverage);
+        Ok(summary)
     }
 
-    /// Logs each of them once, though it be listed again.
-    fn tell(&mut self, what: &str, odd: MalformedRows) {
-        let (more, mut news) = (odd.count - odd.shown.len(), false);
-        for entry in odd.shown {
-            if self.odd.len() >= MAX_ODD {
-                self.odd.clear();
-            }
-            if !self.odd.contains(&entry) {
-                log_safe!(warn, "inbox: {what}: {entry}");
-                self.odd.insert(entry);
-                news = true;
-            }
-        }
-        if news && more > 0 {
-            log_safe!(warn, "inbox: {what}: {more} more beside these");
-        }
-    }
-
-    /// Runs the poller on a thread of its own, as [`PollerBuilder::spawn`] does.
+    /// Starts the poller on its own thread, as [`PollerBuilder::spawn`] does.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Internal`] where the system has no thread to give.
+    /// [`ErrorKind::Internal`] if the system refuses to start a thread.
     pub fn spawn(
         mut self,
         callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static,
     ) -> Result<PollerHandle, Error> {
-        let shared = self.shared.clone();
-        self.lister.detached = true;
-        // Linux shows the first 15 characters.
+        let control = self.control.clone();
+        self.lister.detach_requests();
+        // Linux cuts names of threads to 15 characters: pthread_setname_np(3).
         let id = self.client.http().workspace_id();
         let name = format!("a2a-in-{}", id.get(..8).unwrap_or(id));
         let thread = thread::Builder::new().name(name).spawn(move || self.run(callback));
         let thread = thread.map_err(|why| {
             Error::new(ErrorKind::Internal, format!("no thread for the poller: {why}")).with_source(why)
         })?;
-        Ok(PollerHandle::new(shared, thread))
+        Ok(PollerHandle::new(control, thread))
     }
 
+    /// Runs on the poller's thread: starts the heartbeat, polls until the poller is stopped, and cleans up.
+    ///
+    /// Before it marks the poller as ended it saves the cursor, waits for the heartbeat's thread, releases the lock of
+    /// the cursor file and drops the callback.
     fn run(mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) {
-        let shared = self.shared.clone();
-        shared.run_by(thread::current().id());
-        let ended = Ended(shared.clone());
-        let (http, pulse, timeout) = (self.client.http(), &self.deliverer.pulse, self.client.settings().call_timeout);
-        let beating = self.heartbeat.and_then(|every| heartbeat::start(http, &shared, pulse, every, timeout));
-        self.poll_on(&mut callback);
+        let control = self.control.clone();
+        control.register_thread(thread::current().id());
+        let ended = EndOnDrop(control.clone());
+        let (http, stats, timeout) = (self.client.http(), &self.dispatcher.stats, self.client.settings().call_timeout);
+        let heartbeat = self.heartbeat.and_then(|every| spawn_heartbeat(http, &control, stats, every, timeout));
+        self.poll_until_stopped(&mut callback);
         self.file.save(&mut self.cursor, true);
-        // For the heartbeat, where it was not that which ended us.
-        shared.stop(StopReason::Stopped);
-        let _ = beating.map(thread::JoinHandle::join);
-        // The lock is free and the callback is gone before anybody hears of the end.
+        // Stops the heartbeat. No effect if the heartbeat stopped the poller, since the first reason counts.
+        control.stop(StopReason::Stopped);
+        let _ = heartbeat.map(thread::JoinHandle::join);
         let panicked = guard(|| {
             drop((self, callback));
             Ok(())
         });
         if panicked.is_err() {
-            log_safe!(error, "inbox: the callback panicked at its end");
+            log_safe!(error, "inbox: the callback panicked when it was dropped");
         }
         drop(ended);
     }
 
-    fn poll_on(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
+    /// Polls until the poller is stopped or the workspace is removed, and waits between the polls.
+    ///
+    /// The wait is the interval, nothing after a full page, and a backoff after a failure. Of a series of failures the
+    /// first is logged as a warning, the others at debug level, and the first success after them at info level.
+    fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
         let mut failures = 0;
         loop {
             let wait = match guard(|| self.poll(callback)) {
-                _ if self.shared.token.is_cancelled() => return,
-                Ok(polled) => {
+                _ if self.control.token.is_cancelled() => return,
+                Ok(summary) => {
                     if failures > 0 {
                         log_safe!(info, "inbox: {} answers again", self.client.http().platform());
                     }
                     failures = 0;
-                    if polled.has_more { Duration::ZERO } else { self.interval }
+                    if summary.has_more { Duration::ZERO } else { self.interval }
                 }
                 Err(error) if error.kind() == ErrorKind::Removed => {
                     log_safe!(error, "inbox: {error}");
-                    return self.shared.stop(StopReason::removed(&error));
+                    return self.control.stop(StopReason::from_removal(&error));
                 }
                 Err(error) => {
                     failures += 1;
@@ -272,43 +280,45 @@ impl InboxPoller {
                     let wait = backoff.backoff(failures, random()).max(asked);
                     match failures {
                         1 => {
-                            log_safe!(warn, "inbox: {error}; again in {wait:.1?}");
+                            log_safe!(warn, "inbox: {error}; next try in {wait:.1?}");
                         }
                         _ => {
-                            log_safe!(debug, "inbox: {error}; again in {wait:.1?}");
+                            log_safe!(debug, "inbox: {error}; next try in {wait:.1?}");
                         }
                     }
                     wait
                 }
             };
-            if !wait.is_zero() && self.shared.token.wait(wait) {
+            if !wait.is_zero() && self.control.token.wait(wait) {
                 return;
             }
         }
     }
 }
 
-/// What a poll comes to where the cursor is full.
-fn too_many(next: &str) -> Error {
+/// Returns the error of a poll that stopped before row `next`, because the cursor can keep no more acked rows.
+fn cursor_full_error(next: &str) -> Error {
     Error::new(
         ErrorKind::TooLarge,
         format!(
-            "the inbox stands still before row {next}: so many rows have one time, or none that can be read, that they can \
-             not be told from new ones any more; it goes on when the platform's times do, or from the backlog without the \
-             cursor file"
+            "the inbox stands still before row {next}: too many rows have the same time, or none that can be read, to tell \
+             new ones from delivered ones; it goes on when newer rows come, or remove the cursor file to start from the \
+             backlog"
         ),
     )
 }
 
-/// Says that the thread ends, however it does.
-struct Ended(Arc<Shared>);
+/// Marks the poller as ended when it is dropped, also by a panic.
+struct EndOnDrop(Arc<PollerControl>);
 
-impl Drop for Ended {
+impl Drop for EndOnDrop {
+    /// Wakes the threads that wait for the poller's end.
     fn drop(&mut self) {
-        self.0.end();
+        self.0.mark_ended();
     }
 }
 
+/// Shows the client and the interval.
 impl fmt::Debug for InboxPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("InboxPoller");

@@ -6,7 +6,7 @@ use super::response::{Call, is_removal, refusal, unusable_body};
 use crate::error::Error;
 use crate::http::{Http, Pool, Request};
 use crate::util::clock::Deadline;
-use crate::wire::{self, Listed, Timestamp};
+use crate::wire::{self, ActivityRows, Timestamp};
 
 /// Largest number of rows in a page. The platform reduces a larger `limit` to it.
 pub(crate) const MAX_PAGE: usize = 500;
@@ -19,20 +19,20 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove
 
 /// The rows that a page starts with.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Position {
+pub(crate) enum PageRequest {
     /// The rows after the one with this id, oldest first.
     After(String),
     /// The rows before a time and of the last `secs` seconds, newest first.
-    Latest { before: Option<Timestamp>, secs: Option<u64> },
+    Newest { before: Option<Timestamp>, secs: Option<u64> },
 }
 
 /// A page of the feed.
 #[derive(Debug)]
 pub(crate) enum ActivityPage {
     /// The rows, and the approximate memory that they take, in bytes.
-    Rows(Listed, usize),
-    /// The row of [`Position::After`] no longer exists.
-    Gone,
+    Rows(ActivityRows, usize),
+    /// The row of [`PageRequest::After`] no longer exists.
+    AnchorGone,
 }
 
 /// Asks for one page of our inbox.
@@ -44,35 +44,35 @@ pub(crate) enum ActivityPage {
 pub(crate) fn activity(
     http: &Http,
     pool: &Pool,
-    position: &Position,
+    page: &PageRequest,
     limit: usize,
     deadline: Deadline,
 ) -> Result<ActivityPage, Error> {
     let workspace_id = http.workspace_id();
-    let path = path(workspace_id, position, limit);
+    let path = path(workspace_id, page, limit);
     let request = Request::get(&path).deadline(deadline).max_response(MAX_RESPONSE);
     let response = http.execute(&request, pool)?;
     match response.status {
         200 => {
             response.check_encoding()?;
             let mut listed = wire::activity(&response.body).map_err(|why| unusable_body(&response, &why))?;
-            // Samples of malformed rows are logged, and the platform may echo the token in them.
-            for sample in listed.odd.shown.iter_mut().chain(&mut listed.unread.shown) {
-                *sample = response.excerpt_of(sample);
+            // Excerpts of malformed rows are logged, and the platform may echo the token in them.
+            for excerpt in listed.malformed.excerpts.iter_mut().chain(&mut listed.unreadable.excerpts) {
+                *excerpt = response.excerpt_of(excerpt);
             }
             let bytes = response.body.len() + listed.bytes;
             Ok(ActivityPage::Rows(listed, bytes))
         }
-        410 if matches!(position, Position::After(_)) && !is_removal(&response) => Ok(ActivityPage::Gone),
+        410 if matches!(page, PageRequest::After(_)) && !is_removal(&response) => Ok(ActivityPage::AnchorGone),
         _ => Err(refusal(&response, Call::Activity, workspace_id)),
     }
 }
 
-fn path(workspace_id: &str, position: &Position, limit: usize) -> String {
+fn path(workspace_id: &str, page: &PageRequest, limit: usize) -> String {
     let mut path = format!("/workspaces/{workspace_id}/activity?type=a2a_receive&include=peer_info&limit={limit}");
-    match position {
-        Position::After(row) => path += &format!("&since_id={}", query_value(row)),
-        Position::Latest { before, secs } => {
+    match page {
+        PageRequest::After(row) => path += &format!("&since_id={}", query_value(row)),
+        PageRequest::Newest { before, secs } => {
             path += &secs.map(|secs| format!("&since_secs={secs}")).unwrap_or_default();
             path += &before.map(|at| format!("&before_ts={}", query_value(&at.to_string()))).unwrap_or_default();
         }

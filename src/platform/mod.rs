@@ -11,7 +11,7 @@ mod registry;
 pub(crate) mod response;
 mod workspace;
 
-pub(crate) use activity::{ActivityPage, MAX_PAGE, Position, activity};
+pub(crate) use activity::{ActivityPage, MAX_PAGE, PageRequest, activity};
 pub(crate) use attempt::{Attempt, FailedAttempt, RetryHint};
 pub(crate) use heartbeat::{Vitals, heartbeat};
 pub(crate) use message::{OutgoingMessage, message_path};

@@ -1,13 +1,13 @@
-//! A message as it goes out.
+//! A message as it is sent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-/// How deep data may nest, with room for the request around it in the 128 levels of most parsers.
+/// Deepest nesting of a message's data. Most JSON parsers stop at 128 levels, some of which the request takes.
 const MAX_DEPTH: usize = 120;
 
-/// A message to a peer: parts, and what they belong to.
+/// A message to a peer: its parts, and the conversation and task that they belong to.
 ///
 /// ```
 /// use a2a_blocking::Message;
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 120;
 ///     .file_uri("log.txt", "text/plain", "https://files.example/log.txt")
 ///     .context_id("c-7")
 ///     .metadata("urgency", json!("low"));
-/// # assert_eq!(message.part_count(), 3);
+/// assert_eq!(message.part_count(), 3);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
@@ -28,27 +28,31 @@ pub struct Message {
     context_id: Option<String>,
     task_id: Option<String>,
     metadata: Map<String, Value>,
-    /// Whether it answers another agent's, rather than speaks for a user.
+    /// True if its role is `agent`: it answers another agent. Otherwise its role is `user`.
     by_agent: bool,
 }
 
 impl Message {
-    /// A message without parts. It takes at least one to be sent.
+    /// Creates a message without parts. Add at least one before it is sent.
     pub fn new() -> Self {
         Message::default()
     }
 
-    /// Adds a text.
+    /// Adds a text part.
     pub fn text(self, text: impl Into<String>) -> Self {
         self.part(json!({ "kind": "text", "text": text.into() }))
     }
 
-    /// Adds structured data.
+    /// Adds a part of structured data.
+    ///
+    /// A message whose data nests deeper than 120 levels is refused when it is sent.
     pub fn data(self, data: Value) -> Self {
         self.part(json!({ "kind": "data", "data": data }))
     }
 
-    /// Adds a file by its bytes. In the request they take a third more; a request has room for 1 MiB.
+    /// Adds a file with its contents.
+    ///
+    /// They are sent as base64, which is a third longer. A request takes at most 1 MiB in all.
     pub fn file_bytes(self, name: impl Into<String>, media_type: impl Into<String>, bytes: &[u8]) -> Self {
         let file = json!({ "name": name.into(), "mimeType": media_type.into(), "bytes": base64(bytes) });
         self.part(json!({ "kind": "file", "file": file }))
@@ -60,43 +64,45 @@ impl Message {
         self.part(json!({ "kind": "file", "file": file }))
     }
 
-    /// Adds a part as it is to stand on the wire.
+    /// Adds a part in its JSON form, which is sent unchanged.
     pub fn part(mut self, part: Value) -> Self {
         self.parts.push(part);
         self
     }
 
-    /// The conversation that it belongs to.
+    /// Sets the id of the conversation that the message belongs to.
     pub fn context_id(mut self, id: impl Into<String>) -> Self {
         self.context_id = Some(id.into());
         self
     }
 
-    /// The task that it belongs to.
+    /// Sets the id of the task that the message belongs to.
     pub fn task_id(mut self, id: impl Into<String>) -> Self {
         self.task_id = Some(id.into());
         self
     }
 
-    /// Adds a field of metadata.
+    /// Adds a field of metadata. A field of the same name is replaced.
     pub fn metadata(mut self, field: impl Into<String>, value: Value) -> Self {
         self.metadata.insert(field.into(), value);
         self
     }
 
-    /// Its id, by which a receiver can tell a repeat. Default: a fresh UUID for each send.
+    /// Sets the message's id, by which a receiver recognises a repeat.
+    ///
+    /// Default: a new UUID for each send. All attempts of one send have the same id.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
         self.message_id = Some(id.into());
         self
     }
 
-    /// Speaks as an agent that answers, in place of a user who asks.
+    /// Sets the role `agent`: the message answers another agent. The default is `user`.
     pub(crate) fn by_agent(mut self) -> Self {
         self.by_agent = true;
         self
     }
 
-    /// The object that it is on the wire; its id is its own, or else this one, or none.
+    /// Returns the JSON form of the message. `message_id` is its id, unless it has one already.
     pub(crate) fn as_json(&self, message_id: Option<&str>) -> Map<String, Value> {
         let Message { parts, message_id: own_id, context_id, task_id, metadata, by_agent } = self;
         let mut fields = Map::new();
@@ -111,7 +117,9 @@ impl Message {
         fields
     }
 
-    /// Whether its data nests deeper than JSON parsers read, and than a stack is sure to hold.
+    /// Returns whether the data or the metadata nests deeper than [`MAX_DEPTH`] levels.
+    ///
+    /// Walks level by level, not recursively, since a deep value could exhaust the stack.
     pub(crate) fn is_too_deep(&self) -> bool {
         let mut level: Vec<&Value> = self.parts.iter().chain(self.metadata.values()).collect();
         for _ in 0..MAX_DEPTH {
@@ -123,26 +131,28 @@ impl Message {
         true
     }
 
-    /// How many parts it has.
+    /// Returns the number of parts.
     #[must_use]
     pub fn part_count(&self) -> usize {
         self.parts.len()
     }
 }
 
+/// A message with one text part.
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Message::new().text(text)
     }
 }
 
+/// A message with one text part.
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Message::new().text(text)
     }
 }
 
-/// Bytes as they stand in a file part.
+/// Encodes the bytes of a file part.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
@@ -155,7 +165,7 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
-/// The JSON-RPC request. It is the same for each attempt of a send.
+/// Returns the body of the JSON-RPC request `message/send`. It is the same for each attempt of a send.
 pub(crate) fn envelope(message: &Message, request_id: &str, message_id: &str) -> Vec<u8> {
     let fields = message.as_json(Some(message_id));
     let request =
@@ -168,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_envelope_of_a_text_is_the_originals() {
+    fn envelope_of_a_text_is_that_of_the_python_module() {
         let bytes = envelope(&Message::from("a \"b\"\r\n"), "r", "m");
         let expected = json!({ "jsonrpc": "2.0", "id": "r", "method": "message/send", "params": { "message": {
             "role": "user", "messageId": "m", "parts": [{ "kind": "text", "text": "a \"b\"\r\n" }] } } });
@@ -176,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_too_deep_is_told() {
+    fn data_nested_beyond_the_limit_is_recognised() {
         let nested = |depth| (0..depth).fold(json!(1), |value, _| json!([value]));
         assert!(!Message::from("x").data(nested(118)).metadata("k", nested(119)).is_too_deep());
         assert!(Message::from("x").data(nested(119)).is_too_deep());
@@ -184,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_was_set_stands_in_it() {
+    fn every_setter_reaches_the_request() {
         let message = Message::new()
             .text("t")
             .data(json!([1]))

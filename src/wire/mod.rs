@@ -1,4 +1,4 @@
-//! JSON in and out. Pure: no I/O, no clock.
+//! The JSON that is sent and received. Does no I/O and reads no clock.
 
 mod activity;
 mod json;
@@ -8,16 +8,16 @@ pub(crate) mod record;
 mod reply;
 pub(crate) mod time;
 
-pub use activity::Attachment;
 pub(crate) use activity::{
-    Listed, MalformedRows, Row, activity, attachments, body_text, created_at, request_body, source, text,
+    ActivityRows, MalformedRows, Row, activity, attachments, created_at, message_text, request_body, sender_id,
+    text_field,
 };
 pub(crate) use json::{JsonError, MemoryBudget, parse_json};
 pub use message::Message;
 #[cfg(feature = "serde")]
 pub(crate) use message::base64;
 pub(crate) use message::envelope;
-pub use part::{File, FileContent, Part};
+pub use part::{Attachment, File, FileContent, Part};
 pub(crate) use record::{BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_text, has_error, object, peer_list};
 pub(crate) use reply::read::{MessageAnswer, read_answer};
 pub use reply::{Queued, Reply, ReplyMessage, Task};

@@ -1,3 +1,4 @@
+//! Fuzz target of the prompt envelope.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use once_cell::sync::Lazy;
@@ -6,19 +7,21 @@ use serde_json::Value;
 
 use super::PromptEnvelope;
 use crate::client::Client;
-use crate::inbox::message::{InboxMessage, InboxMessageKind};
+use crate::inbox::message::InboxMessage;
+use crate::inbox::sender::InboxMessageKind;
 use crate::peer::{Peer, PeerId};
 use crate::test_util::halves;
 use crate::wire::{Row, Timestamp};
 
 const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
-/// Signs that mean nothing, single spaces between them; the last may be an ellipsis.
+/// Harmless characters with single spaces between them. The last one may be an ellipsis.
 const NAME: &str = r"[A-Za-z0-9_.\-/+:@()]+(?: [A-Za-z0-9_.\-/+:@()]+)*(?: ?…)?";
 
 static CLIENT: Lazy<Client> =
     Lazy::new(|| Client::builder().platform_url("http://p.example").workspace_id("w").build().unwrap());
 
+/// Matches a whole header line.
 static HEADER: Lazy<Regex> = Lazy::new(|| {
     let peer = format!("(?: · peer_id=({UUID}))?");
     let from = format!(r"\[from {NAME}(?: \({NAME}\))?{peer}\]");
@@ -26,10 +29,12 @@ static HEADER: Lazy<Regex> = Lazy::new(|| {
         .unwrap()
 });
 
-/// What nobody sees at the start of a line.
-static UNSEEN: Lazy<Regex> =
+/// Matches the invisible characters at the start of a line.
+static INVISIBLE: Lazy<Regex> =
     Lazy::new(|| Regex::new(r"\A[\p{Z}\p{C}\p{M}\t\x{115f}\x{1160}\x{3164}\x{ffa0}]*").unwrap());
+/// Matches a punctuation mark or symbol outside of ASCII.
 static SIGN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\A[[\p{P}\p{S}]--[\x00-\x7f]]").unwrap());
+/// The pattern of each field of `meta`.
 static FORMS: Lazy<[(&str, Regex); 8]> = Lazy::new(|| {
     let time = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})";
     [
@@ -45,37 +50,39 @@ static FORMS: Lazy<[(&str, Regex); 8]> = Lazy::new(|| {
     .map(|(field, form)| (field, Regex::new(&format!(r"\A(?:{form})\z")).unwrap()))
 });
 
-/// A row and what its sender registered as, of whatever is in them: nothing comes out but what has a known form, and
-/// no line of a body is taken for a header.
+/// Makes an envelope of any row and any record of its sender. Asserts that each field has a known format, and that no
+/// line of the body can be taken for a header.
 pub fn notification(data: &[u8]) {
     let (row, peer) = halves(data);
-    // A body's text alone is the most of what peers send.
+    // Input that is no JSON is the text of a message.
     let row = serde_json::from_slice(row)
         .unwrap_or_else(|_| serde_json::json!({ "id": "x", "data": { "text": String::from_utf8_lossy(row) } }));
     let Value::Object(fields) = row else { return };
     let id = fields.get("id").and_then(Value::as_str).unwrap_or("x").to_owned();
-    let push = InboxMessage::new(&CLIENT, Row { id, at: None, fields });
+    let message = InboxMessage::new(&CLIENT, Row { id, at: None, fields });
     let peer = match serde_json::from_slice(peer) {
         Ok(Value::Object(record)) => Some(Peer::discovered(PeerId::from_text(PEER).unwrap(), record)),
         _ => None,
     };
-    let shown = PromptEnvelope::new(&push, peer.as_ref());
-    is_gated(&shown);
-    is_of(&push, &shown);
+    let envelope = message.envelope_from(peer.as_ref());
+    check_format(&envelope);
+    check_completeness(&message, &envelope);
 }
 
-fn is_gated(shown: &PromptEnvelope) {
-    for (field, value) in shown.meta() {
+/// Asserts that each field of `meta` matches its pattern, that the first line is a header, and that no other line is
+/// like one.
+fn check_format(envelope: &PromptEnvelope) {
+    for (field, value) in envelope.meta() {
         let text = value.as_str().unwrap();
         let (_, form) = FORMS.iter().find(|(known, _)| known == field).unwrap();
         assert!(form.is_match(text), "{field}: {text:?}");
         assert!(!field.starts_with("peer_") || text.chars().count() <= 64, "{field}: {text:?}");
     }
-    let meta = |field| shown.meta().get(field).and_then(Value::as_str);
+    let meta = |field| envelope.meta().get(field).and_then(Value::as_str);
     assert!(meta("ts").is_none_or(|time| Timestamp::parse(time).is_some()));
     assert_eq!(meta("agent_card_url").map(|url| &url[url.len() - 36..]), meta("peer_id"));
 
-    let mut lines = shown.content().split('\n');
+    let mut lines = envelope.content().split('\n');
     let header = lines.next().unwrap();
     let found = HEADER.captures(header).unwrap_or_else(|| panic!("{header:?}"));
     let named = found.iter().skip(1).flatten().next().map(|peer| peer.as_str());
@@ -85,34 +92,34 @@ fn is_gated(shown: &PromptEnvelope) {
     assert!(header.chars().count() <= 2 * 64 + 64 && header.matches(['[', ']']).count() == 2, "{header}");
 
     for line in lines.filter(|line| !line.starts_with("> ")) {
-        let seen = UNSEEN.replace(line, "");
-        assert!(!seen.starts_with('[') && !SIGN.is_match(&seen), "{line:?}");
+        let visible = INVISIBLE.replace(line, "");
+        assert!(!visible.starts_with('[') && !SIGN.is_match(&visible), "{line:?}");
         assert!(!line.contains("peer_id="), "{line:?}");
-        let first_word = seen.trim_start_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
+        let first_word = visible.trim_start_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
         let word = first_word.split(|c: char| c.is_whitespace()).next().unwrap_or("");
-        let far = seen.len() - first_word.len() > 8 || line.len() - seen.len() > 0;
+        let far = visible.len() - first_word.len() > 8 || line.len() - visible.len() > 0;
         assert!(far || !word.eq_ignore_ascii_case("from"), "{line:?}");
     }
-    for c in shown.content().chars() {
-        let turns =
+    for c in envelope.content().chars() {
+        let is_bidi =
             matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        assert!(!turns && (!c.is_control() || matches!(c, '\n' | '\t')), "{c:?}");
+        assert!(!is_bidi && (!c.is_control() || matches!(c, '\n' | '\t')), "{c:?}");
     }
-    let whole = shown.to_json("m");
-    assert_eq!(whole["params"]["content"], shown.content());
+    let whole = envelope.to_json("m");
+    assert_eq!(whole["params"]["content"], envelope.content());
     assert_eq!(serde_json::from_str::<Value>(&whole.to_string()).unwrap(), whole);
 }
 
-/// All of the body is there, a line for a line.
-fn is_of(push: &InboxMessage, shown: &PromptEnvelope) {
+/// Asserts that the envelope has the whole body, line by line.
+fn check_completeness(message: &InboxMessage, envelope: &PromptEnvelope) {
     assert_eq!(
-        shown.meta().get("kind").and_then(Value::as_str),
-        Some(push.kind().as_str()).filter(|_| push.kind() != InboxMessageKind::Unknown)
+        envelope.meta().get("kind").and_then(Value::as_str),
+        Some(message.kind().as_str()).filter(|_| message.kind() != InboxMessageKind::Unknown)
     );
-    let plain = push.text().replace("\r\n", "\n");
+    let plain = message.text().replace("\r\n", "\n");
     let ends = plain.chars().filter(|c| matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')).count();
-    assert_eq!(shown.content().matches('\n').count(), ends + 1);
-    let (_, body) = shown.content().split_once('\n').unwrap();
+    assert_eq!(envelope.content().matches('\n').count(), ends + 1);
+    let (_, body) = envelope.content().split_once('\n').unwrap();
     let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
     assert!(letters(body) >= letters(&plain));
 }

@@ -1,4 +1,4 @@
-//! Files as the cursor needs them: locked, read whole, replaced whole.
+//! File operations for the cursor file: lock, read whole, replace whole.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as IoKind, Read, Write};
@@ -12,36 +12,38 @@ use crate::error::Error;
 use crate::util::log_safe::log_safe;
 use crate::wire::{CALL_MEMORY, JsonError, MemoryBudget, parse_json};
 
-/// The largest file that is read, in bytes: as many acked rows as a cursor holds, each with the longest id, of which each
-/// byte is escaped.
+/// Largest file that is read, in bytes. It fits as many acked rows as a cursor keeps, each with the longest id and each
+/// byte of that escaped.
 const MAX_BYTES: u64 = 160 * 1024 * 1024;
 
-/// The directory that a file is in.
-pub(in crate::inbox) fn directory(path: &Path) -> &Path {
+/// Returns the directory that a file is in: `.` for a bare file name.
+pub(in crate::inbox) fn parent_dir(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-pub(in crate::inbox) fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// Returns the path of the file with `.suffix` appended to its name.
+pub(in crate::inbox) fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(suffix);
     name.into()
 }
 
-/// Whether the two names are of one file, though they be spelt differently.
-pub(in crate::inbox) fn is_same(a: &Path, b: &Path) -> bool {
+/// Returns whether two paths name the same file, even by different directories or through links.
+pub(in crate::inbox) fn is_same_file(a: &Path, b: &Path) -> bool {
     a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
-/// A lock that goes with this, and with the process that took it.
-pub(in crate::inbox) struct Lock {
+/// The lock on a cursor file. It is released when this is dropped, and when the process that took it ends.
+pub(in crate::inbox) struct CursorLock {
     file: File,
+    /// Id of the process that took the lock.
     process: u32,
 }
 
-impl Drop for Lock {
-    /// Not by closing the file alone: a child by fork, or one that is just being started, has the same lock, which a close
-    /// would leave to it. And such a child's own copy must not give up ours.
+impl Drop for CursorLock {
+    /// Unlocks explicitly: closing the file is not enough, since a child process may have a copy of it, and with it the
+    /// lock (flock(2)). A child's copy of this must not release the parent's lock.
     fn drop(&mut self) {
         if self.process == process::id() {
             let _ = FileExt::unlock(&self.file);
@@ -49,9 +51,16 @@ impl Drop for Lock {
     }
 }
 
-/// The lock on a file beside, since the cursor's own is replaced.
-pub(in crate::inbox) fn lock(path: &Path) -> Result<Option<Lock>, Error> {
-    let name = beside(path, "lock");
+/// Takes the lock on a cursor file, without waiting. The lock is on the file `.lock` beside it, since the cursor file
+/// itself is replaced.
+///
+/// Returns `None`, and logs an error, where no lock file can be made or locked: the poller goes on without a lock.
+///
+/// # Errors
+///
+/// Another poller has the lock.
+pub(in crate::inbox) fn lock_cursor(path: &Path) -> Result<Option<CursorLock>, Error> {
+    let name = sibling_path(path, "lock");
     let failed = |why: io::Error| {
         log_safe!(error, "inbox: {} cannot be locked ({why}): two pollers might run", name.display());
         Ok(None)
@@ -61,16 +70,21 @@ pub(in crate::inbox) fn lock(path: &Path) -> Result<Option<Lock>, Error> {
         Err(why) => return failed(why),
     };
     match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(Some(Lock { file, process: process::id() })),
+        Ok(true) => Ok(Some(CursorLock { file, process: process::id() })),
         Ok(false) => {
             let path = path.display();
-            Err(Error::config(format!("cursor_file: another poller has {path}; one workspace takes one poller")))
+            Err(Error::config(format!("cursor_file: another poller has locked {path}: run one poller per workspace")))
         }
         Err(why) => failed(why),
     }
 }
 
-pub(in crate::inbox) fn read(path: &Path) -> Result<Option<Value>, String> {
+/// Reads a file as JSON. Returns `None` if it does not exist.
+///
+/// # Errors
+///
+/// Says in words why the file cannot be read, or what is wrong with its JSON.
+pub(in crate::inbox) fn read_json(path: &Path) -> Result<Option<Value>, String> {
     let failed = |why: io::Error| why.to_string();
     let file = match File::open(path) {
         Ok(file) => file,
@@ -79,16 +93,19 @@ pub(in crate::inbox) fn read(path: &Path) -> Result<Option<Value>, String> {
     };
     let mut text = String::new();
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
-    let allowance = &mut MemoryBudget::new(text.len(), CALL_MEMORY);
-    parse_json(text.as_bytes(), allowance).map(Some).map_err(|why| match why {
+    let budget = &mut MemoryBudget::new(text.len(), CALL_MEMORY);
+    parse_json(text.as_bytes(), budget).map(Some).map_err(|why| match why {
         JsonError::TooLarge(_) => why.to_string(),
         JsonError::NotJson(why) => format!("it is not JSON: {why}"),
     })
 }
 
-/// Puts a new file in the place of the old one: whoever reads sees all of the one or all of the other.
-pub(in crate::inbox) fn write(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-    let new = beside(path, "new");
+/// Replaces a file atomically: a reader sees all of the old contents or all of the new ones.
+///
+/// Writes `.new` beside it and renames that. `sync` waits until the contents and the new name are on the disk. On Unix
+/// the file is readable by its owner only.
+pub(in crate::inbox) fn replace_file(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let new = sibling_path(path, "new");
     let mut options = File::options();
     options.create(true).write(true).truncate(true);
     #[cfg(unix)]
@@ -101,19 +118,20 @@ pub(in crate::inbox) fn write(path: &Path, bytes: &[u8], sync: bool) -> io::Resu
     drop(file);
     fs::rename(&new, path)?;
     if sync {
-        sync_directory(path)?;
+        sync_parent_dir(path)?;
     }
     Ok(())
 }
 
-/// So that the new name outlasts a power failure, too.
+/// Syncs the directory that a file is in, so that a rename in it survives a power failure.
 #[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory(path))?.sync_all()
+fn sync_parent_dir(path: &Path) -> io::Result<()> {
+    File::open(parent_dir(path))?.sync_all()
 }
 
+/// Does nothing: other systems have no way to sync a directory.
 #[cfg(not(unix))]
-fn sync_directory(_path: &Path) -> io::Result<()> {
+fn sync_parent_dir(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -122,19 +140,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_no_fault() {
+    fn missing_file_is_no_error() {
         let path = std::env::temp_dir().join(format!("a2a-disk-none-{}", std::process::id()));
-        assert_eq!(read(&path), Ok(None));
+        assert_eq!(read_json(&path), Ok(None));
     }
 
-    /// Nobody's rights matter here: whoever runs the tests may open anything.
+    /// A link to itself, not a file without permissions: root, which may run the tests, can open any file.
     #[cfg(unix)]
     #[test]
-    fn what_is_there_and_cannot_be_opened_is_one() {
+    fn file_that_cannot_be_opened_is_an_error() {
         let path = std::env::temp_dir().join(format!("a2a-disk-loop-{}", std::process::id()));
         let _ = fs::remove_file(&path);
         std::os::unix::fs::symlink(&path, &path).unwrap();
-        let read = read(&path);
+        let read = read_json(&path);
         fs::remove_file(&path).unwrap();
         assert!(read.is_err(), "{read:?}");
     }

@@ -1,39 +1,41 @@
+//! Fuzz target of the cursor file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use std::fs;
 use std::path::Path;
 
 use super::CursorFile;
-use super::disk::beside;
+use super::disk::sibling_path;
 use crate::error::ErrorKind;
-use crate::inbox::feed::cursor::{Cursor, RowKey};
+use crate::inbox::feed::cursor::fuzz::assert_same;
 use crate::test_util::{Scratch, halves};
 use crate::wire::Timestamp;
 
-/// A cursor's file of any bytes, the second one and the one that was synced: what is read of them is written as it
-/// was, and what cannot be read is kept.
+/// Opens a cursor file, a snapshot and a synced file of any bytes. Asserts that a cursor that was read is written and
+/// read again unchanged, and that an unreadable file is kept.
 pub fn cursor_file(data: &[u8]) {
-    Scratch::with(|dir| open(dir, data));
+    Scratch::with(|dir| open_any(dir, data));
 }
 
-fn open(dir: &Path, data: &[u8]) {
+/// Does what [`cursor_file`] says, in the directory `dir`.
+fn open_any(dir: &Path, data: &[u8]) {
     let path = dir.join("cursor");
     let (first, rest) = halves(data);
     let (second, synced) = halves(rest);
     for (name, contents) in [("acked", second), ("synced", synced)] {
         if contents.is_empty() {
-            let _ = fs::remove_file(beside(&path, name));
+            let _ = fs::remove_file(sibling_path(&path, name));
         } else {
-            fs::write(beside(&path, name), contents).unwrap();
+            fs::write(sibling_path(&path, name), contents).unwrap();
         }
     }
-    let _ = fs::remove_file(beside(&path, "unreadable"));
+    let _ = fs::remove_file(sibling_path(&path, "unreadable"));
     fs::write(&path, first).unwrap();
 
     let (mut file, mut cursor) = match CursorFile::open(path.clone(), "w") {
         Ok(opened) => opened,
         Err(error) => {
-            // Another's cursor is never taken, nor touched.
+            // The cursor of another workspace is neither used nor changed.
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains("of the workspace"), "{error}");
             assert!(!error.to_string().contains(char::is_control), "{error:?}");
@@ -42,39 +44,27 @@ fn open(dir: &Path, data: &[u8]) {
         }
     };
     assert!(!cursor.dirty);
-    if fs::exists(beside(&path, "unreadable")).unwrap() {
-        assert_eq!(fs::read(beside(&path, "unreadable")).unwrap(), first);
+    if fs::exists(sibling_path(&path, "unreadable")).unwrap() {
+        assert_eq!(fs::read(sibling_path(&path, "unreadable")).unwrap(), first);
         assert!(!fs::exists(&path).unwrap());
     }
-    let tries: Vec<_> = cursor.all_tries().to_vec();
-    assert!(tries.iter().all(|(id, tries)| cursor.tries(id) == *tries));
+    let attempts: Vec<_> = cursor.attempts().to_vec();
+    assert!(attempts.iter().all(|(id, attempts)| cursor.attempts_of(id) == *attempts));
     let from = cursor.anchor.as_ref().map(|anchor| anchor.at).or(cursor.floor).unwrap_or(Timestamp::EARLIEST);
-    assert!(cursor.acked().all(|mark| mark.at >= from && cursor.is_acked(&mark.id)));
+    assert!(cursor.acked().all(|key| key.at >= from && cursor.is_acked(&key.id)));
 
-    // A change, since without one nothing is written.
-    cursor.begin(&"\u{0}\"new\\".into(), 7);
+    // Without a change nothing is written.
+    cursor.record_attempt(&"\u{0}\"new\\".into(), 7);
     file.save(&mut cursor, false);
     assert!(!cursor.dirty);
     drop(file);
     let (mut file, again) = CursorFile::open(path.clone(), "w").unwrap();
-    is_same(&again, &cursor);
-    assert_eq!(again.tries("\u{0}\"new\\"), 7);
+    assert_same(&again, &cursor);
+    assert_eq!(again.attempts_of("\u{0}\"new\\"), 7);
     let mut again = again;
     again.dirty = true;
     file.save(&mut again, true);
     drop(file);
     let (_file, again) = CursorFile::open(path, "w").unwrap();
-    is_same(&again, &cursor);
-}
-
-pub(in crate::inbox) fn is_same(one: &Cursor, other: &Cursor) {
-    assert_eq!((&one.anchor, one.floor), (&other.anchor, other.floor));
-    let sorted = |cursor: &Cursor| {
-        let mut tries = cursor.all_tries().to_vec();
-        tries.sort();
-        tries
-    };
-    assert_eq!(sorted(one), sorted(other));
-    let acked = |cursor: &Cursor| cursor.acked().cloned().collect::<Vec<RowKey>>();
-    assert_eq!(acked(one), acked(other));
+    assert_same(&again, &cursor);
 }

@@ -5,120 +5,92 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, parse_json};
+use super::part::{Attachment, attachment, inbox_file, inbox_text};
 use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
 
-/// What a row without any text reads: the original's words.
+/// Text of a row without any text, in the words of the Python module `a2a_client`.
 const EMPTY: &str = "(empty A2A message)";
-/// The longest id that is taken for one, in bytes: it goes back in a URL.
+/// Longest id of a row, in bytes. It is sent back in a URL.
 const MAX_ID: usize = 256;
 
-/// How many characters of an entry that is no row are kept.
-const MAX_ODD: usize = 4_000;
-/// Of how many such entries a page they are.
-const MAX_ODDS: usize = 10;
-/// The most entries of a page that are read, though fewer were asked for: each takes memory.
+/// Number of characters that are kept of a malformed entry, to log it.
+const MAX_EXCERPT: usize = 4_000;
+/// Number of malformed entries of a page that are kept to be logged. The others are only counted.
+const MAX_EXCERPTS: usize = 10;
+/// Most entries of a page that are read, even if fewer were asked for: each takes memory.
 const MAX_ENTRIES: usize = 100_000;
-/// What the values of one row may take beside a multiple of its text; how much of that is for the names of its fields
-/// where some field takes too much; and about what it takes without any.
+/// Memory for the values of one row, in bytes, beside a multiple of its text.
 const ROW_ROOM: usize = 8 * 1024 * 1024;
+/// Part of [`ROW_ROOM`] that is set aside for the names of the fields, in case one field takes the rest.
 const NAMES_ROOM: usize = 1024 * 1024;
+/// Approximate memory that a row takes without any fields, in bytes.
 const ROW: usize = 256;
 
-/// One row.
+/// One row of the activity feed.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) id: String,
-    /// When it was made; `None` where it does not say so as RFC 3339.
+    /// Time at which the platform made the row. `None` if the row has no time in the format of RFC 3339.
     pub(crate) at: Option<Timestamp>,
+    /// The row as it came.
     pub(crate) fields: Map<String, Value>,
 }
 
-/// What the platform listed.
+/// One page of the activity feed.
 #[derive(Debug, Default)]
-pub(crate) struct Listed {
+pub(crate) struct ActivityRows {
+    /// The readable rows, in the platform's order.
     pub(crate) rows: Vec<Row>,
-    /// The entries that are no rows: no object, or one without an id.
-    pub(crate) odd: MalformedRows,
-    /// The fields that could not be read, and the rows that they are of.
-    pub(crate) unread: MalformedRows,
-    /// The oldest time of an entry that is no row.
-    pub(crate) oldest_odd: Option<Timestamp>,
-    /// Whether there may be more of them.
-    pub(crate) full: bool,
-    /// About how many bytes the rows' lists and maps take.
+    /// Entries that are no rows: not an object, or without a usable id.
+    pub(crate) malformed: MalformedRows,
+    /// Fields that could not be read, with the ids of their rows. The rows themselves are in `rows`.
+    pub(crate) unreadable: MalformedRows,
+    /// Oldest time of an entry that is no row.
+    pub(crate) oldest_malformed: Option<Timestamp>,
+    /// True if the page has as many entries as were asked for, so that there may be more. Set by the caller, who knows.
+    pub(crate) is_full: bool,
+    /// Approximate memory of the rows, in bytes.
     pub(crate) bytes: usize,
 }
 
-/// What is to be told: the first few, and how many there are.
+/// Malformed rows or fields of one page or of several: excerpts of the first ones, to be logged, and their number.
 #[derive(Debug, Default)]
 pub(crate) struct MalformedRows {
-    pub(crate) shown: Vec<String>,
+    /// Excerpts of the first ten.
+    pub(crate) excerpts: Vec<String>,
+    /// Number of all of them.
     pub(crate) count: usize,
 }
 
 impl MalformedRows {
-    fn add(&mut self, text: impl FnOnce() -> String) {
+    /// Counts one, and keeps its `excerpt` if it is among the first ten.
+    fn add(&mut self, excerpt: impl FnOnce() -> String) {
         self.count += 1;
-        if self.shown.len() < MAX_ODDS {
-            self.shown.push(text());
+        if self.excerpts.len() < MAX_EXCERPTS {
+            self.excerpts.push(excerpt());
         }
     }
 
-    /// With those of another page.
+    /// Adds those of another page.
     pub(crate) fn merge(&mut self, other: MalformedRows) {
         self.count += other.count;
-        self.shown.extend(other.shown);
-        self.shown.truncate(MAX_ODDS);
+        self.excerpts.extend(other.excerpts);
+        self.excerpts.truncate(MAX_EXCERPTS);
     }
 }
 
-/// A file that came with a message. All of it is the sender's word.
+/// Parses a page of the activity feed: a JSON list of rows.
 ///
-/// ```
-/// use std::path::Path;
-/// # use a2a_blocking::{Client, InboxPoller, Verdict};
-/// # let dir = std::env::temp_dir().join(format!("a2a-doc-attachment-{}", std::process::id()));
-/// # std::fs::create_dir_all(&dir).unwrap();
-/// # let mut platform = mockito::Server::new();
-/// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
-/// # let row = r#"[{"id": "r-1", "source_id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "attachments": [{"kind": "image",
-/// #     "uri": "workspace:/tmp/df.png", "name": "../df.png", "mime_type": "image/png"}]}]"#;
-/// # inbox.with_body(row).create();
-/// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
-/// # let mut poller = InboxPoller::builder(client).cursor_file(dir.join("cursor.json")).build()?;
-/// let polled = poller.poll_once(|push| {
-///     let file = &push.attachments()[0];
-///     assert_eq!((file.kind.as_str(), file.media_type.as_deref()), ("image", Some("image/png")));
-///     // "../df.png" is no path to write to.
-///     let name = file.name.as_deref().map(Path::new).and_then(Path::file_name);
-///     assert_eq!(name, Some("df.png".as_ref()));
-///     Verdict::Ack
-/// })?;
-/// # assert_eq!(polled.delivered, 1);
-/// # drop(poller);
-/// # std::fs::remove_dir_all(dir).unwrap();
-/// # Ok::<(), a2a_blocking::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Attachment {
-    /// What kind of file it is: `file`, `image`, `audio`, `video`, or another word.
-    pub kind: String,
-    /// Where it is. Nothing is fetched from there.
-    pub uri: Option<String>,
-    /// Its name. Do not write to it as a path.
-    pub name: Option<String>,
-    /// Its media type.
-    pub media_type: Option<String>,
-}
-
-/// The rows of a list, or what the body is instead.
+/// Entries are parsed one at a time, so that a malformed row does not hide the others. Lists and maps of all rows may
+/// take five times the size of the text and 16 MiB; those of one row five times the size of that row's text and 8 MiB.
 ///
-/// One at a time: what a peer wrote into one row must not hide the others. Their lists and maps may take five times the
-/// text, and 16 MiB besides; those of one row five times its own text, and 8 MiB besides.
-pub(crate) fn activity(body: &[u8]) -> Result<Listed, BodyError> {
-    let mut listed = Listed::default();
+/// # Errors
+///
+/// A body that is no JSON list, has more than 100,000 entries, or takes more memory than that. The text continues
+/// "the platform answered".
+pub(crate) fn activity(body: &[u8]) -> Result<ActivityRows, BodyError> {
+    let mut page = ActivityRows::default();
     let mut budget = MemoryBudget::new(body.len(), CALL_MEMORY);
     let mut entries = 0;
     let text = String::from_utf8_lossy(body);
@@ -132,25 +104,26 @@ pub(crate) fn activity(body: &[u8]) -> Result<Listed, BodyError> {
     }
     let all = each_entry(&text, |text| {
         entries += 1;
-        // What was not UTF-8 has grown. A row must not have more than the page that it may be alone on.
+        // Text that is not UTF-8 has grown: each bad byte became three. The budget of a row is capped by the page's,
+        // since the row may be alone on the page.
         let mut own = MemoryBudget::new(text.len().min(body.len()), ROW_ROOM);
-        let fields = fields(text, &mut own, &mut listed.unread);
-        match fields.map_or(Err(None), |fields| row(fields).map_err(Some)) {
+        let fields = entry_fields(text, &mut own, &mut page.unreadable);
+        match fields.map_or(Err(None), |fields| into_row(fields).map_err(Some)) {
             Ok(row) => {
-                listed.rows.push(row);
-                listed.bytes += own.used() + ROW;
+                page.rows.push(row);
+                page.bytes += own.used() + ROW;
             }
-            Err(odd) => {
-                let at = odd.as_ref().and_then(created_at).and_then(Timestamp::parse);
-                listed.oldest_odd = [listed.oldest_odd, at].into_iter().flatten().min();
-                listed.odd.add(|| text.chars().take(MAX_ODD).collect());
+            Err(malformed) => {
+                let at = malformed.as_ref().and_then(created_at).and_then(Timestamp::parse);
+                page.oldest_malformed = [page.oldest_malformed, at].into_iter().flatten().min();
+                page.malformed.add(|| text.chars().take(MAX_EXCERPT).collect());
                 return entries <= MAX_ENTRIES;
             }
         }
         budget.take(own.used() + ROW) && entries <= MAX_ENTRIES
     });
     match all {
-        Ok(true) => Ok(listed),
+        Ok(true) => Ok(page),
         Ok(false) if entries > MAX_ENTRIES => {
             Err(BodyError::too_large(format!("a list of more than {MAX_ENTRIES} entries")))
         }
@@ -161,22 +134,25 @@ pub(crate) fn activity(body: &[u8]) -> Result<Listed, BodyError> {
     }
 }
 
-/// The fields of an entry, if it is an object. A field that does not fit into a [`Value`] is the text that it came as:
-/// what nests too deep, half a surrogate pair, a number beyond all bounds, more memory than there is to be.
-fn fields(text: &str, budget: &mut MemoryBudget, unread: &mut MalformedRows) -> Option<Map<String, Value>> {
+/// Parses an entry. Returns its fields, or `None` if it is no object.
+///
+/// A field that does not fit into a [`Value`] becomes a string of its JSON text, and is added to `unreadable`: it nests
+/// too deep, has half a surrogate pair or a number out of range, or exceeds the budget.
+fn entry_fields(text: &str, budget: &mut MemoryBudget, unreadable: &mut MalformedRows) -> Option<Map<String, Value>> {
     match parse_json(text.as_bytes(), budget) {
         Ok(Value::Object(fields)) => return Some(fields),
         Ok(_) => return None,
         Err(_) => {}
     }
-    // What stands in one field must not leave those after it without a name.
+    // A field that takes the whole budget must leave room for the names of the fields after it.
     let mut names = budget.split_off(NAMES_ROOM);
-    let (mut filling, mut texts, mut more) = (MapBuilder { fields: Map::new(), budget: &mut names }, Vec::new(), 0);
+    let (mut filling, mut unread, mut more) = (MapBuilder { fields: Map::new(), budget: &mut names }, Vec::new(), 0);
     let whole = each_field(text, |name, text| {
         let field = parse_json(text.as_bytes(), budget).unwrap_or_else(|why| {
-            // Those of one name are as many as the text has room for.
-            if texts.len() < MAX_ODDS {
-                texts.push((name.clone(), why));
+            // The same name may stand there many times, so the number of them is bounded only by the length of the
+            // text.
+            if unread.len() < MAX_EXCERPTS {
+                unread.push((name.clone(), why));
             } else {
                 more += 1;
             }
@@ -187,21 +163,18 @@ fn fields(text: &str, budget: &mut MemoryBudget, unread: &mut MalformedRows) -> 
     let fields = filling.fields;
     budget.merge(names);
     if whole {
-        unread.count += more;
+        unreadable.count += more;
         let id = || fields.get("id").map_or("a row without an id".to_owned(), Value::to_string);
-        for (name, why) in texts {
-            unread.add(|| format!("{name:?} of {} ({why})", id()).chars().take(MAX_ODD).collect());
+        for (name, why) in unread {
+            unreadable.add(|| format!("{name:?} of {} ({why})", id()).chars().take(MAX_EXCERPT).collect());
         }
     }
     whole.then_some(fields)
 }
 
-fn said(value: Option<&Value>) -> Option<&str> {
-    value.and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
-/// The row that these fields are, unless they have no id.
-fn row(fields: Map<String, Value>) -> Result<Row, Map<String, Value>> {
+/// Makes a row of its fields. Returns the fields if they have no usable id: a text that is not blank and has at most
+/// 256 bytes, or a number.
+fn into_row(fields: Map<String, Value>) -> Result<Row, Map<String, Value>> {
     let id = match fields.get("id") {
         Some(Value::String(id)) if !id.trim().is_empty() && id.len() <= MAX_ID => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
@@ -211,28 +184,32 @@ fn row(fields: Map<String, Value>) -> Result<Row, Map<String, Value>> {
     Ok(Row { id, at, fields })
 }
 
-/// The row's time as it came: `created_at`, or else `ts`.
+/// Returns the time of a row as it came: `created_at`, or else `ts`.
 pub(crate) fn created_at(fields: &Map<String, Value>) -> Option<&str> {
-    text(fields, "created_at").or_else(|| text(fields, "ts"))
+    text_field(fields, "created_at").or_else(|| text_field(fields, "ts"))
 }
 
-/// Whom a row names as its sender. `None` where it names nobody; what is no text is not nobody, but somebody without
-/// a name.
-pub(crate) fn source(fields: &Map<String, Value>) -> Option<&str> {
-    let named = |fields: &'_ Map<String, Value>, name| matches!(fields.get(name), Some(value) if !(value.is_null() || value.is_string()));
-    let data = || {
-        let data = fields.get("data")?.as_object()?;
-        text(data, "peer_id").or(named(data, "peer_id").then_some(""))
+/// Returns the id that a row names as its sender: `source_id`, or else `data.peer_id`.
+///
+/// Returns `None` if it names nobody. An id that is no text is returned as `""`: somebody sent the row, but it is not
+/// known who.
+pub(crate) fn sender_id(fields: &Map<String, Value>) -> Option<&str> {
+    let is_no_text = |fields: &Map<String, Value>, name: &str| {
+        fields.get(name).is_some_and(|value| !value.is_null() && !value.is_string())
     };
-    text(fields, "source_id").or(named(fields, "source_id").then_some("")).or_else(data)
+    let in_data = || {
+        let data = fields.get("data")?.as_object()?;
+        text_field(data, "peer_id").or(is_no_text(data, "peer_id").then_some(""))
+    };
+    text_field(fields, "source_id").or(is_no_text(fields, "source_id").then_some("")).or_else(in_data)
 }
 
-/// A field's text, unless it is blank.
-pub(crate) fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+/// Returns the text of a field, unless it is blank or no text.
+pub(crate) fn text_field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     fields.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
 }
 
-/// The request that the row is of, read from its text where it came as one.
+/// Returns the request that made the row. It is parsed if it came as text; `null` if there is none or it is no JSON.
 pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
     match fields.get("request_body") {
         Some(Value::String(text)) => {
@@ -244,27 +221,37 @@ pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
     }
 }
 
-/// What a person reads: the text parts of the message, or what stands in for them.
-pub(crate) fn body_text(fields: &Map<String, Value>, body: &Value) -> String {
+/// Returns the text that a person reads, from the first of these that has one:
+///
+/// 1. the text parts of the message in the request, joined;
+/// 2. `data.text`, `data.message` or `summary` of the row;
+/// 3. `(empty A2A message)`.
+pub(crate) fn message_text(fields: &Map<String, Value>, body: &Value) -> String {
     let params = &body["params"];
     for parts in [&params["message"]["parts"], &params["parts"], &body["parts"]] {
-        let texts = parts.as_array().into_iter().flatten();
-        let texts = texts.filter(|part| part["kind"] == "text" || part["type"] == "text");
-        let joined: String = texts.filter_map(|part| part["text"].as_str()).collect();
+        let joined: String = parts.as_array().into_iter().flatten().filter_map(inbox_text).collect();
         if !joined.is_empty() {
             return joined;
         }
     }
     let data = fields.get("data");
-    let within = |name: &str| data.and_then(|data| data.get(name));
-    said(within("text"))
-        .or_else(|| said(within("message")))
-        .or_else(|| said(fields.get("summary")))
+    let in_data = |name: &str| data.and_then(|data| data.get(name));
+    non_empty(in_data("text"))
+        .or_else(|| non_empty(in_data("message")))
+        .or_else(|| non_empty(fields.get("summary")))
         .unwrap_or(EMPTY)
         .to_owned()
 }
 
-/// The files of a message: the row's own list, or else the parts of the request, or the one file that it is.
+fn non_empty(value: Option<&Value>) -> Option<&str> {
+    value.and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// Returns the files of a message, from the first of these that has any:
+///
+/// 1. `attachments` of the row, those with a kind;
+/// 2. the file parts of the message in the request;
+/// 3. the request itself, if it describes an upload.
 pub(crate) fn attachments(fields: &Map<String, Value>, body: &Value) -> Vec<Attachment> {
     let own = fields.get("attachments").and_then(Value::as_array).into_iter().flatten();
     let own = own.filter_map(|entry| Some(attachment(entry["kind"].as_str()?, entry)));
@@ -273,42 +260,20 @@ pub(crate) fn attachments(fields: &Map<String, Value>, body: &Value) -> Vec<Atta
         return own;
     }
     let parts = body["params"]["message"]["parts"].as_array().into_iter().flatten();
-    let parts: Vec<Attachment> = parts.filter_map(of_part).collect();
+    let parts: Vec<Attachment> = parts.filter_map(inbox_file).collect();
     if !parts.is_empty() {
         return parts;
     }
-    of_upload(body).into_iter().collect()
+    uploaded_file(body).into_iter().collect()
 }
 
-fn of_part(part: &Value) -> Option<Attachment> {
-    let kind = part["kind"].as_str().or_else(|| part["type"].as_str())?;
-    if !matches!(kind, "file" | "image" | "audio" | "video") {
-        return None;
-    }
-    let file = if part["file"].is_object() { &part["file"] } else { part };
-    Some(attachment(kind, file)).filter(|found| found.uri.is_some() || found.name.is_some())
-}
-
-/// What the canvas writes for an upload: the file itself in place of a request.
-fn of_upload(body: &Value) -> Option<Attachment> {
+/// Reads the row of an upload on the canvas, which has the file's description in place of a request.
+fn uploaded_file(body: &Value) -> Option<Attachment> {
     let media_type = body["mimeType"].as_str().or_else(|| body["mime_type"].as_str()).unwrap_or_default();
     let kind = ["image", "audio", "video"].into_iter().find(|kind| media_type.starts_with(&format!("{kind}/")));
-    let found = attachment(kind.unwrap_or("file"), body);
+    let file = attachment(kind.unwrap_or("file"), body);
     let is_upload = body["uri"].is_string() || body["file_id"].is_string();
-    (is_upload && (found.uri.is_some() || found.name.is_some())).then_some(found)
-}
-
-fn attachment(kind: &str, file: &Value) -> Attachment {
-    let field = |names: &[&str]| {
-        let mut found = names.iter().filter_map(|name| file[*name].as_str()).filter(|text| !text.is_empty());
-        found.next().map(str::to_owned)
-    };
-    Attachment {
-        kind: kind.to_owned(),
-        uri: field(&["uri", "url"]),
-        name: field(&["name", "filename"]),
-        media_type: field(&["mime_type", "mimeType", "mediaType"]),
-    }
+    Some(file).filter(|file| is_upload && file.has_uri_or_name())
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use super::*;
 
 fn read(row: Value) -> String {
     let Value::Object(fields) = row else { panic!("{row}") };
-    body_text(&fields, &request_body(&fields))
+    message_text(&fields, &request_body(&fields))
 }
 
 #[test]
-fn what_is_no_row_is_told_apart() {
-    let listed = activity(br#"[{"id":"a","ts":"2026-04-30T12:00:00Z"},7,{"id":7},{"x":1},{"id":" "},null]"#).unwrap();
-    let ids: Vec<_> = listed.rows.iter().map(|row| (row.id.as_str(), row.at.is_some())).collect();
+fn entries_that_are_no_rows_are_counted_apart() {
+    let page = activity(br#"[{"id":"a","ts":"2026-04-30T12:00:00Z"},7,{"id":7},{"x":1},{"id":" "},null]"#).unwrap();
+    let ids: Vec<_> = page.rows.iter().map(|row| (row.id.as_str(), row.at.is_some())).collect();
     assert_eq!(ids, [("a", true), ("7", false)]);
     assert_eq!(
-        (listed.odd.count, listed.odd.shown),
+        (page.malformed.count, page.malformed.excerpts),
         (4, ["7", r#"{"x":1}"#, r#"{"id":" "}"#, "null"].map(String::from).to_vec())
     );
     for (body, why) in [("{}", "no list"), ("<html>", "not JSON"), ("", "not JSON"), ("null", "no list")] {
@@ -22,32 +22,31 @@ fn what_is_no_row_is_told_apart() {
     assert_eq!(activity(json!([{ "id": "x".repeat(257) }]).to_string().as_bytes()).unwrap().rows.len(), 0);
 }
 
-/// What no value holds stays what it came as, and the rows around it are as ever.
 #[test]
-fn a_field_that_cannot_be_read_hides_nothing_else() {
+fn unreadable_field_is_kept_as_text_and_hides_nothing_else() {
     let deep = format!("{{\"params\":{}{}}}", "[".repeat(200), "]".repeat(200));
     for bad in [deep.as_str(), r#"{"text":"\ud800"}"#, r#"{"x":1e999}"#] {
         let body = format!(r#"[{{"id":"a"}},{{"id":"b","summary":"s","request_body":{bad}}},{{"id":"c"}}]"#);
-        let listed = activity(body.as_bytes()).unwrap();
-        assert_eq!(listed.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert_eq!((&listed.rows[1].fields["request_body"], listed.unread.count), (&json!(bad), 1));
-        assert_eq!(read(Value::Object(listed.rows[1].fields.clone())), "s");
-        assert!(listed.unread.shown[0].starts_with(r#""request_body" of "b" ("#), "{:?}", listed.unread);
+        let page = activity(body.as_bytes()).unwrap();
+        assert_eq!(page.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!((&page.rows[1].fields["request_body"], page.unreadable.count), (&json!(bad), 1));
+        assert_eq!(read(Value::Object(page.rows[1].fields.clone())), "s");
+        assert!(page.unreadable.excerpts[0].starts_with(r#""request_body" of "b" ("#), "{:?}", page.unreadable);
     }
-    let listed = activity(b"[{\"id\":\"a\",\"summary\":\"x\xff\"},{\"id\":1e999},{\"\\ud800\":1}]").unwrap();
-    assert_eq!(read(Value::Object(listed.rows[0].fields.clone())), "x\u{fffd}");
-    assert_eq!((listed.rows.len(), listed.odd.count), (2, 1));
+    let page = activity(b"[{\"id\":\"a\",\"summary\":\"x\xff\"},{\"id\":1e999},{\"\\ud800\":1}]").unwrap();
+    assert_eq!(read(Value::Object(page.rows[0].fields.clone())), "x\u{fffd}");
+    assert_eq!((page.rows.len(), page.malformed.count), (2, 1));
     assert!(activity(b"[{\"id\":\"a\"},{\"id\":").is_err(), "cut off");
 }
 
 #[test]
-fn of_many_odd_entries_a_few_are_kept_and_the_rest_is_counted() {
-    let listed = activity(json!(vec![7; 1_000]).to_string().as_bytes()).unwrap();
-    assert_eq!((listed.odd.shown.len(), listed.odd.count), (MAX_ODDS, 1_000));
+fn only_the_first_ten_malformed_entries_are_kept() {
+    let page = activity(json!(vec![7; 1_000]).to_string().as_bytes()).unwrap();
+    assert_eq!((page.malformed.excerpts.len(), page.malformed.count), (MAX_EXCERPTS, 1_000));
 }
 
 #[test]
-fn the_text_is_found_wherever_it_stands() {
+fn text_is_found_in_each_of_its_places() {
     let parts = json!([{"kind":"text","text":"a"},{"type":"text","text":"b"},{"kind":"data","text":"x"},{"text":"y"}]);
     let full = json!({"params":{"message":{"parts":parts}}});
     for body in [full.clone(), json!({"params":{"parts":parts}}), json!({"parts":parts}), json!(full.to_string())] {
@@ -65,7 +64,7 @@ fn the_text_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn files_are_found_in_each_of_their_shapes() {
+fn files_are_found_in_each_of_their_places() {
     let find = |row: Value| {
         let Value::Object(fields) = row else { panic!() };
         attachments(&fields, &request_body(&fields))
@@ -90,43 +89,41 @@ fn files_are_found_in_each_of_their_shapes() {
     assert!(find(json!({"attachments":"x","request_body":{"file_id":"1"}})).is_empty());
 }
 
-/// `{"":0},` is 7 bytes of text and hundreds of memory.
+/// Returns a list of maps without its brackets. `{"":0},` has 7 bytes of text and takes hundreds of bytes of memory.
 fn maps(bytes: usize) -> String {
     vec![r#"{"":0}"#; bytes / 7].join(",")
 }
 
-/// What is not UTF-8 grows to three times its length when it is read, and the page's bound does not with it: a row that
-/// is asked for alone is listed all the same.
+/// Text that is not UTF-8 grows to three times its length when it is read. The page's budget does not grow with it.
 #[test]
-fn a_row_that_grows_as_it_is_read_is_listed_where_it_stands_alone() {
+fn row_that_is_not_utf8_is_listed_if_it_is_alone() {
     let mut body = br#"[{"id":"a","data":""#.to_vec();
     body.extend(vec![0xff; 3 << 20]);
-    // As much as the row's own bound takes, and more than the page's.
+    // As much as the row's own budget allows, and more than the page's budget.
     body.extend(format!(r#"","x":[{}]}}]"#, maps(550_000)).into_bytes());
-    let listed = activity(&body).unwrap();
-    assert_eq!((listed.rows.len(), listed.unread.count), (1, 1));
+    let page = activity(&body).unwrap();
+    assert_eq!((page.rows.len(), page.unreadable.count), (1, 1));
 }
 
-/// Though a field take all that there is, to the byte.
 #[test]
-fn a_field_that_takes_all_leaves_room_for_the_names_of_the_others() {
+fn field_that_takes_the_whole_budget_leaves_room_for_names() {
     let names: String = (0..12).map(|n| format!(r#","z{n}":0"#)).collect();
     let list = format!("[{}]", maps(7 * 14_000));
     let row = |pad: usize| format!(r#"{{"id":"a","p":"{}","m":{list}{names},"x":1e999}}"#, "x".repeat(pad));
     let mut all = MemoryBudget::new(0, usize::MAX);
     assert!(parse_json(list.as_bytes(), &mut all).is_ok());
-    // About where it fits: each byte of text is room for five.
+    // Around the size where the list fits exactly: each byte of text allows five bytes of memory.
     let fits = (all.used() - ROW_ROOM - 5 * row(0).len()) / 5;
     for pad in (fits - 50..fits + 450).step_by(20) {
-        let listed = activity(format!("[{}]", row(pad)).as_bytes()).unwrap();
-        assert_eq!((listed.rows.len(), listed.odd.count), (1, 0), "{pad}");
+        let page = activity(format!("[{}]", row(pad)).as_bytes()).unwrap();
+        assert_eq!((page.rows.len(), page.malformed.count), (1, 0), "{pad}");
     }
 }
 
-/// The same name again and again takes no more room in a map, and is to take none beside it.
+/// Fields of one name replace each other in the map. The list of unreadable fields must be bounded, too.
 #[test]
-fn of_many_fields_that_cannot_be_read_a_few_are_kept_and_the_rest_is_counted() {
+fn only_the_first_ten_unreadable_fields_are_kept() {
     let text = format!(r#"{{"id":"a"{}}}"#, r#","x":1e999"#.repeat(10_000));
-    let listed = activity(format!("[{text}]").as_bytes()).unwrap();
-    assert_eq!((listed.unread.count, listed.unread.shown.len()), (10_000, MAX_ODDS));
+    let page = activity(format!("[{text}]").as_bytes()).unwrap();
+    assert_eq!((page.unreadable.count, page.unreadable.excerpts.len()), (10_000, MAX_EXCERPTS));
 }

@@ -1,3 +1,4 @@
+//! Fuzz target of the parser of times.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ static FORM: Lazy<Regex> = Lazy::new(|| {
     Regex::new(&format!(r"\A{date}(?:\.([0-9]+))?(?:Z|([+-])([0-9]{{2}}):([0-9]{{2}}))\z")).unwrap()
 });
 
-/// What a text is as a time, by its form and a calendar that counts days one year at a time.
+/// Returns the nanoseconds of a time, by a regular expression and a calendar that counts days year by year.
 fn expected(text: &str) -> Option<i64> {
     let parts = FORM.captures(text).filter(|_| text.len() <= 64)?;
     let number = |n| parts.get(n).map_or(0, |part| part.as_str().parse::<i128>().unwrap());
@@ -34,31 +35,35 @@ fn expected(text: &str) -> Option<i64> {
     i64::try_from(seconds * 1_000_000_000 + nanos).ok()
 }
 
-/// A text is a time where another calendar says so, and the same one; what is printed is read again.
+/// Asserts that each line parses to the same time as by [`expected`], that the exact parser refuses only long
+/// fractions, and that a printed time parses back.
 pub fn time(data: &[u8]) {
     let texts = String::from_utf8_lossy(data);
-    let moments = texts.split('\n').filter_map(|text| {
-        let moment = Timestamp::parse(text);
-        assert_eq!(moment.map(Timestamp::nanos), expected(text), "{text:?}");
-        moment
+    let times = texts.split('\n').filter_map(|text| {
+        let time = Timestamp::parse(text);
+        assert_eq!(time.map(Timestamp::nanos), expected(text), "{text:?}");
+        let fraction_digits = FORM.captures(text).and_then(|parts| parts.get(7)).map_or(0, |digits| digits.len());
+        assert_eq!(Timestamp::parse_exact(text), time.filter(|_| fraction_digits <= 9), "{text:?}");
+        time
     });
-    let moments: Vec<Timestamp> = moments.collect();
-    for moment in &moments {
-        let shown = moment.to_string();
-        assert!(Timestamp::parse(&shown) == Some(*moment) && shown.len() == 30, "{shown}");
+    let times: Vec<Timestamp> = times.collect();
+    for time in &times {
+        let shown = time.to_string();
+        assert!(Timestamp::parse(&shown) == Some(*time) && shown.len() == 30, "{shown}");
         for wait in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(5), Duration::MAX] {
-            let (later, earlier) = (moment.plus(wait), moment.minus(wait));
-            assert!(later >= *moment && earlier <= *moment);
-            assert!(later == Timestamp::LATEST || earlier == Timestamp::EARLIEST || later.minus(wait) == *moment);
+            let (later, earlier) = (time.plus(wait), time.minus(wait));
+            assert!(later >= *time && earlier <= *time);
+            assert!(later == Timestamp::LATEST || earlier == Timestamp::EARLIEST || later.minus(wait) == *time);
         }
     }
-    // Texts of one form have the order of their times.
-    for pair in moments.windows(2) {
+    // Printed times sort like the times.
+    for pair in times.windows(2) {
         assert_eq!(pair[0].cmp(&pair[1]), pair[0].to_string().cmp(&pair[1].to_string()));
     }
 }
 
-/// A time as another's oracle sees it: its nanoseconds, and how it is printed.
+/// Parses a time and returns its nanoseconds and its printed form, for a comparison with another implementation.
+#[must_use]
 pub fn moment(text: &str) -> Option<(i64, String)> {
-    Timestamp::parse(text).map(|moment| (moment.nanos(), moment.to_string()))
+    Timestamp::parse(text).map(|time| (time.nanos(), time.to_string()))
 }

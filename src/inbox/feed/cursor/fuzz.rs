@@ -1,34 +1,37 @@
+//! Fuzz target of the cursor: a poller that crashes, on a platform that commits rows late.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cursor, Extent, LATE, RowKey, Seen};
+use super::{Coverage, Cursor, LATE, ListedRow, RowKey};
 use crate::test_util::Choices;
 use crate::wire::Timestamp;
 
 const TICK: Duration = Duration::from_millis(500);
 
-/// A platform whose rows are committed up to five seconds after their times.
+/// A platform that commits rows up to five seconds after their times.
 struct Platform {
     now: Timestamp,
-    /// In the order in which they were committed.
+    /// Committed rows, in the order of their commits.
     rows: Vec<RowKey>,
-    /// Those that are yet to be committed, and when.
+    /// Rows that are not committed yet, each with the time of its commit.
     late: Vec<(Timestamp, RowKey)>,
 }
 
 impl Platform {
-    fn pass(&mut self, time: Duration) {
+    /// Moves the clock on, and commits the rows that are due.
+    fn advance(&mut self, time: Duration) {
         self.now = self.now.plus(time);
         let now = self.now;
         let mut due: Vec<(Timestamp, RowKey)> = self.late.extract(|(at, _)| *at <= now);
         due.sort();
-        self.rows.extend(due.into_iter().map(|(_, mark)| mark));
+        self.rows.extend(due.into_iter().map(|(_, key)| key));
     }
 
-    /// The rows after one, by time and then as they were committed, and whether there are more; or all of a time and later.
+    /// Returns a page of the rows after the anchor, ordered by time and then by commit, and whether there are more.
+    /// Without an anchor, returns all rows from the floor on.
     fn list(&self, cursor: &Cursor, page: usize) -> (Vec<RowKey>, bool) {
         let mut rows: Vec<(usize, &RowKey)> = self.rows.iter().enumerate().collect();
         rows.sort_by_key(|(at, row)| (row.at, *at));
@@ -37,7 +40,7 @@ impl Platform {
         let floor = cursor.floor.filter(|_| cursor.anchor.is_none()).unwrap_or(Timestamp::EARLIEST);
         let rows: Vec<RowKey> =
             rows[after..].iter().filter(|(_, row)| row.at >= floor).map(|(_, row)| (*row).clone()).collect();
-        // By time there is no page.
+        // A look back has no pages here.
         let page = if cursor.anchor.is_none() { rows.len() } else { page };
         let full = rows.len() > page;
         (rows.into_iter().take(page).collect(), full)
@@ -45,6 +48,7 @@ impl Platform {
 }
 
 trait Extract<T> {
+    /// Removes the elements that are due from the collection, and returns them.
     fn extract(&mut self, is_due: impl Fn(&T) -> bool) -> Vec<T>;
 }
 
@@ -56,8 +60,8 @@ impl<T> Extract<T> for Vec<T> {
     }
 }
 
-/// A poller that crashes and polls beside a platform that commits late: every row comes, none twice but that which a
-/// crash interrupted, and the cursor stays as small as what is not complete.
+/// Runs a poller that crashes now and then on a platform that commits late. Asserts that each row is delivered, and
+/// none twice but the ones that a crash interrupted.
 pub fn cursor(data: &[u8]) {
     let mut choices = Choices(data);
     let start = Timestamp::parse("2026-04-30T12:00:00Z").unwrap();
@@ -69,20 +73,20 @@ pub fn cursor(data: &[u8]) {
     while !choices.is_empty() && made < 64 {
         match choices.below(8) {
             0..=3 => {
-                // Its time is one of few, so that some have the same.
+                // One of few times, so that some rows have the same.
                 let (back, late) = (choices.below(3) as u32, choices.below(11) as u32);
-                let mark = RowKey { at: platform.now.minus(TICK * back), id: format!("row-{made}").into() };
-                let committed = mark.at.plus((TICK * late).min(LATE));
-                platform.late.push((committed, mark.clone()));
-                platform.pass(Duration::ZERO);
-                rows.push(mark);
+                let key = RowKey { at: platform.now.minus(TICK * back), id: format!("row-{made}").into() };
+                let committed = key.at.plus((TICK * late).min(LATE));
+                platform.late.push((committed, key.clone()));
+                platform.advance(Duration::ZERO);
+                rows.push(key);
                 made += 1;
             }
-            4 => platform.pass(TICK * choices.below(30) as u32),
+            4 => platform.advance(TICK * choices.below(30) as u32),
             _ => {
                 let crash = choices.below(16);
                 if let Some(interrupted) = poll(&platform, &mut cursor, &mut saved, &mut came, crash) {
-                    // Of it nothing is known; what was saved is where it goes on.
+                    // It does not count as delivered. The poller goes on from what was saved.
                     *came.get_mut(&interrupted).unwrap() -= 1;
                     cursor = copy(&saved);
                 }
@@ -91,7 +95,7 @@ pub fn cursor(data: &[u8]) {
         let acked = cursor.acked().count();
         assert!(acked <= rows.len());
     }
-    platform.pass(LATE * 2);
+    platform.advance(LATE * 2);
     for _ in 0..2 {
         assert_eq!(poll(&platform, &mut cursor, &mut saved, &mut came, usize::MAX), None);
     }
@@ -100,7 +104,7 @@ pub fn cursor(data: &[u8]) {
     }
 }
 
-/// One poll that goes on for as long as there is more. The row at which it crashed.
+/// Polls once. Crashes while it delivers the row number `crash`, and returns the id of that row.
 fn poll(
     platform: &Platform,
     cursor: &mut Cursor,
@@ -110,33 +114,47 @@ fn poll(
 ) -> Option<Arc<str>> {
     let (page, mut delivered) = (usize::MAX, 0);
     let (rows, full) = platform.list(cursor, page);
-    let seen: Vec<Seen> = rows.into_iter().map(|mark| Seen { mark, timed: true }).collect();
-    let extent = Extent { contiguous: true, full, settled: false, by_anchor: false, up_to: None };
-    cursor.listed(&seen, Timestamp::LATEST);
-    for (at, row) in seen.iter().enumerate() {
-        if !cursor.is_acked(&row.mark.id) {
-            let tries = cursor.tries(&row.mark.id) + 1;
-            cursor.begin(&row.mark.id, tries);
+    let listed: Vec<ListedRow> = rows.into_iter().map(|key| ListedRow { key, has_own_time: true }).collect();
+    let coverage =
+        Coverage { contiguous: true, has_more: full, is_settled: false, by_since_id: false, contiguous_until: None };
+    cursor.record_listed(&listed, Timestamp::LATEST);
+    for (index, row) in listed.iter().enumerate() {
+        if !cursor.is_acked(&row.key.id) {
+            let attempts = cursor.attempts_of(&row.key.id) + 1;
+            cursor.record_attempt(&row.key.id, attempts);
             *saved = copy(cursor);
-            *came.entry(row.mark.id.clone()).or_default() += 1;
+            *came.entry(row.key.id.clone()).or_default() += 1;
             if delivered == crash {
-                return Some(row.mark.id.clone());
+                return Some(row.key.id.clone());
             }
             delivered += 1;
         }
-        cursor.pass(&seen, at, extent);
+        cursor.ack(&listed, index, coverage);
     }
-    cursor.finish(extent);
+    cursor.finish_batch(coverage);
     let (anchor, floor) = (cursor.anchor.as_ref().map(|anchor| anchor.at), cursor.floor);
     assert!(anchor <= floor || anchor.is_none(), "{anchor:?} above {floor:?}");
     *saved = copy(cursor);
     None
 }
 
-/// What a file would have of it.
+/// Returns the cursor as it would be read back from a file.
 fn copy(cursor: &Cursor) -> Cursor {
     let copy =
-        Cursor::restore(cursor.anchor.clone(), cursor.floor, cursor.acked().cloned(), cursor.all_tries().to_vec());
-    crate::inbox::store::fuzz::is_same(&copy, cursor);
+        Cursor::restore(cursor.anchor.clone(), cursor.floor, cursor.acked().cloned(), cursor.attempts().to_vec());
+    assert_same(&copy, cursor);
     copy
+}
+
+/// Asserts that two cursors have the same anchor, floor, attempts and acked rows.
+pub(in crate::inbox) fn assert_same(one: &Cursor, other: &Cursor) {
+    assert_eq!((&one.anchor, one.floor), (&other.anchor, other.floor));
+    let attempts = |cursor: &Cursor| {
+        let mut attempts = cursor.attempts().to_vec();
+        attempts.sort();
+        attempts
+    };
+    assert_eq!(attempts(one), attempts(other));
+    let acked = |cursor: &Cursor| cursor.acked().cloned().collect::<Vec<RowKey>>();
+    assert_eq!(acked(one), acked(other));
 }

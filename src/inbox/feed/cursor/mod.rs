@@ -1,293 +1,287 @@
-//! Where a poller is in its inbox: pure, without I/O and without a clock.
+//! The position of a poller in its inbox. It does no I/O and reads no clock.
 //!
-//! The platform lists the rows after a given one by (time, order of arrival). But a row is committed after its
-//! time was taken: up to [`LATE`] after it, a row may still come up in front of others. So what was listed is
-//! *complete* only up to that long before the newest row that is known: this one shows what time it is on the
-//! platform, whatever our own clock says, unless a row is far ahead of that: such a one shows nothing. Hence:
+//! The platform lists the rows after a given one, ordered by time and then by arrival. A row is committed up to
+//! [`LATE`] after its time was taken, so that it may come up *before* rows that were listed earlier. A listing is
+//! therefore *complete* only up to [`LATE`] before the newest row that is known. That row tells the time on the
+//! platform, whatever our own clock says. A row whose time is far ahead of our clock is not trusted to tell it.
 //!
-//! - The *anchor* is a row that was passed, with nothing before it that was not. The platform is asked for the rows
-//!   after it. It moves only inside what is complete, and only over rows that follow it without a gap.
-//! - The rows after it that are through already are kept by their ids (*acked*), and are not delivered again.
-//! - The *floor* is the time up to which everything is dealt with: from there on rows count where the platform
-//!   can be asked by time only. It is never below the anchor's time.
-//! - *Tries* are those of rows that were begun and are not through.
+//! - **Anchor**: an acked row before which there is no row left to deliver. The platform is asked for the rows after
+//!   it. It moves only inside what is complete, and only over rows that follow it without a gap.
+//! - **Acked rows**: the ids of the rows from the anchor's time on that are acked. They are listed again, and not
+//!   delivered again.
+//! - **Floor**: the time up to which all rows are handled. Without an anchor, the rows from this time on are listed.
+//!   It is never below the anchor's time.
+//! - **Attempts**: the number of delivery attempts of rows that are not acked yet.
 
+mod acked;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::inbox::feed::batch::{Coverage, ListedRow, RowKey};
 use crate::wire::Timestamp;
+use acked::AckedRows;
 
-/// How late a row may come up after its time and still be found. Later ones can be missed.
-pub(in crate::inbox) const LATE: Duration = Duration::from_secs(5);
-/// By how much a row's time may be ahead of our clock and still show what time it is on the platform.
-pub(in crate::inbox) const AHEAD: Duration = Duration::from_secs(600);
-/// How many rows that are through are kept at the most: no inbox has as many in [`LATE`].
+/// Longest time after its own time that a row may be committed and is still found. A later one can be missed.
+pub(super) const LATE: Duration = Duration::from_secs(5);
+/// Longest time by which a row may be ahead of our clock and still tell the time on the platform.
+pub(super) const MAX_AHEAD: Duration = Duration::from_secs(600);
+/// Most acked rows that are kept. No inbox gets as many within [`LATE`].
 const MAX_ACKED: usize = 100_000;
-/// From how many on those of the anchor's own time go, as soon as the anchor is past them. Up to here they are kept, for
-/// the look back after a loss of the anchor.
+/// Number of acked rows from which those of the anchor's own time are dropped once the anchor has moved past them.
+///
+/// Below it they are kept, since a look back after the loss of the anchor lists them again.
 const MANY_ACKED: usize = MAX_ACKED / 2;
-/// Of how many rows that were begun and never came up again the tries are kept.
-const MAX_TRIES_KEPT: usize = 64;
+/// Most rows whose attempts are kept. A row that was never listed again would keep its attempts forever.
+const MAX_ATTEMPTS_KEPT: usize = 64;
 
-/// A row by its id and its time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::inbox) struct RowKey {
-    pub(in crate::inbox) at: Timestamp,
-    pub(in crate::inbox) id: Arc<str>,
-}
-
-/// A listed row as the cursor sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::inbox) struct Seen {
-    pub(in crate::inbox) mark: RowKey,
-    /// Whether the time is its own, and not a neighbour's.
-    pub(in crate::inbox) timed: bool,
-}
-
-/// What is known of a batch of rows that are about to be delivered, oldest first.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::inbox) struct Extent {
-    /// Whether nothing lies between the anchor, or the floor, and the first of them.
-    pub(in crate::inbox) contiguous: bool,
-    /// Whether more may follow the last of them.
-    pub(in crate::inbox) full: bool,
-    /// Whether nothing can come late between them any more, whatever their times.
-    pub(in crate::inbox) settled: bool,
-    /// Whether they were asked for by the anchor, so that what is before a new one is not listed again, of one time or not.
-    pub(in crate::inbox) by_anchor: bool,
-    /// Up to which time nothing lies before them, where that is not for ever: it was complete when what stands between the
-    /// anchor and them was listed.
-    pub(in crate::inbox) up_to: Option<Timestamp>,
-}
-
+/// The position of a poller in its inbox: the anchor, the acked rows after it, and attempts.
 #[derive(Debug, Default)]
 pub(in crate::inbox) struct Cursor {
+    /// The row that the next listing begins after. `None` before the first one, or after the platform pruned it.
     pub(in crate::inbox) anchor: Option<RowKey>,
+    /// Time up to which all rows are handled.
     pub(in crate::inbox) floor: Option<Timestamp>,
-    acked: HashMap<Arc<str>, Timestamp>,
-    by_time: BTreeSet<RowKey>,
-    /// Those of `acked` that a snapshot of it does not have yet.
-    fresh: Vec<RowKey>,
+    acked: AckedRows,
+    /// Newest time of any row that was listed, other than those that are too far ahead.
     newest: Option<Timestamp>,
-    tries: Vec<(Arc<str>, u32)>,
-    /// Whether it differs from what was last saved.
+    /// Number of delivery attempts by row id, oldest entry first.
+    attempts: Vec<(Arc<str>, u32)>,
+    /// True if there are changes that are not in the file. Set here, cleared by whoever saves.
     pub(in crate::inbox) dirty: bool,
 }
 
 impl Cursor {
-    /// One that was saved.
+    /// Makes a cursor of its saved parts. It is not dirty, and its newest time is the anchor's or the floor.
+    ///
+    /// Acked rows before the anchor, or before the floor where there is no anchor, are left out.
     pub(in crate::inbox) fn restore(
         anchor: Option<RowKey>,
         floor: Option<Timestamp>,
         acked: impl IntoIterator<Item = RowKey>,
-        tries: Vec<(Arc<str>, u32)>,
+        attempts: Vec<(Arc<str>, u32)>,
     ) -> Self {
-        // Those that are acked may be far ahead. What is newer is listed soon.
+        // Not the time of an acked row: it may be far ahead. If there are newer rows, they are listed soon.
         let newest = floor.max(anchor.as_ref().map(|anchor| anchor.at));
-        let mut cursor = Cursor { floor, tries, newest, ..Cursor::default() };
-        acked.into_iter().for_each(|mark| cursor.ack(mark));
+        let mut cursor = Cursor { floor, attempts, newest, ..Cursor::default() };
+        acked.into_iter().for_each(|key| cursor.insert_acked(key));
         cursor.anchor = anchor;
-        cursor.prune();
+        cursor.forget_old_acked();
         cursor.dirty = false;
         cursor
     }
 
-    /// The time up to which a listing that begins at the anchor is complete.
-    pub(in crate::inbox) fn complete(&self) -> Option<Timestamp> {
+    /// Returns the time up to which a listing from the anchor is complete: no row at or before it can still be
+    /// committed. It is 5 s before the newest time.
+    ///
+    /// `None` while no row is known.
+    pub(super) fn complete_until(&self) -> Option<Timestamp> {
         self.newest.map(|newest| newest.minus(LATE))
     }
 
-    /// The newest time of a row that was listed.
-    pub(in crate::inbox) fn newest(&self) -> Option<Timestamp> {
+    /// Returns the newest time that a row was listed with, and that is not too far ahead of our clock.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
         self.newest
     }
 
+    /// Returns whether a row is acked and still remembered.
     pub(in crate::inbox) fn is_acked(&self, id: &str) -> bool {
-        self.acked.contains_key(id)
+        self.acked.contains(id)
     }
 
-    /// Whether no more can be kept of rows that are through: the platform's times do not go on, or cannot be read, so that
-    /// the anchor stays where it is.
+    /// Returns whether 100,000 acked rows are kept, so that no more row may be delivered.
+    ///
+    /// That happens if the anchor cannot move: too many rows have the same time, or none that can be read.
     pub(in crate::inbox) fn is_full(&self) -> bool {
         self.acked.len() >= MAX_ACKED
     }
 
-    /// That these rows were listed; one beyond the limit, as of [`saw`](Cursor::saw).
-    pub(in crate::inbox) fn listed(&mut self, batch: &[Seen], limit: Timestamp) -> Option<Timestamp> {
-        let beyond = self.saw(batch.iter().filter(|seen| seen.timed).map(|seen| seen.mark.at), limit);
-        // Before the anchor moves: one without a time of its own, or with another than it had, may be behind all that
-        // it moves over.
-        for seen in batch {
-            if self.is_acked(&seen.mark.id) {
-                self.ack(self.known_as(seen));
+    /// Records that a batch was listed, before any of its rows is delivered. Delivers and acks nothing.
+    ///
+    /// Updates the newest time, like [`record_times`](Self::record_times), whose result it returns. Rows that are acked
+    /// already stay remembered under the time that they have now, if it is later.
+    pub(super) fn record_listed(&mut self, batch: &[ListedRow], limit: Timestamp) -> Option<Timestamp> {
+        let too_far = self.record_times(batch.iter().filter(|row| row.has_own_time).map(|row| row.key.at), limit);
+        // Before the anchor moves. A row without its own time, or with another time than before, may be behind all rows
+        // that the anchor moves over, and would be forgotten under its old time.
+        for row in batch {
+            if self.is_acked(&row.key.id) {
+                self.insert_acked(self.key_to_keep(row));
             }
         }
-        beyond
+        too_far
     }
 
-    /// Whether a row that is listed now, with this time, is through. It stays known for as long as it is listed.
-    pub(in crate::inbox) fn is_through(&mut self, id: &str, at: Option<Timestamp>) -> bool {
+    /// Returns whether a row that is listed now is acked. If so, it stays remembered under its time now, if it is
+    /// later.
+    ///
+    /// `at` is the time that the row is listed with. A row without a time counts as the newest.
+    pub(super) fn keep_if_acked(&mut self, id: &str, at: Option<Timestamp>) -> bool {
         let is_acked = self.is_acked(id);
         if let (true, Some(at)) = (is_acked, at.or(self.newest)) {
-            self.ack(RowKey { at, id: id.into() });
+            self.insert_acked(RowKey { at, id: id.into() });
         }
         is_acked
     }
 
-    /// That there are rows of these times. One beyond the limit does not show what time it is: it would have all that
-    /// comes until then taken for late. It is returned.
-    pub(in crate::inbox) fn saw(
+    /// Updates the newest known time with the times of listed rows. Returns a time that is after `limit`, if there is
+    /// one.
+    ///
+    /// A time after `limit` does not become the newest: all rows that come until then would be taken for late ones.
+    /// Where all times are after it, our clock may be slow: then `limit` less twice [`MAX_AHEAD`] counts as a time.
+    pub(super) fn record_times(
         &mut self,
         times: impl Iterator<Item = Timestamp> + Clone,
         limit: Timestamp,
     ) -> Option<Timestamp> {
-        let beyond = times.clone().find(|at| *at > limit);
+        let too_far = times.clone().find(|at| *at > limit);
         let newest = times.filter(|at| *at <= limit).max();
-        // Where there are no others our clock may be slow. It is that early at the least.
-        self.newest = self.newest.max(newest.or(beyond.map(|_| limit.minus(2 * AHEAD))));
-        beyond
+        self.newest = self.newest.max(newest.or(too_far.map(|_| limit.minus(2 * MAX_AHEAD))));
+        too_far
     }
 
-    /// That the `at`th row of the batch is through, and so are those before it.
-    pub(in crate::inbox) fn pass(&mut self, batch: &[Seen], at: usize, extent: Extent) {
-        let Some(seen) = batch.get(at) else { return };
-        self.tries.retain(|(id, _)| *id != seen.mark.id);
-        self.ack(self.known_as(seen));
-        if extent.contiguous && self.is_complete(seen.mark.at, extent) {
-            // Where times are equal, a platform may take all of them for not after the anchor.
-            let ends_its_time = match batch.get(at + 1) {
-                Some(next) => next.mark.at > seen.mark.at,
-                None => {
-                    !extent.full || self.anchor.as_ref().is_none_or(|anchor| !batch.iter().any(|s| s.mark == *anchor))
-                }
-            };
-            if ends_its_time {
-                self.move_to_the_time_of(&batch[..=at], extent);
+    /// Acks the row at `index` of a batch, and moves the anchor to it if that is safe. All rows before it must be
+    /// acked. Drops the row's attempts. The row itself may be acked already: then only the anchor can move.
+    ///
+    /// The anchor moves if the batch follows it without a gap, is complete up to the row's time, and has no further row
+    /// of that time.
+    pub(in crate::inbox) fn ack(&mut self, batch: &[ListedRow], index: usize, coverage: Coverage) {
+        let Some(row) = batch.get(index) else { return };
+        self.attempts.retain(|(id, _)| *id != row.key.id);
+        self.insert_acked(self.key_to_keep(row));
+        if !coverage.contiguous || !self.is_complete_at(row.key.at, coverage) {
+            return;
+        }
+        // Only past all rows of one time: a platform may list none of them as a row after the anchor.
+        let ends_its_time = match batch.get(index + 1) {
+            Some(next) => next.key.at > row.key.at,
+            // More rows of this time may follow the batch. They count as ended all the same if the anchor did not move
+            // inside this batch, and so is none of its rows: else the same batch would be listed again forever.
+            None => {
+                !coverage.has_more
+                    || self.anchor.as_ref().is_none_or(|anchor| !batch.iter().any(|row| row.key == *anchor))
             }
+        };
+        if ends_its_time {
+            self.move_anchor_over(&batch[..=index], coverage);
         }
     }
 
-    /// The last of these rows ends its time: the anchor moves to the last that has that time of its own. What stands behind
-    /// it without one is listed again, and known.
-    fn move_to_the_time_of(&mut self, passed: &[Seen], extent: Extent) {
-        let Some(at) = passed.last().map(|last| last.mark.at) else { return };
-        let mut of_its_time = passed.iter().rev().take_while(|seen| seen.mark.at == at).filter(|seen| seen.timed);
-        let Some(own) = of_its_time.next() else { return };
-        self.move_anchor(own.mark.clone());
-        if extent.by_anchor && self.acked.len() >= MANY_ACKED {
-            for Seen { mark, .. } in of_its_time {
-                if self.by_time.remove(mark) {
-                    self.acked.remove(&mark.id);
-                }
-            }
+    /// Moves the anchor to the last of these rows that has the last row's time as its own. Does nothing if none has.
+    ///
+    /// Rows behind it without their own time are listed again, and are known as acked. If the batch was listed by
+    /// `since_id`, and 50,000 acked rows or more are kept, the other rows of that time are forgotten.
+    fn move_anchor_over(&mut self, acked: &[ListedRow], coverage: Coverage) {
+        let Some(at) = acked.last().map(|last| last.key.at) else { return };
+        let mut of_that_time = acked.iter().rev().take_while(|row| row.key.at == at).filter(|row| row.has_own_time);
+        let Some(last) = of_that_time.next() else { return };
+        self.set_anchor(last.key.clone());
+        if coverage.by_since_id && self.acked.len() >= MANY_ACKED {
+            of_that_time.for_each(|row| self.acked.remove(&row.key));
         }
     }
 
-    /// That all rows of the batch are through.
-    pub(in crate::inbox) fn finish(&mut self, extent: Extent) {
+    /// Records that all rows of a batch are acked: raises the floor and forgets acked rows that are not listed any
+    /// more.
+    ///
+    /// The floor becomes the anchor's time. If the batch follows the anchor without a gap and nothing follows the
+    /// batch, it becomes the time up to which that is complete, if this is later. The floor is never lowered.
+    pub(in crate::inbox) fn finish_batch(&mut self, coverage: Coverage) {
         let anchor = self.anchor.as_ref().map(|anchor| anchor.at);
-        let complete = self.complete_in(extent);
-        let reached = if extent.contiguous && !extent.full { complete.max(anchor) } else { anchor };
+        let complete = self.complete_until_in(coverage);
+        let reached = if coverage.contiguous && !coverage.has_more { complete.max(anchor) } else { anchor };
         if reached > self.floor {
-            (self.floor, self.dirty) = (reached, true);
-        }
-        self.prune();
-    }
-
-    pub(in crate::inbox) fn is_complete(&self, at: Timestamp, extent: Extent) -> bool {
-        self.complete_in(extent).is_some_and(|complete| at <= complete)
-    }
-
-    fn complete_in(&self, extent: Extent) -> Option<Timestamp> {
-        let complete = if extent.settled { self.newest } else { self.complete() };
-        complete.map(|complete| extent.up_to.map_or(complete, |up_to| up_to.min(complete)))
-    }
-
-    /// As which a row is remembered: one without a time of its own is as new as any.
-    fn known_as(&self, seen: &Seen) -> RowKey {
-        let newest = self.newest.filter(|_| !seen.timed);
-        RowKey { at: newest.map_or(seen.mark.at, |newest| newest.max(seen.mark.at)), ..seen.mark.clone() }
-    }
-
-    fn ack(&mut self, mark: RowKey) {
-        // Listed again with another time: it is to be known for as long as it is listed.
-        if let Some(old) = self.acked.get(&mark.id).filter(|old| **old < mark.at) {
-            self.by_time.remove(&RowKey { at: *old, id: mark.id.clone() });
-            self.acked.remove(&mark.id);
-        }
-        if !self.acked.contains_key(&mark.id) {
-            self.acked.insert(mark.id.clone(), mark.at);
-            self.by_time.insert(mark.clone());
-            self.fresh.push(mark);
+            self.floor = reached;
             self.dirty = true;
         }
+        self.forget_old_acked();
     }
 
-    fn move_anchor(&mut self, mark: RowKey) {
-        if self.anchor.as_ref() != Some(&mark) {
-            (self.anchor, self.dirty) = (Some(mark), true);
-            self.prune();
+    /// Returns whether a batch is complete up to `at`: no row at or before it can still be committed late.
+    pub(super) fn is_complete_at(&self, at: Timestamp, coverage: Coverage) -> bool {
+        self.complete_until_in(coverage).is_some_and(|complete| at <= complete)
+    }
+
+    /// Returns the time up to which a batch is complete: like [`complete_until`](Self::complete_until), but up to the
+    /// newest row if the batch is settled, and not past `contiguous_until`.
+    fn complete_until_in(&self, coverage: Coverage) -> Option<Timestamp> {
+        let complete = if coverage.is_settled { self.newest } else { self.complete_until() };
+        complete.map(|complete| coverage.contiguous_until.map_or(complete, |until| until.min(complete)))
+    }
+
+    /// Returns the key under which an acked row is kept: a row without its own time is kept as long as the newest.
+    fn key_to_keep(&self, row: &ListedRow) -> RowKey {
+        let newest = self.newest.filter(|_| !row.has_own_time);
+        RowKey { at: newest.map_or(row.key.at, |newest| newest.max(row.key.at)), ..row.key.clone() }
+    }
+
+    /// Remembers an acked row under its time, and marks the cursor as dirty if that is a change.
+    fn insert_acked(&mut self, key: RowKey) {
+        self.dirty |= self.acked.insert(key);
+    }
+
+    /// Makes a row the anchor: the next listing begins after it. Forgets the acked rows before its time.
+    ///
+    /// The caller answers for it that the row exists, and that no row before it is left to deliver.
+    pub(in crate::inbox) fn set_anchor(&mut self, key: RowKey) {
+        if self.anchor.as_ref() != Some(&key) {
+            self.anchor = Some(key);
+            self.dirty = true;
+            self.forget_old_acked();
         }
     }
 
-    /// Begins after another row from now on: one that is there and is not above the floor.
-    pub(in crate::inbox) fn adopt(&mut self, mark: RowKey) {
-        self.move_anchor(mark);
-    }
-
-    /// The anchor is no row of the platform's any has_more: only the floor is left to go by.
-    pub(in crate::inbox) fn lose_anchor(&mut self) {
+    /// Drops an anchor that the platform does not know any more. The floor rises to its time.
+    pub(super) fn drop_anchor(&mut self) {
         let lost = self.anchor.take().map(|anchor| anchor.at);
-        (self.floor, self.dirty) = (self.floor.max(lost), true);
-    }
-
-    /// Forgets the rows that are not listed any more.
-    fn prune(&mut self) {
-        let Some(from) = self.anchor.as_ref().map(|anchor| anchor.at).or(self.floor) else { return };
-        while self.by_time.first().is_some_and(|first| first.at < from) {
-            if let Some(old) = self.by_time.pop_first() {
-                self.acked.remove(&old.id);
-            }
-        }
-    }
-
-    /// How often the row was begun.
-    pub(in crate::inbox) fn tries(&self, id: &str) -> u32 {
-        self.tries.iter().find(|(known, _)| **known == *id).map_or(0, |(_, tries)| *tries)
-    }
-
-    pub(in crate::inbox) fn begin(&mut self, id: &Arc<str>, tries: u32) {
-        self.tries.retain(|(known, _)| known != id);
-        if self.tries.len() >= MAX_TRIES_KEPT {
-            self.tries.remove(0);
-        }
-        self.tries.push((id.clone(), tries));
+        self.floor = self.floor.max(lost);
         self.dirty = true;
     }
 
-    pub(in crate::inbox) fn all_tries(&self) -> &[(Arc<str>, u32)] {
-        &self.tries
+    /// Forgets acked rows before the anchor, or before the floor where there is no anchor: they are not listed any
+    /// more.
+    fn forget_old_acked(&mut self) {
+        if let Some(from) = self.anchor.as_ref().map(|anchor| anchor.at).or(self.floor) {
+            self.acked.remove_before(from);
+        }
     }
 
-    /// The acked rows that the last snapshot does not have.
-    pub(in crate::inbox) fn fresh(&mut self) -> &[RowKey] {
-        let acked = &self.acked;
-        self.fresh.retain(|mark| acked.get(&mark.id) == Some(&mark.at));
-        &self.fresh
+    /// Returns the number of delivery attempts of a row that is not acked. It is 0 for a row that is not known.
+    pub(in crate::inbox) fn attempts_of(&self, id: &str) -> u32 {
+        self.attempts.iter().find(|(known, _)| **known == *id).map_or(0, |(_, attempts)| *attempts)
     }
 
-    /// All acked rows.
+    /// Sets the number of delivery attempts of a row. Beyond 64 rows the one that was set first is dropped.
+    pub(in crate::inbox) fn record_attempt(&mut self, id: &Arc<str>, attempts: u32) {
+        self.attempts.retain(|(known, _)| known != id);
+        if self.attempts.len() >= MAX_ATTEMPTS_KEPT {
+            self.attempts.remove(0);
+        }
+        self.attempts.push((id.clone(), attempts));
+        self.dirty = true;
+    }
+
+    /// Returns the number of delivery attempts of all rows that have any and are not acked.
+    pub(in crate::inbox) fn attempts(&self) -> &[(Arc<str>, u32)] {
+        &self.attempts
+    }
+
+    /// Returns all acked rows that are remembered, ordered by time.
     pub(in crate::inbox) fn acked(&self) -> impl Iterator<Item = &RowKey> {
-        self.by_time.iter()
+        self.acked.iter()
     }
 
-    /// That a snapshot has all of them.
-    pub(in crate::inbox) fn snapshot_taken(&mut self) {
-        self.fresh.clear();
+    /// Returns the remembered acked rows that were added since [`mark_snapshot`](Self::mark_snapshot).
+    pub(in crate::inbox) fn acked_since_snapshot(&mut self) -> &[RowKey] {
+        self.acked.since_snapshot()
+    }
+
+    /// Records that all acked rows were written to a snapshot: [`acked_since_snapshot`](Self::acked_since_snapshot) is
+    /// empty until the next ack. Forgets no acked row.
+    pub(in crate::inbox) fn mark_snapshot(&mut self) {
+        self.acked.mark_snapshot();
     }
 }
 

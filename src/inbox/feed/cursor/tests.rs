@@ -1,198 +1,204 @@
 use super::*;
 
+/// Returns the time `second` seconds after 1970.
 fn at(second: i64) -> Timestamp {
     Timestamp::from_nanos(second * 1_000_000_000)
 }
 
-fn row(id: &str, second: i64) -> Seen {
-    Seen { mark: RowKey { at: at(second), id: id.into() }, timed: true }
+/// Returns a row with its own time.
+fn row(id: &str, second: i64) -> ListedRow {
+    ListedRow { key: RowKey { at: at(second), id: id.into() }, has_own_time: true }
 }
 
-const PAGE: Extent = Extent { contiguous: true, full: false, settled: false, by_anchor: false, up_to: None };
+const PAGE: Coverage =
+    Coverage { contiguous: true, has_more: false, is_settled: false, by_since_id: false, contiguous_until: None };
 
-/// That all of the rows are listed and through.
-fn through(cursor: &mut Cursor, batch: &[Seen], extent: Extent) {
-    cursor.listed(batch, at(1_000));
-    (0..batch.len()).for_each(|n| cursor.pass(batch, n, extent));
-    cursor.finish(extent);
+/// Lists all rows of a batch and acks them.
+fn ack_all(cursor: &mut Cursor, batch: &[ListedRow], coverage: Coverage) {
+    cursor.record_listed(batch, at(1_000));
+    (0..batch.len()).for_each(|n| cursor.ack(batch, n, coverage));
+    cursor.finish_batch(coverage);
 }
 
+/// Returns the id of the anchor.
 fn anchor(cursor: &Cursor) -> Option<&str> {
     cursor.anchor.as_ref().map(|anchor| &*anchor.id)
 }
 
+/// Returns the ids of the acked rows, ordered by time.
 fn acked(cursor: &Cursor) -> Vec<&str> {
-    cursor.acked().map(|mark| &*mark.id).collect()
+    cursor.acked().map(|key| &*key.id).collect()
 }
 
 #[test]
-fn the_anchor_is_the_last_row_five_seconds_behind_the_newest() {
+fn anchor_is_the_last_row_five_seconds_behind_the_newest() {
     let mut cursor = Cursor::default();
-    through(&mut cursor, &[row("a", 10), row("b", 14)], PAGE);
+    ack_all(&mut cursor, &[row("a", 10), row("b", 14)], PAGE);
     assert_eq!((anchor(&cursor), cursor.floor), (None, Some(at(9))), "none is far enough behind");
-    through(&mut cursor, &[row("c", 15)], PAGE);
+    ack_all(&mut cursor, &[row("c", 15)], PAGE);
     assert_eq!((anchor(&cursor), cursor.floor), (None, Some(at(10))), "it was not in this listing");
-    through(&mut cursor, &[row("a", 10), row("b", 14), row("c", 15)], PAGE);
+    ack_all(&mut cursor, &[row("a", 10), row("b", 14), row("c", 15)], PAGE);
     assert_eq!((anchor(&cursor), acked(&cursor)), (Some("a"), vec!["a", "b", "c"]));
-    through(&mut cursor, &[row("b", 14), row("c", 15), row("d", 19), row("e", 20)], PAGE);
+    ack_all(&mut cursor, &[row("b", 14), row("c", 15), row("d", 19), row("e", 20)], PAGE);
     assert_eq!((anchor(&cursor), acked(&cursor)), (Some("c"), vec!["c", "d", "e"]), "to the second");
     assert_eq!((cursor.is_acked("b"), cursor.is_acked("c")), (false, true));
 }
 
 #[test]
-fn it_moves_over_nothing_that_is_not_through() {
+fn anchor_does_not_move_over_unacked_rows() {
     let mut cursor = Cursor::default();
     let batch = [row("a", 10), row("b", 20), row("c", 30), row("d", 40)];
-    cursor.listed(&batch, at(1_000));
+    cursor.record_listed(&batch, at(1_000));
     for (n, expected) in [Some("a"), Some("b"), Some("c"), Some("c")].into_iter().enumerate() {
-        cursor.pass(&batch, n, PAGE);
+        cursor.ack(&batch, n, PAGE);
         assert_eq!(anchor(&cursor), expected);
     }
-    // What lies behind rows that were not listed, or that may come late, does not move it.
-    let ahead = Extent { contiguous: false, full: true, settled: false, by_anchor: false, up_to: None };
-    through(&mut cursor, &[row("x", 50), row("y", 90)], ahead);
+    // A batch behind rows that were not listed, or among which late rows may come, does not move it.
+    let ahead = Coverage { contiguous: false, has_more: true, ..PAGE };
+    ack_all(&mut cursor, &[row("x", 50), row("y", 90)], ahead);
     assert_eq!((anchor(&cursor), cursor.floor), (Some("c"), Some(at(30))));
     assert!(cursor.is_acked("x") && cursor.is_acked("y"));
 }
 
-/// Rows of one time stay together: a platform may take all of them for not after the anchor.
+/// Rows of one time stay together: a platform may list none of them as a row after the anchor.
 #[test]
-fn it_stops_at_the_last_row_of_a_time_unless_a_page_has_no_other() {
+fn anchor_stops_at_the_last_row_of_a_time_unless_a_page_has_no_other() {
     let mut cursor = Cursor::default();
-    let full = Extent { full: true, ..PAGE };
-    through(&mut cursor, &[row("a", 10), row("b", 11), row("c", 11), row("z", 90)], PAGE);
+    let full_page = Coverage { has_more: true, ..PAGE };
+    ack_all(&mut cursor, &[row("a", 10), row("b", 11), row("c", 11), row("z", 90)], PAGE);
     assert_eq!(anchor(&cursor), Some("c"));
-    through(&mut cursor, &[row("d", 20), row("e", 30), row("f", 30)], full);
+    ack_all(&mut cursor, &[row("d", 20), row("e", 30), row("f", 30)], full_page);
     assert_eq!(anchor(&cursor), Some("d"), "more rows of the time of f may follow");
-    through(&mut cursor, &[row("e", 30), row("f", 30), row("g", 30)], full);
-    assert_eq!(anchor(&cursor), Some("g"), "else it would stay for ever");
+    ack_all(&mut cursor, &[row("e", 30), row("f", 30), row("g", 30)], full_page);
+    assert_eq!(anchor(&cursor), Some("g"), "else the anchor would never move again");
 }
 
 #[test]
-fn settled_rows_are_complete_up_to_the_newest() {
+fn settled_batch_is_complete_up_to_the_newest_row() {
     let mut cursor = Cursor::default();
-    let settled = Extent { settled: true, full: true, contiguous: true, by_anchor: false, up_to: None };
-    through(&mut cursor, &[row("a", 10), row("b", 11), row("c", 12)], settled);
+    let settled = Coverage { is_settled: true, has_more: true, ..PAGE };
+    ack_all(&mut cursor, &[row("a", 10), row("b", 11), row("c", 12)], settled);
     assert_eq!((anchor(&cursor), cursor.floor), (Some("b"), Some(at(11))));
 }
 
 #[test]
-fn a_row_without_a_time_of_its_own_is_no_anchor() {
+fn row_without_its_own_time_is_no_anchor() {
     let mut cursor = Cursor::default();
     let mut batch = [row("a", 10), row("b", 20), row("c", 90)];
-    batch[1].timed = false;
-    through(&mut cursor, &batch, PAGE);
+    batch[1].has_own_time = false;
+    ack_all(&mut cursor, &batch, PAGE);
     assert_eq!(anchor(&cursor), Some("a"));
-    assert!(cursor.is_acked("b"), "and does not come again");
+    assert!(cursor.is_acked("b"), "and is not delivered again");
 }
 
 #[test]
-fn a_row_whose_time_moves_is_known_for_as_long_as_it_is_listed() {
+fn acked_row_whose_time_changes_stays_known_while_it_is_listed() {
     let mut cursor = Cursor::default();
-    let odd = |second| Seen { timed: false, ..row("odd", second) };
-    through(&mut cursor, &[row("a", 10), odd(10), row("b", 20)], PAGE);
-    through(&mut cursor, &[row("b", 20), odd(20), row("c", 40)], PAGE);
-    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (Some("b"), true), "it is listed again");
-    let batch = [row("c", 40), row("d", 60), row("e", 90), odd(90)];
-    cursor.listed(&batch, at(1_000));
-    (0..3).for_each(|n| cursor.pass(&batch, n, PAGE));
-    assert_eq!((anchor(&cursor), cursor.is_acked("odd")), (Some("d"), true), "and it is at the end");
-    assert!(cursor.fresh().iter().filter(|mark| &*mark.id == "odd").count() == 1);
+    let untimed = |second| ListedRow { has_own_time: false, ..row("untimed", second) };
+    ack_all(&mut cursor, &[row("a", 10), untimed(10), row("b", 20)], PAGE);
+    ack_all(&mut cursor, &[row("b", 20), untimed(20), row("c", 40)], PAGE);
+    assert_eq!((anchor(&cursor), cursor.is_acked("untimed")), (Some("b"), true), "it is listed again");
+    let batch = [row("c", 40), row("d", 60), row("e", 90), untimed(90)];
+    cursor.record_listed(&batch, at(1_000));
+    (0..3).for_each(|n| cursor.ack(&batch, n, PAGE));
+    assert_eq!((anchor(&cursor), cursor.is_acked("untimed")), (Some("d"), true), "and it is at the end");
+    assert!(cursor.acked_since_snapshot().iter().filter(|key| &*key.id == "untimed").count() == 1);
 }
 
-/// Or else all that comes until then would be taken for late.
 #[test]
-fn a_row_that_is_far_ahead_does_not_show_what_time_it_is() {
+fn row_far_ahead_of_our_clock_does_not_tell_the_time() {
     let mut cursor = Cursor::default();
     let mut batch = vec![row("a", 900), row("b", 950), row("far", 9_000)];
-    assert_eq!(cursor.listed(&batch, at(1_000)), Some(at(9_000)));
-    through(&mut cursor, &batch, PAGE);
+    assert_eq!(cursor.record_listed(&batch, at(1_000)), Some(at(9_000)));
+    ack_all(&mut cursor, &batch, PAGE);
     assert_eq!((anchor(&cursor), cursor.newest(), cursor.is_acked("far")), (Some("a"), Some(at(950)), true));
     batch.remove(0);
-    through(&mut cursor, &batch, Extent { settled: true, full: true, ..PAGE });
-    assert_eq!((anchor(&cursor), cursor.floor), (Some("b"), Some(at(950))), "nor where the clock has to tell");
+    ack_all(&mut cursor, &batch, Coverage { is_settled: true, has_more: true, ..PAGE });
+    assert_eq!((anchor(&cursor), cursor.floor), (Some("b"), Some(at(950))), "nor in a settled batch");
     let mut slow = Cursor::default();
-    slow.listed(&batch[1..], at(8_000));
-    assert_eq!(slow.newest(), Some(at(6_800)), "or our own clock is slow");
+    slow.record_listed(&batch[1..], at(8_000));
+    assert_eq!(slow.newest(), Some(at(6_800)), "our own clock may be slow");
 }
 
 #[test]
-fn a_row_as_far_ahead_as_it_may_be_shows_what_time_it_is() {
+fn row_at_the_limit_tells_the_time() {
     let mut cursor = Cursor::default();
-    assert_eq!(cursor.listed(&[row("a", 1_000)], at(1_000)), None);
+    assert_eq!(cursor.record_listed(&[row("a", 1_000)], at(1_000)), None);
     assert_eq!(cursor.newest(), Some(at(1_000)));
 }
 
 #[test]
-fn a_poll_that_brings_nothing_new_leaves_nothing_to_save() {
+fn poll_without_news_leaves_the_cursor_clean() {
     let mut cursor = Cursor::default();
     let batch = [row("a", 10), row("b", 20)];
-    through(&mut cursor, &batch, PAGE);
+    ack_all(&mut cursor, &batch, PAGE);
     assert!(std::mem::take(&mut cursor.dirty));
-    through(&mut cursor, &batch[1..], PAGE);
-    through(&mut cursor, &[], PAGE);
+    ack_all(&mut cursor, &batch[1..], PAGE);
+    ack_all(&mut cursor, &[], PAGE);
     assert!(!cursor.dirty);
 }
 
 #[test]
-fn a_lost_anchor_leaves_its_time() {
+fn dropped_anchor_leaves_its_time_as_the_floor() {
     let mut cursor = Cursor::default();
-    through(&mut cursor, &[row("a", 10), row("b", 20)], PAGE);
-    cursor.lose_anchor();
+    ack_all(&mut cursor, &[row("a", 10), row("b", 20)], PAGE);
+    cursor.drop_anchor();
     assert_eq!((anchor(&cursor), cursor.floor), (None, Some(at(15))));
-    cursor.adopt(RowKey { at: at(14), id: "other".into() });
+    cursor.set_anchor(RowKey { at: at(14), id: "other".into() });
     assert_eq!((anchor(&cursor), cursor.floor, cursor.is_acked("b")), (Some("other"), Some(at(15)), true));
 }
 
 #[test]
-fn tries_are_kept_until_a_row_is_through_and_those_of_few_rows_only() {
+fn attempts_are_kept_until_the_ack_and_for_64_rows_only() {
     let mut cursor = Cursor::default();
-    cursor.begin(&"a".into(), 1);
-    cursor.begin(&"a".into(), 2);
-    assert_eq!((cursor.tries("a"), cursor.tries("b")), (2, 0));
-    cursor.pass(&[row("a", 1)], 0, PAGE);
-    assert_eq!(cursor.tries("a"), 0);
-    (0..1_000).for_each(|n| cursor.begin(&n.to_string().into(), 1));
-    assert_eq!((cursor.all_tries().len(), cursor.tries("999"), cursor.tries("1")), (MAX_TRIES_KEPT, 1, 0));
+    cursor.record_attempt(&"a".into(), 1);
+    cursor.record_attempt(&"a".into(), 2);
+    assert_eq!((cursor.attempts_of("a"), cursor.attempts_of("b")), (2, 0));
+    cursor.ack(&[row("a", 1)], 0, PAGE);
+    assert_eq!(cursor.attempts_of("a"), 0);
+    (0..1_000).for_each(|n| cursor.record_attempt(&n.to_string().into(), 1));
+    assert_eq!(
+        (cursor.attempts().len(), cursor.attempts_of("999"), cursor.attempts_of("1")),
+        (MAX_ATTEMPTS_KEPT, 1, 0)
+    );
 }
 
 #[test]
-fn what_was_saved_is_restored_without_what_lies_before_the_anchor() {
-    let marks = [row("a", 10), row("b", 30), row("c", 35)].map(|seen| seen.mark);
-    let cursor = Cursor::restore(Some(row("x", 29).mark), Some(at(29)), marks, vec![("d".into(), 3)]);
-    assert_eq!((anchor(&cursor), acked(&cursor), cursor.tries("d")), (Some("x"), vec!["b", "c"], 3));
+fn acked_rows_before_the_anchor_are_not_restored() {
+    let keys = [row("a", 10), row("b", 30), row("c", 35)].map(|row| row.key);
+    let cursor = Cursor::restore(Some(row("x", 29).key), Some(at(29)), keys, vec![("d".into(), 3)]);
+    assert_eq!((anchor(&cursor), acked(&cursor), cursor.attempts_of("d")), (Some("x"), vec!["b", "c"], 3));
     assert_eq!((cursor.newest(), cursor.dirty), (Some(at(29)), false));
 }
 
-/// More of one time than are kept: those that the anchor is past make room, where it is asked by it.
+/// More rows have one time than are kept: those that the anchor has passed make room, if rows are listed by `since_id`.
 #[test]
-fn what_is_of_the_anchors_time_and_before_it_goes_where_there_are_many() {
-    let page: Vec<Seen> = (0..500).map(|n| row(&format!("{n}"), 10)).collect();
-    for (kept, by_anchor, left) in [(49_000, true, 49_500), (99_500, true, 99_501), (99_500, false, 100_000)] {
-        let others = (0..kept).map(|n| row(&format!("other {n}"), 10).mark);
-        let acked = page.iter().map(|seen| seen.mark.clone()).chain(others);
+fn acked_rows_of_the_anchors_time_are_dropped_if_there_are_many() {
+    let page: Vec<ListedRow> = (0..500).map(|n| row(&format!("{n}"), 10)).collect();
+    for (kept, by_since_id, left) in [(49_000, true, 49_500), (99_500, true, 99_501), (99_500, false, 100_000)] {
+        let others = (0..kept).map(|n| row(&format!("other {n}"), 10).key);
+        let acked = page.iter().map(|row| row.key.clone()).chain(others);
         let mut cursor = Cursor::restore(None, Some(at(10)), acked, Vec::new());
         assert_eq!(cursor.is_full(), kept > 50_000);
-        cursor.listed(&[row("z", 20)], at(1_000));
-        through(&mut cursor, &page, Extent { full: true, by_anchor, ..PAGE });
+        cursor.record_listed(&[row("z", 20)], at(1_000));
+        ack_all(&mut cursor, &page, Coverage { has_more: true, by_since_id, ..PAGE });
         assert_eq!((anchor(&cursor), cursor.acked().count()), (Some("499"), left));
         assert_eq!((cursor.is_acked("499"), cursor.is_acked("other 7")), (true, true));
-        assert_eq!(cursor.is_full(), !by_anchor);
+        assert_eq!(cursor.is_full(), !by_since_id);
     }
 }
 
-/// A row is not forgotten by the time that it had while it is listed with another.
 #[test]
-fn a_row_whose_time_moves_is_known_while_the_anchor_moves_over_the_old_one() {
+fn acked_row_whose_time_changes_stays_known_while_the_anchor_passes_the_old_time() {
     let mut cursor = Cursor::default();
-    through(&mut cursor, &[row("a", 10), row("m", 12), row("z", 20)], PAGE);
+    ack_all(&mut cursor, &[row("a", 10), row("m", 12), row("z", 20)], PAGE);
     let batch = [row("b", 14), row("z", 20), row("m", 22), row("y", 40)];
-    cursor.listed(&batch, at(1_000));
-    cursor.pass(&batch, 0, PAGE);
-    cursor.pass(&batch, 1, PAGE);
+    cursor.record_listed(&batch, at(1_000));
+    cursor.ack(&batch, 0, PAGE);
+    cursor.ack(&batch, 1, PAGE);
     assert_eq!(anchor(&cursor), Some("z"));
     assert!(cursor.is_acked("m"));
-    assert!(cursor.is_through("m", Some(at(50))) && !cursor.is_through("n", Some(at(50))));
-    cursor.adopt(RowKey { at: at(45), id: "q".into() });
+    assert!(cursor.keep_if_acked("m", Some(at(50))) && !cursor.keep_if_acked("n", Some(at(50))));
+    cursor.set_anchor(RowKey { at: at(45), id: "q".into() });
     assert!(cursor.is_acked("m") && !cursor.is_acked("y"));
 }

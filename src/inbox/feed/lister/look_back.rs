@@ -1,167 +1,242 @@
-//! Back by time, where there is no row to begin after, it is gone, or the platform is too old for that.
+//! A look back by time: pages newest first, where there is no row to list after, it is gone, or the platform is too old
+//! to know `since_id`.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde_json::Map;
 
-use super::{Ahead, Batch, Lister, latest};
-use crate::error::{Error, ErrorKind};
-use crate::inbox::feed::cursor::{Cursor, Extent, RowKey};
+use crate::inbox::feed::batch::RowKey;
+use crate::inbox::feed::cursor::Cursor;
 use crate::inbox::feed::reorder_buffer::ReorderBuffer;
-use crate::platform::{ActivityPage, Position};
-use crate::util::clock::CoarseInstant;
+use crate::platform::PageRequest;
 use crate::util::log_safe::log_safe;
-use crate::wire::{MalformedRows, Row, Timestamp};
+use crate::wire::{ActivityRows, MalformedRows, Row, Timestamp};
 
-/// The most pages that one look back takes: a million rows.
+/// Most pages of one look back: a million rows.
 const MAX_PAGES: usize = 2_000;
-/// By how much more than a row's own time the time is asked for below which rows are listed, so that
-/// others of the same time are among them. The platform's times are in microseconds.
-const TIE: Duration = Duration::from_micros(1);
-const TIED: &str = "inbox: a gap: a page does not take all rows of one time, and some of them cannot be listed:";
+/// Time that is added to a row's own time to ask for the rows before it, so that other rows of the same time are among
+/// them. The platform's times are in microseconds.
+const SAME_TIME: Duration = Duration::from_micros(1);
+const SAME_TIME_GAP: &str =
+    "inbox: a gap: a page does not take all rows of one time, and some of them cannot be listed:";
 
-impl Lister {
-    /// Pages back by time: to the floor, or where there is none to the backlog's age. Of a long way back the oldest
-    /// rows are taken; the rest is listed again from there on. So it is, where the platform knows `since_id`, with
-    /// what is newer than more rows of one time than a page takes: by time some of those cannot be listed. But not where a
-    /// page of what is no row led here: to begin after a row before it would lead here again.
-    pub(in crate::inbox) fn look_back(
+/// One look back. The lister asks [`request`](Self::request) for the next page to fetch, and gives it to
+/// [`add_page`](Self::add_page), until that says that it was the last.
+pub(super) struct LookBack {
+    /// Rows before this time are handled. `None` goes back by `since_secs` instead.
+    floor: Option<Timestamp>,
+    since_secs: Option<u64>,
+    /// True if rows that cannot be listed by time may be left to a later listing by `since_id`.
+    may_leave_rows: bool,
+    /// Time before which the next page is listed. `None` before the first page.
+    before: Option<Timestamp>,
+    pages: usize,
+    /// Ids of the page before, some of which the next page repeats: those of its oldest time.
+    last_page: HashSet<String>,
+    /// Ids of acked rows that are in the buffer already.
+    buffered_acked: HashSet<String>,
+    buffer: ReorderBuffer,
+    /// Rows newer than a time of which some rows cannot be listed. They are left to `since_id`.
+    left_rows: Option<ReorderBuffer>,
+    /// Newest row below the floor that was listed. It shows that the look back reached the floor.
+    below_floor: Option<RowKey>,
+    malformed: MalformedRows,
+    unreadable: MalformedRows,
+}
+
+/// The outcome of a look back.
+pub(super) struct LookBackRows {
+    /// The rows from the floor on, oldest first. Some of them may be acked already.
+    pub(super) rows: Vec<Row>,
+    /// True if there are newer rows, which were dropped or left out. They have to be listed again.
+    pub(super) has_more: bool,
+    /// True if there are newer rows, and all rows here are acked: the look back brought nothing to deliver.
+    pub(super) is_futile: bool,
+    /// Newest row below the floor, if one was listed.
+    pub(super) below_floor: Option<RowKey>,
+    pub(super) malformed: MalformedRows,
+    pub(super) unreadable: MalformedRows,
+}
+
+impl LookBack {
+    /// Begins a look back to `floor`, or over the last `since_secs` seconds where there is no floor.
+    ///
+    /// `may_leave_rows` says what happens where more rows have the same time than a page takes, so that some cannot be
+    /// listed by time. If `true`, the rows after that time are left to a listing by `since_id`. If `false`, those that
+    /// cannot be listed are skipped, and a gap is logged.
+    pub(super) fn new(floor: Option<Timestamp>, since_secs: Option<u64>, may_leave_rows: bool) -> Self {
+        LookBack {
+            floor,
+            since_secs,
+            may_leave_rows,
+            before: None,
+            pages: 0,
+            last_page: HashSet::new(),
+            buffered_acked: HashSet::new(),
+            buffer: ReorderBuffer::default(),
+            left_rows: None,
+            below_floor: None,
+            malformed: MalformedRows::default(),
+            unreadable: MalformedRows::default(),
+        }
+    }
+
+    /// Returns the request for the next older page.
+    pub(super) fn request(&self) -> PageRequest {
+        PageRequest::Newest { before: self.before, secs: self.since_secs }
+    }
+
+    /// Adds the page that [`request`](Self::request) asked for. Returns `Break` if no older page is needed.
+    ///
+    /// That is so once it reached the floor, and after a page that is not full. It is also so after 2,000 pages or a
+    /// page that leads no further back; then a gap is logged.
+    ///
+    /// `bytes` is the size of the page. `limit` is the latest time that tells the time on the platform, see
+    /// [`Cursor::record_times`]. In `cursor`, only the times are recorded, and listed rows that are acked stay
+    /// remembered.
+    pub(super) fn add_page(
         &mut self,
+        page: ActivityRows,
+        bytes: usize,
         cursor: &mut Cursor,
-        lost: bool,
-        past_odd: bool,
-    ) -> Result<Batch, Error> {
-        let floor = cursor.floor.max(cursor.anchor.as_ref().map(|anchor| anchor.at));
-        let secs = floor
-            .is_none()
-            .then(|| self.backlog.saturating_add(CoarseInstant::now().since(self.start)).as_secs().max(1));
-        let (mut held, mut newer) = (ReorderBuffer::default(), None::<ReorderBuffer>);
-        let (mut before, mut below, mut last_page) = (None, None::<RowKey>, HashSet::new());
-        let mut through = HashSet::new();
-        let (mut odd, mut unread) = (MalformedRows::default(), MalformedRows::default());
-        for page in 0.. {
-            let ActivityPage::Rows(listed, bytes) = self.get(&Position::Latest { before, secs })? else {
-                return Err(Error::new(ErrorKind::Status, "answered 410 to a look back by time"));
-            };
-            odd.merge(listed.odd);
-            unread.merge(listed.unread);
-            let is_further = |at: &Timestamp| before.is_none_or(|before| *at < before);
-            // The time of what is no row may be any: it is gone by only where the rows lead no further.
-            let oldest_row = listed.rows.iter().filter_map(|row| row.at).min();
-            let by_row = oldest_row.filter(is_further);
-            let oldest = by_row.or(oldest_row.into_iter().chain(listed.oldest_odd).min());
-            cursor.saw(listed.rows.iter().filter_map(|row| row.at), latest());
-            let ids: HashSet<String> = listed.rows.iter().map(|row| row.id.clone()).collect();
-            let taken = take(listed.rows, floor, &last_page, &mut below);
-            let (taken, news) = without_what_is_through(taken, cursor, &mut through);
-            held.push(taken, news, if news == 0 { 0 } else { bytes });
-            if below.is_some() || !listed.full {
-                break;
-            }
-            // Others of the oldest time may be left. Where all that can be had of them were listed, they are left behind.
-            let ties = oldest.map(|oldest| oldest.plus(TIE)).filter(is_further);
-            let Some(next) = ties.or(oldest).filter(is_further) else {
-                let at = oldest.map(|oldest| oldest.to_string()).unwrap_or_default();
-                log_safe!(warn, "inbox: a gap: the platform lists no rows before {at}, though its page is full");
-                break;
-            };
-            if by_row.is_none() {
-                log_safe!(warn, "inbox: perhaps a gap: a page of what is no row; its time, {next}, is gone by");
-            }
-            // Nor where that did not help the last time.
-            if ties.is_none() && self.knows_since_id && !past_odd && !self.futile {
-                let mut flood = std::mem::take(&mut held);
-                flood.dropped |= newer.is_some();
-                newer = Some(flood);
-            } else if ties.is_none() {
-                log_safe!(warn, "{TIED} {next}");
-            }
-            if page + 1 >= MAX_PAGES {
-                log_safe!(warn, "inbox: a gap: what is older than {next} is too far back, and is left out");
-                break;
-            }
-            (before, last_page) = (Some(next), ids);
+        limit: Timestamp,
+    ) -> ControlFlow<()> {
+        self.malformed.merge(page.malformed);
+        self.unreadable.merge(page.unreadable);
+        let oldest_row = page.rows.iter().filter_map(|row| row.at).min();
+        let oldest_entry = oldest_row.into_iter().chain(page.oldest_malformed).min();
+        cursor.record_times(page.rows.iter().filter_map(|row| row.at), limit);
+        let ids = page.rows.iter().map(|row| row.id.clone()).collect();
+        let rows = self.take_rows(page.rows);
+        let (rows, unacked) = drop_repeated_acked(rows, cursor, &mut self.buffered_acked);
+        self.buffer.push_older_page(rows, unacked, if unacked == 0 { 0 } else { bytes });
+        if self.below_floor.is_some() || !page.is_full {
+            return ControlFlow::Break(());
         }
-        let mut dropped = held.dropped || newer.is_some();
-        if let Some(newer) = newer.filter(|_| held.rows == 0 && below.is_none()) {
-            // Nothing is older that could be begun after.
-            log_safe!(warn, "{TIED} {}", before.map_or(String::new(), |at| at.to_string()));
-            (dropped, held) = (newer.dropped, newer);
-        }
-        self.futile = dropped && held.news == 0;
-        let rows = held.into_rows();
-        if lost {
-            tell_of_the_loss(floor, below.is_some(), &rows);
-        }
-        match below {
-            Some(mark) if lost || cursor.anchor.is_none() => cursor.adopt(mark),
-            None if lost => cursor.lose_anchor(),
-            _ => {}
-        }
-        let extent = Extent { contiguous: true, full: dropped, settled: false, by_anchor: false, up_to: None };
-        let batch = Batch { odd, unread, ..self.batch(rows, extent, cursor) };
-        let last = batch.seen.last().map(|seen| seen.mark.clone()).filter(|_| dropped && self.knows_since_id);
-        // Where the anchor can come to stand at none of them, it goes on to the end.
-        let is_timed = batch.seen.iter().any(|seen| seen.timed);
-        self.ahead = last.map(|last| Ahead {
-            first_end: if is_timed { last.at } else { Timestamp::LATEST },
-            after: last,
-            bridge: None,
-        });
-        Ok(batch)
+        self.go_further_back(oldest_row, oldest_entry, ids)
     }
-}
 
-/// Those of a page, the newest first, that are not below the floor, and were not on the page before. What is newest below
-/// the floor is told.
-fn take(rows: Vec<Row>, floor: Option<Timestamp>, last_page: &HashSet<String>, below: &mut Option<RowKey>) -> Vec<Row> {
-    let mut taken = Vec::new();
-    for row in rows {
-        match row.at.zip(floor) {
-            Some((at, floor)) if at < floor => {
-                if below.as_ref().is_none_or(|mark| mark.at < at) {
-                    *below = Some(RowKey { at, id: row.id.as_str().into() });
+    /// Returns the rows of a page that are neither below the floor nor on the page before. A row without a time counts
+    /// as below the floor if one that is listed before it is. Keeps the newest row below the floor in `below_floor`.
+    fn take_rows(&mut self, page: Vec<Row>) -> Vec<Row> {
+        let mut taken = Vec::new();
+        for row in page {
+            match row.at.zip(self.floor) {
+                Some((at, floor)) if at < floor => {
+                    if self.below_floor.as_ref().is_none_or(|key| key.at < at) {
+                        self.below_floor = Some(RowKey { at, id: row.id.as_str().into() });
+                    }
                 }
+                _ if self.last_page.contains(&row.id) => {}
+                // A row without a time that is listed behind a row below the floor is below it, too, and long acked.
+                None if row.at.is_none() && self.below_floor.is_some() => {}
+                _ => taken.push(row),
             }
-            _ if last_page.contains(&row.id) => {}
-            // Without a time of its own it stands behind one that is below, and so it is, too: it was through long ago.
-            None if row.at.is_none() && below.is_some() => {}
-            _ => taken.push(row),
         }
+        taken
     }
-    taken
+
+    /// Sets the time before which the next page is listed, after a full page. Returns `Break` if there is no way
+    /// further back, or after 2,000 pages, with a gap logged.
+    ///
+    /// If a page has rows of one time only, some of that time cannot be listed. Then the buffer is set aside as rows
+    /// that are left to `since_id`, if that is allowed; else a gap is logged. `oldest_row` is the oldest time of the
+    /// page's rows, `oldest_entry` that of its rows and malformed entries, and `ids` are the ids of its rows.
+    fn go_further_back(
+        &mut self,
+        oldest_row: Option<Timestamp>,
+        oldest_entry: Option<Timestamp>,
+        ids: HashSet<String>,
+    ) -> ControlFlow<()> {
+        let before = self.before;
+        let is_older = |at: &Timestamp| before.is_none_or(|before| *at < before);
+        // A malformed entry may have any time: its time counts only where those of the rows lead no further back.
+        let row_leads_back = oldest_row.filter(is_older);
+        let oldest = row_leads_back.or(oldest_entry);
+        // More rows may have the oldest time, so it is asked for again. Where a page has nothing else, the rows of
+        // that time that are left cannot be listed, and the next page begins before it.
+        let same_time = oldest.map(|oldest| oldest.plus(SAME_TIME)).filter(is_older);
+        let Some(next) = same_time.or(oldest).filter(is_older) else {
+            let at = oldest.map(|oldest| oldest.to_string()).unwrap_or_default();
+            log_safe!(warn, "inbox: a gap: the platform lists no rows before {at}, though its page is full");
+            return ControlFlow::Break(());
+        };
+        if row_leads_back.is_none() {
+            log_safe!(
+                warn,
+                "inbox: perhaps a gap: no row of a page leads further back; going on from {next}, by a malformed entry"
+            );
+        }
+        if same_time.is_none() && self.may_leave_rows {
+            let mut newer = std::mem::take(&mut self.buffer);
+            newer.has_dropped |= self.left_rows.is_some();
+            self.left_rows = Some(newer);
+        } else if same_time.is_none() {
+            log_safe!(warn, "{SAME_TIME_GAP} {next}");
+        }
+        self.pages += 1;
+        if self.pages >= MAX_PAGES {
+            log_safe!(warn, "inbox: a gap: rows older than {next} are too far back, and are left out");
+            return ControlFlow::Break(());
+        }
+        self.before = Some(next);
+        self.last_page = ids;
+        ControlFlow::Continue(())
+    }
+
+    /// Ends the look back and returns its rows. If there are no rows but those that were left to `since_id`, it returns
+    /// these, and logs a gap.
+    ///
+    /// `anchor_gone` says that it was made because the platform pruned the cursor's anchor. Then the consequence is
+    /// logged: a gap, or that nothing is lost.
+    pub(super) fn finish(self, anchor_gone: bool) -> LookBackRows {
+        let LookBack { floor, before, mut buffer, left_rows, below_floor, malformed, unreadable, .. } = self;
+        let mut has_more = buffer.has_dropped || left_rows.is_some();
+        // Without an older row, `since_id` has nothing to list after: the rows that were left to it are needed now.
+        if let Some(left_rows) = left_rows.filter(|_| buffer.rows == 0 && below_floor.is_none()) {
+            log_safe!(warn, "{SAME_TIME_GAP} {}", before.map_or(String::new(), |at| at.to_string()));
+            has_more = left_rows.has_dropped;
+            buffer = left_rows;
+        }
+        let is_futile = has_more && buffer.unacked == 0;
+        let rows = buffer.into_rows();
+        if anchor_gone {
+            log_anchor_gone(floor.filter(|_| below_floor.is_none()), &rows);
+        }
+        LookBackRows { rows, has_more, is_futile, below_floor, malformed, unreadable }
+    }
 }
 
-/// The same rows, and how many of them are not through. Of those that are, only that they were listed is kept, and once: they
-/// are not delivered, and what is not held takes nothing from what is.
-fn without_what_is_through(
-    mut rows: Vec<Row>,
-    cursor: &mut Cursor,
-    through: &mut HashSet<String>,
-) -> (Vec<Row>, usize) {
-    let mut news = 0;
+/// Returns the rows without those acked ones that are in `buffered` already, and the number of unacked rows.
+///
+/// An acked row keeps only its id and time, since it is not delivered; its id is added to `buffered`. In `cursor` it
+/// stays remembered.
+fn drop_repeated_acked(mut rows: Vec<Row>, cursor: &mut Cursor, buffered: &mut HashSet<String>) -> (Vec<Row>, usize) {
+    let mut unacked = 0;
     rows.retain_mut(|row| {
-        let is_through = cursor.is_through(&row.id, row.at);
-        if is_through {
+        let is_acked = cursor.keep_if_acked(&row.id, row.at);
+        if is_acked {
             row.fields = Map::new();
         } else {
-            news += 1;
+            unacked += 1;
         }
-        !is_through || through.insert(row.id.clone())
+        !is_acked || buffered.insert(row.id.clone())
     });
-    (rows, news)
+    (rows, unacked)
 }
 
-/// What the loss of the cursor's row means.
-fn tell_of_the_loss(floor: Option<Timestamp>, went_back_to_it: bool, rows: &[Row]) {
-    match floor.filter(|_| !went_back_to_it) {
+/// Logs what the loss of the anchor means: a gap from `missed_floor` to the first of `rows`, where the look back did
+/// not reach the floor; else that nothing is lost.
+fn log_anchor_gone(missed_floor: Option<Timestamp>, rows: &[Row]) {
+    match missed_floor {
         Some(floor) => {
             let first = rows.first().and_then(|row| row.at).map_or("now".to_owned(), |at| at.to_string());
             log_safe!(
                 warn,
                 "inbox: a gap: the cursor's row is gone, and the platform lists nothing from {floor} to {first}: \
-                 what came then, if anything, is lost"
+                 messages of that time, if any, are lost"
             );
         }
         None => {
@@ -175,14 +250,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_is_through_each_row_is_held_once_however_often_it_is_listed() {
+    fn acked_row_is_buffered_once_however_often_it_is_listed() {
         let row = |id: &str| Row { id: id.to_owned(), at: None, fields: Map::from_iter([("a".to_owned(), 1.into())]) };
-        let mark = RowKey { at: Timestamp::from_nanos(9), id: "through".into() };
-        let (mut cursor, mut held) = (Cursor::restore(None, None, [mark], Vec::new()), HashSet::new());
+        let key = RowKey { at: Timestamp::from_nanos(9), id: "acked".into() };
+        let (mut cursor, mut buffered) = (Cursor::restore(None, None, [key], Vec::new()), HashSet::new());
         for left in [2, 1] {
-            let rows = vec![row("through"), row("new"), row("through")];
-            let (rows, news) = without_what_is_through(rows, &mut cursor, &mut held);
-            assert_eq!((rows.len(), news, rows[left - 1].fields.len()), (left, 1, 1), "the new one, whole");
+            let rows = vec![row("acked"), row("new"), row("acked")];
+            let (rows, unacked) = drop_repeated_acked(rows, &mut cursor, &mut buffered);
+            assert_eq!((rows.len(), unacked, rows[left - 1].fields.len()), (left, 1, 1), "the new one is whole");
         }
     }
 }

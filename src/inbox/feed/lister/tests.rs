@@ -3,40 +3,41 @@ use std::net::TcpListener;
 use super::*;
 use crate::client::Client;
 
+/// Makes a lister of the platform at `url`, with a backlog of 600 s.
 fn lister(url: &str, timeout: Duration, page: usize) -> Lister {
     let client = Client::builder().platform_url(url).workspace_id("w").build().unwrap();
     Lister::new(client.http(), &CancelToken::new(), timeout, page, Duration::from_secs(600))
 }
 
-/// Fewer rows are there sooner. Any other failure is no reason to ask for fewer.
+/// A smaller page takes less time. After any other failure the page size stays.
 #[test]
-fn after_a_page_that_was_too_slow_a_quarter_of_it_is_asked_for() {
-    // The kernel takes the connection, and nobody ever answers.
+fn page_size_is_quartered_after_a_timeout() {
+    // The kernel accepts the connection, and nobody ever answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut slow = lister(&format!("http://{}", silent.local_addr().unwrap()), Duration::from_millis(50), 64);
     for rows in [16, 4] {
-        let Err(error) = slow.list(&mut Cursor::default()) else { panic!("listed") };
-        assert_eq!((error.kind(), slow.limit.rows), (ErrorKind::Timeout, rows));
+        let Err(error) = slow.next_batch(&mut Cursor::default()) else { panic!("listed") };
+        assert_eq!((error.kind(), slow.fetcher.page_size.rows), (ErrorKind::Timeout, rows));
     }
     let mut refused = lister("http://127.0.0.1:1", Duration::from_secs(20), 64);
-    assert!(refused.list(&mut Cursor::default()).is_err());
-    assert_eq!(refused.limit.rows, 64);
+    assert!(refused.next_batch(&mut Cursor::default()).is_err());
+    assert_eq!(refused.fetcher.page_size.rows, 64);
 }
 
 #[test]
-fn the_newest_row_stands_from_when_it_is_known_until_a_newer_one_is() {
+fn newest_row_is_replaced_only_by_a_newer_one() {
     let second = Duration::from_secs(1);
     let at = |secs: u32| CoarseInstant::START.plus(secs * second);
     let (old, new) = (Some(Timestamp::from_nanos(1)), Some(Timestamp::from_nanos(2)));
-    let mut newest = Newest::default();
-    for (known, now, stands_for) in
+    let mut newest = NewestTime::default();
+    for (known, now, unchanged) in
         [(None, 1, 0), (None, 5, 0), (old, 7, 0), (old, 9, 2), (old, 20, 13), (new, 21, 0), (new, 24, 3)]
     {
-        assert_eq!(newest.stands_for(known, at(now)), stands_for * second, "at {now}");
+        assert_eq!(newest.unchanged_for(known, at(now)), unchanged * second, "at {now}");
     }
 }
 
-/// A platform whose pages of more than 40 rows take too long. It has so many, a second apart.
+/// Starts a platform that takes too long for pages of more than 40 rows. Its rows are a second apart.
 fn slow_platform(rows: i64) -> String {
     use std::io::{BufRead, BufReader, Write};
     const START: i64 = 1_777_550_400_000_000_000;
@@ -75,18 +76,18 @@ fn slow_platform(rows: i64) -> String {
     url
 }
 
-/// Were whole pages asked for again after each page that came, one of them would always be too slow.
+/// If the page size grew after each page of a look back, one of its pages would always be too slow.
 #[test]
-fn a_look_back_over_a_slow_platform_comes_to_an_end() {
+fn look_back_over_a_slow_platform_terminates() {
     let mut lister = lister(&slow_platform(300), Duration::from_secs(1), 100);
     let mut cursor = Cursor::default();
-    let mut limits = Vec::new();
+    let mut page_sizes = Vec::new();
     for _ in 0..25 {
-        match lister.list(&mut cursor) {
+        match lister.next_batch(&mut cursor) {
             Ok(batch) => return assert_eq!(batch.rows.len(), 300),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
         }
-        limits.push(lister.limit.rows);
+        page_sizes.push(lister.fetcher.page_size.rows);
     }
-    panic!("nothing in 25 polls; the next page would have been {limits:?}");
+    panic!("nothing in 25 polls; the page sizes were {page_sizes:?}");
 }

@@ -1,0 +1,117 @@
+//! The sender of a row: which kind of sender it is, and whether it is this workspace itself.
+
+use serde_json::{Map, Value};
+
+use crate::peer::{PeerId, strip};
+use crate::util::str_enum::str_enum;
+use crate::wire;
+
+/// The kind of sender that an inbox message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InboxMessageKind {
+    /// The agent of another workspace.
+    PeerAgent,
+    /// The human on the canvas.
+    CanvasUser,
+    /// The platform, with the result of a task that was delegated to another workspace.
+    DelegationResult,
+    /// A sender that the row does not identify. Such a message cannot be answered.
+    Unknown,
+}
+
+// The platform's words, as far as it has any.
+str_enum!(InboxMessageKind {
+    PeerAgent: "peer_agent",
+    CanvasUser: "canvas_user",
+    DelegationResult: "delegation_result",
+    Unknown: "unknown",
+});
+
+/// Returns the kind of a row's sender, and its id if the row names a valid one.
+///
+/// A row that names no sender comes from the human, unless its `data` says otherwise.
+pub(super) fn identify_sender(fields: &Map<String, Value>) -> (InboxMessageKind, Option<PeerId>) {
+    let sender = wire::sender_id(fields);
+    let peer = sender.and_then(PeerId::from_text);
+    let claimed_kind = || {
+        let data = fields.get("data").and_then(Value::as_object)?;
+        wire::text_field(data, "kind").or_else(|| wire::text_field(data, "source"))
+    };
+    let kind = match (sender, peer) {
+        _ if wire::text_field(fields, "method") == Some("delegate_result") => InboxMessageKind::DelegationResult,
+        (_, Some(_)) => InboxMessageKind::PeerAgent,
+        (Some(_), None) => InboxMessageKind::Unknown,
+        (None, _) if claimed_kind().is_none_or(|kind| kind == "canvas_user") => InboxMessageKind::CanvasUser,
+        (None, _) => InboxMessageKind::Unknown,
+    };
+    (kind, peer)
+}
+
+/// Returns whether a row was made by this workspace: a notice to its human, or the echo of a message that it sent.
+///
+/// A delegation's result is never our own. The sender's id is trimmed and compared without case, as peer ids are read:
+/// an echo that is taken for another workspace's message would be answered by ourselves.
+pub(super) fn is_own(fields: &Map<String, Value>, workspace_id: &str) -> bool {
+    let method = wire::text_field(fields, "method");
+    match wire::sender_id(fields) {
+        None => method == Some("notify"),
+        Some(sender) => strip(sender).eq_ignore_ascii_case(workspace_id) && method != Some("delegate_result"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    const SELF: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
+
+    fn fields(row: Value) -> Map<String, Value> {
+        row.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn sender_is_identified_by_source_and_method() {
+        use InboxMessageKind::{CanvasUser, DelegationResult, PeerAgent, Unknown};
+        for (row, kind, has_peer) in [
+            (json!({ "source_id": PEER }), PeerAgent, true),
+            (json!({ "source_id": PEER.to_uppercase() }), PeerAgent, true),
+            (json!({ "data": { "peer_id": PEER } }), PeerAgent, true),
+            (json!({ "source_id": null }), CanvasUser, false),
+            (json!({ "source_id": " " }), CanvasUser, false),
+            (json!({ "data": { "kind": "canvas_user" } }), CanvasUser, false),
+            (json!({ "source_id": PEER, "method": "delegate_result" }), DelegationResult, true),
+            (json!({ "method": "delegate_result" }), DelegationResult, false),
+            (json!({ "source_id": "../../etc" }), Unknown, false),
+            (json!({ "data": { "source": "peer_agent" } }), Unknown, false),
+            (json!({ "source_id": 7 }), Unknown, false),
+            (json!({ "source_id": { "id": PEER } }), Unknown, false),
+            (json!({ "source_id": false, "data": { "kind": "canvas_user" } }), Unknown, false),
+            (json!({ "data": { "peer_id": [PEER] } }), Unknown, false),
+        ] {
+            let peer = PeerId::from_text(PEER).filter(|_| has_peer);
+            assert_eq!(identify_sender(&fields(row.clone())), (kind, peer), "{row}");
+        }
+    }
+
+    #[test]
+    fn own_rows_are_recognised() {
+        for (row, own) in [
+            (json!({ "method": "notify" }), true),
+            (json!({ "method": "notify", "source_id": "" }), true),
+            (json!({ "method": "notify", "source_id": PEER }), false),
+            (json!({ "method": "notify", "source_id": 7 }), false),
+            (json!({ "method": "message/send", "source_id": SELF }), true),
+            (json!({ "source_id": SELF.to_uppercase() }), true),
+            (json!({ "source_id": format!("\n{SELF}\u{1f}") }), true),
+            (json!({ "method": "delegate_result", "source_id": SELF }), false),
+            (json!({ "method": "message/send" }), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(is_own(&fields(row.clone()), SELF), own, "{row}");
+        }
+    }
+}
