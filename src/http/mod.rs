@@ -230,7 +230,7 @@ impl Http {
         let exchanging = ExchangeGuard::begin(token.as_ref(), *upload, *deadline);
         let headers = self.headers.iter().map(|(name, value)| (*name, value)).chain(workspace);
         let headers = headers.map(|(name, value)| (name, value.as_str()));
-        let headers = headers.chain(exchanging.authorization().map(|value| ("Authorization", value)));
+        let headers = headers.chain(exchanging.authorization_placeholder().map(|value| ("Authorization", value)));
 
         let result = match upload {
             None => {
@@ -254,7 +254,7 @@ impl Http {
                 request.send(SendBody::from_reader(&mut upload.reader()))
             }
         };
-        if exchanging.lost_the_token() {
+        if exchanging.sent_without_token() {
             let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
             return Err(Error::new(ErrorKind::Internal, detail).at(target));
         }
