@@ -237,7 +237,7 @@ fn compare(title: &str, behaviour: Behaviour, pollers: usize, peers: usize, targ
     );
     let mut worst = Vec::new();
     for (name, candidate) in [
-        ("a2a_client (Python)", Candidate::Python),
+        ("a2a_client's algorithm", Candidate::Python),
         ("enrich", Candidate::Enrich),
         ("enrich_nonblocking", Candidate::Nonblocking),
     ] {
@@ -262,7 +262,7 @@ fn refused(peers: usize) {
     let url = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     println!("\n3. a registry that refuses connections (1 pollers, {peers} peers)");
     for (name, candidate) in [
-        ("a2a_client (Python)", Candidate::Python),
+        ("a2a_client's algorithm", Candidate::Python),
         ("enrich", Candidate::Enrich),
         ("enrich_nonblocking", Candidate::Nonblocking),
     ] {
