@@ -1,14 +1,15 @@
-//! Rows a second through one poller, beside a loop that is written by hand of `ureq` and `serde_json`.
+//! The rate of one poller in rows per second, beside hand-written loops on `ureq` and `serde_json`.
 //!
-//! `cargo bench --bench inbox`; with `-- --test` a small run that only shows that it works. All candidates poll the
-//! same platform, embedded, which makes each page as it is asked for; they take turns, and what counts is the median of
-//! the rounds' ratios. The hand-written loops read each row's id, sender and text, as everybody does who has to
-//! deliver it, and remember where they are:
+//! `cargo bench --bench inbox` measures; with `-- --test` it makes a small run, which only shows that it works.
 //!
-//! - *the same promise*: a crash repeats one row, a power failure one page. The id goes into a new file that is renamed
-//!   over the old one at each row, and is synced at the end of a page.
-//! - *a cursor a page*: a crash repeats a page, and so does a power failure or more of them. One new file a page,
-//!   renamed over the old one, not synced. No retries, no late rows, no tries that outlive a crash, no lock.
+//! All candidates poll the same embedded platform, which makes each page on request. They take turns, and the result is
+//! the median of the rounds' ratios. The hand-written loops read each row's id, sender and text, as any poller has to,
+//! and store their position:
+//!
+//! - *the same promise*: a crash repeats one row, a power failure one page. For each row the id is written to a new
+//!   file, which is renamed over the old one. At the end of a page the file is synced.
+//! - *a cursor a page*: a crash repeats a page, and a power failure one or more. For each page one new file is renamed
+//!   over the old one, without a sync. It has no retries, no late rows, no attempts that outlive a crash, and no lock.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::fmt::Write as _;
@@ -28,11 +29,11 @@ use serde_json::Value;
 const WORKSPACE: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 const PEERS: usize = 64;
 
-// ---- the platform
+// The platform.
 
-/// How many rows there are to be had.
 struct Platform {
     url: String,
+    /// Number of rows in the inbox.
     rows: Arc<AtomicUsize>,
 }
 
@@ -59,8 +60,8 @@ fn peer_id(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-{:012x}", n * 7)
 }
 
-/// A second apart, in May 2026.
-fn put_row(out: &mut String, n: usize) {
+/// Writes row `n` as JSON. The rows are a second apart, in May 2026.
+fn write_row(out: &mut String, n: usize) {
     let (day, hour, minute, second) = (1 + n / 86_400, n / 3_600 % 24, n / 60 % 60, n % 60);
     write!(
         out,
@@ -93,14 +94,14 @@ fn serve(mut stream: &TcpStream, rows: &AtomicUsize) {
                 if n > first {
                     body.push(',');
                 }
-                put_row(&mut body, n);
+                write_row(&mut body, n);
             }
             body.push(']');
         } else if request.contains("/registry/discover/") {
             body.push_str(r#"{"name":"ops-agent","role":"sre"}"#);
         } else {
             body.push('[');
-            put_row(&mut body, 0);
+            write_row(&mut body, 0);
             body.push(']');
         }
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -111,12 +112,15 @@ fn serve(mut stream: &TcpStream, rows: &AtomicUsize) {
     }
 }
 
-// ---- who polls it
+// The candidates.
 
 #[derive(Clone, Copy, PartialEq)]
-enum How {
+enum Candidate {
+    /// The crate's poller.
     Poller { enriched: bool },
+    /// A hand-written loop with the poller's promise.
     SamePromise,
+    /// A hand-written loop with a cursor per page.
     CursorAPage,
 }
 
@@ -126,15 +130,23 @@ fn poller(platform: &Platform, dir: &Path) -> (Client, a2a_blocking::PollerBuild
     (client, builder)
 }
 
-/// All rows but the first, which is there before the clock is started: how long that took.
-fn drain(how: How, platform: &Platform, dir: &Path, rows: usize, at_each: impl Fn(usize) + Send + 'static) -> Duration {
+/// Polls all rows but the first, which is the cursor's. Returns the time that it took.
+///
+/// `at_each` gets the number of rows so far.
+fn drain(
+    candidate: Candidate,
+    platform: &Platform,
+    dir: &Path,
+    rows: usize,
+    at_each: impl Fn(usize) + Send + 'static,
+) -> Duration {
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir).unwrap();
     platform.rows.store(rows, SeqCst);
-    match how {
-        How::Poller { enriched } => {
+    match candidate {
+        Candidate::Poller { enriched } => {
             let (client, builder) = poller(platform, dir);
-            // Where it would begin: after the first row, as it is after a row that is far enough behind.
+            // A cursor behind the first row.
             let first = format!(
                 r#"{{"version":1,"workspace":"{WORKSPACE}","anchor":["{}","2026-05-01T00:00:00.123456Z"],"floor":null,"acked":[],"tries":{{}},"snapshot":false}}"#,
                 row_id(0)
@@ -143,14 +155,14 @@ fn drain(how: How, platform: &Platform, dir: &Path, rows: usize, at_each: impl F
             if enriched {
                 (0..PEERS).for_each(|n| drop(client.enrich(peer_id(n))));
             }
-            let (done, is_done) = mpsc::channel();
+            let (done, all_done) = mpsc::channel();
             let (mut seen, mut known) = (0, 0);
             let start = Instant::now();
-            let handle = builder.spawn(move |push| {
+            let handle = builder.spawn(move |message| {
                 seen += 1;
-                assert!(!push.text().is_empty() && push.peer().is_some());
+                assert!(!message.text().is_empty() && message.peer().is_some());
                 if enriched {
-                    known += usize::from(push.sender().is_some());
+                    known += usize::from(message.sender().is_some());
                 }
                 at_each(seen);
                 if seen == rows - 1 {
@@ -159,16 +171,22 @@ fn drain(how: How, platform: &Platform, dir: &Path, rows: usize, at_each: impl F
                 }
                 Verdict::Ack
             });
-            is_done.recv().unwrap();
+            all_done.recv().unwrap();
             let took = start.elapsed();
             handle.unwrap().stop();
             took
         }
-        by_hand => loop_by_hand(by_hand, platform, &dir.join("by-hand"), rows, at_each),
+        by_hand => drain_by_hand(by_hand, platform, &dir.join("by-hand"), rows, at_each),
     }
 }
 
-fn loop_by_hand(how: How, platform: &Platform, cursor: &Path, rows: usize, at_each: impl Fn(usize)) -> Duration {
+fn drain_by_hand(
+    candidate: Candidate,
+    platform: &Platform,
+    cursor: &Path,
+    rows: usize,
+    at_each: impl Fn(usize),
+) -> Duration {
     let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).proxy(None);
     let agent: ureq::Agent = config.build().into();
     let new = cursor.with_extension("new");
@@ -194,12 +212,12 @@ fn loop_by_hand(how: How, platform: &Platform, cursor: &Path, rows: usize, at_ea
             at_each(seen);
             last.clear();
             last.push_str(id);
-            if how == How::SamePromise {
+            if candidate == Candidate::SamePromise {
                 fs::write(&new, &last).unwrap();
                 fs::rename(&new, cursor).unwrap();
             }
         }
-        if how == How::SamePromise {
+        if candidate == Candidate::SamePromise {
             File::open(cursor).unwrap().sync_data().unwrap();
             File::open(cursor.parent().unwrap()).unwrap().sync_all().unwrap();
         } else {
@@ -210,51 +228,51 @@ fn loop_by_hand(how: How, platform: &Platform, cursor: &Path, rows: usize, at_ea
     start.elapsed()
 }
 
-// ---- the table
+// The table.
 
-const NAMES: [(&str, How); 4] = [
-    ("the poller", How::Poller { enriched: false }),
-    ("the poller, senders enriched", How::Poller { enriched: true }),
-    ("by hand, the same promise", How::SamePromise),
-    ("by hand, a cursor a page", How::CursorAPage),
+const CANDIDATES: [(&str, Candidate); 4] = [
+    ("the poller", Candidate::Poller { enriched: false }),
+    ("the poller, senders enriched", Candidate::Poller { enriched: true }),
+    ("by hand, the same promise", Candidate::SamePromise),
+    ("by hand, a cursor a page", Candidate::CursorAPage),
 ];
 
-/// What the process holds in memory, in KiB; `None` where the system does not say.
-fn resident() -> Option<usize> {
+/// Returns the resident memory of the process in KiB, or `None` on a system without `/proc`.
+fn resident_kib() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn main() {
-    // `cargo bench` passes `--bench`; `-- --test` asks for a run that only shows that it works.
+    // `cargo bench` passes `--bench`. `-- --test` asks for a run that only shows that it works.
     let small = std::env::args().any(|arg| arg == "--test");
     let (rounds, rows, many) = if small { (1, 3_000, 20_000) } else { (9, 50_000, 1_000_000) };
     let dir: PathBuf = std::env::temp_dir().join(format!("a2a-bench-inbox-{}", std::process::id()));
     let platform = Platform::start();
-    let mut rates = vec![Vec::new(); NAMES.len()];
+    let mut rates = vec![Vec::new(); CANDIDATES.len()];
     for _ in 0..rounds {
-        for (n, (_, how)) in NAMES.iter().enumerate() {
-            let took = drain(*how, &platform, &dir, rows, |_| ());
+        for (n, (_, candidate)) in CANDIDATES.iter().enumerate() {
+            let took = drain(*candidate, &platform, &dir, rows, |_| ());
             rates[n].push((rows - 1) as f64 / took.as_secs_f64());
         }
     }
-    println!("{rows} rows a time, 500 a page, one a second by their own times; medians of {rounds} rounds\n");
+    println!("{rows} rows per run, 500 per page, with times one second apart; medians of {rounds} rounds\n");
     println!("{:32} {:>10} {:>22} {:>20}", "", "rows/s", "x by hand, the same", "x a cursor a page");
     let ratio =
         |n: usize, other: usize| median(rates[n].iter().zip(&rates[other]).map(|(one, other)| one / other).collect());
-    for (n, (name, _)) in NAMES.iter().enumerate() {
+    for (n, (name, _)) in CANDIDATES.iter().enumerate() {
         println!("{name:32} {:>10.0} {:>22.2} {:>20.2}", median(rates[n].clone()), ratio(n, 2), ratio(n, 3));
     }
 
     let (send, sampled) = mpsc::channel();
-    let took = drain(How::Poller { enriched: true }, &platform, &dir, many, move |seen| {
+    let took = drain(Candidate::Poller { enriched: true }, &platform, &dir, many, move |seen| {
         if seen % (many / 10) == 0 || seen == many - 1 {
-            send.send(resident()).unwrap();
+            send.send(resident_kib()).unwrap();
         }
     });
     let held: Vec<usize> = sampled.into_iter().flatten().collect();
@@ -265,12 +283,12 @@ fn main() {
     let targets = [
         ("at least 0.9 of the rate of the same by hand", ratio(0, 2) >= 0.9),
         ("and with senders enriched", ratio(1, 2) >= 0.9),
-        // From the first tenth on: by then everything has been used once.
+        // Compared with the first tenth, when everything has been used once.
         ("memory flat", held.first().zip(held.last()).is_none_or(|(first, last)| *last <= first + first / 10 + 2_048)),
     ];
     println!();
-    for (what, met) in targets {
-        println!("    target: {what}: {}", if met { "met" } else { "NOT MET" });
+    for (target, met) in targets {
+        println!("    target: {target}: {}", if met { "met" } else { "NOT MET" });
     }
     println!("\ntargets met: {} of {}", targets.iter().filter(|(_, met)| *met).count(), targets.len());
 }

@@ -4,9 +4,9 @@
 
 pub use crate::cache::fuzz::cache;
 pub use crate::cache::sieve::fuzz::sieve;
-pub use crate::http::response::fuzz::answer;
+pub use crate::http::response::fuzz::answer as response;
 pub use crate::http::route::fuzz::url;
-pub use crate::inbox::envelope::fuzz::notification;
+pub use crate::inbox::envelope::fuzz::notification as envelope;
 pub use crate::inbox::feed::cursor::fuzz::cursor;
 pub use crate::inbox::feed::fuzz::activity_rows;
 pub use crate::inbox::store::fuzz::cursor_file;
@@ -21,12 +21,12 @@ pub type Body = fn(&[u8]);
 
 /// All of them by name.
 pub const TARGETS: &[(&str, Body)] = &[
-    ("answer", answer),
+    ("response", response),
     ("activity", activity_rows),
     ("cache", cache),
     ("cursor", cursor),
     ("cursor_file", cursor_file),
-    ("notification", notification),
+    ("envelope", envelope),
     ("peer_id", peer_id),
     ("record", record),
     ("reply", reply),

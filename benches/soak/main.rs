@@ -1,45 +1,53 @@
-//! Ten minutes of everything that goes wrong: 32 pollers of 24 workspaces, a platform that misbehaves by a seeded
-//! script, clients that are made and dropped all the while; and what must hold for all of that time.
+//! A soak test: ten minutes of faults, with 32 pollers of 24 workspaces.
 //!
-//! `cargo bench --bench soak`; with `-- --seconds 30` as long as that, with `-- --test` a few seconds, which only show
-//! that it works; `--seed N` plays another script, `--svg` draws `benches/soak.svg`. The platform is in the same process,
-//! with a ledger of its own, and TTLs are short (2 s for 300 s, see `watch.rs`), so that ten minutes hold 300 of them.
-//! Its exit code says whether all targets were met.
+//! A platform in the same process misbehaves by a script that a seed determines. Clients are made and dropped all the
+//! while. The platform records what is true at each moment, and every answer of the crate is checked against that. Time
+//! to live is 2 s instead of 300 s (see `settings.rs`), so that ten minutes hold 300 of them.
+//!
+//! | command | run |
+//! | --- | --- |
+//! | `cargo bench --bench soak` | ten minutes |
+//! | `cargo bench --bench soak -- --seconds 30` | 30 s |
+//! | `cargo bench --bench soak -- --test` | 8 s, which only show that it works |
+//! | `… --seed N` | another script; the default seed is 1 |
+//! | `… --svg` | also draws `benches/soak.svg` |
+//!
+//! The exit status is 1 if a target was not met.
+//!
+//! Imports among the files, from the top: `main` | `run`, `chart` | `report` | `workspace` | `traffic`, `checked_client` |
+//! `soak` | `resources` | `platform` | `endpoints` | `state` | `script`, `counters`, `settings`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 #![allow(unreachable_pub, reason = "modules of a binary")]
 
-mod answers;
 mod chart;
-mod gauge;
-mod ledger;
+mod checked_client;
+mod counters;
+mod endpoints;
 mod platform;
 mod report;
+mod resources;
 mod run;
 mod script;
-mod sends;
-mod station;
-mod tally;
-mod watch;
-mod world;
+mod settings;
+mod soak;
+mod state;
+mod traffic;
+mod workspace;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::{env, fs, panic, process};
 
-use ledger::WORKSPACES;
-use platform::Platform;
-use script::script;
-use tally::{Tally, Times, Wrong};
-use world::Soak;
+use counters::Violation;
+use soak::Soak;
 
 #[global_allocator]
-static ALLOCATOR: gauge::Counting = gauge::Counting;
+static ALLOCATOR: resources::CountingAllocator = resources::CountingAllocator;
 
-/// Counts what the crate has to say at error level; a callback that panicked was told to.
-struct Lines(Arc<Soak>);
+/// A logger that counts the crate's lines at error level. The line about a callback's panic is expected.
+struct ErrorCounter(Arc<Soak>);
 
-impl log::Log for Lines {
+impl log::Log for ErrorCounter {
     fn enabled(&self, line: &log::Metadata<'_>) -> bool {
         line.level() == log::Level::Error
     }
@@ -47,7 +55,7 @@ impl log::Log for Lines {
     fn log(&self, record: &log::Record<'_>) {
         let line = record.args().to_string();
         if self.enabled(record.metadata()) && !line.contains("the callback panicked at") {
-            self.0.tally.wrong(Wrong::Log, || line);
+            self.0.counters.violation(Violation::Log, || line);
         }
     }
 
@@ -60,40 +68,25 @@ fn main() {
     let number = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1).map(|n| n.parse().expect("a number"));
     let seconds = number("--seconds").unwrap_or(if is_given("--test") { 8 } else { 600 });
     let seed = number("--seed").unwrap_or(1);
-    // In memory where that can be had: how long a disk takes is not what is looked at.
+    // In memory where possible: the time that a disk takes is not measured.
     let memory = PathBuf::from("/dev/shm");
     let base = if memory.is_dir() { memory } else { env::temp_dir() };
     let dir = base.join(format!("a2a-bench-soak-{}", process::id()));
     fs::create_dir_all(&dir).unwrap();
-    let platform = Platform::start(seed).unwrap();
-    let all = Arc::new(Soak {
-        seed,
-        dir,
-        platform,
-        script: script(seed, seconds),
-        tally: Tally::default(),
-        clients: Mutex::new(vec![None; WORKSPACES]),
-        answers: Mutex::default(),
-        phase: AtomicUsize::new(usize::MAX),
-        calm_from: Mutex::default(),
-        lateness: Times::default(),
-        is_ending: AtomicBool::new(false),
-        is_over: AtomicBool::new(false),
-    });
-    all.write_token(0);
-    let of = all.clone();
-    panic::set_hook(Box::new(move |info| of.tally.wrong(Wrong::Panic, || info.to_string())));
-    log::set_logger(Box::leak(Box::new(Lines(all.clone())))).unwrap();
+    let soak = Arc::new(Soak::start(seed, seconds, dir).unwrap());
+    let shared = soak.clone();
+    panic::set_hook(Box::new(move |info| shared.counters.violation(Violation::Panic, || info.to_string())));
+    log::set_logger(Box::leak(Box::new(ErrorCounter(soak.clone())))).unwrap();
     log::set_max_level(log::LevelFilter::Error);
 
-    let run = run::run(&all, seconds);
-    all.platform.stop();
-    let _ = fs::remove_dir_all(&all.dir);
+    let result = run::run(&soak, seconds);
+    soak.platform.stop();
+    let _ = fs::remove_dir_all(&soak.dir);
     if is_given("--svg") {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/soak.svg");
-        fs::write(file, chart::svg(&run, &all)).unwrap();
+        fs::write(file, chart::svg(&result, &soak)).unwrap();
     }
-    if !report::print(&run, &all) {
+    if !report::print(&result, &soak) {
         process::exit(1);
     }
 }

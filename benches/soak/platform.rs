@@ -1,32 +1,35 @@
-//! A platform over real HTTP on loopback, which misbehaves as it is told to.
+//! A platform over HTTP on loopback, with the faults that the script sets.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::json;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::answers::{message, read};
-use super::ledger::Ledger;
-use super::script::{Dice, Fault, Scope};
+use super::endpoints::{answer, message_number, read_request};
+use super::script::{Fault, Random, Scope};
+use super::state::PlatformState;
 
 pub struct Platform {
     pub url: String,
-    pub ledger: Ledger,
-    pub seed: u64,
+    pub state: PlatformState,
+    seed: u64,
     address: SocketAddr,
-    mood: Mutex<(Fault, Scope)>,
-    /// Counts the moods.
-    changes: AtomicUsize,
+    fault: Mutex<(Fault, Scope)>,
+    /// Number of times that the fault was set.
+    fault_changes: AtomicUsize,
+    /// The number of the token that it takes.
     token: AtomicU64,
-    /// Sockets and threads of the platform's own, which are not to be counted as the crate's.
+    /// Number of open connections. Each has a socket and a thread, which are not the crate's.
     pub connections: AtomicUsize,
+    /// Number of requests that were read.
     pub requests: AtomicU64,
-    /// Requests that were answered badly or not at all.
+    /// Number of requests that were answered with a fault, or not at all.
     pub faults: AtomicU64,
     stop: AtomicBool,
 }
@@ -37,11 +40,11 @@ impl Platform {
         let address = listener.local_addr()?;
         let platform = Arc::new(Platform {
             url: format!("http://{address}"),
-            ledger: Ledger::new(),
+            state: PlatformState::new(),
             seed,
             address,
-            mood: Mutex::new((Fault::Well, Scope::Everything)),
-            changes: AtomicUsize::new(0),
+            fault: Mutex::new((Fault::Healthy, Scope::All)),
+            fault_changes: AtomicUsize::new(0),
             token: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -53,29 +56,31 @@ impl Platform {
         Ok(platform)
     }
 
-    pub fn set(&self, fault: Fault, scope: Scope) {
-        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = (fault, scope);
-        self.changes.fetch_add(1, SeqCst);
+    /// Sets the fault of all later requests.
+    pub fn set_fault(&self, fault: Fault, scope: Scope) {
+        *self.fault.lock() = (fault, scope);
+        self.fault_changes.fetch_add(1, SeqCst);
         self.wake();
     }
 
-    /// Takes another token from now on.
-    pub fn rotate(&self, token: u64) {
+    /// Sets the token that it takes from now on.
+    pub fn set_token(&self, token: u64) {
         self.token.store(token, SeqCst);
     }
 
+    /// Ends the listening thread.
     pub fn stop(&self) {
         self.stop.store(true, SeqCst);
         self.wake();
     }
 
-    /// Has the listening thread look at the mood.
+    /// Makes the listening thread look at the fault and at `stop`, by a connection.
     fn wake(&self) {
         drop(TcpStream::connect_timeout(&self.address, Duration::from_millis(100)));
     }
 
-    fn mood(&self) -> (Fault, Scope) {
-        *self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fault(&self) -> (Fault, Scope) {
+        *self.fault.lock()
     }
 
     fn listen(self: Arc<Self>, mut listener: TcpListener) {
@@ -84,10 +89,10 @@ impl Platform {
             if self.stop.load(SeqCst) {
                 return;
             }
-            if self.mood().0 == Fault::Refused {
+            if self.fault().0 == Fault::Refused {
                 drop(accepted);
                 drop(listener);
-                listener = self.refuse();
+                listener = self.refuse_connections();
                 continue;
             }
             let Ok((stream, _)) = accepted else { continue };
@@ -95,8 +100,8 @@ impl Platform {
             let shared = self.clone();
             let thread = thread::Builder::new().name("platform".into()).stack_size(128 * 1024);
             let started = thread.spawn(move || {
-                // A connection that ends badly is the client's to notice.
-                let _ = shared.serve(&stream, Dice::of(shared.seed, n));
+                // The client has to notice a connection that ends with an error.
+                let _ = shared.serve(&stream, Random::stream(shared.seed, n));
                 drop(stream);
                 shared.connections.fetch_sub(1, SeqCst);
             });
@@ -106,8 +111,8 @@ impl Platform {
         }
     }
 
-    /// Holds the port without listening, until it is to be listened at again.
-    fn refuse(&self) -> TcpListener {
+    /// Holds the port without listening while the fault is `Refused`. Returns a new listener on it.
+    fn refuse_connections(&self) -> TcpListener {
         loop {
             let bound = Socket::new(Domain::IPV4, Type::STREAM, None).and_then(|socket| {
                 socket.set_reuse_address(true)?;
@@ -115,7 +120,7 @@ impl Platform {
                 Ok(socket)
             });
             if let Ok(socket) = bound {
-                while self.mood().0 == Fault::Refused && !self.stop.load(SeqCst) {
+                while self.fault().0 == Fault::Refused && !self.stop.load(SeqCst) {
                     thread::sleep(Duration::from_millis(5));
                 }
                 if socket.listen(1_024).is_ok() {
@@ -126,67 +131,70 @@ impl Platform {
         }
     }
 
-    fn serve(&self, mut stream: &TcpStream, mut dice: Dice) -> io::Result<()> {
+    fn serve(&self, mut stream: &TcpStream, mut random: Random) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream);
-        while let Some(request) = read(&mut reader)? {
+        while let Some(request) = read_request(&mut reader)? {
             self.requests.fetch_add(1, SeqCst);
-            let mut fault = self.fault(&request.path);
+            let mut fault = self.fault_for(&request.path);
             if fault == Fault::Mixed {
-                use Fault::{Broken, Busy, Closed, Reset, Silent, Slow, Truncated, Well};
-                let any = [Well, Well, Well, Well, Well, Well, Broken, Busy, Closed, Reset, Silent, Slow, Truncated];
-                fault = any[dice.roll(any.len() as u64) as usize];
+                use Fault::{Closed, Healthy, RateLimited, Reset, ServerError, Silent, Slow, Truncated};
+                let faults = [ServerError, RateLimited, Closed, Reset, Silent, Slow, Truncated];
+                let mixed = [[Healthy; 6].as_slice(), &faults].concat();
+                fault = mixed[random.below(mixed.len() as u64) as usize];
             }
-            let locked = request.token != Some(self.token.load(SeqCst));
-            if !matches!(fault, Fault::Well | Fault::Pruned) || locked {
+            let is_unauthorized = request.token != Some(self.token.load(SeqCst));
+            if !matches!(fault, Fault::Healthy | Fault::Pruned) || is_unauthorized {
                 self.faults.fetch_add(1, SeqCst);
             }
-            // What is refused so was not passed on; all else may have been.
-            if !matches!(fault, Fault::Busy) && !locked {
-                message(&request.body).inspect(|message| self.ledger.take(*message));
+            // A real platform passes nothing on before these two answers. Before any other it may have done so.
+            if !matches!(fault, Fault::RateLimited) && !is_unauthorized {
+                message_number(&request.body).inspect(|message| self.state.accept_message(*message));
             }
             let (status, head, body) = match fault {
-                Fault::Silent => return self.be_silent(stream),
+                Fault::Silent => return self.stay_silent(stream),
                 Fault::Reset => return SockRef::from(stream).set_linger(Some(Duration::ZERO)),
                 Fault::Closed | Fault::Refused => return Ok(()),
-                Fault::Broken => ([500, 502, 503][dice.roll(3) as usize], "", json!({ "error": "out of order" })),
-                Fault::Busy => (429, "Retry-After: 1\r\n", json!({ "error": "too many requests" })),
-                _ if locked => (401, "", json!({ "error": "bad token" })),
+                Fault::ServerError => {
+                    ([500, 502, 503][random.below(3) as usize], "", json!({ "error": "out of order" }))
+                }
+                Fault::RateLimited => (429, "Retry-After: 1\r\n", json!({ "error": "too many requests" })),
+                _ if is_unauthorized => (401, "", json!({ "error": "bad token" })),
                 _ => {
                     if fault == Fault::Slow {
-                        let wait = if dice.one_in(10) { 700 } else { 20 + dice.roll(280) };
+                        let wait = if random.one_in(10) { 700 } else { 20 + random.below(280) };
                         thread::sleep(Duration::from_millis(wait));
                     }
-                    let (status, body) = self.answer(&request, &mut dice);
+                    let (status, body) = answer(&self.state, self.seed, &request, &mut random);
                     (status, "", body)
                 }
             };
             let body = body.to_string();
             let length = body.len();
-            let cut = if fault == Fault::Truncated { length / 2 } else { length };
-            write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{head}\r\n{}", &body[..cut])?;
-            if cut < length {
+            let sent = if fault == Fault::Truncated { length / 2 } else { length };
+            write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{head}\r\n{}", &body[..sent])?;
+            if sent < length {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    fn fault(&self, path: &str) -> Fault {
-        let (fault, scope) = self.mood();
-        let hit = match scope {
-            Scope::Everything => true,
+    fn fault_for(&self, path: &str) -> Fault {
+        let (fault, scope) = self.fault();
+        let is_hit = match scope {
+            Scope::All => true,
             Scope::Registry => path.starts_with("/registry/") && !path.ends_with("/heartbeat"),
             Scope::Inbox => path.contains("/activity"),
         };
-        if hit { fault } else { Fault::Well }
+        if is_hit { fault } else { Fault::Healthy }
     }
 
-    /// Until the client goes, or another phase begins.
-    fn be_silent(&self, mut stream: &TcpStream) -> io::Result<()> {
-        let changes = self.changes.load(SeqCst);
+    /// Answers nothing until the client closes the connection or the next phase begins.
+    fn stay_silent(&self, mut stream: &TcpStream) -> io::Result<()> {
+        let changes = self.fault_changes.load(SeqCst);
         stream.set_read_timeout(Some(Duration::from_millis(50)))?;
-        while self.changes.load(SeqCst) == changes {
+        while self.fault_changes.load(SeqCst) == changes {
             match stream.read(&mut [0]) {
                 Ok(0) => return Ok(()),
                 Err(why) if !matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {

@@ -1,5 +1,5 @@
 #![no_main]
-//! Beside the calendar that the crate's own tests have, another's: chrono's.
+//! Compares the parser of times with that of `chrono`, besides what the target's body checks.
 
 use a2a_blocking::fuzzing::{moment, time};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -7,11 +7,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     time(data);
     for text in String::from_utf8_lossy(data).split('\n') {
-        let theirs = DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc));
-        let theirs = theirs.and_then(|time| time.timestamp_nanos_opt());
+        let expected = DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc));
+        let expected = expected.and_then(|time| time.timestamp_nanos_opt());
         let Some((nanos, shown)) = moment(text) else { continue };
-        // They take more than we do, as small letters and spaces; never another time.
-        assert_eq!(theirs, Some(nanos), "{text:?}");
+        // `chrono` accepts more than the crate, such as small letters and spaces. Where both accept, the times are equal.
+        assert_eq!(expected, Some(nanos), "{text:?}");
         assert_eq!(DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::Nanos, true), shown);
     }
 });

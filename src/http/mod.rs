@@ -214,7 +214,7 @@ impl Exchange<'_> {
                 request.send(SendBody::from_reader(&mut body.reader()))
             }
         };
-        if guard.lost_the_token() {
+        if guard.sent_without_token() {
             let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
             return Err(Error::new(ErrorKind::Internal, detail).at(target));
         }
@@ -251,7 +251,7 @@ impl Exchange<'_> {
             request = request.header("X-Workspace-ID", self.http.workspace_id.as_str());
         }
         // A stand-in: the transport replaces it by the token.
-        match guard.authorization() {
+        match guard.authorization_placeholder() {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,
         }

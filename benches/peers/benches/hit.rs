@@ -1,10 +1,14 @@
-//! The hit, from `&str` to a record that is read: this crate beside the floor (what no cache can be faster
-//! than), what anyone would use in its place, and the original in Python.
+//! A cache hit, from `&str` to a record that is read.
 //!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench hit`. All take turns in one process, in
-//! repetitions of 2.5 ms; what counts is the median of the ratios within a round. A repetition is made again
-//! where a thread had its core for less than 98.5 % of the time, or two threads did not run at once.
-//! `-- --svg` also writes the chart `hit.svg`; `-- --test` is a short run that only shows that it works.
+//! Measured are this crate, a floor that no cache can beat, the alternatives that anyone would use, and the Python module
+//! `a2a_client`.
+//!
+//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench hit` measures. With `-- --svg` it also writes the chart
+//! `hit.svg`. With `-- --test` it makes a short run, which only shows that it works.
+//!
+//! All candidates take turns in one process, in repetitions of 2.5 ms. The result is the median of the ratios within a
+//! round. A repetition is made again if a thread had its core for less than 98.5 % of the time, or if two threads did not
+//! run at once.
 
 use std::time::Duration;
 
@@ -21,11 +25,11 @@ use a2a_blocking_peers::rounds::{Candidate, Effort, Rounds};
 use a2a_blocking_peers::table::{Bound, Targets, markdown, nanos};
 use a2a_blocking_peers::writer::Writer;
 
-/// Ours on one thread, measured again in the rounds of two.
+/// Our crate on one thread, measured again in the rounds with two threads.
 const OURS_ALONE: &str = "a2a-blocking, one thread";
 const MAPS: [&str; 3] = [QUICK_CACHE, DASHMAP, PAPAYA];
 
-/// Who is asked for, and by how many threads.
+/// Number of peers, their pattern, and number of threads.
 type Case = (usize, Pattern, usize);
 
 const CASES: [Case; 12] = [
@@ -60,7 +64,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// All cases of so many peers.
+    /// Measures all cases with this number of peers.
     fn measure(&mut self, peers: usize) {
         let ids = ids(peers);
         let mut runs = rivals(&ids);
@@ -138,7 +142,7 @@ impl Bench {
         self.check((64, Uniform, 1), ABSENT, OURS, AtMost(1.0));
     }
 
-    /// One thread reads while another refreshes what it reads, beside the same without the other.
+    /// Measures one thread that reads while another refreshes the same records, and without the other.
     fn written_to(&mut self) {
         const WITHOUT: &str = "no writer";
         const WITH: &str = "a writer";
@@ -148,14 +152,18 @@ impl Bench {
                 let (client, writer) = Writer::new(&ids, entries, lists);
                 let (run, mut walk) = (ours(client), Walk::new(&ids, pattern));
                 let mut again = walk.clone();
-                // Long enough for some writes in each.
+                // Long enough for some writes in each repetition.
                 let length = self.repetition * 10;
                 let candidates = vec![
                     Candidate::new(WITHOUT, || one(&run, &mut walk, length)),
                     Candidate::new(WITH, || writer.beside(|| one(&run, &mut again, length))),
                 ];
                 let rounds = Rounds::measure(candidates, &self.effort);
-                println!("the writer for {} entries a second came to {:.0}", entries as u32 * lists, writer.rate());
+                println!(
+                    "the writer with a target of {} entries a second reached {:.0}",
+                    entries as u32 * lists,
+                    writer.rate()
+                );
                 let what = format!("{}, {} writes a second", title((peers, pattern, 1)), entries as u32 * lists);
                 let [with, without] = [WITH, WITHOUT].map(|name| nanos(rounds.nanos(name).unwrap()));
                 let ratio = rounds.ratio(WITH, WITHOUT);
@@ -164,7 +172,7 @@ impl Bench {
         }
     }
 
-    /// Everybody's nanoseconds in all cases, for the README.
+    /// Prints the nanoseconds of all candidates in all cases, for `benches/README.md`.
     fn print(&self) {
         let names = [FLOOR, OURS, ABSENT, RWLOCK, PAPAYA, DASHMAP, QUICK_CACHE, MOKA, NAIVE_ARC, NAIVE, PLAIN, LRU];
         for threads in [1, 2] {
@@ -196,7 +204,7 @@ impl Bench {
     }
 }
 
-/// The original and its later form, where there is a Python.
+/// Returns the Python module and its later form, or nothing without Python.
 fn pythons(id: &str, length: Duration) -> Vec<Candidate<'static>> {
     let record = registry::record(id);
     let calls = (length.as_micros() * 2) as u32;
@@ -206,7 +214,7 @@ fn pythons(id: &str, length: Duration) -> Vec<Candidate<'static>> {
     };
     let found: Vec<_> = [start(PLAIN, "plain"), start(LRU, "ordered")].into_iter().flatten().collect();
     if found.is_empty() {
-        println!("no python3 here: the original is not measured");
+        println!("no python3: the Python module is not measured");
     }
     found
 }

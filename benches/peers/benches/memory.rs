@@ -1,8 +1,8 @@
-//! What a client at its capacity holds on the heap beside the records themselves, what each thread that polls
-//! adds to that, and what is left of it when the records are replaced or the client is gone.
+//! Memory on the heap: a client at its capacity, the part of each polling thread, and the rest after the records are
+//! replaced or the client is dropped.
 //!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench memory`. An allocator that counts tells it: it
-//! is the same in every run to a few KiB. `-- --test` changes nothing: it takes a second anyway.
+//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench memory`. A counting allocator measures it, so every run
+//! gives the same result to a few KiB. It takes a second, so `-- --test` changes nothing.
 
 use std::alloc::System;
 use std::sync::{Arc, Barrier, mpsc};
@@ -19,15 +19,16 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The capacity of a client by default.
+/// Default capacity of a client.
 const PEERS: usize = 10_000;
 const THREADS: usize = 8;
 const KIB: f64 = 1_024.0;
-/// What the records may take beside themselves, and what a thread may add.
-const MOST: f64 = 1.5;
-const MOST_A_THREAD: f64 = 128.0 * KIB;
+/// Memory of a full client, at most, as a multiple of the records alone.
+const MAX_RATIO: f64 = 1.5;
+/// Memory that a polling thread may add, in bytes.
+const MAX_PER_THREAD: f64 = 128.0 * KIB;
 
-/// What is on the heap, when what was under way is over: `ureq`'s threads, the registry's.
+/// Returns the number of bytes on the heap, once `ureq`'s and the registry's threads have ended.
 fn held() -> f64 {
     thread::sleep(Duration::from_millis(100));
     let stats = ALLOCATOR.stats();
@@ -38,7 +39,7 @@ fn shown(bytes: f64) -> String {
     if bytes < KIB * KIB { format!("{:.1} KiB", bytes / KIB) } else { format!("{:.2} MiB", bytes / KIB / KIB) }
 }
 
-/// Threads that do what they are told, and are still there after it.
+/// Threads that run jobs, and live on between them.
 struct Pollers(Vec<(mpsc::Sender<Job>, thread::JoinHandle<()>)>);
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -52,7 +53,7 @@ impl Pollers {
         Pollers((0..THREADS).map(poller).collect())
     }
 
-    /// Has each of them ask for these, so many times.
+    /// Makes each thread look up these ids, `times` times.
     fn ask(&self, client: &Client, ids: &[&'static str], times: usize) {
         let done = Arc::new(Barrier::new(THREADS + 1));
         for (jobs, _) in &self.0 {
@@ -81,7 +82,7 @@ fn main() {
     let list = registry::listing(ids.iter().copied());
     let url = registry::start(move |_| list.clone());
     let client = || registry::builder(&url).build().unwrap();
-    // What the first call of a process leaves behind is not a client's.
+    // The first call in a process allocates memory that belongs to no client.
     drop((client().peers(), client().enrich(ids[0])));
 
     let empty = held();
@@ -95,10 +96,10 @@ fn main() {
     assert_eq!((client.stats().entries, client.stats().evictions), (PEERS, 0));
     let full = held();
     let pollers = Pollers::start();
-    // Often enough that each keeps as much as it may.
+    // Often enough that each thread keeps as much as it may.
     pollers.ask(&client, &ids, 20);
     let polled = held();
-    // Every record is replaced, and the threads hear of it at their next call that is no hit.
+    // Every record is replaced. The threads release the old ones at their next miss.
     drop(client.peers());
     let unheard = held();
     pollers.ask(&client, &ids[..1], 1);
@@ -118,9 +119,9 @@ fn main() {
         targets.push(case, &shown(bytes), peer, &ratio, target, bytes <= most);
     };
     let records = format!("records: {}", shown(records_alone));
-    let most = MOST * records_alone;
-    check("a client at capacity", full - empty, &records, Some(records_alone), &format!("at most {MOST}x"), most);
-    let most = most + threads * MOST_A_THREAD;
+    let most = MAX_RATIO * records_alone;
+    check("a client at capacity", full - empty, &records, Some(records_alone), &format!("at most {MAX_RATIO}x"), most);
+    let most = most + threads * MAX_PER_THREAD;
     let target = format!("at most {}", shown(most));
     check("with 8 threads that poll", polled - empty, &records, Some(records_alone), &target, most);
     check("the same, all replaced", replaced - empty, &records, Some(records_alone), &target, most);

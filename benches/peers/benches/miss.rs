@@ -1,12 +1,15 @@
-//! A lookup over loopback on a connection that is kept: this crate's `discover` beside `ureq` alone with the
-//! same settings, `reqwest::blocking`, and a `TcpStream` by hand.
+//! A lookup over loopback on a pooled connection.
 //!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench miss`. All take turns in one process, in
-//! repetitions of some milliseconds; what counts is the median of the ratios within a round. A lookup waits
-//! for most of its time, so that CPU time tells nothing of who was disturbed: there are many rounds instead.
-//! All threads, the registry's too, share one core: how long one core takes to wake up another differs more
-//! from one moment to the next than what is compared here.
-//! `-- --svg` also writes the chart `miss.svg`; `-- --test` is a short run that only shows that it works.
+//! Measured are this crate's `discover`, `ureq` alone with the same settings, `reqwest::blocking`, and a hand-written
+//! client on `TcpStream`.
+//!
+//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench miss` measures. With `-- --svg` it also writes the chart
+//! `miss.svg`. With `-- --test` it makes a short run, which only shows that it works.
+//!
+//! All candidates take turns in one process, in repetitions of some milliseconds. The result is the median of the ratios
+//! within a round. A lookup waits for most of its time, so CPU time does not show which repetition was disturbed: there
+//! are many rounds instead. All threads, with the registry's, share one core, because the time to wake another core
+//! varies more than the differences that are measured.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -26,7 +29,7 @@ const BY_HAND: &str = "TcpStream by hand";
 
 fn candidate(name: &'static str, length: Duration, mut lookup: impl FnMut() -> usize + 'static) -> Candidate<'static> {
     Candidate::new(name, move || {
-        // The first has to find its way back into the caches.
+        // The first lookup fills the processor's caches.
         black_box(lookup());
         let (start, mut calls) = (Instant::now(), 0);
         while start.elapsed() < length {
@@ -37,7 +40,7 @@ fn candidate(name: &'static str, length: Duration, mut lookup: impl FnMut() -> u
     })
 }
 
-/// All that take part, once it is seen that each brings the whole record.
+/// Returns the candidates, after a check that each reads the whole record.
 fn candidates(length: Duration) -> Vec<Candidate<'static>> {
     let id = ids(1)[0];
     let record = registry::record(id);
@@ -60,7 +63,7 @@ fn candidates(length: Duration) -> Vec<Candidate<'static>> {
 fn main() {
     let Options { smoke, svg: write } = Options::from_args();
     let (rounds, length) = if smoke { (3, Duration::from_millis(1)) } else { (301, Duration::from_millis(3)) };
-    // Before there are others: threads start where the one is that starts them.
+    // Before any other thread starts, because a thread inherits its parent's core.
     if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
         core_affinity::set_for_current(core);
     }

@@ -1,5 +1,6 @@
-//! A chart of horizontal bars as an SVG, on a scale of powers of ten. It brings its own white ground, so that
-//! it can be read on any page.
+//! A chart of horizontal bars as SVG, on a logarithmic scale.
+//!
+//! The background is white, so that the chart can be read on any page.
 
 use crate::table::nanos;
 
@@ -11,7 +12,7 @@ const FONT: &str =
     r##"font-family="system-ui, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="13" fill="#1f2328""##;
 const SMALL: &str = r##"fill="#59636e" font-size="11""##;
 
-/// Bars that belong together: a name and its nanoseconds.
+/// A group of bars: for each a name and its nanoseconds.
 pub struct Group {
     pub title: String,
     pub bars: Vec<(String, f64)>,
@@ -65,8 +66,8 @@ pub fn svg(title: &str, ours: &str, caption: &[String], groups: &[Group]) -> Str
     let title = escape(title);
     let size = format!(r#"width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}""#);
     let head = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{title}" {FONT}>"#);
-    let ground = r##"<rect width="100%" height="100%" fill="#ffffff"/>"##;
-    format!("{head}\n{ground}\n{}\n</svg>\n", body.join("\n"))
+    let background = r##"<rect width="100%" height="100%" fill="#ffffff"/>"##;
+    format!("{head}\n{background}\n{}\n</svg>\n", body.join("\n"))
 }
 
 fn text(x: f64, y: f64, style: &str, words: &str) -> String {

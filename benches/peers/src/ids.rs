@@ -1,11 +1,11 @@
-//! Peer ids, and in what order they are asked for.
+//! Peer ids, and the order in which they are looked up.
 
 use std::sync::Arc;
 
-/// How many calls it takes until the order repeats itself: too many for a branch predictor to learn by heart.
+/// Number of calls until the order repeats: too many for a branch predictor to learn.
 const LENGTH: usize = 16_384;
 
-/// Numbers that no branch predictor can guess, the same in every run.
+/// A random number generator with a fixed seed: the same numbers in every run.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -18,13 +18,13 @@ impl Random {
         (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
     }
 
-    /// From zero up to one.
+    /// Returns a number from 0 up to, but not including, 1.
     fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
-/// So many ids, side by side in memory. They are never freed: threads of any length may hold them.
+/// Returns `count` ids, contiguous in memory. They are never freed, so that any thread may hold them.
 pub fn ids(count: usize) -> Vec<&'static str> {
     let mut random = Random::new();
     let mut texts = String::with_capacity(count * 36);
@@ -37,16 +37,16 @@ pub fn ids(count: usize) -> Vec<&'static str> {
     (0..count).map(|n| &texts[n * 36..(n + 1) * 36]).collect()
 }
 
-/// How often each of the peers is asked for.
+/// The frequency of each peer among the lookups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pattern {
-    /// All equally often.
+    /// All peers equally often.
     Uniform,
-    /// The second half as often as the first, the third a third as often, and so on (Zipf, s = 1).
+    /// The second peer half as often as the first, the third a third as often, and so on: Zipf's law with s = 1.
     Zipf,
 }
 
-/// An order in which peers are asked for, and how far one thread has come in it.
+/// An order of lookups, and one thread's position in it.
 #[derive(Clone)]
 pub struct Walk {
     order: Arc<[&'static str]>,
@@ -69,14 +69,14 @@ impl Walk {
         Walk { order: (0..LENGTH).map(|_| draw()).collect(), at: 0 }
     }
 
-    /// The same order, begun halfway: for another thread.
+    /// Returns the same order from its middle, for another thread.
     pub fn halfway(&self) -> Self {
         Walk { order: self.order.clone(), at: LENGTH / 2 }
     }
 
-    /// The next ids to ask for, so many at most.
-    pub fn batch(&mut self, most: usize) -> &[&'static str] {
-        let (start, end) = (self.at, (self.at + most).min(LENGTH));
+    /// Returns the next ids, at most `max`.
+    pub fn batch(&mut self, max: usize) -> &[&'static str] {
+        let (start, end) = (self.at, (self.at + max).min(LENGTH));
         self.at = end % LENGTH;
         &self.order[start..end]
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zipf_asks_for_the_first_twice_as_often_as_for_the_second() {
+    fn zipf_has_the_first_peer_twice_as_often_as_the_second() {
         let ids = ids(64);
         let walk = Walk::new(&ids, Pattern::Zipf);
         let asked = |n: usize| walk.order.iter().filter(|id| **id == ids[n]).count() as f64;

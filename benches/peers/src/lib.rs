@@ -1,5 +1,4 @@
-//! What the benches of this package share: how to measure on a noisy machine, the crate's rivals, and how to
-//! print what came of it.
+//! The common parts of the benches: measuring on a noisy machine, the candidates beside the crate, and printing the results.
 
 #[cfg(feature = "rivals")]
 pub mod chart;

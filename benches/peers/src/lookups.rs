@@ -1,5 +1,6 @@
-//! One lookup over a connection that is kept: by the crate, by `ureq` alone, by `reqwest`, and by hand. Each
-//! brings the body's bytes; only the crate's own also reads them as JSON.
+//! One lookup over a pooled connection: by the crate, by `ureq` alone, by `reqwest`, and by hand.
+//!
+//! Each reads the body's bytes. Only the crate's own also parses them as JSON.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,9 +8,9 @@ use std::time::Duration;
 
 use a2a_blocking::Client;
 
-/// What the crate gives a `discover` in all.
+/// Bound of the crate's `discover`.
 const BOUND: Duration = Duration::from_secs(10);
-/// What the crate names its workspace in.
+/// The header in which the crate sends its workspace.
 const WORKSPACE: (&str, &str) = ("X-Workspace-ID", "bench");
 
 fn path(id: &str) -> String {
@@ -20,7 +21,7 @@ pub fn ours(client: Client, id: String) -> impl FnMut() -> usize + use<> {
     move || client.discover(&id).unwrap().as_json().len()
 }
 
-/// With all settings that the crate gives it.
+/// Uses `ureq` with all settings that the crate gives it.
 pub fn ureq(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
     let config = ureq::Agent::config_builder()
         .user_agent("a2a-blocking/0.1.0")
@@ -48,7 +49,7 @@ pub fn reqwest(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
     move || client.get(&url).header(WORKSPACE.0, WORKSPACE.1).send().unwrap().bytes().unwrap().len()
 }
 
-/// What a lookup cannot be faster than: one write, and as many reads as it takes.
+/// Uses one write and as many reads as the answer takes: no lookup can be faster.
 pub fn by_hand(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
     let host = url.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&host).unwrap();

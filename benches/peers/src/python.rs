@@ -1,16 +1,17 @@
-//! The original's way of a hit, in Python, timed by its own `timeit` whenever its turn comes.
+//! A hit in the Python module `a2a_client`, timed by Python's `timeit` whenever its turn comes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::repetition::Repetition;
 
-pub const PLAIN: &str = "the original (Python)";
+pub const PLAIN: &str = "a2a_client (Python)";
 pub const LRU: &str = "its later LRU (Python)";
 
-/// What the original does for a hit: strip, regular expression, lower case, monotonic clock, dict. Its later
-/// form keeps the order of use under a lock. For each line with a number it makes so many calls, and
-/// answers with the seconds that they took and those that a core was ours.
+/// The module's work for a hit: strip, regular expression, lower case, monotonic clock, dict.
+///
+/// Its later form keeps the order of use under a lock. The script reads a number of calls from each line, makes them, and
+/// writes the seconds that they took and the share of them on a core.
 const SCRIPT: &str = r#"
 import collections, json, re, sys, threading, time, timeit
 
@@ -70,7 +71,7 @@ pub struct Python {
 }
 
 impl Python {
-    /// `None` where there is no `python3`, or none that runs it.
+    /// Starts the script. Returns `None` without a `python3` that can run it.
     pub fn start(function: &str, id: &str, record: &str, calls: u32) -> Option<Self> {
         let mut command = Command::new("python3");
         command.args(["-c", SCRIPT, function, id, record]).stdin(Stdio::piped()).stdout(Stdio::piped());

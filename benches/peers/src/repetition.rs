@@ -1,4 +1,4 @@
-//! One repetition: some milliseconds of calls, on one thread or two, and whether the machine let them be.
+//! One repetition: some milliseconds of calls, on one thread or two, and a measure of how undisturbed they were.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use cpu_time::ThreadTime;
 
 use crate::ids::Walk;
 
-/// How long a candidate runs before its time is taken, so that no one pays for what another left in the caches.
+/// Time that a candidate runs before its time is taken, so that it does not pay for the cache misses of another.
 const WARM_UP: Duration = Duration::from_micros(500);
-/// The time between two looks at the clock: its cost is nothing beside that, and two threads end together.
-const LOOK: Duration = Duration::from_micros(10);
+/// Time between two readings of the clock: long beside their cost, and short enough for two threads to end together.
+const CLOCK_INTERVAL: Duration = Duration::from_micros(10);
 
-/// What came of one repetition.
+/// The result of one repetition.
 #[derive(Debug, Clone, Copy)]
 pub struct Repetition {
-    /// What a call took. With two threads, what it took each of them.
+    /// Nanoseconds of a call. With two threads, of a call on either of them.
     pub nanos: f64,
-    /// The share of the time in which a thread had its core to itself, as the kernel saw it.
+    /// Share of the time in which a thread had its core to itself, by the kernel's count.
     pub busy: f64,
 }
 
-/// Calls for all of a batch of ids.
+/// A function that makes a call for each id of a batch.
 pub type Run = Arc<dyn Fn(&[&'static str]) + Send + Sync>;
 
-/// The loop around a call. What it returns must be read from the record, and be small.
+/// Makes a loop around a call. The call must return a small value that it reads from the record.
 pub fn calls<T>(call: impl Fn(&str) -> T + Send + Sync + 'static) -> Run {
     Arc::new(move |ids| {
         for id in ids {
@@ -37,7 +37,7 @@ pub fn calls<T>(call: impl Fn(&str) -> T + Send + Sync + 'static) -> Run {
     })
 }
 
-/// The time of one piece of work that makes so many calls.
+/// Times `work`, which returns the number of calls that it made.
 pub fn timed(work: impl FnOnce() -> usize) -> Repetition {
     Timed::of(work).repetition
 }
@@ -69,13 +69,13 @@ fn for_a_time(run: &Run, walk: &mut Walk, batch: usize, length: Duration) -> usi
     calls
 }
 
-/// How many calls to make between two looks at the clock.
+/// Warms up. Returns the number of calls between two readings of the clock.
 fn warm_up(run: &Run, walk: &mut Walk) -> usize {
     let calls = for_a_time(run, walk, 16, WARM_UP) as u32;
-    (LOOK * calls).div_duration_f64(WARM_UP) as usize + 1
+    (CLOCK_INTERVAL * calls).div_duration_f64(WARM_UP) as usize + 1
 }
 
-/// One repetition on this thread.
+/// Makes one repetition on this thread.
 pub fn one(run: &Run, walk: &mut Walk, length: Duration) -> Repetition {
     let batch = warm_up(run, walk);
     timed(|| for_a_time(run, walk, batch, length))
@@ -83,7 +83,7 @@ pub fn one(run: &Run, walk: &mut Walk, length: Duration) -> Repetition {
 
 type Job = Box<dyn FnOnce() -> Timed + Send>;
 
-/// This thread and another, which lives on from one repetition to the next, as pollers do.
+/// This thread and another one, which lives on between repetitions, as pollers do.
 pub struct Pair {
     jobs: Sender<Job>,
     done: Receiver<Timed>,
@@ -93,7 +93,7 @@ impl Default for Pair {
     fn default() -> Self {
         let (jobs, queue) = channel::<Job>();
         let (report, done) = channel();
-        // It never sleeps: woken up, it would be put on the core of the thread that wakes it, to run after it.
+        // It never sleeps: the kernel would start it on the core of the thread that wakes it, after that one.
         thread::spawn(move || {
             loop {
                 match queue.try_recv() {
@@ -108,7 +108,7 @@ impl Default for Pair {
 }
 
 impl Pair {
-    /// One repetition on both threads at once.
+    /// Makes one repetition on both threads at once.
     pub fn both(&self, run: &Run, walks: &mut [Walk; 2], length: Duration) -> Repetition {
         let ready = Arc::new(AtomicUsize::new(0));
         let side = |walk: &Walk| {
@@ -125,16 +125,16 @@ impl Pair {
         let (mut here, there) = (side(&walks[0]), side(&walks[1]));
         self.jobs.send(Box::new(there)).unwrap();
         let (a, b) = (here(), self.done.recv().unwrap());
-        // Not all repetitions ask for the same.
+        // The next repetition looks up other peers.
         for walk in walks {
             walk.batch(1_000);
         }
-        // Two threads on one core have it to themselves one after the other.
+        // Two threads on one core would each have it to themselves, one after the other.
         let together = a.end.min(b.end).saturating_duration_since(a.start.max(b.start));
         let longest = (a.end - a.start).max(b.end - b.start);
         let overlap = together.as_secs_f64() / longest.as_secs_f64();
         let (a, b) = (a.repetition, b.repetition);
-        // From how many calls both made together: each call of the slower thread counts once, not for more.
+        // From the sum of the calls of both, so that a call of the slower thread does not count for more.
         Repetition { nanos: 2.0 / (1.0 / a.nanos + 1.0 / b.nanos), busy: a.busy.min(b.busy).min(overlap) }
     }
 }

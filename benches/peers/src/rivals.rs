@@ -1,9 +1,9 @@
-//! The crate, the floor, and what anyone would use in its place: each from `&str` to a record that is read.
+//! The crate, the floor and the alternatives: each from `&str` to a record that is read.
 //!
-//! All have records of their own, in the crate's own handle ([`Peer`], which is an `Arc`), and read the same of
-//! them: the first byte of the id that the record is filed under, which is one load from the record's memory.
-//! A field's name would cost all of them the same search in a map, and make the slow look less slow. All but
-//! the naive ports have the same parse, clock, keys and hash.
+//! Each has separate records in the crate's handle ([`Peer`], which is an `Arc`). All read the same byte of a record: the
+//! first of its id, which is one load from the record's memory. Reading a field by name would cost all of them the same
+//! search in a map, and hide a part of the differences. All but the naive ports have the same parser, clock, keys and
+//! hash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ pub const NAIVE: &str = "naive port, cloned";
 
 const TTL: Duration = Duration::from_secs(86_400);
 
-/// A record, and until when it counts.
+/// A record and its expiry.
 #[derive(Clone)]
-struct Held {
+struct Entry {
     expires: u64,
     record: Peer,
 }
@@ -45,25 +45,25 @@ fn now() -> u64 {
     coarsetime::Instant::now_without_cache_update().as_ticks()
 }
 
-/// What all read of a record.
+/// Reads one byte of a record, as all candidates do.
 #[inline]
 fn read(record: &Peer) -> u8 {
     record.peer_id().map_or(0, |id| id.as_bytes()[0])
 }
 
-/// New records of all of the ids, by key.
-fn held(ids: &[&str]) -> impl Iterator<Item = (u128, Held)> {
+/// Returns new entries of all the ids, by key.
+fn entries(ids: &[&str]) -> impl Iterator<Item = (u128, Entry)> {
     let expires = now() + coarsetime::Duration::new(TTL.as_secs(), 0).as_ticks();
     let records = registry::records(ids).into_iter();
     ids.iter()
         .map(|id| key(id).unwrap())
         .zip(records)
-        .map(move |(key, record)| (key, Held { expires, record }))
+        .map(move |(key, record)| (key, Entry { expires, record }))
         .collect::<Vec<_>>()
         .into_iter()
 }
 
-/// All of them, each filled with all of the ids. Ours is the first.
+/// Returns all candidates, each filled with all the ids. Our crate is the first.
 pub fn rivals(ids: &[&str]) -> Vec<(&'static str, Run)> {
     let (client, _) = registry::filled(ids);
     vec![
@@ -83,19 +83,20 @@ pub fn ours(client: Client) -> Run {
     calls(move |id| client.enrich(id).map(|peer| read(&peer)))
 }
 
-/// For a client that knows of none of the ids.
+/// For a client that has cached that none of the ids exists.
 pub fn ours_absent(client: Client) -> Run {
     calls(move |id| client.enrich(id).is_none())
 }
 
-/// What no cache can be faster than: the parse, one load from a table that nobody writes to and that was laid
-/// out for these very ids, the clock. It hands out no handle, only a look at the record.
+/// The least work of any cache: the parser, one load from a table, the clock.
+///
+/// The table is laid out for these ids and never written. The caller gets no handle, only a look at the record.
 pub fn floor(ids: &[&str]) -> Run {
     let slots = (ids.len() * 4).next_power_of_two();
     let shift = 64 - slots.trailing_zeros();
     let place = move |key: u128, factor: u64| (key as u64).wrapping_mul(factor).wrapping_shr(shift) as usize;
-    // The factor that gives the fewest ids the place of another: none up to 64.
-    let entries: Vec<_> = held(ids).collect();
+    // The factor with the fewest collisions: none for up to 64 ids.
+    let entries: Vec<_> = entries(ids).collect();
     let clashes = |factor: &u64| {
         let mut taken = vec![false; slots];
         entries.iter().filter(|(key, _)| std::mem::replace(&mut taken[place(*key, *factor)], true)).count()
@@ -104,7 +105,7 @@ pub fn floor(ids: &[&str]) -> Run {
     let factors = (1..=tries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let factor = factors.min_by_key(clashes).unwrap();
 
-    let mut table: Vec<Option<(u128, Held)>> = vec![None; slots];
+    let mut table: Vec<Option<(u128, Entry)>> = vec![None; slots];
     for (key, held) in entries {
         let mut at = place(key, factor);
         while table[at].is_some() {
@@ -125,11 +126,11 @@ pub fn floor(ids: &[&str]) -> Run {
     })
 }
 
-/// With its own clock and its own TTL.
+/// With `moka`'s own clock and TTL.
 pub fn moka(ids: &[&str]) -> Run {
     let builder = moka::sync::Cache::builder().max_capacity(2 * ids.len() as u64).time_to_live(TTL);
     let cache = builder.build_with_hasher(RandomState::default());
-    held(ids).for_each(|(key, held)| cache.insert(key, held.record));
+    entries(ids).for_each(|(key, held)| cache.insert(key, held.record));
     cache.run_pending_tasks();
     calls(move |id| cache.get(&key(id)?).map(|record| read(&record)))
 }
@@ -137,14 +138,14 @@ pub fn moka(ids: &[&str]) -> Run {
 pub fn quick_cache(ids: &[&str]) -> Run {
     let (count, weighter) = (2 * ids.len().max(64), quick_cache::UnitWeighter);
     let lifecycle = quick_cache::sync::DefaultLifecycle::default();
-    let cache = quick_cache::sync::Cache::<u128, Held, _, _, _>::with(
+    let cache = quick_cache::sync::Cache::<u128, Entry, _, _, _>::with(
         count,
         count as u64,
         weighter,
         RandomState::default(),
         lifecycle,
     );
-    held(ids).for_each(|(key, held)| cache.insert(key, held));
+    entries(ids).for_each(|(key, held)| cache.insert(key, held));
     calls(move |id| {
         let held = cache.get(&key(id)?)?;
         (now() < held.expires).then(|| read(&held.record))
@@ -152,7 +153,7 @@ pub fn quick_cache(ids: &[&str]) -> Run {
 }
 
 pub fn dashmap(ids: &[&str]) -> Run {
-    let map: dashmap::DashMap<u128, Held, RandomState> = held(ids).collect();
+    let map: dashmap::DashMap<u128, Entry, RandomState> = entries(ids).collect();
     calls(move |id| {
         let held = map.get(&key(id)?)?;
         let record = (now() < held.expires).then(|| held.record.clone());
@@ -162,7 +163,7 @@ pub fn dashmap(ids: &[&str]) -> Run {
 }
 
 pub fn papaya(ids: &[&str]) -> Run {
-    let map: papaya::HashMap<u128, Held, RandomState> = held(ids).collect();
+    let map: papaya::HashMap<u128, Entry, RandomState> = entries(ids).collect();
     calls(move |id| {
         let key = key(id)?;
         let pin = map.pin();
@@ -173,9 +174,9 @@ pub fn papaya(ids: &[&str]) -> Run {
     })
 }
 
-/// One lock around one map, well made.
+/// A map behind one lock, with the same parser, clock and hash.
 pub fn rwlock(ids: &[&str]) -> Run {
-    let map: RwLock<HashMap<u128, Held, RandomState>> = RwLock::new(held(ids).collect());
+    let map: RwLock<HashMap<u128, Entry, RandomState>> = RwLock::new(entries(ids).collect());
     calls(move |id| {
         let key = key(id)?;
         let map = map.read();
@@ -186,12 +187,12 @@ pub fn rwlock(ids: &[&str]) -> Run {
     })
 }
 
-/// The original's algorithm, as one writes it down in Rust, with a value that is cloned.
+/// The algorithm of the Python module, ported line by line, with a cloned value.
 pub fn naive(ids: &[&str]) -> Run {
     naive_of(ids, |record| record)
 }
 
-/// The same with a value that is shared.
+/// Like [`naive`], with a shared value.
 pub fn naive_arc(ids: &[&str]) -> Run {
     naive_of(ids, Arc::new)
 }

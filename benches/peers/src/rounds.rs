@@ -1,24 +1,27 @@
-//! All candidates round-robin, so that what the machine does to one it does to all, and the medians of the
-//! ratios within a round, which hold where nanoseconds do not.
+//! Runs all candidates round-robin, and takes the medians of the ratios within a round.
+//!
+//! A disturbance of the machine then affects all candidates, so the ratios hold where nanoseconds do not.
 
 use std::cell::Cell;
 
 use crate::ids::Random;
 use crate::repetition::Repetition;
 
-/// Below this share of a core a repetition is thrown away and made again,
+/// A repetition with a smaller share of its core is thrown away and made again.
 const BUSY: f64 = 0.985;
-/// so many times at most, and in a whole run twice as many as count and some. After that the best of them
-/// counts: a bench must end.
+/// Largest number of tries of one repetition. The best of them counts then, so that the bench ends.
 const TRIES: usize = 40;
+/// In a whole run as many repetitions may be thrown away as twice those that count, and this number.
 const SPARE: usize = 1_000;
 
-/// How much is measured, and what the machine did to it.
+/// The amount of work, and counts of the disturbances.
 pub struct Effort {
     pub rounds: usize,
-    /// How many repetitions counted, were thrown away, and counted although the machine disturbed them.
+    /// Number of repetitions that count.
     pub counted: Cell<usize>,
+    /// Number of repetitions that were thrown away.
     pub thrown_away: Cell<usize>,
+    /// Number of repetitions that count although they were disturbed.
     pub disturbed: Cell<usize>,
 }
 
@@ -56,7 +59,7 @@ impl Effort {
 /// Measures one repetition.
 pub type Measure<'a> = Box<dyn FnMut() -> Repetition + 'a>;
 
-/// What is measured, under a name.
+/// Something to measure, with its name.
 pub struct Candidate<'a> {
     pub name: &'static str,
     pub measure: Measure<'a>,
@@ -68,13 +71,13 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// What the candidates took, round by round.
+/// The times of the candidates, round by round.
 pub struct Rounds {
     names: Vec<&'static str>,
     nanos: Vec<Vec<f64>>,
 }
 
-/// The median of many, and the quartiles around it.
+/// A median and its quartiles.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     pub low: f64,
@@ -88,7 +91,7 @@ impl Rounds {
         let mut nanos = vec![Vec::new(); candidates.len()];
         let (mut random, mut order) = (Random::new(), (0..candidates.len()).collect::<Vec<_>>());
         for _ in 0..effort.rounds {
-            // In another order each time, so that nobody always follows the same.
+            // In another order each time, so that no candidate always follows the same one.
             order.sort_by_cached_key(|_| random.next());
             for &n in &order {
                 nanos[n].push(effort.undisturbed(&mut candidates[n].measure));
@@ -105,18 +108,18 @@ impl Rounds {
         Some(&self.nanos[self.names.iter().position(|other| *other == name)?])
     }
 
-    /// Nanoseconds a call; `None` for who did not take part.
+    /// Returns the median nanoseconds of a call, or `None` if the candidate did not take part.
     pub fn nanos(&self, name: &str) -> Option<f64> {
         Some(spread(self.of(name)?.to_vec()).median)
     }
 
-    /// How many times the time of `under` it is that `over` took, round by round.
+    /// Returns the ratio of the time of `over` to that of `under`, by rounds.
     pub fn ratio(&self, over: &str, under: &str) -> Option<Spread> {
         let pairs = self.of(over)?.iter().zip(self.of(under)?);
         Some(spread(pairs.map(|(over, under)| over / under).collect()))
     }
 
-    /// Which of them took the least.
+    /// Returns the candidate with the least time.
     pub fn fastest(&self, names: &[&'static str]) -> Option<&'static str> {
         let known = names.iter().filter_map(|name| Some((self.nanos(name)?, *name)));
         known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
@@ -134,22 +137,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disturbed_repetition_is_made_again_and_the_bench_ends() {
+    fn disturbed_repetition_is_made_again_and_the_bench_ends() {
         let effort = Effort::new(3);
         let mut made = 0;
         let busy = Candidate::new("busy", || Repetition { nanos: 1.0, busy: 1.0 });
-        let hindered = Candidate::new("hindered", || {
+        let disturbed = Candidate::new("disturbed", || {
             made += 1;
             Repetition { nanos: 2.0, busy: 0.5 }
         });
-        let rounds = Rounds::measure(vec![busy, hindered], &effort);
-        assert_eq!(rounds.ratio("hindered", "busy").unwrap().median, 2.0);
+        let rounds = Rounds::measure(vec![busy, disturbed], &effort);
+        assert_eq!(rounds.ratio("disturbed", "busy").unwrap().median, 2.0);
         assert_eq!((effort.counted.get(), effort.disturbed.get()), (6, 3));
         assert_eq!(made, 3 * TRIES);
     }
 
     #[test]
-    fn the_median_and_the_quartiles() {
+    fn spread_has_the_median_and_the_quartiles() {
         let Spread { low, median, high } = spread((0..=100).rev().map(f64::from).collect());
         assert_eq!((low, median, high), (25.0, 50.0, 75.0));
     }

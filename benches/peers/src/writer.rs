@@ -1,4 +1,4 @@
-//! Who keeps the entries of a client fresh while others read them.
+//! A thread that refreshes the entries of a client while others read them.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::registry;
 
-/// Refreshes a client's entries at a rate, through `peers()`: each call files all of a list. It takes turns
-/// with those who measure without it.
+/// Refreshes a client's entries at a fixed rate by calls of `peers()`, each of which caches a whole list.
 ///
-/// A call costs this thread, the registry's and the resolver's that `ureq` starts some 0.2 ms of CPU, all of
-/// it on the core that the reader leaves free on a machine of two. So many lists a second is what it can
-/// read beside a reader that is not to be disturbed; the CPU filter throws away where it was.
+/// It rests while candidates without a writer are measured. A call takes about 0.2 ms of CPU: on this thread, on the
+/// registry's, and on the resolver's that `ureq` starts. On a machine with two cores all of that is on the core that the
+/// reader leaves free. The rate is the highest that does not disturb the reader. Repetitions that it disturbs are thrown
+/// away.
 pub struct Writer {
     shared: Arc<Shared>,
     entries: usize,
@@ -32,7 +32,9 @@ struct Shared {
 }
 
 impl Writer {
-    /// A writer that rests. Lists of so many `entries` go round the `ids`; so many of them are read a second.
+    /// Returns a client, and a writer for it that rests.
+    ///
+    /// It reads `lists_a_second` lists with `entries` of the `ids` each, one part of the ids after another.
     pub fn new(ids: &[&'static str], entries: usize, lists_a_second: u32) -> (Client, Self) {
         let all = registry::listing(ids.iter().copied());
         let list = |start: usize| registry::listing(ids.iter().cycle().skip(start * entries).take(entries).copied());
@@ -50,21 +52,21 @@ impl Writer {
         (client, Writer { shared, entries, on_for: Cell::default() })
     }
 
-    /// Has it write while the work is done.
+    /// Runs `work` while the writer writes.
     pub fn beside<T>(&self, work: impl FnOnce() -> T) -> T {
         *self.shared.on.lock() = true;
         let start = Instant::now();
         self.shared.changed.notify_all();
-        // The first write is over: from here on its rate is what it shall be.
+        // By then the first write is over, and the rate is even.
         thread::sleep(Duration::from_millis(2));
         let done = work();
-        // It holds this lock while it writes, so that nothing is under way any more.
+        // It holds this lock while it writes, so no write is under way any more.
         *self.shared.on.lock() = false;
         self.on_for.set(self.on_for.get() + start.elapsed());
         done
     }
 
-    /// How many entries it refreshed in a second, where it wrote.
+    /// Returns the number of entries that it refreshed per second of writing.
     pub fn rate(&self) -> f64 {
         let entries = self.shared.calls.load(Ordering::Relaxed) * self.entries;
         entries as f64 / self.on_for.get().as_secs_f64()

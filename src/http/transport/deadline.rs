@@ -1,103 +1,118 @@
-//! The exchange's deadline for each step that has a timeout of its own: behind a proxy `ureq` gives all the time that there was
-//! for connecting to each of several steps, which are the proxy's name, the connection to it, and each read of its answer.
+//! Bounds each wait on a socket by the exchange's deadline.
+//!
+//! Behind a proxy `ureq` gives each of several steps all the time that there was for connecting: the lookup of the
+//! proxy's name, the connection to it, and each read of its answer. [`cap_to_deadline`] takes off what the earlier
+//! steps have used. A `ureq` that passes on what is left would make it unnecessary.
+//!
+//! Linux ends a socket's wait up to an eighth late, because its timer wheel has that granularity
+//! (<https://lwn.net/Articles/646950/>; 1.6 s were seen at 30 s). [`call_in_slices`] waits in slices that end in time.
+//! The waits are the socket options `SO_RCVTIMEO` and `SO_SNDTIMEO`: `socket(7)`,
+//! <https://man7.org/linux/man-pages/man7/socket.7.html>.
 
+use std::io::{self, ErrorKind as IoKind};
 use std::time::Duration;
 
 use ureq::Error;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::exchange::current;
+use super::exchange::current_exchange;
+use crate::util::clock::Deadline;
 
-/// What is waited for outside of an exchange, which is nothing: a time that can be added to any moment.
+/// Longest wait outside an exchange, where nothing should wait: a time that can be added to any instant.
 const DAY: Duration = Duration::from_secs(86_400);
+/// Longest wait that Linux ends at most a tick or two late.
+const SHORT_WAIT: Duration = Duration::from_millis(50);
 
-/// The timeout, or what is left to the exchange where that is less.
-pub(in crate::http) fn in_time(timeout: NextTimeout) -> NextTimeout {
-    let left = current().map_or(DAY, |current| current.left());
+/// Returns the timeout, shortened to the time left to the exchange that this thread is in.
+pub(super) fn cap_to_deadline(timeout: NextTimeout) -> NextTimeout {
+    let left = current_exchange().map_or(DAY, |exchange| exchange.time_left());
     if left < *timeout.after { NextTimeout { after: left.into(), ..timeout } } else { timeout }
 }
 
-/// A resolver that takes no longer than the exchange may.
-#[derive(Debug, Default)]
-pub(in crate::http) struct DeadlineResolver<T>(T);
-
-impl<T: Resolver> Resolver for DeadlineResolver<T> {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        self.0.resolve(uri, config, in_time(timeout))
+/// Calls `step` in slices until it is done or `timeout` has passed; a stopped clock cannot extend the wait.
+///
+/// `step` waits for at most the time that it is given, which is at most `max_slice`, and fails with `WouldBlock` where
+/// that was not enough.
+pub(super) fn call_in_slices(
+    timeout: NextTimeout,
+    max_slice: Duration,
+    mut step: impl FnMut(Duration) -> io::Result<usize>,
+) -> Result<usize, Error> {
+    let end = Deadline::after(*timeout.after);
+    let mut left = *timeout.after;
+    while !left.is_zero() {
+        let slice = slice(left).min(max_slice);
+        match step(slice) {
+            // The slice counts even where the clock says that less time has passed.
+            Err(why) if why.kind() == IoKind::WouldBlock => left = end.left().min(left - slice),
+            Err(why) if why.kind() == IoKind::Interrupted => left = end.left().min(left),
+            // On Windows the end of a slice. Elsewhere TCP gave up, because nothing that was sent arrives any more.
+            Err(why) if why.kind() == IoKind::TimedOut => break,
+            outcome => return Ok(outcome?),
+        }
     }
+    Err(Error::Timeout(timeout.reason))
+}
+
+/// Returns the next slice of the time left: a wait that ends before `left` has passed, though it end an eighth late.
+fn slice(left: Duration) -> Duration {
+    if cfg!(any(target_os = "linux", target_os = "android")) && left > SHORT_WAIT { left - left / 8 } else { left }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use parking_lot::Mutex;
-    use ureq::unversioned::transport::{ConnectionDetails, Connector};
-    use ureq::{Agent, Timeout};
+    use ureq::Timeout;
 
     use super::*;
     use crate::http::transport::exchange::ExchangeGuard;
-    use crate::http::transport::test_socket::Socket;
-    use crate::util::clock::Deadline;
-
-    fn soon() -> NextTimeout {
-        NextTimeout { after: Duration::from_secs(9).into(), reason: Timeout::Global, ..NextTimeout::default() }
-    }
+    use crate::http::transport::test_socket::nine_seconds;
 
     fn exchange(left: u64) -> ExchangeGuard {
         ExchangeGuard::begin(None, None, Deadline::after(Duration::from_secs(left)))
     }
 
+    fn within(millis: u64) -> NextTimeout {
+        NextTimeout { after: Duration::from_millis(millis).into(), reason: Timeout::RecvBody, ..NextTimeout::default() }
+    }
+
     #[test]
-    fn nothing_is_waited_for_longer_than_the_exchange_may_take() {
-        assert_eq!(in_time(soon()).after, soon().after, "outside of an exchange");
-        let without_end = NextTimeout { after: Duration::MAX.into(), ..soon() };
-        assert_eq!(*in_time(without_end).after, DAY);
-        let _exchanging = exchange(0);
-        assert!(in_time(soon()).after.is_zero());
-        let _exchanging = exchange(3_600);
-        assert_eq!(in_time(soon()).after, soon().after);
+    fn timeout_is_capped_to_the_time_left_to_the_exchange() {
+        assert_eq!(cap_to_deadline(nine_seconds()).after, nine_seconds().after, "outside an exchange");
+        let endless = NextTimeout { after: Duration::MAX.into(), ..nine_seconds() };
+        assert_eq!(*cap_to_deadline(endless).after, DAY);
+        let _exchange = exchange(0);
+        assert!(cap_to_deadline(nine_seconds()).after.is_zero());
+        let _exchange = exchange(3_600);
+        assert_eq!(cap_to_deadline(nine_seconds()).after, nine_seconds().after);
     }
 
-    /// Tells how much time it was given, and does nothing with it.
-    #[derive(Debug, Default, Clone)]
-    struct Watch(Arc<Mutex<Vec<Duration>>>);
-
-    impl Resolver for Watch {
-        fn resolve(&self, _: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-            self.0.lock().push(*timeout.after);
-            let mut addresses = self.empty();
-            addresses.push(([127, 0, 0, 1], 1).into());
-            Ok(addresses)
-        }
-    }
-
-    #[derive(Debug)]
-    struct NoConnector;
-
-    impl Connector for NoConnector {
-        type Out = Socket;
-
-        fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Socket>, Error> {
-            Err(Error::ConnectionFailed)
+    #[test]
+    fn slices_that_end_an_eighth_late_end_in_time_even_if_the_clock_stands_still() {
+        let mut slices = Vec::new();
+        let outcome = call_in_slices(within(8_000), Duration::MAX, |slice| {
+            slices.push(slice);
+            Err(IoKind::WouldBlock.into())
+        });
+        assert!(matches!(outcome, Err(Error::Timeout(Timeout::RecvBody))));
+        let mut left = Duration::from_secs(8);
+        let sum: Duration = slices.iter().sum();
+        assert_eq!(sum, left, "{slices:?}");
+        for slice in slices {
+            let late = if cfg!(target_os = "linux") && left > SHORT_WAIT { slice / 8 } else { Duration::ZERO };
+            assert!(slice + late <= left, "{slice:?} of {left:?}");
+            left -= slice;
         }
     }
 
     #[test]
-    fn a_name_has_what_is_left_to_the_exchange_and_no_more() {
-        for (left, longest) in [(5, 5), (3_600, 60)] {
-            let watch = Watch::default();
-            let config = Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).proxy(None).build();
-            let agent = Agent::with_parts(config, NoConnector, DeadlineResolver(watch.clone()));
-            let _exchanging = exchange(left);
-            assert!(agent.get("http://platform.test/").call().is_err());
-            let given = watch.0.lock();
-            let near = Duration::from_secs(longest - 4)..=Duration::from_secs(longest);
-            assert!(given.len() == 1 && near.contains(&given[0]), "{given:?}");
-        }
+    fn interrupted_wait_goes_on_and_a_failure_ends_it() {
+        let mut outcomes = vec![Ok(3), Err(IoKind::Interrupted), Err(IoKind::WouldBlock), Err(IoKind::Interrupted)];
+        let mut step = |_| outcomes.pop().unwrap().map_err(io::Error::from);
+        assert_eq!(call_in_slices(within(60_000), Duration::MAX, &mut step).unwrap(), 3);
+        let failure = |kind: IoKind| call_in_slices(within(60_000), Duration::MAX, |_| Err(kind.into())).unwrap_err();
+        assert!(matches!(failure(IoKind::TimedOut), Error::Timeout(Timeout::RecvBody)));
+        assert!(matches!(failure(IoKind::ConnectionReset), Error::Io(why) if why.kind() == IoKind::ConnectionReset));
+        let no_time = call_in_slices(within(0), Duration::MAX, |_| panic!("no time"));
+        assert!(matches!(no_time, Err(Error::Timeout(_))));
     }
 }

@@ -1,5 +1,8 @@
-//! The exchange that a thread is in, as the transport below it has to know it: the HTTP client hands the one
-//! nothing of the other, makes each request in the thread that asked for it, and starts only DNS elsewhere.
+//! The exchange that a thread is in, for the layers of the transport below it.
+//!
+//! `ureq` passes nothing of a request down to its connectors and transports. It makes each request in the thread that
+//! asked for it, and starts other threads for DNS only, so the context is kept in a thread-local. A `ureq` that
+//! passed a request's extensions to its transport would make this module unnecessary.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,109 +16,42 @@ use crate::token::Token;
 use crate::util::clock::Deadline;
 use crate::util::random::fresh_id;
 
-/// The token's header line up to the token, as the HTTP client writes it.
+/// The token's header line up to the token, as `ureq` writes it.
 const AUTHORIZATION: &str = "authorization: Bearer ";
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<ExchangeContext>>> = const { RefCell::new(None) };
 }
 
-/// What the transport has to know.
+/// The state of one exchange that the transport reads and updates.
 pub(in crate::http) struct ExchangeContext {
     token: Option<Token>,
-    /// The token's line as the HTTP client writes it, with what stands there in the token's place.
-    line: String,
-    /// Whether the head of the request is not out yet.
-    in_head: Cell<bool>,
-    placed: Cell<bool>,
-    /// The body, until the answer is waited for.
-    upload: RefCell<Option<RequestBody>>,
+    /// The token's header line as `ureq` writes it, with the placeholder and the line's end. Empty without a token.
+    placeholder_line: String,
+    placeholder_state: Cell<PlaceholderState>,
+    /// The request's body, until the request is written.
+    body: RefCell<Option<RequestBody>>,
     deadline: Deadline,
 }
 
-/// The stay of an exchange in its thread. The one before it comes back after it: a logger may make requests, too.
-pub(in crate::http) struct ExchangeGuard {
-    current: Rc<ExchangeContext>,
-    before: Option<Rc<ExchangeContext>>,
-}
-
-impl ExchangeGuard {
-    pub(in crate::http) fn begin(token: Option<&Token>, upload: Option<&RequestBody>, deadline: Deadline) -> Self {
-        let line = token.map_or_else(String::new, |token| {
-            let stand_in = stand_in().chars().cycle().take(token.expose().len());
-            AUTHORIZATION.chars().chain(stand_in).chain("\r\n".chars()).collect()
-        });
-        let current = Rc::new(ExchangeContext {
-            token: token.cloned(),
-            line,
-            in_head: Cell::new(true),
-            placed: Cell::new(false),
-            upload: RefCell::new(upload.cloned()),
-            deadline,
-        });
-        let before = CURRENT.replace(Some(current.clone()));
-        ExchangeGuard { current, before }
-    }
-
-    /// The value of the header that the HTTP client is given: as long as the real one, and worth nothing. The
-    /// client's trace log shows all that it writes.
-    pub(in crate::http) fn authorization(&self) -> Option<&str> {
-        self.current.token.as_ref()?;
-        self.current.line.strip_prefix("authorization: ").map(str::trim_end)
-    }
-
-    /// Whether a request went out that should have had the token, and had what stands for it.
-    pub(in crate::http) fn lost_the_token(&self) -> bool {
-        self.current.token.is_some() && !self.current.in_head.get() && !self.current.placed.get()
-    }
-}
-
-impl Drop for ExchangeGuard {
-    fn drop(&mut self) {
-        CURRENT.set(self.before.take());
-    }
-}
-
-/// The exchange that this thread is in. None in a thread that is ending, which may still close a connection.
-pub(in crate::http) fn current() -> Option<Rc<ExchangeContext>> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
-}
-
-/// Runs an exchange: in this thread, or where that has come to its end and has no place for one any more (a request from
-/// a destructor of another of its own values, or at the process's exit), in one of its own.
-///
-/// # Errors
-///
-/// Those of the exchange; a panic in it, or no thread to be had, as [`ErrorKind::Internal`].
-pub(in crate::http) fn run<T: Send>(exchange: impl Fn() -> Result<T, Error> + Sync) -> Result<T, Error> {
-    let exchange = || guard(&exchange);
-    if CURRENT.try_with(|_| ()).is_ok() {
-        return exchange();
-    }
-    guard(|| {
-        thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, exchange) {
-            Ok(thread) => thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "a panic"))),
-            Err(why) => Err(Error::new(ErrorKind::Internal, format!("no thread to be had: {why}"))),
-        })
-    })
-}
-
 impl ExchangeContext {
-    /// Where in these bytes of a request the token is to stand, and the token. Once, and in the head only: nothing
-    /// that a body or another header says is taken for its line.
-    pub(in crate::http) fn place(&self, bytes: &[u8]) -> Option<(usize, &[u8])> {
-        let token = self.token.as_ref().filter(|_| self.in_head.get())?;
-        // The client never splits a line over two writes.
+    /// Searches the next bytes of the request for the token's header line.
+    ///
+    /// Returns the placeholder's offset in `bytes`, and the token to write there. It does so once, and in the head
+    /// only: neither a body nor another header's value is taken for the token's line.
+    pub(super) fn locate_placeholder(&self, bytes: &[u8]) -> Option<(usize, &[u8])> {
+        let in_head = self.placeholder_state.get() == PlaceholderState::InHead;
+        let token = self.token.as_ref().filter(|_| in_head)?;
+        // `ureq` never splits a header line over two writes.
         let mut start = 0;
         while start < bytes.len() {
             let rest = &bytes[start..];
             if rest.starts_with(b"\r\n") {
-                self.in_head.set(false);
+                self.placeholder_state.set(PlaceholderState::Missing);
                 return None;
             }
-            if rest.starts_with(self.line.as_bytes()) {
-                self.placed.set(true);
-                self.in_head.set(false);
+            if rest.starts_with(self.placeholder_line.as_bytes()) {
+                self.placeholder_state.set(PlaceholderState::Found);
                 return Some((start + AUTHORIZATION.len(), token.expose().as_bytes()));
             }
             start += rest.iter().position(|byte| *byte == b'\n')? + 1;
@@ -123,33 +59,116 @@ impl ExchangeContext {
         None
     }
 
-    /// What stands in the token's place.
-    pub(in crate::http) fn stand_in(&self) -> &[u8] {
-        self.line.as_bytes().get(AUTHORIZATION.len()..self.line.len().saturating_sub(2)).unwrap_or_default()
+    /// Returns the bytes that stand in the token's place: as many as the token has. Empty without a token.
+    pub(super) fn placeholder(&self) -> &[u8] {
+        let line = self.placeholder_line.as_bytes();
+        line.get(AUTHORIZATION.len()..line.len().saturating_sub(2)).unwrap_or_default()
     }
 
-    /// A write broke: while the request is being sent, the peer cannot have all of it.
-    pub(in crate::http) fn broke(&self) {
-        if let Some(upload) = &*self.upload.borrow() {
-            upload.break_off();
+    /// Records that a write failed. If the request was still being written, its body cannot have been sent whole.
+    pub(super) fn mark_write_failed(&self) {
+        if let Some(body) = &*self.body.borrow() {
+            body.break_off();
         }
     }
 
-    /// How long the exchange may still take.
-    pub(in crate::http) fn left(&self) -> Duration {
-        self.deadline.left()
+    /// Records that the transport has accepted the whole request. A later failed write says nothing of it.
+    pub(super) fn mark_request_written(&self) {
+        self.body.take();
     }
 
-    /// All that there is to be sent was taken by the transport.
-    pub(in crate::http) fn is_sent(&self) {
-        self.upload.take();
+    /// Returns the time left until the exchange's deadline.
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline.left()
     }
 }
 
-/// A text that nobody can guess, the same for the process.
-fn stand_in() -> &'static str {
+/// The progress of the search for the placeholder.
+#[derive(Clone, Copy, PartialEq)]
+enum PlaceholderState {
+    /// The end of the request's head has not been written.
+    InHead,
+    /// The token's line was found.
+    Found,
+    /// The head ended without the token's line.
+    Missing,
+}
+
+/// Sets the exchange that this thread is in. Dropped, it sets the one before: a logger may make requests, too.
+pub(in crate::http) struct ExchangeGuard {
+    context: Rc<ExchangeContext>,
+    outer: Option<Rc<ExchangeContext>>,
+}
+
+impl ExchangeGuard {
+    pub(in crate::http) fn begin(token: Option<&Token>, body: Option<&RequestBody>, deadline: Deadline) -> Self {
+        let placeholder_line = token.map_or_else(String::new, |token| {
+            let placeholder = placeholder_text().chars().cycle().take(token.expose().len());
+            AUTHORIZATION.chars().chain(placeholder).chain("\r\n".chars()).collect()
+        });
+        let context = Rc::new(ExchangeContext {
+            token: token.cloned(),
+            placeholder_line,
+            placeholder_state: Cell::new(PlaceholderState::InHead),
+            body: RefCell::new(body.cloned()),
+            deadline,
+        });
+        let outer = CURRENT.replace(Some(context.clone()));
+        ExchangeGuard { context, outer }
+    }
+
+    /// Returns the value of the `Authorization` header to give to `ureq`: as long as the real one, and no secret.
+    ///
+    /// Returns `None` without a token. `ureq` shows all that it writes in its trace log.
+    pub(in crate::http) fn authorization_placeholder(&self) -> Option<&str> {
+        self.context.token.as_ref()?;
+        self.context.placeholder_line.strip_prefix("authorization: ").map(str::trim_end)
+    }
+
+    /// Returns whether a request's head was written with the placeholder in the token's place.
+    pub(in crate::http) fn sent_without_token(&self) -> bool {
+        self.context.token.is_some() && self.context.placeholder_state.get() == PlaceholderState::Missing
+    }
+}
+
+impl Drop for ExchangeGuard {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer.take());
+    }
+}
+
+/// Returns the exchange that this thread is in.
+///
+/// Returns `None` in a thread whose thread-locals are being destroyed, which may still close a connection.
+pub(super) fn current_exchange() -> Option<Rc<ExchangeContext>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Runs an exchange in this thread, or in a new one where this thread's locals are already destroyed.
+///
+/// They are destroyed for a request that the destructor of another thread-local makes, or one at the process's exit.
+///
+/// # Errors
+///
+/// Those of the exchange; [`ErrorKind::Internal`] for a panic in it, or where no thread can be started.
+pub(in crate::http) fn run<T: Send>(exchange: impl Fn() -> Result<T, Error> + Sync) -> Result<T, Error> {
+    let exchange = || guard(&exchange);
+    if CURRENT.try_with(|_| ()).is_ok() {
+        return exchange();
+    }
+    let internal = |why: String| Error::new(ErrorKind::Internal, why);
+    guard(|| {
+        thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, exchange) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Err(internal("the exchange's thread panicked".to_owned()))),
+            Err(why) => Err(internal(format!("cannot start a thread for the exchange: {why}"))),
+        })
+    })
+}
+
+/// Returns the text that placeholders are made of: a random one, the same for the whole process.
+fn placeholder_text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    // Without random numbers it stands there all the same: its place is found by its line.
+    // A guessable text does no harm: the placeholder is found by its whole line, in the head only.
     TEXT.get_or_init(|| fresh_id().map_or_else(|_| "token-".to_owned(), |id| id.simple().to_string()))
 }
 
@@ -162,63 +181,65 @@ mod tests {
         TokenStore::open(TokenSource::Value(text.to_owned())).unwrap().current()
     }
 
-    #[test]
-    fn the_token_has_one_place_in_a_request_and_that_is_in_its_head() {
-        for text in ["t", "tok-123", &"long".repeat(4_000)] {
-            let exchanging = begin(token(text).as_ref());
-            let stand_in = exchanging.authorization().unwrap().to_owned();
-            assert_eq!(stand_in.len(), "Bearer ".len() + text.len());
-            assert!(!stand_in.contains(text) || text.len() < 8, "{stand_in}");
-            let current = current().unwrap();
-            let line = format!("authorization: {stand_in}\r\n");
-            // Neither a path nor another header's value is the line.
-            let before = format!("GET /{line}x: authorization: {stand_in}\r\n").replace("\r\n", "  ") + "\r\n";
-            assert!(current.place(before.as_bytes()).is_none() && !exchanging.lost_the_token());
-            let head = format!("{before}{line}y: z\r\n\r\n");
-            let (at, placed) = current.place(head.as_bytes()).unwrap();
-            assert_eq!(&head[at..at + placed.len()], &stand_in["Bearer ".len()..]);
-            assert_eq!((placed, placed.len()), (text.as_bytes(), current.stand_in().len()));
-            assert!(current.place(head.as_bytes()).is_none(), "a body that says the same");
-            assert!(!exchanging.lost_the_token());
-        }
-    }
-
-    #[test]
-    fn a_body_is_never_searched_and_a_head_without_a_place_is_noticed() {
-        let exchanging = begin(token("tok").as_ref());
-        let line = format!("authorization: {}\r\n", exchanging.authorization().unwrap());
-        let current = current().unwrap();
-        assert!(current.place(format!("POST / HTTP/1.1\r\nx: y\r\n\r\n{line}").as_bytes()).is_none());
-        assert!(current.place(line.as_bytes()).is_none(), "the head is over");
-        assert!(exchanging.lost_the_token());
-    }
-
-    #[test]
-    fn without_a_token_there_is_nothing_to_place() {
-        let exchanging = begin(None);
-        assert!(exchanging.authorization().is_none() && current().unwrap().place(b"GET / HTTP/1.1\r\n\r\n").is_none());
-        assert!(!exchanging.lost_the_token());
-    }
-
     fn begin(token: Option<&Token>) -> ExchangeGuard {
         ExchangeGuard::begin(token, None, Deadline::after(Duration::from_secs(60)))
     }
 
-    /// A logger that makes a request of its own in the middle of another.
     #[test]
-    fn an_exchange_inside_another_has_its_own_token_and_gives_the_thread_back() {
-        let placed = || {
-            let current = current().unwrap();
-            let line = current.line.clone();
-            current.place(line.as_bytes()).map(|(_, token)| token.to_vec()).unwrap()
+    fn placeholder_is_found_once_and_only_in_the_head() {
+        for text in ["t", "tok-123", &"long".repeat(4_000)] {
+            let guard = begin(token(text).as_ref());
+            let value = guard.authorization_placeholder().unwrap().to_owned();
+            assert_eq!(value.len(), "Bearer ".len() + text.len());
+            assert!(!value.contains(text) || text.len() < 8, "{value}");
+            let exchange = current_exchange().unwrap();
+            let line = format!("authorization: {value}\r\n");
+            // Neither a path nor another header's value is the line.
+            let before = format!("GET /{line}x: authorization: {value}\r\n").replace("\r\n", "  ") + "\r\n";
+            assert!(exchange.locate_placeholder(before.as_bytes()).is_none() && !guard.sent_without_token());
+            let head = format!("{before}{line}y: z\r\n\r\n");
+            let (start, found) = exchange.locate_placeholder(head.as_bytes()).unwrap();
+            assert_eq!(&head[start..start + found.len()], &value["Bearer ".len()..]);
+            assert_eq!((found, found.len()), (text.as_bytes(), exchange.placeholder().len()));
+            assert!(exchange.locate_placeholder(head.as_bytes()).is_none(), "a body with the same bytes");
+            assert!(!guard.sent_without_token());
+        }
+    }
+
+    #[test]
+    fn body_is_not_searched_and_a_head_without_the_placeholder_is_noticed() {
+        let guard = begin(token("tok").as_ref());
+        let line = format!("authorization: {}\r\n", guard.authorization_placeholder().unwrap());
+        let exchange = current_exchange().unwrap();
+        let request = format!("POST / HTTP/1.1\r\nx: y\r\n\r\n{line}");
+        assert!(exchange.locate_placeholder(request.as_bytes()).is_none());
+        assert!(exchange.locate_placeholder(line.as_bytes()).is_none(), "the head is over");
+        assert!(guard.sent_without_token());
+    }
+
+    #[test]
+    fn without_a_token_there_is_no_placeholder() {
+        let guard = begin(None);
+        assert!(guard.authorization_placeholder().is_none());
+        assert!(current_exchange().unwrap().locate_placeholder(b"GET / HTTP/1.1\r\n\r\n").is_none());
+        assert!(!guard.sent_without_token());
+    }
+
+    /// As where a logger makes a request while another one is under way.
+    #[test]
+    fn nested_exchange_has_its_own_token_and_restores_the_outer_one() {
+        let located = || {
+            let exchange = current_exchange().unwrap();
+            let line = exchange.placeholder_line.clone();
+            exchange.locate_placeholder(line.as_bytes()).map(|(_, token)| token.to_vec()).unwrap()
         };
         let outer = begin(token("outer").as_ref());
         drop(begin(token("inner").as_ref()));
         let inner = begin(token("other").as_ref());
-        assert_eq!(placed(), b"other");
+        assert_eq!(located(), b"other");
         drop(inner);
-        assert_eq!(placed(), b"outer");
+        assert_eq!(located(), b"outer");
         drop(outer);
-        assert!(current().is_none());
+        assert!(current_exchange().is_none());
     }
 }

@@ -1,6 +1,14 @@
-//! TCP connections whose waits end in time. `ureq`'s own do not: where it is given no time it connects for a second; a write
-//! to a peer that does not read took three times its timeout, since what fits is taken and the rest is tried anew; and
-//! Linux ends a socket's wait late, by up to an eighth (its timer wheel; at 30 s 1.6 s were seen).
+//! TCP connections whose waits end in time.
+//!
+//! The waits of `ureq`'s own TCP transport do not end in time:
+//!
+//! - A connection attempt that is given no time takes a second.
+//! - A write to a peer that does not read took three times its timeout, since the bytes that fit are taken and each
+//!   later attempt begins a new timeout: compare <https://github.com/algesten/ureq/issues/700>.
+//! - Linux ends a socket's wait up to an eighth late: see [`deadline`](super::deadline).
+//!
+//! A `ureq` whose transport bounds a whole write and a connection attempt by the deadline would make this module
+//! unnecessary.
 
 use std::fmt;
 use std::io::{self, ErrorKind as IoKind, Read, Write};
@@ -14,45 +22,46 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use super::deadline::in_time;
+use super::deadline::{call_in_slices, cap_to_deadline};
 use crate::util::clock::Deadline;
 
-/// On Linux a wait as short as this ends a tick or two of the system's late.
-const BRIEF: Duration = Duration::from_millis(50);
-/// How often a write is tried where that has to be asked for.
-const NAP: Duration = Duration::from_millis(5);
-/// Whether a write may be left to wait by itself. On macOS its timeout begins again whenever the peer takes a byte.
-const WRITES_WAIT: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
+/// Pause between two attempts of a non-blocking write.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// True where the system's own timeout ends a blocking write. On macOS it begins again with each byte that the peer
+/// takes.
+const HAS_WRITE_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
 
-/// Makes connections, but not through a proxy: to that there is one already.
+/// Makes TCP connections. Where a connector before it has made one, as through a proxy, it passes that on.
 #[derive(Debug, Default)]
-pub(in crate::http) struct TcpConnector;
+pub(super) struct TcpConnector;
 
 impl<In: Transport> Connector<In> for TcpConnector {
-    type Out = Either<In, Tcp>;
+    type Out = Either<In, TcpTransport>;
 
     fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
         if let Some(chained) = chained {
             return Ok(Some(Either::A(chained)));
         }
         let config = details.config;
-        let stream = connect(&details.addrs, *in_time(details.timeout).after)?;
-        settable(stream.set_nodelay(config.no_delay()))?;
+        let stream = connect(&details.addrs, *cap_to_deadline(details.timeout).after)?;
+        ignore_peer_gone(stream.set_nodelay(config.no_delay()))?;
         let stream = Arc::new(stream);
-        // A cancel breaks it by this, from another thread.
+        // A cancel shuts the socket down through this handle, from another thread.
         (details.register_shutdown)(Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>)?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Either::B(Tcp { stream, buffers, stuck: None })))
+        Ok(Some(Either::B(TcpTransport { stream, buffers, timed_out_write: None })))
     }
 }
 
-/// Each address but the last has half of the time that is left when its turn comes. What is told is what the last one
-/// says that was reached or waited for, and not that there is no way to another.
-fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, Error> {
-    let end = Deadline::after(wait);
+/// Connects to the first address that accepts, within `timeout`.
+///
+/// Each address but the last gets half of the time that is left when its turn comes. Where none accepts, the error is
+/// that of the last one that refused or timed out, in preference to an address without a route.
+fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Error> {
+    let end = Deadline::after(timeout);
     let mut failure = None;
-    for (at, address) in addresses.iter().enumerate() {
-        let share = share(end.left(), addresses.len() - at);
+    for (n, address) in addresses.iter().enumerate() {
+        let share = share(end.left(), addresses.len() - n);
         if share.is_zero() {
             return Err(Error::Timeout(Timeout::Connect));
         }
@@ -71,49 +80,53 @@ fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, Error>
     Err(failure.unwrap_or(Error::ConnectionFailed))
 }
 
-/// How much of the time that is left the next of so many addresses may take.
+/// Returns the part of the time left that the next of `addresses` addresses may take.
 fn share(left: Duration, addresses: usize) -> Duration {
     if addresses == 1 { left } else { left / 2 }
 }
 
-/// A connection, to the platform or to a proxy.
-pub(in crate::http) struct Tcp {
+/// A connection to the platform or to a proxy.
+pub(super) struct TcpTransport {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
-    /// What ended a write. TLS would try it again, and a part of it may be out.
-    stuck: Option<Timeout>,
+    /// The timeout that ended a write. Later writes fail with it: TLS would repeat the write, and a part of it may
+    /// already be sent.
+    timed_out_write: Option<Timeout>,
 }
 
-/// Without what is in the buffers.
-impl fmt::Debug for Tcp {
+/// Shows the peer's address, and nothing of the buffers.
+impl fmt::Debug for TcpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tcp").field(&self.stream.peer_addr().ok()).finish()
+        f.debug_tuple("TcpTransport").field(&self.stream.peer_addr().ok()).finish()
     }
 }
 
-impl Transport for Tcp {
+impl Transport for TcpTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if let Some(why) = self.stuck {
-            return Err(Error::Timeout(why));
+        if let Some(reason) = self.timed_out_write {
+            return Err(Error::Timeout(reason));
         }
-        let timeout = in_time(timeout);
+        let timeout = cap_to_deadline(timeout);
         let end = Deadline::after(*timeout.after);
         let mut rest = &self.buffers.output()[..amount];
-        // A write that has taken some of it begins a wait of its own, but no new time.
+        // Each partial write begins a new timeout for one write, but the deadline for all of them stays.
         while !rest.is_empty() {
             let timeout = NextTimeout { after: end.left().into(), ..timeout }.for_write();
-            let written =
-                if WRITES_WAIT { write(&self.stream, rest, timeout) } else { try_write(&self.stream, rest, timeout) };
-            match written {
+            let outcome = if HAS_WRITE_TIMEOUT {
+                write_blocking(&self.stream, rest, timeout)
+            } else {
+                write_polling(&self.stream, rest, timeout)
+            };
+            match outcome {
                 Ok(0) => return Err(io::Error::from(IoKind::WriteZero).into()),
-                Ok(taken) => rest = &rest[taken..],
+                Ok(written) => rest = &rest[written..],
                 Err(why) => {
                     if let Error::Timeout(reason) = why {
-                        self.stuck = Some(reason);
+                        self.timed_out_write = Some(reason);
                     }
                     return Err(why);
                 }
@@ -124,10 +137,10 @@ impl Transport for Tcp {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let mut stream = &*self.stream;
-        let room = self.buffers.input_append_buf();
-        let read = wait(in_time(timeout).for_read(), Duration::MAX, |wait| {
-            settable(stream.set_read_timeout(Some(wait)))?;
-            stream.read(room)
+        let free = self.buffers.input_append_buf();
+        let read = call_in_slices(cap_to_deadline(timeout).for_read(), Duration::MAX, |slice| {
+            ignore_peer_gone(stream.set_read_timeout(Some(slice)))?;
+            stream.read(free)
         })?;
         self.buffers.input_appended(read);
         Ok(read > 0)
@@ -135,63 +148,40 @@ impl Transport for Tcp {
 
     fn is_open(&mut self) -> bool {
         let stream = &*self.stream;
-        // What has come without being asked for is no answer to the next request.
+        // Bytes that came without a request are no answer to the next one.
         let is_quiet = |peeked: io::Result<usize>| peeked.is_err_and(|why| why.kind() == IoKind::WouldBlock);
         stream.set_nonblocking(true).is_ok() && is_quiet(stream.peek(&mut [0])) && stream.set_nonblocking(false).is_ok()
     }
 }
 
-fn write(mut stream: &TcpStream, bytes: &[u8], timeout: NextTimeout) -> Result<usize, Error> {
-    wait(timeout, Duration::MAX, |wait| {
-        settable(stream.set_write_timeout(Some(wait)))?;
+/// Writes once, with the system's own timeout. Returns the number of bytes written.
+fn write_blocking(mut stream: &TcpStream, bytes: &[u8], timeout: NextTimeout) -> Result<usize, Error> {
+    call_in_slices(timeout, Duration::MAX, |slice| {
+        ignore_peer_gone(stream.set_write_timeout(Some(slice)))?;
         stream.write(bytes)
     })
 }
 
-/// The same without a wait of the system's.
-fn try_write(mut stream: &TcpStream, bytes: &[u8], timeout: NextTimeout) -> Result<usize, Error> {
-    wait(timeout, NAP, |nap| {
+/// Like [`write_blocking`], without the system's timeout: tries every [`POLL_INTERVAL`] without blocking.
+fn write_polling(mut stream: &TcpStream, bytes: &[u8], timeout: NextTimeout) -> Result<usize, Error> {
+    call_in_slices(timeout, POLL_INTERVAL, |pause| {
         stream.set_nonblocking(true)?;
         let outcome = stream.write(bytes);
         stream.set_nonblocking(false)?;
         if outcome.as_ref().is_err_and(|why| why.kind() == IoKind::WouldBlock) {
-            thread::sleep(nap);
+            thread::sleep(pause);
         }
         outcome
     })
 }
 
-/// Does the `step`, which waits for as long as it is told to, at the `most` so long, until it is done or the time is over.
-/// How much of that is left is told by what was waited for, too: a clock may stand still.
-fn wait(
-    timeout: NextTimeout,
-    most: Duration,
-    mut step: impl FnMut(Duration) -> io::Result<usize>,
-) -> Result<usize, Error> {
-    let end = Deadline::after(*timeout.after);
-    let mut left = *timeout.after;
-    while !left.is_zero() {
-        let part = part(left).min(most);
-        match step(part) {
-            Err(why) if why.kind() == IoKind::WouldBlock => left = end.left().min(left - part),
-            Err(why) if why.kind() == IoKind::Interrupted => left = end.left().min(left),
-            // Windows' word for it, and elsewhere TCP's own where nothing that was sent arrives any more.
-            Err(why) if why.kind() == IoKind::TimedOut => break,
-            outcome => return Ok(outcome?),
-        }
-    }
-    Err(Error::Timeout(timeout.reason))
-}
-
-/// How much of the time that is left to wait for at once: so that, late by an eighth, it ends before the time is over.
-fn part(left: Duration) -> Duration {
-    if cfg!(any(target_os = "linux", target_os = "android")) && left > BRIEF { left - left / 8 } else { left }
-}
-
-/// Without a failure that says that the peer is gone, as macOS has it: what was said before that can still be read.
-fn settable(outcome: io::Result<()>) -> io::Result<()> {
-    let says_gone = |why: &io::Error| cfg!(target_vendor = "apple") && why.kind() == IoKind::InvalidInput;
-    outcome.or_else(|why| if says_gone(&why) { Ok(()) } else { Err(why) })
+/// Drops the error with which macOS refuses a socket option because the peer is gone.
+///
+/// Bytes that the peer sent before can still be read: `setsockopt(2)` there answers EINVAL for a socket that was shut
+/// down.
+fn ignore_peer_gone(outcome: io::Result<()>) -> io::Result<()> {
+    let is_peer_gone = |why: &io::Error| cfg!(target_vendor = "apple") && why.kind() == IoKind::InvalidInput;
+    outcome.or_else(|why| if is_peer_gone(&why) { Ok(()) } else { Err(why) })
 }
 
 #[cfg(test)]
@@ -205,89 +195,62 @@ mod tests {
         NextTimeout { after: Duration::from_millis(millis).into(), reason: Timeout::RecvBody, ..NextTimeout::default() }
     }
 
-    fn pair(output: usize) -> (Tcp, TcpStream) {
+    fn pair(output: usize) -> (TcpTransport, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = Arc::new(connect(&[listener.local_addr().unwrap()], Duration::from_secs(60)).unwrap());
-        (Tcp { stream, buffers: LazyBuffers::new(1_024, output), stuck: None }, listener.accept().unwrap().0)
+        let buffers = LazyBuffers::new(1_024, output);
+        (TcpTransport { stream, buffers, timed_out_write: None }, listener.accept().unwrap().0)
     }
 
     #[test]
-    fn a_wait_that_ends_late_by_an_eighth_ends_in_time_and_without_a_clock_too() {
-        let mut parts = Vec::new();
-        let outcome = wait(within(8_000), Duration::MAX, |part| {
-            parts.push(part);
-            Err(IoKind::WouldBlock.into())
-        });
-        assert!(matches!(outcome, Err(Error::Timeout(Timeout::RecvBody))));
-        let [sum, mut left] = [parts.iter().sum(), Duration::from_secs(8)];
-        assert_eq!(sum, left, "{parts:?}");
-        for part in parts {
-            let late = if cfg!(target_os = "linux") && left > BRIEF { part / 8 } else { Duration::ZERO };
-            assert!(part + late <= left, "{part:?} of {left:?}");
-            left -= part;
-        }
-    }
-
-    #[test]
-    fn a_wait_that_was_interrupted_goes_on_and_a_failure_ends_it() {
-        let mut say = vec![Ok(3), Err(IoKind::Interrupted), Err(IoKind::WouldBlock), Err(IoKind::Interrupted)];
-        let mut step = |_| say.pop().unwrap().map_err(io::Error::from);
-        assert_eq!(wait(within(60_000), Duration::MAX, &mut step).unwrap(), 3);
-        let failed = |kind: IoKind| wait(within(60_000), Duration::MAX, |_| Err(kind.into())).unwrap_err();
-        assert!(matches!(failed(IoKind::TimedOut), Error::Timeout(Timeout::RecvBody)));
-        assert!(matches!(failed(IoKind::ConnectionReset), Error::Io(why) if why.kind() == IoKind::ConnectionReset));
-        assert!(matches!(wait(within(0), Duration::MAX, |_| panic!("no time")), Err(Error::Timeout(_))));
-    }
-
-    #[test]
-    fn an_address_that_says_nothing_leaves_half_of_the_time_to_those_after_it() {
+    fn silent_address_leaves_half_of_the_time_to_the_next_ones() {
         let second = Duration::from_secs(1);
         assert_eq!([3, 2, 1].map(|addresses| share(second, addresses)), [second / 2, second / 2, second]);
     }
 
     #[test]
-    fn each_address_has_its_turn_and_what_is_told_is_what_one_said() {
+    fn every_address_is_tried_and_the_error_is_that_of_one_that_answered() {
         let refuses = SocketAddr::from(([127, 0, 0, 1], 1));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listens = listener.local_addr().unwrap();
 
-        let long = Duration::from_secs(60);
-        assert_eq!(connect(&[refuses, listens], long).unwrap().peer_addr().unwrap(), listens);
-        assert_eq!(connect(&[listens, refuses], long).unwrap().peer_addr().unwrap(), listens);
-        // Nobody can connect to a multicast group: there is no way, whatever the network.
-        let no_way = SocketAddr::from(([224, 0, 0, 1], 9));
-        for addresses in [[refuses, no_way], [no_way, refuses]] {
-            let Err(Error::Io(why)) = connect(&addresses, long) else { panic!("connected to nobody") };
+        let minute = Duration::from_secs(60);
+        assert_eq!(connect(&[refuses, listens], minute).unwrap().peer_addr().unwrap(), listens);
+        assert_eq!(connect(&[listens, refuses], minute).unwrap().peer_addr().unwrap(), listens);
+        // TCP has no route to a multicast group, whatever the network.
+        let no_route = SocketAddr::from(([224, 0, 0, 1], 9));
+        for addresses in [[refuses, no_route], [no_route, refuses]] {
+            let Err(Error::Io(why)) = connect(&addresses, minute) else { panic!("connected to no one") };
             assert_eq!(why.kind(), IoKind::ConnectionRefused, "{why}");
         }
-        assert!(matches!(connect(&[no_way], long), Err(Error::Io(_))));
-        assert!(matches!(connect(&[], long), Err(Error::ConnectionFailed)));
+        assert!(matches!(connect(&[no_route], minute), Err(Error::Io(_))));
+        assert!(matches!(connect(&[], minute), Err(Error::ConnectionFailed)));
         assert!(matches!(connect(&[listens], Duration::ZERO), Err(Error::Timeout(Timeout::Connect))));
-        // The two that were made, and no third.
-        let taken = [(), ()].map(|()| listener.accept().unwrap());
+        // Two connections were made, and no third.
+        let accepted = [(), ()].map(|()| listener.accept().unwrap());
         listener.set_nonblocking(true).unwrap();
-        assert!(listener.accept().is_err(), "{taken:?}");
+        assert!(listener.accept().is_err(), "{accepted:?}");
     }
 
-    /// More than the system's buffers take.
+    /// More bytes than the system buffers.
     const MUCH: usize = 16 << 20;
 
     #[test]
-    fn what_does_not_fit_at_once_is_written_in_order() {
+    fn bytes_that_do_not_fit_at_once_are_written_in_order() {
         let bytes: Vec<u8> = (0..MUCH).map(|n| (n / 251) as u8).collect();
-        for is_left_to_wait in [true, false] {
+        for is_blocking in [true, false] {
             let (mut tcp, mut peer) = pair(MUCH);
             let reader = thread::spawn(move || {
                 let mut read = Vec::new();
                 peer.read_to_end(&mut read).map(|_| read)
             });
-            if is_left_to_wait {
+            if is_blocking {
                 tcp.buffers().output().copy_from_slice(&bytes);
                 tcp.transmit_output(MUCH, within(60_000)).unwrap();
             } else {
                 let mut rest = &bytes[..];
                 while !rest.is_empty() {
-                    rest = &rest[try_write(&tcp.stream, rest, within(60_000)).unwrap()..];
+                    rest = &rest[write_polling(&tcp.stream, rest, within(60_000)).unwrap()..];
                 }
             }
             drop(tcp);
@@ -296,28 +259,28 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_nobody_takes_ends_and_nothing_is_written_after_it() {
+    fn write_to_a_peer_that_does_not_read_times_out_and_so_do_later_ones() {
         let (mut tcp, _peer) = pair(MUCH);
         for wait in [20, 600_000] {
             let outcome = tcp.transmit_output(MUCH, within(wait));
             assert!(matches!(outcome, Err(Error::Timeout(Timeout::RecvBody))), "{outcome:?}");
         }
         let silence = NextTimeout { per_write: Some(Duration::from_millis(1).into()), ..within(600_000) };
-        // What is left of the system's buffers fills up.
-        let end = (0..).find_map(|_| try_write(&tcp.stream, &[0; 4_096], silence.for_write()).err());
+        // Fills what is left of the system's buffers.
+        let end = (0..).find_map(|_| write_polling(&tcp.stream, &[0; 4_096], silence.for_write()).err());
         assert!(matches!(end, Some(Error::Timeout(Timeout::PerWrite))), "{end:?}");
     }
 
     #[test]
-    fn what_it_is_about_to_send_is_not_shown() {
+    fn debug_output_does_not_show_the_buffers() {
         let (mut tcp, _peer) = pair(6);
         tcp.buffers().output().copy_from_slice(b"secret");
         let shown = format!("{tcp:?}");
-        assert!(shown.starts_with("Tcp(Some(127.0.0.1:") && shown.len() < 30, "{shown}");
+        assert!(shown.starts_with("TcpTransport(Some(127.0.0.1:") && shown.len() < 39, "{shown}");
     }
 
     #[test]
-    fn a_read_ends_with_bytes_an_end_or_silence() {
+    fn read_ends_with_bytes_at_the_end_or_after_silence() {
         let (mut tcp, mut peer) = pair(1);
         peer.write_all(b"abc").unwrap();
         assert!(tcp.await_input(within(60_000)).unwrap());
@@ -329,10 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_open_while_nothing_comes_that_was_not_asked_for() {
+    fn connection_is_open_until_unrequested_bytes_or_its_end_arrive() {
         let (mut tcp, mut peer) = pair(1);
         assert!(tcp.is_open() && tcp.is_open());
-        // It waits again afterwards.
+        // The socket is blocking again.
         assert!(matches!(tcp.await_input(within(1)), Err(Error::Timeout(_))));
         peer.write_all(b"HTTP/1.1 408").unwrap();
         tcp.stream.peek(&mut [0]).unwrap();

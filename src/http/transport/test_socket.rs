@@ -1,22 +1,39 @@
-//! A socket for the tests of what is above one.
+//! A scripted socket for the tests of the layers above TCP.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind as IoKind;
+use std::time::Duration;
 
-use ureq::Error;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
+use ureq::{Error, Timeout};
 
-/// A socket that takes so many writes, and then says this.
+/// A socket that accepts a number of writes, then fails each one, and reads scripted answers.
 #[derive(Debug)]
-pub(in crate::http) struct Socket {
-    pub(in crate::http) buffers: LazyBuffers,
-    pub(in crate::http) written: Vec<u8>,
-    pub(in crate::http) takes: usize,
-    pub(in crate::http) refusal: IoKind,
-    pub(in crate::http) says: VecDeque<&'static [u8]>,
+pub(super) struct TestSocket {
+    buffers: LazyBuffers,
+    /// All bytes that were written.
+    pub(super) written: Vec<u8>,
+    /// Number of writes that still succeed.
+    writes_left: usize,
+    /// The failure of each later write.
+    failure: IoKind,
+    /// One entry for each read that returns bytes. Later reads return the end.
+    answers: VecDeque<&'static [u8]>,
 }
 
-impl Transport for Socket {
+impl TestSocket {
+    pub(super) fn new(writes: usize, failure: IoKind, answers: &[&'static [u8]]) -> Self {
+        TestSocket {
+            buffers: LazyBuffers::new(1024, 1024),
+            written: Vec::new(),
+            writes_left: writes,
+            failure,
+            answers: answers.iter().copied().collect(),
+        }
+    }
+}
+
+impl Transport for TestSocket {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
@@ -25,22 +42,27 @@ impl Transport for Socket {
         if timeout.after.is_zero() {
             return Err(Error::Timeout(timeout.reason));
         }
-        if self.takes == 0 {
-            return Err(Error::Io(self.refusal.into()));
+        if self.writes_left == 0 {
+            return Err(Error::Io(self.failure.into()));
         }
-        self.takes -= 1;
+        self.writes_left -= 1;
         self.written.extend_from_slice(&self.buffers.output()[..amount]);
         Ok(())
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
-        let Some(said) = self.says.pop_front() else { return Ok(false) };
-        self.buffers.input_append_buf()[..said.len()].copy_from_slice(said);
-        self.buffers.input_appended(said.len());
+        let Some(answer) = self.answers.pop_front() else { return Ok(false) };
+        self.buffers.input_append_buf()[..answer.len()].copy_from_slice(answer);
+        self.buffers.input_appended(answer.len());
         Ok(true)
     }
 
     fn is_open(&mut self) -> bool {
         true
     }
+}
+
+/// Returns a timeout of nine seconds for the whole exchange.
+pub(super) fn nine_seconds() -> NextTimeout {
+    NextTimeout { after: Duration::from_secs(9).into(), reason: Timeout::Global, ..NextTimeout::default() }
 }
