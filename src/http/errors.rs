@@ -23,11 +23,11 @@ pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
         Some(advice) => format!("{words}; {advice}"),
         None => words,
     };
-    Error::new(kind, format!("{name}: {words}")).at(target).with_source(why)
+    Error::new(kind, format!("{name}: {words}")).with_target(target).with_source(why)
 }
 
 pub(super) fn timed_out(target: &str) -> Error {
-    Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time").at(target)
+    Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time").with_target(target)
 }
 
 /// What a user may do about it, where the TLS libraries' own words leave that open.

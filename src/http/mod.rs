@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ureq::{Body, SendBody};
 
-use crate::config::{Checked, PlatformUrl};
+use crate::config::{CheckedSettings, PlatformUrl};
 use crate::error::{Error, ErrorKind};
 use crate::retry::RetryPolicy;
 use crate::token::{Token, TokenStore};
@@ -92,7 +92,7 @@ impl Http {
     /// # Errors
     ///
     /// Root certificates that are none.
-    pub(crate) fn new(checked: &Checked, tokens: TokenStore) -> Result<Self, Error> {
+    pub(crate) fn new(checked: &CheckedSettings, tokens: TokenStore) -> Result<Self, Error> {
         let route = Route::new(checked)?;
         let settings = &checked.settings;
         let mut headers = Vec::new();
@@ -209,7 +209,7 @@ impl Http {
     fn run(&self, exchange: &Exchange<'_>, fresh: bool) -> Result<Response, Error> {
         // ureq panics where the system refuses it the thread that resolves a name.
         exchange::run(|| self.exchange(exchange, fresh)).map_err(|error| match error.kind() {
-            ErrorKind::Internal => error.at(exchange.target()),
+            ErrorKind::Internal => error.with_target(exchange.target()),
             _ => error,
         })
     }
@@ -256,7 +256,7 @@ impl Http {
         };
         if exchanging.lost_the_token() {
             let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
-            return Err(Error::new(ErrorKind::Internal, detail).at(target));
+            return Err(Error::new(ErrorKind::Internal, detail).with_target(target));
         }
         let mut response = result.map_err(|why| failure(&target, why, *deadline))?;
 
@@ -282,7 +282,7 @@ impl Exchange<'_> {
 }
 
 fn read_body(target: &str, body: &mut Body, deadline: Deadline, cap: u64) -> Result<Vec<u8>, Error> {
-    let too_large = || Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).at(target);
+    let too_large = || Error::new(ErrorKind::TooLarge, format!("the body is above {cap} bytes")).with_target(target);
     // By what its head says none of it needs to come.
     if body.content_length().is_some_and(|length| length > cap) {
         return Err(too_large());

@@ -51,17 +51,19 @@ impl Outgoing {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
         if message.part_count() == 0 {
-            return Err(Error::new(ErrorKind::InvalidMessage, "the message has no parts; give it a text").at(target));
+            return Err(
+                Error::new(ErrorKind::InvalidMessage, "the message has no parts; give it a text").with_target(target)
+            );
         }
         if message.is_too_deep() {
             let detail = "the message nests its data more than 128 levels deep, which no peer can read";
-            return Err(Error::new(ErrorKind::InvalidMessage, detail).at(target));
+            return Err(Error::new(ErrorKind::InvalidMessage, detail).with_target(target));
         }
-        let request_id = fresh_id()?.to_string();
-        let bytes = wire::envelope(message, &request_id, &fresh_id()?.to_string());
+        let request_id = fresh_id().ok_or_else(Error::no_random_numbers)?.to_string();
+        let bytes = wire::envelope(message, &request_id, &fresh_id().ok_or_else(Error::no_random_numbers)?.to_string());
         if bytes.len() > MAX_REQUEST {
             let detail = format!("the request has {} bytes; the platform takes {MAX_REQUEST}", bytes.len());
-            return Err(Error::new(ErrorKind::TooLarge, detail).at(target));
+            return Err(Error::new(ErrorKind::TooLarge, detail).with_target(target));
         }
         Ok(Outgoing { path, target, request_id, upload: RequestBody::new(bytes), silence })
     }
@@ -111,7 +113,7 @@ impl Outgoing {
     pub(crate) fn post_guarded(&self, http: &Arc<Http>, deadline: Deadline, wire: &Wire) -> Result<Reply, Failed> {
         match guard(|| Ok(self.post(http, deadline, Some(wire)))) {
             Ok(outcome) => outcome,
-            Err(error) => Err(self.broken(error.at(self.target.as_str()))),
+            Err(error) => Err(self.broken(error.with_target(self.target.as_str()))),
         }
     }
 

@@ -29,12 +29,12 @@ pub(crate) fn notify(http: &Arc<Http>, text: &str, policy: RetryPolicy) -> Resul
     let path = format!("/workspaces/{}/notify", http.workspace_id());
     let target = || format!("POST {}{path}", http.platform());
     if text.trim().is_empty() {
-        return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty").at(target()));
+        return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty").with_target(target()));
     }
     let upload = RequestBody::new(json!({ "message": text }).to_string().into_bytes());
     if upload.len() > MAX_TEXT {
         let detail = format!("the request has {} bytes; the platform takes {MAX_TEXT}", upload.len());
-        return Err(Error::new(ErrorKind::TooLarge, detail).at(target()));
+        return Err(Error::new(ErrorKind::TooLarge, detail).with_target(target()));
     }
     let deadline = Deadline::after(policy.budget());
     let silence = SEND_SILENCE;
@@ -55,7 +55,7 @@ pub(crate) fn notify(http: &Arc<Http>, text: &str, policy: RetryPolicy) -> Resul
         thread::sleep(pause);
     }
     // The loop has no other end than those above.
-    Err(Error::new(ErrorKind::Internal, "the attempts ran out").at(target()))
+    Err(Error::new(ErrorKind::Internal, "the attempts ran out").with_target(target()))
 }
 
 /// What a sign of life tells.

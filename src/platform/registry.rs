@@ -58,7 +58,7 @@ impl Registry {
                 None => format!("Cannot reach platform at {}: {}", self.http.platform(), error.detail()),
                 Some(status) => format!("Platform returned {status} but its body did not arrive: {}", error.detail()),
             };
-            error.in_words(words)
+            error.with_text(words)
         })?;
         let status = reply.status;
         let (kind, words) = match status {
@@ -94,9 +94,9 @@ impl Registry {
         };
         if status == 410 && is_removal(&reply) {
             let removed = removed(&reply, id);
-            return Err(reply.error(ErrorKind::Removed, "").in_words(words).with_removed(removed));
+            return Err(reply.error(ErrorKind::Removed, "").with_text(words).with_removed(removed));
         }
-        Err(reply.error(kind, "").in_words(words))
+        Err(reply.error(kind, "").with_text(words))
     }
 
     /// Where a peer's agent card is to be had.

@@ -127,7 +127,7 @@ pub(crate) fn send(http: &Arc<Http>, peer: PeerId, message: &Message, options: &
         }
     }
     // The loop has no other end than those above: its counter is bounded by the policy.
-    Err(Error::new(ErrorKind::Internal, "the attempts ran out").at(outgoing.target))
+    Err(Error::new(ErrorKind::Internal, "the attempts ran out").with_target(outgoing.target))
 }
 
 /// How long to wait before the next attempt; `None` where there is to be none.
@@ -147,7 +147,7 @@ fn pause_after(attempt: u32, again: RetryHint, policy: RetryPolicy, delivery: De
 }
 
 fn cancelled(outgoing: &Outgoing, when: &str) -> Error {
-    Error::new(ErrorKind::Cancelled, format!("cancelled {when}")).at(outgoing.target.as_str())
+    Error::new(ErrorKind::Cancelled, format!("cancelled {when}")).with_target(outgoing.target.as_str())
 }
 
 impl SendOptions {
@@ -226,7 +226,7 @@ impl AttemptRunner {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 wire.clone().shut_down();
                 let error = Error::new(ErrorKind::Timeout, "ReadTimeout: no answer in time");
-                Err(ended(error.at(outgoing.target.as_str()).with_delivery(outgoing.delivery())))
+                Err(ended(error.with_target(outgoing.target.as_str()).with_delivery(outgoing.delivery())))
             }
         }
     }

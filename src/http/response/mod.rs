@@ -48,8 +48,8 @@ impl Response {
 
     /// An error that this answer is.
     pub(crate) fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
-        let error = Error::new(kind, detail).at(self.target.as_str()).with_status(self.status);
-        error.with_retry_after(self.retry_after).with_excerpt(self.excerpt())
+        let error = Error::new(kind, detail).with_target(self.target.as_str()).with_status(self.status);
+        error.with_retry_after(self.retry_after).with_body_snippet(self.excerpt())
     }
 
     /// The body's encoding, if it is one that was not asked for and is not undone.

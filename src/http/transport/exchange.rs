@@ -150,7 +150,7 @@ impl ExchangeContext {
 fn stand_in() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     // Without random numbers it stands there all the same: its place is found by its line.
-    TEXT.get_or_init(|| fresh_id().map_or_else(|_| "token-".to_owned(), |id| id.simple().to_string()))
+    TEXT.get_or_init(|| fresh_id().map_or_else(|| "token-".to_owned(), |id| id.simple().to_string()))
 }
 
 #[cfg(test)]
