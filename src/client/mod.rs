@@ -99,8 +99,8 @@ impl Client {
 
     /// Returns the registry's record of a peer, from the cache or by one lookup.
     ///
-    /// `None` means that the text is no peer id (no request is made), that the registry does not know or show the peer,
-    /// or that the lookup brought no usable answer. The last two are cached for the negative TTL.
+    /// `None` means one of three: the text is no peer id (no request is made); the registry does not know or show the
+    /// peer; the lookup brought no usable answer. The last two are cached for the negative TTL.
     ///
     /// A cached answer takes nanoseconds. A lookup takes at most
     /// [`lookup_timeout`](ClientBuilder::lookup_timeout) (2 s), DNS included, and threads that miss the same peer
@@ -198,9 +198,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// A text that is no peer id ([`InvalidPeerId`](crate::ErrorKind::InvalidPeerId)), a peer that the registry does not
-    /// know or show ([`NotFound`](crate::ErrorKind::NotFound)), any other status, a body above 256 KiB or not a JSON
-    /// object, or a failed transport.
+    /// A text that is no peer id ([`InvalidPeerId`](crate::ErrorKind::InvalidPeerId)); a peer that the registry does not
+    /// know or show ([`NotFound`](crate::ErrorKind::NotFound)); any other status; a body above 256 KiB or not a JSON
+    /// object; a failed transport.
     pub fn discover(&self, peer: impl PeerRef) -> Result<Peer, Error> {
         let peer = peer.try_peer_id()?;
         guard(|| self.inner.enricher.registry().discover(peer, Pace::Call, self.inner.deadline()))

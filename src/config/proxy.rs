@@ -60,10 +60,10 @@ mod tests {
             ("http://user:hush@proxy/path", "has a path"),
             ("http://user:hush@", "is no URL"),
             ("http://user:hush@proxy?x", "query"),
-            ("http://user:hush?x@proxy", "percent-encoded"),
-            ("http://user:hush/x@proxy", "percent-encoded"),
-            ("http://us er:hush@proxy", "percent-encoded"),
-            ("http://user:hush\r\nX-Evil: 1@proxy", "percent-encoded"),
+            ("http://user:hush?x@proxy", "percent-encode it"),
+            ("http://user:hush/x@proxy", "percent-encode it"),
+            ("http://us er:hush@proxy", "percent-encode it"),
+            ("http://user:hush\r\nX-Evil: 1@proxy", "percent-encode it"),
             ("http://user:hush@proxy\r\nX-Evil: 1", "is no URL"),
         ] {
             let error = ProxyUrl::parse(text).unwrap_err();

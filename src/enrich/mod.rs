@@ -80,7 +80,7 @@ impl Enricher {
     }
 
     /// Like [`lookup`](Self::lookup) at a time that the caller gives. It does not look in this thread's part of the
-    /// cache, which goes by the real time.
+    /// cache, which uses the real time.
     #[inline(never)]
     pub(crate) fn lookup_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
         let Some((id, key)) = peer.read() else { return Lookup::INVALID };
@@ -138,7 +138,7 @@ impl Enricher {
         }
         // Background threads make the probes, so that no caller waits for one.
         let may_probe = closed || !self.background.is_running();
-        // The background threads wait for the circuit in real time, so it goes by real time where there are any.
+        // Background threads wait for the circuit in real time, so the circuit must have the real time as well.
         let circuit_now = if self.background.is_enabled() { CoarseInstant::now() } else { now };
         let Some(permit) = circuit.admit(peer, circuit_now, may_probe) else {
             counters.shed.add(1);

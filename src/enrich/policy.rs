@@ -19,7 +19,7 @@ pub(super) fn circuit_policy(settings: &Settings) -> CircuitPolicy {
     CircuitPolicy { threshold: settings.circuit_threshold, first_backoff, max_backoff }
 }
 
-/// How long answers are cached, and how long a lookup may take.
+/// The times for which answers are cached, and the timeout of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpiryPolicy {
     pub(super) ttl: Duration,

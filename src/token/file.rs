@@ -51,7 +51,7 @@ fn read_text(path: &Path) -> Result<String, IoError> {
 ///
 /// A file that is not regular. A pipe or a device may block, or cannot be read a second time.
 fn check_regular(metadata: &Metadata) -> Result<(), IoError> {
-    if metadata.is_file() { Ok(()) } else { Err(IoError::other("it is no regular file; give a file")) }
+    if metadata.is_file() { Ok(()) } else { Err(IoError::other("it is no regular file")) }
 }
 
 /// Logs a warning, once for each path, if others than the owner may use the file. For a link, its target counts.

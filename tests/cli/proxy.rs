@@ -93,7 +93,7 @@ fn what_is_no_proxy_is_refused_with_the_name_of_what_gave_it() {
         err
     };
     let err = refused(&[], &["--proxy", "socks5://proxy:1080"]);
-    assert!(err.contains("--proxy: ") && err.contains("has the scheme socks5; it takes http or https"), "{err}");
+    assert!(err.contains("--proxy: ") && err.contains("has the scheme socks5; use http or https"), "{err}");
     for wrong in [
         "me:hush@proxy:3128",
         "socks5://me:hush@proxy:1080",

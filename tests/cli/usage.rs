@@ -46,7 +46,7 @@ fn bad_usage_is_2_and_says_what_to_do() {
         (&["--workspace", "a b", "discover", PEER], "--workspace: \"a b\" has ' '"),
         (
             &["--workspace", "w", "--platform", "localhost", "discover", PEER],
-            "has no scheme; for example http://localhost:8080",
+            "has no scheme; use for example http://localhost:8080",
         ),
         (&["--platform", "http://h", "demo"], "demo brings its own platform"),
         (&["--proxy", "http://h", "demo"], "--ca-file and --proxy"),

@@ -28,8 +28,7 @@ impl<K: Copy + Eq + Hash, T: Clone> SingleFlight<K, T> {
 
     /// Joins the flight of `key`, or starts one.
     ///
-    /// Where none is in flight, `stored` is asked first: another thread may have stored the answer since the caller
-    /// missed it.
+    /// Before it starts one, it asks `stored`: another thread may have stored the answer since the caller missed it.
     pub(crate) fn join<S>(&self, key: K, stored: impl FnOnce() -> Option<S>) -> Joined<'_, K, T, S> {
         let mut in_flight = self.in_flight.lock();
         if let Some(flight) = in_flight.get(&key) {
