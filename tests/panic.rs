@@ -1,6 +1,6 @@
 //! Panics in the user's code (a logger, a token function) and in the HTTP client do not reach the caller.
 //!
-//! The panics' payloads panic again when they are dropped: whoever catches one must drop it inside the boundary, too. The
+//! The panics' payloads panic again when they are dropped: so it must also be dropped inside the boundary. The
 //! logger is process-wide, so these tests are a binary of their own and run one after the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -289,6 +289,6 @@ fn global_contains_a_panic_of_the_logger() {
     assert_eq!(contained(|| global::enrich_peer_metadata_nonblocking(PEER)), None);
     assert_eq!(contained(|| global::discover_peer(PEER)), None);
     assert!(contained(|| global::send_a2a_message(PEER, "hi")).starts_with("[A2A_ERROR] "));
-    assert!(contained(|| global::get_peers_with_diagnostic()).1.is_some());
-    assert!(contained(|| global::get_workspace_info())["error"].is_string());
+    assert!(contained(global::get_peers_with_diagnostic).1.is_some());
+    assert!(contained(global::get_workspace_info)["error"].is_string());
 }

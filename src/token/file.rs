@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use super::MAX_BYTES;
 use crate::error::Error;
 use crate::util::clock::Deadline;
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
 use crate::util::sync::{Condvar, Mutex, wait_while};
 
+/// Maximum length of a token and a token file in bytes: 16 KiB. Servers accept no longer header.
+pub(super) const MAX_BYTES: u64 = 16 * 1024;
 /// Maximum number of a client's threads that wait for a file system that does not answer.
 const MAX_READERS: usize = 8;
 

@@ -14,9 +14,7 @@ use crate::error::Error;
 use crate::util::clock::Deadline;
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
-
-/// Maximum length of a token and a token file in bytes: 16 KiB. Servers accept no longer header.
-const MAX_BYTES: u64 = 16 * 1024;
+use file::MAX_BYTES;
 
 /// The token in use, and its source.
 #[derive(Debug)]

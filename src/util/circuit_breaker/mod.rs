@@ -168,7 +168,7 @@ impl<K: Copy> Circuit<K> {
     }
 }
 
-/// The public view of the state: how lookups are treated after some were not answered.
+/// The state of a client's circuit breaker: how lookups are treated after some were not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum CircuitState {

@@ -12,48 +12,48 @@ type Flights = SingleFlight<&'static str, u32>;
 
 /// The stored answer, and the number of lookups made.
 #[derive(Default)]
-struct World {
-    stored: Option<u32>,
+struct Stored {
+    answer: Option<u32>,
     lookups: u32,
 }
 
 /// Makes one call, which leads, waits or finds the answer stored. Where it leads, its lookup panics if `panics`.
-fn call(flights: &Flights, world: &Mutex<World>, panics: bool) -> Option<u32> {
-    match flights.join(KEY, || world.lock().stored) {
+fn call(flights: &Flights, store: &Mutex<Stored>, panics: bool) -> Option<u32> {
+    match flights.join(KEY, || store.lock().answer) {
         Joined::Stored(answer) => Some(answer),
         Joined::Waiter(flight) => flight.wait(Deadline::after(Duration::from_secs(1))),
         Joined::Leader(leader) => {
             let answer = {
-                let mut world = world.lock();
-                world.lookups += 1;
-                world.lookups
+                let mut store = store.lock();
+                store.lookups += 1;
+                store.lookups
             };
             if panics {
                 // An unwinding stack drops the leader.
                 drop(leader);
                 return None;
             }
-            leader.complete(&answer, |answer| world.lock().stored = Some(*answer));
+            leader.complete(&answer, |answer| store.lock().answer = Some(*answer));
             Some(answer)
         }
     }
 }
 
-fn with_threads(threads: usize, panics: fn(usize) -> bool, check: fn(Vec<Option<u32>>, &World)) {
+fn with_threads(threads: usize, panics: fn(usize) -> bool, check: fn(Vec<Option<u32>>, &Stored)) {
     let mut model = ::loom::model::Builder::new();
     // With three threads there are too many interleavings; most faults show with two preemptions.
     model.preemption_bound = (threads > 2).then_some(2);
     model.check(move || {
         let flights = ::loom::sync::Arc::new(SingleFlight::new());
-        let world = ::loom::sync::Arc::new(Mutex::new(World::default()));
+        let store = ::loom::sync::Arc::new(Mutex::new(Stored::default()));
         let callers: Vec<_> = (0..threads)
             .map(|n| {
-                let (flights, world) = (flights.clone(), world.clone());
-                thread::spawn(move || call(&flights, &world, panics(n)))
+                let (flights, store) = (flights.clone(), store.clone());
+                thread::spawn(move || call(&flights, &store, panics(n)))
             })
             .collect();
         let answers = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
-        check(answers, &world.lock());
+        check(answers, &store.lock());
         assert!(flights.in_flight.lock().is_empty(), "no lookup stays in flight");
     });
 }
@@ -63,8 +63,8 @@ fn loom_callers_share_one_lookup() {
     with_threads(
         3,
         |_| false,
-        |answers, world| {
-            assert_eq!((answers, world.lookups, world.stored), (vec![Some(1); 3], 1, Some(1)));
+        |answers, store| {
+            assert_eq!((answers, store.lookups, store.answer), (vec![Some(1); 3], 1, Some(1)));
         },
     );
 }
@@ -74,9 +74,9 @@ fn loom_panicking_leader_releases_its_waiters() {
     with_threads(
         2,
         |n| n == 0,
-        |answers, world| {
+        |answers, store| {
             // The first caller panics if it leads. The second then leads a new lookup, or was released with no answer.
-            assert!(world.lookups <= 2 && answers.iter().all(|answer| answer.is_none_or(|n| n <= 2)));
+            assert!(store.lookups <= 2 && answers.iter().all(|answer| answer.is_none_or(|n| n <= 2)));
         },
     );
 }
@@ -85,18 +85,18 @@ fn loom_panicking_leader_releases_its_waiters() {
 fn loom_lookup_from_before_a_forget_is_not_stored_after_it() {
     ::loom::model(|| {
         let flights = ::loom::sync::Arc::new(SingleFlight::new());
-        let world = ::loom::sync::Arc::new(Mutex::new(World::default()));
+        let store = ::loom::sync::Arc::new(Mutex::new(Stored::default()));
         let caller = {
-            let (flights, world) = (flights.clone(), world.clone());
-            thread::spawn(move || call(&flights, &world, false))
+            let (flights, store) = (flights.clone(), store.clone());
+            thread::spawn(move || call(&flights, &store, false))
         };
         let lookups_before = flights.forget(KEY, || {
-            let mut world = world.lock();
-            world.stored = None;
-            world.lookups
+            let mut store = store.lock();
+            store.answer = None;
+            store.lookups
         });
         assert_eq!(caller.join().unwrap(), Some(1));
         // A lookup that began after it is stored; one that began before it is not.
-        assert!(lookups_before == 0 || world.lock().stored.is_none(), "begun before, stored after");
+        assert!(lookups_before == 0 || store.lock().answer.is_none(), "begun before, stored after");
     });
 }
