@@ -1,6 +1,7 @@
-//! The bodies of the fuzz targets: each takes any bytes, and panics where a promise is broken. They stand beside what
-//! they hold to account (`fuzz.rs`), and are there in a build for fuzzing and in the tests, which run each of
-//! them over the inputs that are kept in `fuzz/corpus`. No part of the library's surface.
+//! The fuzz targets by name. A target takes any bytes, and panics where a promise is broken.
+//!
+//! Each is in the file `fuzz.rs` beside the code that it checks. They exist in a build for fuzzing and in the tests, which
+//! run each target over the inputs in `fuzz/corpus`. They are not part of the public API.
 
 pub use crate::cache::fuzz::cache;
 pub use crate::cache::sieve::fuzz::sieve;
@@ -16,10 +17,10 @@ pub use crate::token::fuzz::token;
 pub use crate::wire::record::fuzz::record;
 pub use crate::wire::time::fuzz::{moment, time};
 
-/// A target's body.
+/// A fuzz target.
 pub type Body = fn(&[u8]);
 
-/// All of them by name.
+/// All targets, by name.
 pub const TARGETS: &[(&str, Body)] = &[
     ("response", response),
     ("activity", activity_rows),
@@ -45,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kept_input_holds() {
+    fn targets_hold_for_every_input_of_the_corpus() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         if !fuzz.is_dir() {
-            // As in the published package.
+            // The published package has no corpus.
             return;
         }
         for (name, body) in TARGETS {

@@ -1,20 +1,20 @@
-//! The process-wide client, under the names that the original Python module had.
+//! The functions of the Python module `a2a_client`, under its names, over one process-wide client.
 //!
-//! It is the one given to [`init`], or else made from the environment on first use. Where the
-//! environment has no usable settings, the functions answer as the original does when its platform is
-//! dead, and the reason is logged once, as an error.
+//! The client is the one given to [`init`], or else built from the environment on first use. Where the environment has
+//! no usable settings, the functions answer as the Python module does when its platform is down. The reason is logged
+//! once, as an error.
 //!
 //! ```
 //! use a2a_blocking::{Client, global};
 //!
 //! let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
-//! global::init(client.clone()).expect("it is set once, before its first use");
+//! global::init(client.clone()).expect("set once, before its first use");
 //! assert!(global::init(client).is_err());
 //! assert_eq!(global::enrich_peer_metadata("ops-agent"), None);
 //! # Ok::<(), a2a_blocking::Error>(())
 //! ```
 //!
-//! The [`guide`](crate::guide) has the original's functions beside ours.
+//! The [`guide`](crate::guide) shows the functions of the Python module beside these.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -22,7 +22,7 @@ use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::error::{Error, WorkspaceRemoved, guard};
+use crate::error::{Error, WorkspaceRemoved};
 use crate::peer::{Peer, PeerId};
 use crate::util::log_safe::log_safe;
 use crate::util::text::excerpt;
@@ -30,16 +30,16 @@ use crate::wire::Reply;
 
 static CLIENT: OnceCell<Client> = OnceCell::new();
 
-/// Sets the process-wide client, once, before its first use.
+/// Sets the process-wide client. Works once, before its first use.
 ///
 /// # Errors
 ///
-/// Hands the client back where there is one already.
+/// The client that was given, where there is one already.
 pub fn init(client: Client) -> Result<(), Client> {
     CLIENT.set(client)
 }
 
-/// The process-wide client; made from the environment if nobody has set it.
+/// Returns the process-wide client. Builds it from the environment if none was set.
 ///
 /// # Errors
 ///
@@ -48,34 +48,36 @@ pub fn client() -> Result<&'static Client, Error> {
     CLIENT.get_or_try_init(Client::from_env)
 }
 
-/// [`Client::enrich`] of the process-wide client.
+/// Calls [`Client::enrich`] on the process-wide client.
 #[must_use]
 pub fn enrich_peer_metadata(peer_id: &str) -> Option<Peer> {
-    usable().ok()?.enrich(peer_id)
+    client_or_log().ok()?.enrich(peer_id)
 }
 
-/// [`Client::enrich_nonblocking`] of the process-wide client.
+/// Calls [`Client::enrich_nonblocking`] on the process-wide client.
 #[must_use]
 pub fn enrich_peer_metadata_nonblocking(peer_id: &str) -> Option<Peer> {
-    usable().ok()?.enrich_nonblocking(peer_id)
+    client_or_log().ok()?.enrich_nonblocking(peer_id)
 }
 
-/// [`Client::discover`] of the process-wide client, with its error logged at debug level and left out.
+/// Calls [`Client::discover`] on the process-wide client. An error is logged at debug level and is `None`.
 #[must_use]
 pub fn discover_peer(peer_id: &str) -> Option<Peer> {
-    let client = usable().ok()?;
-    guard(|| client.discover(peer_id).inspect_err(|error| log::debug!("discover: {error}"))).ok()
+    let client = client_or_log().ok()?;
+    client.discover(peer_id).inspect_err(|error| log_safe!(debug, "discover: {error}")).ok()
 }
 
-/// [`Client::send`] of the process-wide client, in the original's strings: the reply's text, or
-/// `[A2A_ERROR] … [target=URL]`, or `[A2A_QUEUED] target=URL method=METHOD` where the platform delivers it
-/// later.
+/// Calls [`Client::send`] on the process-wide client. Returns a string of the Python module:
+///
+/// - the reply's text
+/// - `[A2A_ERROR] … [target=URL]`
+/// - `[A2A_QUEUED] target=URL method=METHOD`, where the platform delivers the message later
 #[must_use]
 pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
     let Ok(peer) = PeerId::parse(peer_id) else {
         return format!("[A2A_ERROR] invalid peer_id (expected UUID): '{}'", excerpt(peer_id));
     };
-    let client = match usable() {
+    let client = match client_or_log() {
         Ok(client) => client,
         Err(error) => return format!("[A2A_ERROR] {error} [target=/workspaces/{peer}/a2a]"),
     };
@@ -87,24 +89,28 @@ pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
     }
 }
 
-/// [`Client::peers`] of the process-wide client; none where it failed.
+/// Calls [`Client::peers`] on the process-wide client. Returns an empty list where it failed.
 #[must_use]
 pub fn get_peers() -> Vec<Peer> {
     get_peers_with_diagnostic().0
 }
 
-/// [`Client::peers`] of the process-wide client, and where it failed the reason in the original's words.
+/// Calls [`Client::peers`] on the process-wide client. Returns also the reason where it failed, in the words of the
+/// Python module.
 pub fn get_peers_with_diagnostic() -> (Vec<Peer>, Option<String>) {
-    match usable().and_then(Client::peers) {
+    match client_or_log().and_then(Client::peers) {
         Ok(peers) => (peers, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     }
 }
 
-/// [`Client::workspace`] of the process-wide client: the platform's object, or
-/// `{"error": "removed", "id", "removed_at", "hint"}`, `{"error": "not found"}`, `{"error": "…"}`.
+/// Calls [`Client::workspace`] on the process-wide client. Returns the platform's object, or an object with an error:
+///
+/// - `{"error": "removed", "id", "removed_at", "hint"}` for a workspace that was removed
+/// - `{"error": "not found"}` for any other status
+/// - `{"error": "…"}` for any other failure
 pub fn get_workspace_info() -> Value {
-    let error = match usable().and_then(Client::workspace) {
+    let error = match client_or_log().and_then(Client::workspace) {
         Ok(workspace) => return Value::Object(workspace.as_json().clone()),
         Err(error) => error,
     };
@@ -112,29 +118,33 @@ pub fn get_workspace_info() -> Value {
         (Some(WorkspaceRemoved { id, removed_at, hint }), _) => {
             json!({ "error": "removed", "id": id, "removed_at": removed_at, "hint": hint })
         }
-        // The original's word for every other status.
+        // The Python module says so for every other status.
         (None, Some(status)) if status != 200 => json!({ "error": "not found" }),
         (None, _) => json!({ "error": error.in_httpx_words().to_string() }),
     }
 }
 
-/// [`Client::discover_url`] of the process-wide client; `None` for a text that is no peer id.
+/// Calls [`Client::discover_url`] on the process-wide client. Returns `None` for a text that is no peer id.
 #[must_use]
 pub fn agent_card_url_for(peer_id: &str) -> Option<String> {
-    usable().ok()?.discover_url(peer_id).ok()
+    client_or_log().ok()?.discover_url(peer_id).ok()
 }
 
-/// The canonical form of a peer id; `None` for a text that is none. It needs no client.
+/// Returns the canonical form of a peer id, or `None` for a text that is no peer id. It needs no client.
 #[must_use]
 pub fn validate_peer_id(peer_id: &str) -> Option<String> {
     PeerId::parse(peer_id).ok().map(|id| id.to_string())
 }
 
-/// The client, and if there is none the reason, which is also logged once.
-fn usable() -> Result<&'static Client, Error> {
-    static SAID: AtomicBool = AtomicBool::new(false);
+/// Returns the process-wide client. The first error is also logged.
+///
+/// # Errors
+///
+/// As [`client`].
+fn client_or_log() -> Result<&'static Client, Error> {
+    static LOGGED: AtomicBool = AtomicBool::new(false);
     client().inspect_err(|error| {
-        if !SAID.swap(true, Relaxed) {
+        if !LOGGED.swap(true, Relaxed) {
             log_safe!(error, "no A2A client: {error}");
         }
     })

@@ -88,8 +88,9 @@ mod util;
 mod wire;
 
 pub use cancel::CancelToken;
-pub use client::Client;
-pub use config::{ClientBuilder, Settings};
+pub use client::{Client, ClientBuilder};
+pub use config::Settings;
+#[cfg(a2a_simulation)]
 #[doc(hidden)]
 pub use enrich::simulation;
 pub use enrich::{Lookup, LookupSource};

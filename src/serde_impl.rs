@@ -1,7 +1,7 @@
-//! What public data is as JSON (feature `serde`). It is kept stable: fields may be added, none changes.
+//! `serde::Serialize` for the public data (feature `serde`).
 //!
-//! What came from the platform goes out as it came; what is ours has the names that it has here. Left out are builders,
-//! handles and what only a callback sees: they are no data.
+//! The JSON is stable: fields may be added, and none changes. The platform's data is serialised as it came, and ours
+//! under the names of its fields and methods. Builders, handles and types that only a callback sees are not serialised.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::platform::Workspace;
 use crate::stats::{CircuitState, Stats};
 use crate::wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
-/// Its word.
+/// Serialises an enum as its word.
 macro_rules! as_word {
     ($($name:ident),+) => {$(
         #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
@@ -30,7 +30,7 @@ macro_rules! as_word {
     )+};
 }
 
-/// What an expression makes of it.
+/// Serialises a type as the value of an expression.
 macro_rules! as_value {
     ($($name:ty, $this:ident => $value:expr;)+) => {$(
         #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
@@ -43,7 +43,7 @@ macro_rules! as_value {
     )+};
 }
 
-/// An object of these fields, in this order.
+/// Serialises a type as an object with these fields, in this order.
 macro_rules! as_object {
     ($($name:ty, $this:ident { $($field:literal: $value:expr),+ $(,)? })+) => {$(
         #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
@@ -75,23 +75,23 @@ as_value! {
 as_object! {
     Lookup, lookup { "peer": lookup.peer, "source": lookup.source, "from_cache": lookup.from_cache }
     Attachment, file { "kind": file.kind, "uri": file.uri, "name": file.name, "media_type": file.media_type }
-    InboxMessage, push {
-        "activity_id": push.activity_id(),
-        "kind": push.kind(),
-        "peer": push.peer(),
-        "text": push.text(),
-        "method": push.method(),
-        "created_at": push.created_at(),
-        "attachments": push.attachments(),
-        "delivery_attempt": push.delivery_attempt(),
-        "row": push.row(),
+    InboxMessage, message {
+        "activity_id": message.activity_id(),
+        "kind": message.kind(),
+        "peer": message.peer(),
+        "text": message.text(),
+        "method": message.method(),
+        "created_at": message.created_at(),
+        "attachments": message.attachments(),
+        "delivery_attempt": message.delivery_attempt(),
+        "row": message.row(),
     }
-    PromptEnvelope, notification { "content": notification.content(), "meta": notification.meta() }
-    PollSummary, polled {
-        "delivered": polled.delivered,
-        "dead_lettered": polled.dead_lettered,
-        "skipped": polled.skipped,
-        "has_more": polled.has_more,
+    PromptEnvelope, envelope { "content": envelope.content(), "meta": envelope.meta() }
+    PollSummary, summary {
+        "delivered": summary.delivered,
+        "dead_lettered": summary.dead_lettered,
+        "skipped": summary.skipped,
+        "has_more": summary.has_more,
     }
     WorkspaceRemoved, removed { "id": removed.id, "removed_at": removed.removed_at, "hint": removed.hint }
     StopReason, reason {
@@ -155,7 +155,7 @@ as_object! {
     }
 }
 
-/// In the spelling of protocol 0.3, whichever the agent has.
+/// Returns a part as JSON of protocol 0.3, also for an agent of another version.
 fn part_json(part: &Part<'_>) -> Value {
     match part {
         Part::Text(text) => json!({ "kind": "text", "text": text }),
@@ -180,7 +180,7 @@ impl Serialize for PeerId {
     }
 }
 
-/// As [`PeerId::parse`] reads it.
+/// Deserialises as [`PeerId::parse`] parses.
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 impl<'de> Deserialize<'de> for PeerId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,9 +1,9 @@
-//! What the bodies of the fuzz targets make of their bytes, and where they write files.
+//! Helpers of the fuzz targets: choices made by bytes, and a directory for files.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Bytes that are taken for choices, one by one; zeros when they are used up.
+/// Bytes that are used as choices, one after the other. After the last one, each is zero.
 pub(crate) struct Choices<'a>(pub(crate) &'a [u8]);
 
 impl Choices<'_> {
@@ -17,16 +17,17 @@ impl Choices<'_> {
         *first
     }
 
-    /// A number below `end`, which is 256 at the most.
+    /// Returns a number below `end`, which is at most 256.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }
 }
 
-/// A directory of this process's own, in memory where the system has such files.
+/// A directory of one thread of this process. It is in memory where the system has `/dev/shm`.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Calls `work` with the directory of this thread.
     pub(crate) fn with<R>(work: impl FnOnce(&Path) -> R) -> R {
         thread_local! {
             static DIR: Scratch = Scratch::new();
@@ -39,7 +40,7 @@ impl Scratch {
         let shared = Path::new("/dev/shm");
         let below = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
         let dir = below.join(format!("a2a-fuzz-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
-        // Where it cannot be made nothing can be written to it, and a target says so.
+        // A failure shows when a target writes to it.
         let _ = std::fs::create_dir_all(&dir);
         Scratch(dir)
     }
@@ -51,7 +52,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The bytes before and after the first 0xff, which is in no UTF-8 text.
+/// Returns the bytes before and after the first 0xff, which no UTF-8 text contains.
 pub(crate) fn halves(data: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0xff);
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())

@@ -23,10 +23,10 @@ fn a_workspace_id_is_required_and_checked() {
         "WORKSPACE_ID: not set; set it in the environment or by ClientBuilder::workspace_id"
     );
     for (id, why) in [
-        ("", "workspace_id: 0 characters long; it takes 1 to 128 of A-Z a-z 0-9 -"),
-        ("a/b", r#"workspace_id: "a/b" has '/'; it takes A-Z a-z 0-9 - only"#),
-        ("a\r\nX-Evil: 1", r#"workspace_id: "a\r\nX-Evil: 1" has '\r'; it takes A-Z a-z 0-9 - only"#),
-        ("ü", r#"workspace_id: "ü" has 'ü'; it takes A-Z a-z 0-9 - only"#),
+        ("", "workspace_id: 0 characters long; use 1 to 128 of A-Z a-z 0-9 -"),
+        ("a/b", r#"workspace_id: "a/b" has '/'; use A-Z a-z 0-9 - only"#),
+        ("a\r\nX-Evil: 1", r#"workspace_id: "a\r\nX-Evil: 1" has '\r'; use A-Z a-z 0-9 - only"#),
+        ("ü", r#"workspace_id: "ü" has 'ü'; use A-Z a-z 0-9 - only"#),
     ] {
         assert_eq!(refused(Client::builder().workspace_id(id)), why);
     }

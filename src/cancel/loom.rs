@@ -1,4 +1,4 @@
-//! Every interleaving of a cancellation: see `enrich/flight_loom.rs`.
+//! Every interleaving of a cancellation: `RUSTFLAGS='--cfg a2a_loom' cargo test --lib --release loom`.
 
 use ::loom::sync::atomic::AtomicUsize;
 use ::loom::sync::atomic::Ordering::SeqCst;
@@ -6,7 +6,7 @@ use ::loom::thread;
 
 use super::*;
 
-fn counted(token: &CancelToken, calls: &Arc<AtomicUsize>) -> Registration {
+fn register_counter(token: &CancelToken, calls: &Arc<AtomicUsize>) -> Registration {
     let calls = calls.clone();
     token.register(move || {
         calls.fetch_add(1, SeqCst);
@@ -14,7 +14,7 @@ fn counted(token: &CancelToken, calls: &Arc<AtomicUsize>) -> Registration {
 }
 
 #[test]
-fn loom_a_hook_is_called_once_whoever_comes_first() {
+fn loom_hook_is_called_once_in_any_order() {
     ::loom::model(|| {
         let (token, calls) = (CancelToken::new(), Arc::new(AtomicUsize::new(0)));
         let cancellers: Vec<_> = (0..2)
@@ -23,21 +23,21 @@ fn loom_a_hook_is_called_once_whoever_comes_first() {
                 thread::spawn(move || token.cancel())
             })
             .collect();
-        let _kept = counted(&token, &calls);
+        let _kept = register_counter(&token, &calls);
         cancellers.into_iter().for_each(|canceller| canceller.join().unwrap());
         assert!(calls.load(SeqCst) == 1 && token.is_cancelled());
     });
 }
 
 #[test]
-fn loom_a_hook_that_is_withdrawn_is_called_once_at_the_most_and_not_after() {
+fn loom_removed_hook_is_called_at_most_once_and_not_later() {
     ::loom::model(|| {
         let (token, calls) = (CancelToken::new(), Arc::new(AtomicUsize::new(0)));
         let canceller = {
             let token = token.clone();
             thread::spawn(move || token.cancel())
         };
-        drop(counted(&token, &calls));
+        drop(register_counter(&token, &calls));
         canceller.join().unwrap();
         assert!(calls.load(SeqCst) <= 1 && token.0.state.lock().hooks.is_empty());
         token.cancel();
@@ -46,7 +46,7 @@ fn loom_a_hook_that_is_withdrawn_is_called_once_at_the_most_and_not_after() {
 }
 
 #[test]
-fn loom_no_waiter_sleeps_through_a_cancellation() {
+fn loom_cancelling_wakes_every_waiter() {
     ::loom::model(|| {
         let token = CancelToken::new();
         let waiters: Vec<_> = (0..2)

@@ -1,4 +1,4 @@
-//! Ending a send from another thread, and what else waits or is on the wire.
+//! Cancellation: ends a send, a wait or a request from another thread.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -7,53 +7,54 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, guard};
+use crate::error::{Error, guard};
 use crate::util::clock::Deadline;
 use crate::util::sync::{Condvar, Mutex, wait_while};
 
-/// Ends a send from another thread, at once, whatever it is doing.
+/// A token that ends sends from another thread, at once, whatever they do.
 ///
-/// Its clones are one token. It stays cancelled: a send that starts with a cancelled token ends before
-/// anything is sent. One token may be given to several sends.
+/// Clones share their state. A cancelled token stays cancelled: a send with it ends before anything is sent. Several
+/// sends may have the same token.
 ///
 /// ```
 /// use a2a_blocking::CancelToken;
 ///
 /// let token = CancelToken::new();
-/// let held_elsewhere = token.clone();
-/// held_elsewhere.cancel();
+/// let clone = token.clone();
+/// clone.cancel();
 /// assert!(token.is_cancelled());
 /// ```
 #[derive(Clone, Default)]
-pub struct CancelToken(Arc<Inner>);
+pub struct CancelToken(Arc<CancelInner>);
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
-struct Inner {
-    state: Mutex<State>,
+struct CancelInner {
+    state: Mutex<CancelState>,
     cancelled: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct CancelState {
     cancelled: bool,
+    /// Hooks by the id of their registration.
     hooks: Vec<(u64, Hook)>,
-    next: u64,
+    next_id: u64,
 }
 
-// What its lock guards is whole after each step, and hooks are called outside of it.
+// The state is consistent after each statement that changes it, and hooks are called without the lock.
 impl UnwindSafe for CancelToken {}
 impl RefUnwindSafe for CancelToken {}
 
 impl CancelToken {
-    /// A token that is not cancelled.
+    /// Returns a token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         CancelToken::default()
     }
 
-    /// Ends the sends that have this token. It does not wait for them.
+    /// Cancels the token. Does not wait for the sends that have it.
     pub fn cancel(&self) {
         let hooks = {
             let mut state = self.0.state.lock();
@@ -66,51 +67,51 @@ impl CancelToken {
         }
     }
 
-    /// Whether [`cancel`](CancelToken::cancel) was called.
+    /// Returns whether the token is cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.state.lock().cancelled
     }
 
-    /// Waits so long, or until the token is cancelled. Whether it is.
-    pub(crate) fn wait(&self, time: Duration) -> bool {
-        // One that cannot be reckoned with is for ever.
-        let deadline = Deadline::checked_after(time);
+    /// Blocks until the token is cancelled or `timeout` has passed. Returns whether it is cancelled.
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        // A timeout that the clock cannot add is no bound.
+        let deadline = Deadline::checked_after(timeout);
         wait_while(&self.0.cancelled, self.0.state.lock(), |state| !state.cancelled, deadline).cancelled
     }
 
-    /// Has a `job` done on a thread of its own, so that nobody waits for it once the token is cancelled:
-    /// `None`. Where no thread is to be had it is done here.
+    /// Runs `job` on another thread and returns its result, or `None` as soon as the token is cancelled.
+    ///
+    /// A cancelled job goes on, and nobody waits for it. Where the system refuses a thread, the job runs on this one.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         name: &str,
         job: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Option<Result<T, Error>> {
-        let (report, ended) = mpsc::channel();
-        let cancelled = report.clone();
-        // Nobody listens any more where the job ended first.
-        let _hook = self.register(move || drop(cancelled.send(None)));
-        // A thread that is refused would take the job with it.
-        let job = Arc::new(Mutex::new(Some(job)));
-        let taken = job.clone();
-        let work = move || {
-            let job = taken.lock().take();
-            let outcome = job.map(guard);
-            let _ = report.send(outcome);
+        let (send_result, results) = mpsc::channel();
+        let send_cancelled = send_result.clone();
+        // The receiver is gone if the job ended first.
+        let _registration = self.register(move || drop(send_cancelled.send(None)));
+        // The job is sent to the thread once it has started. A refused thread would drop it.
+        let (send_job, jobs) = mpsc::channel();
+        let worker = move || {
+            if let Ok(job) = jobs.recv() {
+                let _ = send_result.send(Some(guard(job)));
+            }
         };
-        if thread::Builder::new().name(name.to_owned()).spawn(work).is_err() {
-            let job = job.lock().take();
-            return job.map(guard);
+        if thread::Builder::new().name(name.to_owned()).spawn(worker).is_err() {
+            return Some(guard(job));
         }
-        let lost = || Err(Error::new(ErrorKind::Internal, "the thread that did it is gone"));
-        ended.recv().unwrap_or_else(|_| Some(lost()))
+        let _ = send_job.send(job);
+        // It receives the result or the cancellation: `guard` lets no panic end the worker without one.
+        results.recv().ok().flatten()
     }
 
-    /// Has `hook` called when the token is cancelled, or now if it is, until the registration is dropped.
+    /// Registers `hook`, which is called when the token is cancelled, or now if it is, until the registration is dropped.
     pub(crate) fn register(&self, hook: impl Fn() + Send + Sync + 'static) -> Registration {
         let mut state = self.0.state.lock();
-        let id = state.next;
-        state.next += 1;
+        let id = state.next_id;
+        state.next_id += 1;
         if state.cancelled {
             drop(state);
             hook();
@@ -127,7 +128,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// A hook's stay with a token.
+/// The registration of a hook. Dropping it removes the hook.
 pub(crate) struct Registration {
     token: CancelToken,
     id: u64,
@@ -144,9 +145,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
-    fn a_hook_is_called_once_and_not_after_its_registration() {
+    fn hook_is_called_once_and_not_after_its_registration() {
         let (token, calls) = (CancelToken::new(), Arc::new(AtomicUsize::new(0)));
         let hook = || {
             let calls = calls.clone();
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_with_the_token_and_so_does_a_job() {
+    fn cancelling_ends_a_wait_and_a_job() {
         let token = CancelToken::new();
         assert!(!token.wait(Duration::ZERO));
         assert_eq!(token.run("job", || Ok(7)).unwrap().unwrap(), 7);

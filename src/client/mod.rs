@@ -1,91 +1,76 @@
-//! [`Client`]: joins the rooms below; holds no logic of its own.
+//! [`Client`]: the calls that a user makes.
 
-mod messages;
+mod builder;
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Checked, ClientBuilder, Settings};
+use crate::config::Settings;
 use crate::enrich::{Enricher, Lookup};
-use crate::error::{Error, guard};
+use crate::error::{Error, guard, guard_delivery};
 use crate::http::Http;
 use crate::peer::{Peer, PeerId, PeerRef};
-use crate::platform::Registry;
-use crate::platform::message_path;
-use crate::platform::{Workspace, workspace};
+use crate::platform::{OutgoingMessage, OutgoingNotice, Workspace, message_path, workspace};
+use crate::retry::RetryPolicy;
+use crate::send::{SendOptions, send};
 use crate::stats::Stats;
-use crate::token::TokenStore;
 use crate::util::clock::{CoarseInstant, Deadline};
+use crate::wire::{Message, Reply};
+pub use builder::ClientBuilder;
 
-/// The longest that [`Client::wait_until_idle`] waits.
+/// Maximum of the timeout of [`Client::wait_until_idle`]: a day, which the clock can always add.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
+/// Budget of [`Client::notify`].
+const NOTIFY_BUDGET: Duration = Duration::from_secs(30);
 
-/// One workspace's way to its platform, with a cache of the peers that it hears of.
+/// The client of one workspace: it talks to the platform, and caches the peers that it looks up.
 ///
-/// It is cheap to clone, and the clones share the cache and the connections. Several clients may live in
-/// one process, each with a cache of its own, because what one workspace may see of a peer another may
-/// not. None of its calls starts a runtime, and none of those below panics.
+/// It is cheap to clone, and clones share the cache and the connections. A process may have several clients. Each has a
+/// separate cache, because the registry may show a peer to one workspace and not to another. No call starts an async
+/// runtime, and none panics.
 ///
 /// ```no_run
 /// use a2a_blocking::Client;
 ///
 /// let client = Client::from_env()?;
-/// # let push = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
-/// match client.enrich(push) {
+/// # let sender = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+/// match client.enrich(sender) {
 ///     Some(peer) => println!("from {}", peer.name().unwrap_or("a peer without a name")),
-///     None => println!("from {push}"),
+///     None => println!("from {sender}"),
 /// }
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    inner: Arc<ClientInner>,
 }
 
-struct Inner {
+struct ClientInner {
     http: Arc<Http>,
-    enricher: Arc<Enricher>,
+    enricher: Enricher,
     settings: Settings,
 }
 
-impl Inner {
-    /// The bound of a call that its user waits for.
+impl ClientInner {
+    /// Returns the deadline of a call that its user waits for.
     fn deadline(&self) -> Deadline {
         Deadline::after(self.settings.call_timeout)
     }
 }
 
-// A panic in a lookup is caught below, where it leaves nothing half done: no lock of ours is poisoned.
+// No lock in a client is poisoned, and a panic in a lookup is caught where it leaves nothing half done.
 impl UnwindSafe for Client {}
 impl RefUnwindSafe for Client {}
 
-impl ClientBuilder {
-    /// Checks the settings and makes the client. The only I/O is the reading of the token file.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), with the variable or setter and what is wrong:
-    /// no workspace id, a URL that would send requests elsewhere, a value that makes no sense, a token
-    /// that cannot stand in a header, a token file that is there but cannot be read.
-    pub fn build(self) -> Result<Client, Error> {
-        let checked = self.check()?;
-        let tokens = TokenStore::open(checked.token.clone())?;
-        let http = Arc::new(Http::new(&checked, tokens)?);
-        let Checked { settings, .. } = checked;
-        let enricher = Enricher::new(Registry::new(http.clone()), &settings);
-        Ok(Client { inner: Arc::new(Inner { http, enricher, settings }) })
-    }
-}
-
 impl Client {
-    /// A builder with nothing set; the environment is not read. [`ClientBuilder::from_env`] reads it.
+    /// Returns a builder with the default settings. It does not read the environment.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// A client with what the environment says: [`ClientBuilder::from_env`] and [`ClientBuilder::build`].
+    /// Builds a client with the settings of the environment: [`ClientBuilder::from_env`] lists the variables.
     ///
     /// # Errors
     ///
@@ -94,46 +79,45 @@ impl Client {
         ClientBuilder::from_env().build()
     }
 
-    /// What this client goes by: what was set, and the defaults of what was not.
+    /// Returns the settings, with the defaults of those that were not set.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
-    /// The id of our own workspace, as it was set.
+    /// Returns the id of the client's own workspace.
     #[must_use]
     pub fn workspace_id(&self) -> &str {
         &self.inner.settings.workspace_id
     }
 
-    /// The platform's address, without a slash at its end.
+    /// Returns the platform's address, without a slash at its end.
     #[must_use]
     pub fn platform_url(&self) -> &str {
         &self.inner.settings.platform_url
     }
 
-    /// Who is this? The registry's record of a peer, from the cache or by one lookup.
+    /// Returns the registry's record of a peer, from the cache or by one lookup.
     ///
-    /// `None` is for a text that is no peer id (nobody is asked), a peer that the registry does not know
-    /// or does not show to us, and a lookup that brought no usable answer; all but the first are
-    /// remembered for the negative TTL. It takes nanoseconds where the answer is remembered, and
-    /// [`lookup_timeout`](ClientBuilder::lookup_timeout) (2 s) at the most where it is not, DNS included.
-    /// Threads that miss the same peer together share one request. It never fails and never panics: a
-    /// panic below it counts as a failed lookup, unless the program was built with `panic = "abort"`.
+    /// `None` means one of three: the text is no peer id (no request is made); the registry does not know or show the
+    /// peer; the lookup brought no usable answer. The last two are cached for the negative TTL.
+    ///
+    /// A cached answer takes nanoseconds. A lookup takes at most
+    /// [`lookup_timeout`](ClientBuilder::lookup_timeout) (2 s), DNS included, and threads that miss the same peer
+    /// together share it. A panic during a lookup counts as a failed one, except under `panic = "abort"`.
     #[inline]
     pub fn enrich(&self, peer: impl PeerRef) -> Option<Peer> {
         self.lookup(peer).peer
     }
 
-    /// The same as [`enrich`](Client::enrich), with where the answer came from.
+    /// Like [`enrich`](Client::enrich), and says where the answer came from.
     ///
     /// ```
     /// use a2a_blocking::{Client, LookupSource};
     ///
-    /// let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
+    /// let client = Client::builder().workspace_id("my-team").build()?;
     /// let lookup = client.lookup("ops-agent");
-    /// assert_eq!((lookup.peer, lookup.source), (None, LookupSource::Invalid));
-    /// assert_eq!(lookup.source.as_str(), "invalid");
+    /// assert_eq!((lookup.peer, lookup.source.as_str()), (None, "invalid"));
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
     #[inline]
@@ -141,26 +125,26 @@ impl Client {
         self.inner.enricher.lookup(&peer)
     }
 
-    /// Who is this, without waiting? A fresh record, or an older one, at once; otherwise `None`, and the
-    /// record is fetched in the background, for the next push.
+    /// Returns a fresh or older record from the cache, or `None`. Where a lookup is due, it is made in the background.
     ///
-    /// It makes no request and waits for none, whatever the registry does: microseconds, and nanoseconds
-    /// where a fresh record is remembered. The first call that finds something to fetch starts the background
-    /// threads. A peer that nobody has asked about yet is `None` once; [`wait_until_idle`](Client::wait_until_idle) waits
-    /// for the fetching where that matters, as in a test.
+    /// It neither makes nor waits for a request, so it takes microseconds, and nanoseconds for a fresh record. A peer
+    /// that is new to the cache is `None` once. The first call with a lookup to make starts the background threads;
+    /// [`wait_until_idle`](Client::wait_until_idle) waits for them where that matters, as in a test.
     pub fn enrich_nonblocking(&self, peer: impl PeerRef) -> Option<Peer> {
         self.inner.enricher.lookup_nonblocking(&peer).peer
     }
 
-    /// The last name that was seen of a peer, however old: what to call it where nothing better is known.
-    /// Nothing is asked. `None` where no name was seen, the registry has since said that there is no such
-    /// peer, or it was pushed out of the cache.
+    /// Returns the last known name of a peer, however old. Makes no request.
+    ///
+    /// `None` means that no name was seen, that the registry has since said that there is no such peer, or that the
+    /// cache evicted it.
     pub fn peer_name(&self, peer: impl PeerRef) -> Option<String> {
         self.inner.enricher.known(peer.peer_id()?)?.name().map(str::to_owned)
     }
 
-    /// Waits until nothing is to be fetched in the background any more, for so long at the most. Whether it
-    /// came to that: while the registry does not answer, what is asked for waits for its return.
+    /// Blocks until no background lookup is pending or `timeout` has passed. Returns whether none is pending.
+    ///
+    /// While the registry does not answer, lookups stay pending until it does.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -179,10 +163,11 @@ impl Client {
         self.inner.enricher.wait_until_idle(timeout.min(MAX_WAIT))
     }
 
-    /// The same as [`enrich`](Client::enrich) at a time of the caller's: what was filed is fresh or not
-    /// as of `now`, and what is fetched counts as fetched then. It makes expiry testable without
-    /// sleeping, where nothing is spread ([`ttl_spread`](ClientBuilder::ttl_spread)) or refreshed ahead
-    /// ([`background_threads`](ClientBuilder::background_threads)). A lookup is bounded by real time all the same.
+    /// Like [`enrich`](Client::enrich) at a time that the caller gives, so that expiry is tested without sleeping.
+    ///
+    /// Cached answers are fresh or not as of `now`, and a fetched record counts as fetched then. Turn off what else
+    /// moves expiry with [`ttl_spread(0.0)`](ClientBuilder::ttl_spread) and
+    /// [`background_threads(0)`](ClientBuilder::background_threads). The lookup's timeout is in real time all the same.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -204,26 +189,27 @@ impl Client {
         self.lookup_at(peer, now).peer
     }
 
-    /// The same as [`enrich_at`](Client::enrich_at), with where the answer came from.
+    /// Like [`enrich_at`](Client::enrich_at), and says where the answer came from.
     pub fn lookup_at(&self, peer: impl PeerRef, now: Instant) -> Lookup {
         self.inner.enricher.lookup_at(&peer, CoarseInstant::at(now))
     }
 
-    /// Asks the registry for a peer's record, past the cache, in 10 s at the most.
+    /// Fetches a peer's record from the registry, in at most 10 s. Does not use the cache.
     ///
     /// # Errors
     ///
-    /// A text that is no peer id ([`InvalidPeerId`](crate::ErrorKind::InvalidPeerId)), the registry's own
-    /// no ([`Absent`](crate::ErrorKind::NotFound)), any other status, a body that is no JSON object or
-    /// above 256 KiB, or a transport that failed.
+    /// A text that is no peer id ([`InvalidPeerId`](crate::ErrorKind::InvalidPeerId)); a peer that the registry does not
+    /// know or show ([`NotFound`](crate::ErrorKind::NotFound)); any other status; a body above 256 KiB or not a JSON
+    /// object; a failed transport.
     pub fn discover(&self, peer: impl PeerRef) -> Result<Peer, Error> {
         let peer = peer.try_peer_id()?;
         guard(|| self.inner.enricher.registry().discover(peer, self.inner.deadline()))
     }
 
-    /// Our own workspace's peers, as the registry lists them, in 10 s at the most. Every field of every
-    /// entry is kept; those with a valid id are also put into the cache. Entries that are no objects, nest too deep
-    /// or would take far more memory than their text are left out and counted ([`Stats::skipped`]).
+    /// Lists the peers of the client's own workspace, in at most 10 s, and caches those with a valid id.
+    ///
+    /// Every field of every entry is kept. An entry that is no object, nests too deep or would take far more memory than
+    /// its text is left out and counted in [`Stats::skipped`].
     ///
     /// ```
     /// # use a2a_blocking::{Client, LookupSource};
@@ -240,44 +226,82 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The text is the original's diagnostic, made to be shown to an agent. Refused
-    /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), not registered
-    /// ([`Absent`](crate::ErrorKind::NotFound): 404), removed ([`Removed`](crate::ErrorKind::Removed): 410, with
-    /// [`Error::removed`]), another status, a body that is no JSON list, above
-    /// 10 MB or too much in memory ([`TooLarge`](crate::ErrorKind::TooLarge)), or a transport that failed.
+    /// A refused token ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), a workspace that is not
+    /// registered ([`NotFound`](crate::ErrorKind::NotFound): 404) or was removed
+    /// ([`Removed`](crate::ErrorKind::Removed): 410, with [`Error::removed`]), any other status, a body that is no JSON
+    /// list, one above 10 MB or too large in memory ([`TooLarge`](crate::ErrorKind::TooLarge)), or a failed transport.
+    /// The text is the diagnostic of the Python module `a2a_client`, which can be shown to an agent.
     pub fn peers(&self) -> Result<Vec<Peer>, Error> {
         guard(|| self.inner.enricher.peers(CoarseInstant::now(), self.inner.deadline()))
     }
 
-    /// Our own workspace, as the platform has it, in 10 s at the most.
+    /// Fetches the client's own workspace from the platform, in at most 10 s.
     ///
-    /// ```
-    /// # let mut platform = mockito::Server::new();
-    /// # let gone = platform.mock("GET", "/workspaces/my-team").with_status(410);
-    /// # gone.with_body(r#"{"error": "removed", "id": "my-team", "removed_at": "2026-07-01T09:30:00Z"}"#).create();
-    /// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
-    /// match client.workspace() {
-    ///     Ok(workspace) => println!("we are {}", workspace.name().unwrap_or("?")),
-    ///     Err(error) => match error.removed() {
-    ///         Some(removed) => println!("removed at {:?}: {}", removed.removed_at, removed.hint),
-    ///         None => println!("not now: {error}"),
-    ///     },
-    /// }
-    /// # assert!(client.workspace().unwrap_err().removed().is_some());
+    /// # Errors
+    ///
+    /// The same cases as for [`peers`](Client::peers), and a body that is no JSON object.
+    pub fn workspace(&self) -> Result<Workspace, Error> {
+        guard(|| workspace(&self.inner.http, self.inner.deadline()))
+    }
+
+    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]).
+    ///
+    /// ```no_run
+    /// # let client = a2a_blocking::Client::from_env()?;
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// println!("{}", client.send(peer, "who is on call tonight?")?.text());
     /// # Ok::<(), a2a_blocking::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Removed ([`Removed`](crate::ErrorKind::Removed): 410, with [`Error::removed`]), not known
-    /// ([`Absent`](crate::ErrorKind::NotFound): 404), refused
-    /// ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), another status, a body that is no
-    /// JSON object, or a transport that failed.
-    pub fn workspace(&self) -> Result<Workspace, Error> {
-        guard(|| workspace(&self.inner.http, self.inner.deadline()))
+    /// As [`send_with`](Client::send_with).
+    pub fn send(&self, peer: impl PeerRef, text: impl Into<String>) -> Result<Reply, Error> {
+        self.send_message(peer, Message::new().text(text))
     }
 
-    /// The URL of a peer's agent card: `{platform}/registry/discover/{id}`. Nothing is sent.
+    /// Like [`send`](Client::send), with a message of any parts.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_with`](Client::send_with).
+    pub fn send_message(&self, peer: impl PeerRef, message: Message) -> Result<Reply, Error> {
+        self.send_with(peer, &message, &SendOptions::new())
+    }
+
+    /// Like [`send_message`](Client::send_message), with a retry policy, a cancel token or a progress callback.
+    /// [`RetryPolicy`] describes an attempt, and when there is another one.
+    ///
+    /// # Errors
+    ///
+    /// Each error says what is known of the message: [`Error::delivery`]. Not sent is a message for a text that is no
+    /// peer id, without parts, or above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge)). The other errors are:
+    ///
+    /// - of the agent: [`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)
+    /// - of the platform: [`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
+    ///   [`Unauthorized`](crate::ErrorKind::Unauthorized)
+    /// - an answer of no known shape ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB
+    /// - a transport that failed at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled)
+    pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
+        let peer = peer.try_peer_id()?;
+        let http = &self.inner.http;
+        guard_delivery(|| send(http, &OutgoingMessage::new(http, peer, message, options.silence())?, options))
+    }
+
+    /// Shows a text to the human on the canvas of the client's own workspace, in at most 30 s. It is tried again only
+    /// while nothing of it can have arrived.
+    ///
+    /// # Errors
+    ///
+    /// With [`Error::delivery`]: an empty text ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)) or one above 1 MiB
+    /// ([`TooLarge`](crate::ErrorKind::TooLarge)), which are not sent; a status that is no success; a failed transport.
+    pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
+        let options = SendOptions::new().retry(RetryPolicy::new().with_budget(NOTIFY_BUDGET).only_undelivered());
+        let http = &self.inner.http;
+        guard_delivery(|| send(http, &OutgoingNotice::new(http, text.as_ref())?, &options))
+    }
+
+    /// Returns the URL of a peer's record in the registry: `{platform}/registry/discover/{id}`. Makes no request.
     ///
     /// # Errors
     ///
@@ -286,32 +310,31 @@ impl Client {
         Ok(self.inner.enricher.registry().discover_url(peer.try_peer_id()?))
     }
 
-    pub(crate) fn http(&self) -> &Arc<Http> {
-        &self.inner.http
-    }
-
-    /// Where messages to a peer go.
-    pub(crate) fn message_url(&self, peer: PeerId) -> String {
-        format!("{}{}", self.inner.http.platform(), message_path(peer))
-    }
-
-    /// Drops what is remembered of a peer, found, absent or failed. A lookup under way files nothing. A
-    /// text that is no peer id has nothing to forget.
+    /// Removes a peer from the cache. A lookup in flight does not store its outcome.
     pub fn forget(&self, peer: impl PeerRef) {
         if let Some(peer) = peer.peer_id() {
             self.inner.enricher.forget(peer);
         }
     }
 
-    /// Drops what is remembered of all peers. Lookups under way file nothing.
+    /// Removes all peers from the cache. Lookups in flight do not store their outcomes.
     pub fn clear(&self) {
         self.inner.enricher.clear();
     }
 
-    /// What this client has done so far, in numbers: to print, or for a scraper ([`Stats::to_prometheus`]).
+    /// Returns the counters of this client so far, to print or to export ([`Stats::to_prometheus`]).
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.enricher.stats()
+    }
+
+    pub(crate) fn http(&self) -> &Arc<Http> {
+        &self.inner.http
+    }
+
+    /// Returns the URL that messages to a peer are posted to.
+    pub(crate) fn message_url(&self, peer: PeerId) -> String {
+        format!("{}{}", self.inner.http.platform(), message_path(peer))
     }
 }
 

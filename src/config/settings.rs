@@ -1,29 +1,31 @@
-//! Settings that have been checked, and the checks.
+//! [`Settings`], and the checks of single values.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Setting;
 use super::proxy::ProxyUrl;
 use super::url::PlatformUrl;
 use crate::error::Error;
 use crate::token::TokenSource;
 
-/// Bounds of a workspace id's length. It stands in a URL and a header.
-const WORKSPACE_ID_CHARS: std::ops::RangeInclusive<usize> = 1..=128;
-/// The longest organisation id, in bytes. It stands in a header, of which servers take some kilobytes in all.
+/// Timeout of a call that its user waits for, as in the Python module `a2a_client`.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Length of a workspace id in bytes. It is part of URLs and a header.
+const WORKSPACE_ID_LENGTH: RangeInclusive<usize> = 1..=128;
+/// Maximum length of an organisation id in bytes. It is sent in a header, and servers accept some kilobytes of headers.
 const MAX_ORG_ID: usize = 1_024;
-/// The most threads that refresh in the background. What needs more is no refreshing.
+/// Maximum number of background threads. Refreshing needs no more.
 const MAX_THREADS: usize = 64;
-/// The longest bound of a lookup. A poller that waits longer than this for a name is not polling.
+/// Maximum of `lookup_timeout`. A poller that waits longer for a name no longer polls.
 const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What a client goes by: what was set, and the defaults of what was not. It is what
-/// [`Client::settings`](crate::Client::settings) shows, and its [`Debug`](std::fmt::Debug) is fit for a log. Of the token, the proxy and
-/// the root certificates nothing is in it.
+/// The settings of a client: the values that were set, and the defaults of the others.
 ///
-/// The defaults, but for the address and the file:
+/// [`Client::settings`](crate::Client::settings) returns them. Their [`Debug`](std::fmt::Debug) output is fit for a log:
+/// the token, the proxy and the root certificates are not among them.
+///
+/// The defaults, except for the address and the token file:
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,42 +50,43 @@ const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Settings {
     /// The platform's address, without a slash at its end.
     pub platform_url: String,
-    /// The id of our own workspace.
+    /// The id of the client's own workspace.
     pub workspace_id: String,
-    /// The organisation that requests name.
+    /// The organisation that requests are sent for.
     pub org_id: Option<String>,
-    /// The `Origin` that requests have: over https the platform's own, unless another was set.
+    /// The `Origin` header of requests. Over https it is the platform's own, unless another was set.
     pub origin: Option<String>,
-    /// The token's file that was set, whether or not the token comes from it.
+    /// The token file that was set, even where the token comes from elsewhere.
     pub token_file: Option<PathBuf>,
-    /// How long a record is fresh.
+    /// Time for which a record is fresh.
     pub ttl: Duration,
-    /// How long an absent peer or a failed lookup is remembered.
+    /// Time for which an absent peer or a failed lookup is cached.
     pub negative_ttl: Duration,
-    /// How long past its TTL a record still serves while lookups fail.
+    /// Time past its TTL for which a record is served while lookups fail.
     pub stale_if_error: Duration,
-    /// By how much each record's TTL is shortened at the most, as a fraction of it.
+    /// Largest part of a TTL by which it is shortened, from 0 to 0.5.
     pub ttl_spread: f64,
-    /// The bound of one lookup in all, DNS included.
+    /// Timeout of one lookup, DNS included.
     pub lookup_timeout: Duration,
-    /// The bound of a call that its user waits for (`discover`, `peers`, `workspace`, a poll), as the original's; it cannot
-    /// be set. A send has the budget of its policy.
+    /// Timeout of a call that its user waits for: `discover`, `peers`, `workspace`, a poll.
+    ///
+    /// It cannot be set, and is that of the Python module `a2a_client`. A send has the budget of its retry policy.
     pub call_timeout: Duration,
-    /// How many lookups in a row are not answered before no more are made but probes.
+    /// Number of unanswered lookups in a row after which only probes are made.
     pub circuit_threshold: u32,
-    /// How long after the last unanswered lookup a probe is made, and the longest such wait.
+    /// Time from the last unanswered lookup to the first probe, and the longest time between two probes.
     pub circuit_backoff: (Duration, Duration),
-    /// How many threads refresh in the background.
+    /// Number of threads that refresh records in the background.
     pub background_threads: usize,
-    /// How many peers may wait to be refreshed.
+    /// Number of peers that may wait to be refreshed.
     pub queue: usize,
-    /// How many peers the cache holds.
+    /// Number of peers that the cache holds.
     pub capacity: usize,
 }
 
-/// All that a builder was told, checked.
+/// All settings, checked, with those that [`Settings`] does not show.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub(crate) struct CheckedSettings {
     pub(crate) settings: Settings,
     pub(crate) platform: PlatformUrl,
     pub(crate) token: TokenSource,
@@ -93,73 +96,82 @@ pub(crate) struct Checked {
 }
 
 impl Settings {
-    pub(super) fn check(self) -> Result<Self, Error> {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// The first one that is out of its range.
+    pub(super) fn check(&self) -> Result<(), Error> {
         if self.ttl.is_zero() {
-            return Err(Error::config("ttl: zero would ask the registry at every push; use discover for that"));
+            return Err(Error::config(
+                "ttl: zero would ask the registry for each message; set a longer one, or call discover",
+            ));
         }
         if self.lookup_timeout.is_zero() || self.lookup_timeout > MAX_LOOKUP_TIMEOUT {
             let given = self.lookup_timeout;
-            return Err(Error::config(format!("lookup_timeout: {given:?}; it takes more than 0 and at most 600 s")));
+            return Err(Error::config(format!("lookup_timeout: {given:?}; use more than 0 and at most 600 s")));
         }
         if !(0.0..=0.5).contains(&self.ttl_spread) {
-            return Err(Error::config(format!("ttl_spread: {}; it takes a fraction from 0 to 0.5", self.ttl_spread)));
+            return Err(Error::config(format!("ttl_spread: {}; use a fraction from 0 to 0.5", self.ttl_spread)));
         }
         if self.circuit_threshold == 0 {
-            return Err(Error::config("circuit_threshold: zero would never make a lookup; it takes at least 1"));
+            return Err(Error::config("circuit_threshold: zero would allow no lookup; use at least 1"));
         }
         let (first, longest) = self.circuit_backoff;
         if first.is_zero() || first > longest {
-            let why = "it takes a first wait above zero and not above the longest";
-            return Err(Error::config(format!("circuit_backoff: {first:?} and {longest:?}; {why}")));
+            let advice = "use a first backoff above zero and not above the longest";
+            return Err(Error::config(format!("circuit_backoff: {first:?} and {longest:?}; {advice}")));
         }
         if self.background_threads > MAX_THREADS {
             let given = self.background_threads;
-            return Err(Error::config(format!("background_threads: {given}; it takes at most {MAX_THREADS}")));
+            return Err(Error::config(format!("background_threads: {given}; use at most {MAX_THREADS}")));
         }
         if self.queue == 0 {
-            return Err(Error::config(
-                "queue: zero would refresh nothing; it takes at least 1, or background_threads(0)",
-            ));
+            return Err(Error::config("queue: zero would refresh nothing; use at least 1, or background_threads(0)"));
         }
         if self.capacity == 0 {
-            return Err(Error::config("capacity: zero would cache nothing; it takes at least 1"));
+            return Err(Error::config("capacity: zero would cache nothing; use at least 1"));
         }
-        Ok(self)
+        Ok(())
     }
 }
 
-pub(super) fn default_platform() -> Setting {
-    let in_docker = env::var_os("DOCKER_VERSION").is_some() || Path::new("/.dockerenv").exists();
-    let host = if in_docker { "host.docker.internal" } else { "localhost" };
-    Setting { value: Ok(format!("http://{host}:8080")), by: "PLATFORM_URL" }
-}
-
-pub(super) fn checked_workspace_id(text: &str) -> Result<String, String> {
-    if !WORKSPACE_ID_CHARS.contains(&text.len()) {
-        return Err(format!("{} characters long; it takes 1 to 128 of A-Z a-z 0-9 -", text.chars().count()));
+/// # Errors
+///
+/// A message that says what is wrong with the id, and what to use instead.
+pub(super) fn check_workspace_id(text: &str) -> Result<String, String> {
+    if !WORKSPACE_ID_LENGTH.contains(&text.len()) {
+        return Err(format!("{} characters long; use 1 to 128 of A-Z a-z 0-9 -", text.chars().count()));
     }
     match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
-        Some(bad) => Err(format!("{text:?} has {bad:?}; it takes A-Z a-z 0-9 - only")),
+        Some(bad) => Err(format!("{text:?} has {bad:?}; use A-Z a-z 0-9 - only")),
         None => Ok(text.to_owned()),
     }
 }
 
-pub(super) fn header_value(text: &str) -> Result<String, String> {
+/// Checks that the id can be a header's value.
+///
+/// # Errors
+///
+/// A message that says what is wrong with the id, and what to use instead.
+pub(super) fn check_org_id(text: &str) -> Result<String, String> {
     match text.chars().find(|c| !c.is_ascii_graphic()) {
-        Some(bad) => Err(format!("{text:?} has {bad:?}; it takes printable ASCII without spaces")),
+        Some(bad) => Err(format!("{text:?} has {bad:?}; use printable ASCII without spaces")),
         None if text.is_empty() => Err("empty; leave it out instead".to_owned()),
-        None if text.len() > MAX_ORG_ID => {
-            Err(format!("{} characters long; it takes at most {MAX_ORG_ID}", text.len()))
-        }
+        None if text.len() > MAX_ORG_ID => Err(format!("{} characters long; use at most {MAX_ORG_ID}", text.len())),
         None => Ok(text.to_owned()),
     }
 }
 
-/// In lower case, as browsers send it.
-pub(super) fn checked_origin(text: &str) -> Result<String, String> {
+/// Checks an origin. Returns it in lower case, as browsers send it.
+///
+/// # Errors
+///
+/// A message that says what is wrong with the origin, and what to use instead.
+pub(super) fn check_origin(text: &str) -> Result<String, String> {
     match PlatformUrl::parse(text) {
-        Ok(url) if url.has_path() => Err(format!("{text:?} has a path; it takes scheme://host[:port]")),
+        Ok(url) if url.has_path() => Err(format!("{text:?} has a path; use scheme://host[:port]")),
         Ok(url) => Ok(url.to_string().to_ascii_lowercase()),
-        Err(why) => Err(why),
+        Err(message) => Err(message),
     }
 }

@@ -1,9 +1,9 @@
 use super::*;
 
-/// The README's table of settings, whose defaults are these.
+/// The README's table of settings has the same defaults.
 #[test]
-fn the_readme_tells_the_defaults() {
-    let settings = ClientBuilder::default().workspace_id("w").check().unwrap().settings;
+fn readme_lists_the_defaults() {
+    let settings = UncheckedSettings::for_workspace("w").check().unwrap().settings;
     let (first, longest) = settings.circuit_backoff;
     let secs = |time: Duration| match time.as_secs() {
         3_600 => "3,600 s".to_owned(),
@@ -30,16 +30,25 @@ fn the_readme_tells_the_defaults() {
         format!("| `capacity` | {} peers |", thousands(settings.capacity)),
     ];
     for row in rows {
-        assert!(include_str!("../guide/settings.md").contains(&row), "the guide does not say: {row}");
+        assert!(include_str!("../guide/settings.md").contains(&row), "the guide does not have: {row}");
     }
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
-fn over_https_the_origin_is_the_platforms_own_unless_set() {
-    let builder = || ClientBuilder::default().workspace_id("w").platform_url("https://Plat.Example/api");
-    let origin = |builder: ClientBuilder| builder.check().unwrap().settings.origin;
-    assert_eq!(origin(builder()).as_deref(), Some("https://plat.example"));
-    assert_eq!(origin(builder().origin(None)), None);
-    assert_eq!(origin(builder().origin(Some("HTTPS://App.Example:8443"))).as_deref(), Some("https://app.example:8443"));
+fn origin_is_the_platforms_own_over_https_unless_set() {
+    let origin = |setting: OriginSetting| {
+        let platform_url = Some(NamedText::new("platform_url", "https://Plat.Example/api"));
+        let unchecked = UncheckedSettings { platform_url, origin: setting, ..UncheckedSettings::for_workspace("w") };
+        unchecked.check().unwrap().settings.origin
+    };
+    assert_eq!(origin(OriginSetting::Platform).as_deref(), Some("https://plat.example"));
+    assert_eq!(origin(OriginSetting::Omitted), None);
+    let given = OriginSetting::Given("HTTPS://App.Example:8443".to_owned());
+    assert_eq!(origin(given).as_deref(), Some("https://app.example:8443"));
+}
+
+#[test]
+fn debug_hides_the_text() {
+    assert_eq!(format!("{:?}", HiddenText("hush".to_owned())), "4 bytes");
 }

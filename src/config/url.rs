@@ -1,11 +1,11 @@
-//! The platform's address, checked once so that nothing later can be sent elsewhere.
+//! The platform's address. It is checked once, so that no request goes elsewhere.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
 use http::Uri;
 
-/// `scheme://host[:port][/prefix]`, without a slash at its end.
+/// A platform's address, `scheme://host[:port][/prefix]`, without a slash at its end.
 #[derive(Debug, Clone)]
 pub(crate) struct PlatformUrl {
     base: String,
@@ -15,44 +15,50 @@ pub(crate) struct PlatformUrl {
 }
 
 impl PlatformUrl {
-    /// Reads a platform URL. What is refused here would otherwise be taken for something else: a port
-    /// above 65,535 for port 80, a user for Basic credentials, a query for the start of the path.
+    /// Parses a platform URL.
+    ///
+    /// It is stricter than the HTTP client, which takes a port above 65,535 for port 80, a user for Basic credentials,
+    /// and a query for the start of the path.
+    ///
+    /// # Errors
+    ///
+    /// A message that says what is wrong with the URL, and what to use instead. A URL that may hold a password is not shown.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         // The text is not shown where it may hold a password.
         if text.contains('@') {
-            return Err("it names a user; the platform takes a token instead".to_owned());
+            return Err("it names a user; leave it out and set a token".to_owned());
         }
-        let bad = |why: &str| format!("{text:?} {why}");
+        let refuse = |message: &str| format!("{text:?} {message}");
         if text.contains(['?', '#']) {
-            return Err("it has a query or a fragment; it takes scheme://host[:port][/prefix]".to_owned());
+            return Err("it has a query or a fragment; use scheme://host[:port][/prefix]".to_owned());
         }
         let uri: Uri =
-            text.parse().map_err(|why| bad(&format!("is no URL ({why}); for example http://localhost:8080")))?;
-        // A path may have any of them, and they would be sent as they are.
+            text.parse().map_err(|why| refuse(&format!("is no URL ({why}); use for example http://localhost:8080")))?;
+        // The parser accepts any character in a path, and the client would send it as it is.
         if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
-            return Err(bad(&format!("has {c:?}; percent-encode it")));
+            return Err(refuse(&format!("has {c:?}; percent-encode it")));
         }
         let https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            Some(other) => return Err(bad(&format!("has the scheme {other}; it takes http or https"))),
-            None => return Err(bad("has no scheme; for example http://localhost:8080")),
+            Some(other) => return Err(refuse(&format!("has the scheme {other}; use http or https"))),
+            None => return Err(refuse("has no scheme; use for example http://localhost:8080")),
         };
         let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-            return Err(bad("has no host; for example http://localhost:8080"));
+            return Err(refuse("has no host; use for example http://localhost:8080"));
         };
         let host = authority.host();
         if !is_host(host) {
-            return Err(bad(&format!("has the host {host:?}; it takes a name, an IPv4 address, or [an IPv6 address]")));
+            return Err(refuse(&format!("has the host {host:?}; use a name, an IPv4 address, or [an IPv6 address]")));
         }
         let port = match authority.as_str().strip_prefix(host).map(|port| (port, port.strip_prefix(':'))) {
             Some(("", _)) => None,
             Some((_, Some(digits))) => match digits.parse::<u16>() {
                 Ok(port) if port != 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Some(port),
-                _ => return Err(bad(&format!("has the port {digits:?}; it takes 1 to 65535"))),
+                _ => return Err(refuse(&format!("has the port {digits:?}; use 1 to 65535"))),
             },
             _ => {
-                return Err(bad("has something between its host and its port; it takes scheme://host[:port][/prefix]"));
+                return Err(refuse("has something between its host and its port; use scheme://host[:port][/prefix]"));
             }
         };
         let scheme = if https { "https" } else { "http" };
@@ -61,11 +67,15 @@ impl PlatformUrl {
         Ok(PlatformUrl { base, https, host: authority.host().to_ascii_lowercase(), port })
     }
 
-    /// This URL, unless this build cannot reach it.
+    /// Returns the URL, if this build can reach it.
+    ///
+    /// # Errors
+    ///
+    /// An https URL in a build without TLS.
     pub(super) fn reachable(self) -> Result<Self, String> {
         if self.https && !cfg!(any(feature = "rustls", feature = "native-tls")) {
-            let why = "is https, and a2a-blocking was built without TLS: turn on its feature rustls or native-tls";
-            return Err(format!("{self} {why}"));
+            let message = "is https, and a2a-blocking was built without TLS: turn on its feature rustls or native-tls";
+            return Err(format!("{self} {message}"));
         }
         Ok(self)
     }
@@ -74,7 +84,10 @@ impl PlatformUrl {
         self.base.matches('/').count() > 2
     }
 
-    /// The `Origin` that the hosted edge asks for: over https only, lower case, no default port, no path.
+    /// Returns the `Origin` header that the hosted platform requires, or `None` over http.
+    ///
+    /// It is in lower case, without a default port or a path: RFC 6454, section 6.2,
+    /// <https://www.rfc-editor.org/rfc/rfc6454#section-6.2>.
     pub(crate) fn origin(&self) -> Option<String> {
         let port = self.port.filter(|port| *port != 443).map(|port| format!(":{port}")).unwrap_or_default();
         self.https.then(|| format!("https://{}{port}", self.host))
@@ -99,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slash_at_the_end_and_a_prefix_work() {
+    fn prefix_and_trailing_slash_are_accepted() {
         for (text, base) in [
             ("http://localhost:8080", "http://localhost:8080"),
             ("http://localhost:8080///", "http://localhost:8080"),
@@ -111,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_taken_for_something_else_is_refused() {
+    fn ambiguous_urls_are_refused() {
         for (text, why) in [
             ("", "no URL"),
             ("localhost", "no scheme"),
@@ -150,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_refused_and_not_shown() {
+    fn password_is_refused_and_not_shown() {
         let error = PlatformUrl::parse("http://user:hush@h").unwrap_err();
         assert!(error.contains("user") && !error.contains("hush"), "{error}");
     }
 
     #[test]
-    fn the_origin_is_sent_over_https_only() {
+    fn origin_is_sent_over_https_only() {
         let origin = |text| PlatformUrl::parse(text).unwrap().origin();
         assert_eq!(origin("https://Plat.Example:443/api").as_deref(), Some("https://plat.example"));
         assert_eq!(origin("https://h:8443").as_deref(), Some("https://h:8443"));

@@ -1,271 +1,235 @@
-//! Enrichment: a cache in front of the registry, and one bounded lookup for what is not in it.
+//! Enrichment: finds out who a peer is, from a cache in front of the registry.
+//!
+//! The path of a call, [`Enricher::lookup`]:
+//!
+//! 1. this thread's part of the cache answers, in most calls;
+//! 2. else the shared cache does ([`Enricher::lookup_at`]);
+//! 3. else the circuit is asked for a permit, and the lookup is made, or another thread's is waited for
+//!    ([`Enricher::fetch`]);
+//! 4. the thread that leads the lookup asks the registry and stores the outcome ([`LookupRunner::lead`]).
+//!
+//! A lookup that nobody has to wait for goes to the background threads ([`Background`]).
 
-mod ask;
 mod background;
-mod job;
 mod lookup;
 mod policy;
+#[cfg(a2a_simulation)]
 pub mod simulation;
 
-use std::process;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, CacheUpdate, Discarded};
+use crate::cache::{CacheAnswer, Discarded};
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind};
-use crate::peer::{Peer, PeerId};
+use crate::error::Error;
+use crate::peer::{LocalAnswer, Negative, Peer, PeerId, PeerRef};
 use crate::platform::Registry;
-use crate::stats::{Counters, Stats};
-use crate::util::circuit_breaker::{Circuit, CircuitPolicy, Permit, Report};
+use crate::stats::Stats;
 use crate::util::clock::{CoarseInstant, Deadline};
-use crate::util::panic;
-use crate::util::random::random;
-use crate::util::single_flight::{Joined, Leader, SingleFlight};
-use crate::util::sync::Mutex;
+use crate::util::log_safe::log_safe;
+use crate::util::single_flight::{Flight, Joined};
 use crate::wire::PeerList;
 use background::Background;
 pub use lookup::{Lookup, LookupSource};
-use policy::ExpiryPolicy;
+use lookup::{LookupDue, LookupOutcome, LookupRunner};
 
-/// What a lookup brought, as all that share it hear of it.
-#[derive(Debug, Clone)]
-enum Outcome {
-    Found(Peer),
-    Absent,
-    Failed,
-}
-
-/// How many peers are from_cache for the end of an outage: as many as the queue holds by default.
-const MAX_UNANSWERED: usize = 1_024;
-
-/// The cache, the registry, and the rules between them.
+/// Answers who a peer is. One per client.
 pub(crate) struct Enricher {
-    registry: Registry,
-    cache: Cache,
-    flights: SingleFlight<Outcome>,
-    circuit: Arc<Circuit>,
-    /// Whose lookups were not answered in this outage: they are asked for again when it is over.
-    unanswered: Mutex<Vec<PeerId>>,
+    runner: Arc<LookupRunner>,
     background: Background,
-    policy: ExpiryPolicy,
-    counters: Counters,
-    /// The process that the lookups under way belong to.
-    process: AtomicU32,
-    /// For the background threads, which must not keep it alive.
-    own: Weak<Enricher>,
 }
 
 impl Enricher {
-    pub(crate) fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
-        let circuit = Arc::new(Circuit::new(CircuitPolicy::from_settings(settings)));
-        Arc::new_cyclic(|own| Enricher {
-            registry,
-            cache: Cache::new(settings.capacity),
-            flights: SingleFlight::new(),
-            unanswered: Mutex::new(Vec::new()),
-            background: Background::new(circuit.clone(), settings.background_threads, settings.queue),
-            circuit,
-            policy: ExpiryPolicy::from_settings(settings),
-            counters: Counters::default(),
-            process: AtomicU32::new(process::id()),
-            own: own.clone(),
-        })
+    pub(crate) fn new(registry: Registry, settings: &Settings) -> Self {
+        let runner = Arc::new(LookupRunner::new(registry, settings));
+        let background = Background::new(runner.clone(), settings);
+        Enricher { runner, background }
     }
 
-    fn miss(&self, peer: PeerId, now: CoarseInstant, stale: Option<Peer>, deadline: Deadline) -> Lookup {
-        self.notice_fork();
-        // Where a background thread makes the probes, no caller has to.
-        let closed = self.circuit.is_closed();
-        let may_probe = closed || !self.background.is_there(&self.own);
-        if closed {
-            // Whoever misses the same peer shares its lookup, and needs no leave of its own.
-            if let Some(flight) = self.flights.under_way(peer) {
-                self.counters.coalesced.add(1);
-                return self.shared(flight.wait(deadline), stale);
-            }
+    /// Returns the answer from the cache, or else makes one lookup.
+    #[inline]
+    pub(crate) fn lookup(&self, peer: &impl PeerRef) -> Lookup {
+        match self.get_local(peer) {
+            Ok(lookup) => lookup,
+            Err(now) => self.lookup_at(peer, now),
         }
-        // Where threads of ours wait for it, its time is the real one.
-        let real = if self.background.is_wanted() { CoarseInstant::now() } else { now };
-        let Some(permit) = self.circuit.admit(peer, real, may_probe) else {
-            self.counters.shed.add(1);
-            // It has its record soon after the registry is back.
-            self.queue_up(peer, now);
+    }
+
+    /// Returns the answer from the cache. A lookup that is due is made in the background.
+    #[inline]
+    pub(crate) fn lookup_nonblocking(&self, peer: &impl PeerRef) -> Lookup {
+        match self.get_local(peer) {
+            Ok(lookup) => lookup,
+            Err(now) => self.lookup_nonblocking_at(peer, now),
+        }
+    }
+
+    /// Looks in this thread's part of the cache only, which answers nearly every call.
+    ///
+    /// # Errors
+    ///
+    /// The current time, where the shared cache must be asked.
+    #[inline]
+    fn get_local(&self, peer: &impl PeerRef) -> Result<Lookup, CoarseInstant> {
+        match self.runner.cache.get_local(peer) {
+            LocalAnswer::Found(record) => Ok(Lookup::new(Some(record), LookupSource::Fresh, true)),
+            LocalAnswer::Negative(Negative::Absent) => Ok(Lookup::new(None, LookupSource::Absent, true)),
+            LocalAnswer::Negative(Negative::Failed) => Ok(Lookup::new(None, LookupSource::Failed, true)),
+            LocalAnswer::Miss(now) => Err(now),
+        }
+    }
+
+    /// Like [`lookup`](Self::lookup) at a time that the caller gives. It does not look in this thread's part of the
+    /// cache, which uses the real time.
+    #[inline(never)]
+    pub(crate) fn lookup_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
+        let Some((id, key)) = peer.read() else { return Lookup::INVALID };
+        let lookup = match self.runner.cache.get_and_keep(id, key.as_ref(), now) {
+            CacheAnswer::Fresh { record, refresh: false } => Lookup::new(Some(record), LookupSource::Fresh, true),
+            answer => self.answer(id, now, answer),
+        };
+        self.runner.cache.count(lookup.answered());
+        lookup
+    }
+
+    #[inline(never)]
+    fn lookup_nonblocking_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
+        let Some((id, key)) = peer.read() else { return Lookup::INVALID };
+        let lookup = match self.runner.cache.get_and_keep(id, key.as_ref(), now) {
+            CacheAnswer::Due(stale) | CacheAnswer::Retry(stale) => {
+                self.background.enqueue(id, now);
+                Lookup::stand_in(stale, LookupSource::Failed, true)
+            }
+            answer => self.answer(id, now, answer),
+        };
+        self.runner.cache.count(lookup.answered());
+        lookup
+    }
+
+    /// Turns the cache's answer into the call's, with a lookup where one is due.
+    fn answer(&self, peer: PeerId, now: CoarseInstant, answer: CacheAnswer) -> Lookup {
+        if let CacheAnswer::Fresh { refresh: true, .. } = answer {
+            self.background.enqueue(peer, now);
+        }
+        let LookupDue { stale, retry } = match Lookup::from_answer(answer) {
+            Ok(lookup) => return lookup,
+            Err(due) => due,
+        };
+        // A single peer whose lookups are not answered must not cost each of its messages a wait.
+        if retry && self.background.is_running() {
+            self.background.enqueue(peer, now);
+            return Lookup::stand_in(stale, LookupSource::Failed, true);
+        }
+        let timeout = self.runner.policy.lookup_timeout;
+        let deadline = Deadline::after(timeout);
+        let lookup = self.fetch(peer, now, stale, deadline);
+        self.runner.counters.waited(timeout.saturating_sub(deadline.left()));
+        lookup
+    }
+
+    /// Makes the lookup, or waits for that of another thread, if the circuit admits it.
+    fn fetch(&self, peer: PeerId, now: CoarseInstant, stale: Option<Peer>, deadline: Deadline) -> Lookup {
+        let LookupRunner { cache, flights, circuit, counters, .. } = &*self.runner;
+        self.background.reset_after_fork();
+        let closed = circuit.is_closed();
+        if let Some(flight) = closed.then(|| flights.get(peer)).flatten() {
+            // A waiter makes no lookup and needs no permit.
+            return self.wait(&flight, stale, deadline);
+        }
+        // Background threads make the probes, so that no caller waits for one.
+        let may_probe = closed || !self.background.is_running();
+        // Background threads wait for the circuit in real time, so the circuit must have the real time as well.
+        let circuit_now = if self.background.is_enabled() { CoarseInstant::now() } else { now };
+        let Some(permit) = circuit.admit(peer, circuit_now, may_probe) else {
+            counters.shed.add(1);
+            // The record is fetched soon after the registry is back.
+            self.background.enqueue(peer, now);
             return Lookup::stand_in(stale, LookupSource::Shed, true);
         };
-        match self.flights.join(peer, || Lookup::from_answer(self.cache.get(peer, now)).ok()) {
-            Joined::Known(known) => {
-                permit.release();
-                self.background.notice();
-                known
+        match flights.join(peer, || Lookup::from_answer(cache.get(peer, now)).ok()) {
+            Joined::Leader(leader) => {
+                let end = self.runner.lead(leader, permit, now, deadline);
+                Lookup::from_outcome(Some(self.background.finish(end, now)), stale)
             }
             Joined::Waiter(flight) => {
                 permit.release();
-                self.background.notice();
-                if !closed {
-                    self.counters.shed.add(1);
-                    return Lookup::stand_in(stale, LookupSource::Shed, true);
+                self.background.notify();
+                if closed {
+                    return self.wait(&flight, stale, deadline);
                 }
-                self.counters.coalesced.add(1);
-                self.shared(flight.wait(deadline), stale)
+                counters.shed.add(1);
+                Lookup::stand_in(stale, LookupSource::Shed, true)
             }
-            Joined::Leader(leader) => match self.lead(leader, permit, peer, now, deadline) {
-                Outcome::Found(record) => Lookup::new(Some(record), LookupSource::Fetched, false),
-                Outcome::Absent => Lookup::new(None, LookupSource::Absent, false),
-                Outcome::Failed => Lookup::stand_in(stale, LookupSource::Failed, false),
-            },
+            Joined::Stored(lookup) => {
+                permit.release();
+                self.background.notify();
+                lookup
+            }
         }
     }
 
-    /// After a fork the lookups that were under way go on in the other process only.
-    fn notice_fork(&self) {
-        let here = process::id();
-        if self.process.load(Relaxed) != here && self.process.swap(here, Relaxed) != here {
-            self.flights.forget_all(|| ());
-            self.circuit.reset();
-            self.background.notice();
-        }
+    /// Waits for another thread's lookup.
+    fn wait(&self, flight: &Flight<LookupOutcome>, stale: Option<Peer>, deadline: Deadline) -> Lookup {
+        self.runner.counters.coalesced.add(1);
+        Lookup::from_outcome(flight.wait(deadline), stale)
     }
 
-    fn shared(&self, outcome: Option<Outcome>, stale: Option<Peer>) -> Lookup {
-        match outcome {
-            Some(Outcome::Found(record)) => Lookup::new(Some(record), LookupSource::Fetched, false),
-            Some(Outcome::Absent) => Lookup::new(None, LookupSource::Absent, false),
-            Some(Outcome::Failed) | None => Lookup::stand_in(stale, LookupSource::Failed, false),
-        }
-    }
-
-    /// Makes the lookup, files what came of it, and tells the circuit and whoever waits.
-    fn lead(
-        &self,
-        leader: Leader<'_, Outcome>,
-        permit: Permit<'_>,
-        peer: PeerId,
-        now: CoarseInstant,
-        deadline: Deadline,
-    ) -> Outcome {
-        let outage = self.cache.outage();
-        // Locks here are not poisoned, and nothing is half written while a lookup is under way.
-        let asked = panic::catch(|| self.ask(peer, deadline));
-        let (outcome, report) = asked.unwrap_or((Outcome::Failed, Report::Unanswered));
-        // A list of peers says more of them than the registry's discover does.
-        let known = self.cache.record(peer);
-        let outcome = match (outcome, &known) {
-            (Outcome::Found(record), Some(known)) => Outcome::Found(record.over(known)),
-            (outcome, _) => outcome,
-        };
-        // From the start of the lookup: the record is at least as young as that.
-        let filing = match &outcome {
-            Outcome::Found(record) => Some(self.policy.found(peer, record.clone(), now, known.is_none())),
-            // What is not to be from_cache takes nobody's place.
-            _ if self.policy.negative_ttl.is_zero() => None,
-            Outcome::Absent => Some(CacheUpdate::Absent { until: now.plus(self.policy.negative_ttl) }),
-            Outcome::Failed => {
-                let until = now.plus(self.policy.negative_ttl);
-                Some(CacheUpdate::Failed { until, outage: (report == Report::Unanswered).then_some(outage) })
-            }
-        };
-        // Before anybody is woken who would miss the next peer.
-        let took = self.policy.lookup_timeout.saturating_sub(deadline.left());
-        let ended = permit.after(took).report(report, random());
-        if let Some(outage) = ended {
-            self.cache.end_outage(now.plus(took), self.policy.catch_up(outage));
-            let again = std::mem::take(&mut *self.unanswered.lock());
-            for peer in again {
-                self.queue_up(peer, now);
-            }
-        } else if report == Report::Unanswered {
-            let mut unanswered = self.unanswered.lock();
-            if unanswered.len() < MAX_UNANSWERED {
-                unanswered.push(peer);
-            }
-        }
-        drop(leader.complete(&outcome, |_| filing.map(|filing| self.cache.insert(peer, filing))));
-        if ended.is_some() || report != Report::Answered {
-            self.background.notice();
-        }
-        outcome
-    }
-
-    fn ask(&self, peer: PeerId, deadline: Deadline) -> (Outcome, Report) {
-        self.counters.lookups.add(1);
-        let error = match self.registry.lookup(peer, deadline) {
-            Ok(record) => {
-                self.counters.found.add(1);
-                return (Outcome::Found(record), Report::Answered);
-            }
-            Err(error) => error,
-        };
-        let report = match (error.status(), error.retry_after()) {
-            (Some(429 | 503), Some(wait)) => Report::RetryAfter(wait),
-            (Some(_), _) => Report::Answered,
-            (None, _) => Report::Unanswered,
-        };
-        let outcome = match error.kind() {
-            ErrorKind::NotFound => Outcome::Absent,
-            kind => {
-                self.counters.failed(kind);
-                Outcome::Failed
-            }
-        };
-        log::debug!("enrich: {error}");
-        (outcome, report)
-    }
-
-    /// Our own workspace's peers, as the registry lists them; those with a valid id are filed.
+    /// Lists the peers of the client's own workspace, and stores those with a valid id in the cache.
     ///
     /// # Errors
     ///
     /// As [`Registry::peers`].
     pub(crate) fn peers(&self, now: CoarseInstant, deadline: Deadline) -> Result<Vec<Peer>, Error> {
-        let begun = self.flights.epoch();
-        let PeerList { peers, skipped } = self.registry.peers(deadline)?;
+        let LookupRunner { registry, cache, flights, policy, counters, .. } = &*self.runner;
+        let epoch = flights.epoch();
+        let PeerList { peers, skipped } = registry.peers(deadline)?;
         if skipped > 0 {
-            self.counters.skipped.add(skipped);
-            log::debug!("peers: {skipped} entries of the list are no objects, or cannot be read, and are left out");
+            counters.skipped.add(skipped);
+            log_safe!(debug, "peers: {skipped} entries of the list are no objects, or cannot be read: left out");
         }
-        let file = || -> Vec<Discarded> {
+        let store = || -> Vec<Discarded> {
             let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
-            let filings = with_id.map(|(id, peer)| match self.cache.record(id) {
-                Some(known) => (id, self.policy.found(id, peer.clone().beside(&known), now, false)),
-                None => (id, self.policy.found(id, peer.clone(), now, true)),
+            let updates = with_id.map(|(id, peer)| match cache.record(id) {
+                Some(known) => (id, policy.found(id, peer.clone().beside(&known), now, false)),
+                None => (id, policy.found(id, peer.clone(), now, true)),
             });
-            filings.map(|(id, filing)| self.cache.insert(id, filing)).collect()
+            updates.map(|(id, update)| cache.insert(id, update)).collect()
         };
-        drop(self.flights.unless_forgotten(begun, file));
+        drop(flights.store_since(epoch, store));
         Ok(peers)
     }
 
-    /// The record of a peer, however old.
+    /// Returns the cached record of a peer, however old.
     pub(crate) fn known(&self, peer: PeerId) -> Option<Peer> {
-        self.cache.record(peer)
+        self.runner.cache.record(peer)
     }
 
     pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
+        &self.runner.registry
     }
 
+    /// Blocks until no background lookup is queued or running. Returns whether that is so before `timeout` has passed.
     pub(crate) fn wait_until_idle(&self, timeout: Duration) -> bool {
         self.background.wait_until_idle(Deadline::after(timeout))
     }
 
+    /// Removes a peer from the cache and the queue. A lookup in flight does not store its outcome.
     pub(crate) fn forget(&self, peer: PeerId) {
         self.background.forget(peer);
-        self.unanswered.lock().retain(|other| *other != peer);
-        drop(self.flights.forget(peer, || self.cache.remove(peer)));
+        drop(self.runner.forget(peer));
     }
 
+    /// Removes all peers from the cache and the queue. Lookups in flight do not store their outcomes.
     pub(crate) fn clear(&self) {
         self.background.forget_all();
-        self.unanswered.lock().clear();
-        drop(self.flights.forget_all(|| self.cache.clear()));
+        drop(self.runner.forget_all());
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let fill = self.cache.stats();
-        let (circuit, circuit_opened) = self.circuit.observe();
-        let [fresh, stale, absent, unknown] = self.cache.answers();
+        let LookupRunner { cache, circuit, counters, .. } = &*self.runner;
+        let (circuit, circuit_opened) = circuit.observe();
+        let [fresh, stale, absent, unknown] = cache.answers();
+        let size = cache.stats();
         Stats {
             fresh,
             stale,
@@ -274,10 +238,17 @@ impl Enricher {
             dropped: self.background.dropped(),
             circuit,
             circuit_opened,
-            entries: fill.entries,
-            bytes: fill.bytes,
-            evictions: fill.evictions,
-            ..self.counters.snapshot()
+            entries: size.entries,
+            bytes: size.bytes,
+            evictions: size.evictions,
+            ..counters.snapshot()
         }
+    }
+}
+
+impl Drop for Enricher {
+    /// Ends the background threads: idle ones at once, one in a lookup when the lookup has ended.
+    fn drop(&mut self) {
+        self.background.close();
     }
 }

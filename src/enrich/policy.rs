@@ -1,25 +1,32 @@
-//! The numbers that enrichment goes by, and when a record is due: pure functions of them.
+//! How long answers are served and when they are refreshed: pure functions of the settings.
 
 use std::time::Duration;
 
 use crate::cache::CacheUpdate;
 use crate::config::Settings;
 use crate::peer::{Peer, PeerId};
+use crate::util::circuit_breaker::CircuitPolicy;
 use crate::util::clock::CoarseInstant;
 use crate::util::random::fraction;
 
-/// What tells apart the fractions that are asked for of one peer at one time.
+/// Salts, so that two fractions for one peer at one time differ.
 const SHORTEN: u64 = 0;
 const FIRST: u64 = 1;
 
-/// How long answers are from_cache, and how long a lookup may take.
+/// Returns the circuit's part of the settings.
+pub(super) fn circuit_policy(settings: &Settings) -> CircuitPolicy {
+    let (first_backoff, max_backoff) = settings.circuit_backoff;
+    CircuitPolicy { threshold: settings.circuit_threshold, first_backoff, max_backoff }
+}
+
+/// The times for which answers are cached, and the timeout of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpiryPolicy {
     pub(super) ttl: Duration,
     pub(super) negative_ttl: Duration,
-    /// How long past its TTL a record serves while lookups fail.
+    /// Time past its TTL for which a record is served while lookups fail.
     pub(super) stale_if_error: Duration,
-    /// By how much a TTL is shortened at the most, as a fraction of it.
+    /// Largest part of a TTL by which it is shortened.
     pub(super) ttl_spread: f64,
     pub(super) lookup_timeout: Duration,
 }
@@ -30,16 +37,16 @@ impl ExpiryPolicy {
         ExpiryPolicy { ttl, negative_ttl, stale_if_error, ttl_spread, lookup_timeout }
     }
 
-    /// A record that was asked for at `now`: refreshed ahead from the last fifth of its TTL, which is
-    /// shortened by a pure function of peer and time.
+    /// Returns the update for a record whose lookup began at `now`.
     ///
-    /// The `first` record of a peer is refreshed anywhere in the four fifths before. A fleet that is started
-    /// together asks for everybody at once; only from a start that is spread over the whole time between two
-    /// refreshes does an even load follow. Shortened TTLs alone take hours to get there.
-    pub(super) fn found(&self, peer: PeerId, record: Peer, now: CoarseInstant, first: bool) -> CacheUpdate {
+    /// The record is refreshed ahead in the last fifth of its TTL, which is shortened by a pure function of peer and
+    /// time. A peer's first record (`is_first`) is refreshed at some moment in the four fifths before. A fleet that
+    /// starts together looks up all its peers at once. Its load becomes even only where the refreshes are spread over
+    /// the whole time between two of them; shortened TTLs alone take hours to get there.
+    pub(super) fn found(&self, peer: PeerId, record: Peer, now: CoarseInstant, is_first: bool) -> CacheUpdate {
         let ttl = spread(self.ttl, self.ttl_spread, peer, now);
         let ahead = before_last_fifth(ttl);
-        let is_spread = first && self.ttl_spread > 0.0;
+        let is_spread = is_first && self.ttl_spread > 0.0;
         let refresh_after = if is_spread { ahead.mul_f64(fraction(peer, now, FIRST)) } else { ahead };
         let fresh_until = now.plus(ttl);
         CacheUpdate::Found {
@@ -50,9 +57,28 @@ impl ExpiryPolicy {
         }
     }
 
-    /// Over what time the refreshes that fell due in an outage are made up for. Over twice its length they are
-    /// half of the load that there is anyway; and over the time between two refreshes even an outage that left
-    /// nobody fresh adds nothing to it.
+    /// Returns the update for an absent peer, or `None` where absent peers are not cached.
+    pub(super) fn absent(&self, now: CoarseInstant) -> Option<CacheUpdate> {
+        self.negative_until(now).map(|until| CacheUpdate::Absent { until })
+    }
+
+    /// Returns the update for a failed lookup, or `None` where those are not cached.
+    ///
+    /// `outage` is the id of the outage for a lookup that was not answered.
+    pub(super) fn failed(&self, now: CoarseInstant, outage: Option<u64>) -> Option<CacheUpdate> {
+        self.negative_until(now).map(|until| CacheUpdate::Failed { until, outage })
+    }
+
+    /// Returns the expiry of an answer without a record, or `None` for a zero TTL: such an answer must not evict
+    /// another peer.
+    fn negative_until(&self, now: CoarseInstant) -> Option<CoarseInstant> {
+        (!self.negative_ttl.is_zero()).then(|| now.plus(self.negative_ttl))
+    }
+
+    /// Returns the time over which refreshes that fell due in an outage are spread.
+    ///
+    /// Over twice the outage's length, they add half of the usual load. Over the time between two refreshes, even an
+    /// outage that left no record fresh adds nothing.
     pub(super) fn catch_up(&self, outage: Duration) -> Duration {
         if self.ttl_spread > 0.0 { outage.saturating_mul(2).min(before_last_fifth(self.ttl)) } else { Duration::ZERO }
     }
@@ -62,12 +88,12 @@ fn before_last_fifth(ttl: Duration) -> Duration {
     ttl - ttl / 5
 }
 
-/// The TTL less up to so much of it.
-fn spread(ttl: Duration, by: f64, peer: PeerId, now: CoarseInstant) -> Duration {
-    if by <= 0.0 {
+/// Returns the TTL shortened by up to `ttl_spread` of it.
+fn spread(ttl: Duration, ttl_spread: f64, peer: PeerId, now: CoarseInstant) -> Duration {
+    if ttl_spread <= 0.0 {
         return ttl;
     }
-    ttl.mul_f64(1.0 - by * fraction(peer, now, SHORTEN))
+    ttl.mul_f64(1.0 - ttl_spread * fraction(peer, now, SHORTEN))
 }
 
 #[cfg(test)]
@@ -75,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ttl_is_shortened_by_up_to_the_spread_evenly_and_the_same_each_time() {
+    fn ttls_are_shortened_evenly_up_to_the_spread_and_repeatably() {
         let (ttl, now) = (Duration::from_secs(300), CoarseInstant::now());
         let peer = |n: u32| PeerId::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap();
         let mut all: Vec<f64> = (0..10_000).map(|n| spread(ttl, 0.1, peer(n), now).as_secs_f64()).collect();
@@ -89,7 +115,7 @@ mod tests {
         assert_eq!(spread(ttl, 0.0, peer(7), now), ttl);
     }
 
-    fn rules(ttl_spread: f64) -> ExpiryPolicy {
+    fn policy(ttl_spread: f64) -> ExpiryPolicy {
         let (ttl, hour) = (Duration::from_secs(300), Duration::from_secs(3_600));
         ExpiryPolicy {
             ttl,
@@ -100,11 +126,11 @@ mod tests {
         }
     }
 
-    /// Seconds from now until a record is refreshed ahead.
-    fn refreshed_after(rules: &ExpiryPolicy, n: u32, first: bool) -> f64 {
-        let (peer, now) =
-            (PeerId::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap(), CoarseInstant::START);
-        match rules.found(peer, Peer::discovered(peer, serde_json::Map::new()), now, first) {
+    /// Returns the seconds until a record is refreshed ahead.
+    fn refreshed_after(policy: &ExpiryPolicy, n: u32, is_first: bool) -> f64 {
+        let peer = PeerId::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap();
+        let now = CoarseInstant::START;
+        match policy.found(peer, Peer::discovered(peer, serde_json::Map::new()), now, is_first) {
             CacheUpdate::Found { refresh_at, .. } => refresh_at.since(now).as_secs_f64(),
             other => panic!("{other:?}"),
         }
@@ -112,26 +138,26 @@ mod tests {
 
     #[test]
     fn first_records_are_refreshed_evenly_over_the_time_before_the_last_fifth() {
-        let mut all: Vec<f64> = (0..10_000).map(|n| refreshed_after(&rules(0.1), n, true)).collect();
+        let mut all: Vec<f64> = (0..10_000).map(|n| refreshed_after(&policy(0.1), n, true)).collect();
         all.sort_by(f64::total_cmp);
-        // Four fifths of a TTL of 270 to 300 s: 228 s on the mean.
+        // Four fifths of a TTL of 270 to 300 s: 228 s on average.
         assert!(all[0] < 1.0 && all[9_999] <= 240.0, "{} {}", all[0], all[9_999]);
         for (at, expected) in [(1_000, 22.8), (5_000, 114.0), (9_000, 205.2)] {
             assert!((all[at] - expected).abs() < 4.0, "{} is not near {expected}", all[at]);
         }
-        assert!((0..1_000).all(|n| refreshed_after(&rules(0.1), n, false) >= 216.0), "later ones are not");
+        assert!((0..1_000).all(|n| refreshed_after(&policy(0.1), n, false) >= 216.0), "later records are not");
         assert!(
-            (0..1_000).all(|n| (refreshed_after(&rules(0.0), n, true) - 240.0).abs() < 1e-6),
-            "nor without a spread"
+            (0..1_000).all(|n| (refreshed_after(&policy(0.0), n, true) - 240.0).abs() < 1e-6),
+            "nor are first records without a spread"
         );
     }
 
     #[test]
-    fn a_short_outage_is_made_up_for_in_twice_its_length_and_a_long_one_between_two_refreshes() {
+    fn catch_up_takes_twice_the_outage_up_to_four_fifths_of_a_ttl() {
         let second = Duration::from_secs(1);
-        let caught_up = |outage| rules(0.1).catch_up(outage);
-        assert_eq!([caught_up(3 * second), caught_up(600 * second)], [6 * second, 240 * second]);
-        assert_eq!(caught_up(Duration::MAX), 240 * second);
-        assert_eq!(rules(0.0).catch_up(600 * second), Duration::ZERO);
+        let catch_up = |outage| policy(0.1).catch_up(outage);
+        assert_eq!([catch_up(3 * second), catch_up(600 * second)], [6 * second, 240 * second]);
+        assert_eq!(catch_up(Duration::MAX), 240 * second);
+        assert_eq!(policy(0.0).catch_up(600 * second), Duration::ZERO);
     }
 }

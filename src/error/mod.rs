@@ -1,4 +1,4 @@
-//! The one error of this crate: opaque, boxed, with a kind to act upon.
+//! The error type of this crate: opaque, one pointer wide, with a kind to act upon.
 
 mod kind;
 
@@ -9,14 +9,14 @@ use std::time::Duration;
 use crate::util::panic::{self, Panicked};
 pub use kind::{Delivery, ErrorKind};
 
-/// The longest wait that a platform can ask us for: beyond a day it is no wait but a no.
+/// Maximum of a `Retry-After` that is reported: a longer one is no wait but a refusal.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
-/// What went wrong, in a text that names the target: one line, but for what a peer's own words add.
+/// An error of a call, whose text names the target and says what to do.
 ///
-/// Act upon [`kind`](Error::kind); print the whole. The text never holds the token: a platform that
-/// echoes it has it cut out. The underlying cause, where there is one, is the
-/// [`source`](std::error::Error::source) and is not repeated in the text.
+/// Act upon [`kind`](Error::kind), and print the text. It is one line, except for line breaks in a peer's own text. It
+/// never contains the token: where a platform echoes the token, it is cut out. The cause, if there is one, is the
+/// [`source`](std::error::Error::source), and is not repeated in the text.
 ///
 /// ```
 /// use a2a_blocking::{ErrorKind, PeerId};
@@ -26,17 +26,17 @@ pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// assert!(error.to_string().starts_with(r#"not a peer id: "../../foo""#));
 /// assert!(!error.is_transient());
 /// ```
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ErrorInner {
     kind: ErrorKind,
-    /// Method and URL of a request, where there was one.
+    /// Method and URL of the request, if there was one.
     target: Option<String>,
     detail: String,
     status: Option<u16>,
     retry_after: Option<Duration>,
-    excerpt: Option<String>,
+    body_snippet: Option<String>,
     attempts: u32,
     delivery: Delivery,
     removed: Option<WorkspaceRemoved>,
@@ -46,27 +46,81 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What the platform says of a workspace that was removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkspaceRemoved {
-    /// The workspace's id.
-    pub id: String,
-    /// When it was removed, as the platform writes it.
-    pub removed_at: Option<String>,
-    /// What to do about it.
-    pub hint: String,
-}
-
 impl Error {
+    /// Returns the kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the HTTP status, if an answer had one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// Returns the wait that the platform asked for with `Retry-After`, at most a day.
+    ///
+    /// The header's form in seconds is read, and not its date form: RFC 9110, section 10.2.3,
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Returns the start of the answer's body: at most 200 characters, or `None` where there was no body.
+    ///
+    /// Characters that could move a terminal's cursor are escaped, and the token is cut out.
+    #[must_use]
+    pub fn body_snippet(&self) -> Option<&str> {
+        self.0.body_snippet.as_deref()
+    }
+
+    /// Returns the number of attempts that a send made, or zero for any other call.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// Returns the state of the message that was to be sent, over all attempts.
+    ///
+    /// It is [`NotSent`](Delivery::NotSent) for a call that sends no message.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// Returns the code of the agent's JSON-RPC error, for [`ErrorKind::Rpc`] and a code that is an integer.
+    #[must_use]
+    pub fn rpc_code(&self) -> Option<i64> {
+        self.0.rpc_code
+    }
+
+    /// Returns the details of our workspace's removal, for [`ErrorKind::Removed`].
+    #[must_use]
+    pub fn removed(&self) -> Option<&WorkspaceRemoved> {
+        self.0.removed.as_ref()
+    }
+
+    /// Returns whether the same call may succeed later without a change of its arguments or settings.
+    ///
+    /// True for a connection that failed or broke, a timeout, and a status of 429, 500, 502, 503 or 504.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout => true,
+            _ => matches!(self.0.status, Some(429 | 500 | 502 | 503 | 504)),
+        }
+    }
+
     pub(crate) fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Error(Box::new(Inner {
+        Error(Box::new(ErrorInner {
             kind,
             target: None,
             detail: detail.into(),
             status: None,
             retry_after: None,
-            excerpt: None,
+            body_snippet: None,
             attempts: 0,
             delivery: Delivery::NotSent,
             removed: None,
@@ -76,14 +130,26 @@ impl Error {
         }))
     }
 
-    /// The request that failed: its method and URL.
-    pub(crate) fn at(mut self, target: impl Into<String>) -> Self {
+    pub(crate) fn config(detail: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Config, detail)
+    }
+
+    /// Returns the error for a system that gives no random numbers, as for [`fresh_id`](crate::util::random::fresh_id).
+    pub(crate) fn no_random_numbers() -> Self {
+        Error::new(ErrorKind::Internal, "the system gives no random numbers")
+    }
+
+    /// Sets the method and URL of the request that failed. The text begins with them.
+    pub(crate) fn with_target(mut self, target: impl Into<String>) -> Self {
         self.0.target = Some(target.into());
         self
     }
 
-    pub(crate) fn config(message: impl Into<String>) -> Self {
-        Error::new(ErrorKind::Config, message)
+    /// Sets the whole text, without a target.
+    pub(crate) fn with_text(mut self, text: String) -> Self {
+        self.0.target = None;
+        self.0.detail = text;
+        self
     }
 
     pub(crate) fn with_status(mut self, status: u16) -> Self {
@@ -96,8 +162,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_excerpt(mut self, excerpt: String) -> Self {
-        self.0.excerpt = Some(excerpt).filter(|text| !text.is_empty());
+    /// Sets the snippet of the body. An empty one counts as none.
+    pub(crate) fn with_body_snippet(mut self, snippet: String) -> Self {
+        self.0.body_snippet = Some(snippet).filter(|text| !text.is_empty());
         self
     }
 
@@ -106,7 +173,7 @@ impl Error {
         self
     }
 
-    /// What is known of the delivery, unless more is known already.
+    /// Sets the delivery, unless a stronger one is set already.
     pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = self.0.delivery.max(delivery);
         self
@@ -135,93 +202,26 @@ impl Error {
         self
     }
 
-    /// The same failure in other words, which are the whole text.
-    pub(crate) fn in_words(mut self, words: String) -> Self {
-        self.0.target = None;
-        self.0.detail = words;
-        self
-    }
-
-    /// What went wrong, without the target.
-    pub(crate) fn detail(&self) -> &str {
-        &self.0.detail
-    }
-
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// What kind of failure this is.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        self.0.kind
-    }
-
-    /// The HTTP status, where an answer got that far.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.0.status
-    }
-
-    /// How long the platform asked us to wait (`Retry-After` in seconds; its date form is not read), a day at the most.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
-    }
-
-    /// The start of the body that came with the failure: at most 200 characters, those that a terminal
-    /// must not see escaped, the token cut out. `None` where there was no body.
-    #[must_use]
-    pub fn body_snippet(&self) -> Option<&str> {
-        self.0.excerpt.as_deref()
-    }
-
-    /// How many attempts a send made. For all other calls zero.
-    #[must_use]
-    pub fn attempts(&self) -> u32 {
-        self.0.attempts
-    }
-
-    /// What is known of the message that was to be sent, over all attempts. For a call that sends none:
-    /// [`NotSent`](Delivery::NotSent).
-    #[must_use]
-    pub fn delivery(&self) -> Delivery {
-        self.0.delivery
-    }
-
-    /// The code of the agent's JSON-RPC error, where the kind is [`ErrorKind::Rpc`] and it is an integer.
-    #[must_use]
-    pub fn rpc_code(&self) -> Option<i64> {
-        self.0.rpc_code
-    }
-
-    /// What the platform says of our workspace's removal, where the kind is [`ErrorKind::Removed`].
-    #[must_use]
-    pub fn removed(&self) -> Option<&WorkspaceRemoved> {
-        self.0.removed.as_ref()
-    }
-
-    /// Whether the same call may succeed later without anybody changing anything: a connection that
-    /// failed or broke, a bound that ran out, or a status of 429, 500, 502, 503 or 504.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self.0.kind {
-            ErrorKind::Connect | ErrorKind::Disconnected | ErrorKind::Timeout => true,
-            _ => matches!(self.0.status, Some(429 | 500 | 502 | 503 | 504)),
-        }
+    /// Returns the text without the target.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, target, detail, status, attempts, .. } = &*self.0;
+        let ErrorInner { kind, target, detail, status, attempts, .. } = &*self.0;
         if let Some(target) = target {
             write!(f, "{target}: ")?;
         }
         f.write_str(detail)?;
         match (kind, status) {
-            // The other kinds have it among their words.
+            // The texts of the other kinds contain the status.
             (ErrorKind::Rpc | ErrorKind::Agent, Some(status)) if *status != 200 => write!(f, ", HTTP {status}")?,
             _ => {}
         }
@@ -229,7 +229,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// The kind, the text and the causes on one line, since that is what `main` and `unwrap` print; `{:#?}` shows all fields.
+/// Formats the kind, the text and the causes on one line, because `main` and `unwrap` print it. `{:#?}` shows all
+/// fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -251,13 +252,46 @@ impl StdError for Error {
     }
 }
 
-/// Runs a call so that no panic in it reaches the caller's thread: the HTTP client's where the system
-/// refuses it a thread, a logger's, a token function's.
+/// The platform's details on a workspace that was removed.
+///
+/// ```
+/// # let mut platform = mockito::Server::new();
+/// # let gone = platform.mock("GET", "/workspaces/my-team").with_status(410);
+/// # gone.with_body(r#"{"error": "removed", "id": "my-team", "removed_at": "2026-07-01T09:30:00Z"}"#).create();
+/// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+/// match client.workspace() {
+///     Ok(workspace) => println!("we are {}", workspace.name().unwrap_or("?")),
+///     Err(error) => match error.removed() {
+///         Some(removed) => println!("removed at {:?}: {}", removed.removed_at, removed.hint),
+///         None => println!("not now: {error}"),
+///     },
+/// }
+/// # assert!(client.workspace().unwrap_err().removed().is_some());
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkspaceRemoved {
+    /// The workspace's id.
+    pub id: String,
+    /// The time of the removal, as the platform writes it.
+    pub removed_at: Option<String>,
+    /// A sentence that says what to do.
+    pub hint: String,
+}
+
+/// Makes a call, and converts a panic in it to [`ErrorKind::Internal`].
+///
+/// The HTTP client panics where the system refuses it a thread. A logger and a token function are the user's code.
 pub(crate) fn guard<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    // Locks here are not poisoned, and nothing is left half written by an exchange.
     panic::catch(call).unwrap_or_else(|Panicked| {
-        Err(Error::new(ErrorKind::Internal, "a panic below the call, in the HTTP client or a logger"))
+        Err(Error::new(ErrorKind::Internal, "a panic during the call, in the HTTP client or a logger: see its message"))
     })
+}
+
+/// Like [`guard`], for a call that delivers a message: a panic in it may come before, during or after the request.
+pub(crate) fn guard_delivery<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    guard(|| Ok(call())).unwrap_or_else(|error| Err(error.with_delivery(Delivery::Unknown)))
 }
 
 #[cfg(test)]
@@ -265,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_that_panics_when_dropped_does_not_get_out() {
+    fn guard_converts_a_panic_whose_payload_panics_in_drop() {
         struct Bomb;
         impl Drop for Bomb {
             fn drop(&mut self) {
@@ -279,15 +313,15 @@ mod tests {
     }
 
     #[test]
-    fn a_main_that_fails_prints_a_line_that_can_be_read() {
+    fn debug_prints_kind_text_and_causes_on_one_line() {
         let cause = std::io::Error::other("refused");
-        let error = Error::new(ErrorKind::Connect, "no connection").at("GET http://h/p").with_source(cause);
+        let error = Error::new(ErrorKind::Connect, "no connection").with_target("GET http://h/p").with_source(cause);
         assert_eq!(format!("{error:?}"), "Connect: GET http://h/p: no connection: refused");
         assert!(format!("{error:#?}").contains("delivery: NotSent"));
     }
 
     #[test]
-    fn only_what_time_can_mend_is_transient() {
+    fn only_failures_that_may_pass_are_transient() {
         assert!(Error::new(ErrorKind::Timeout, "").is_transient());
         assert!(Error::new(ErrorKind::Status, "").with_status(503).is_transient());
         assert!(!Error::new(ErrorKind::Status, "").with_status(400).is_transient());

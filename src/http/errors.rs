@@ -23,12 +23,12 @@ pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
         Some(advice) => format!("{words}; {advice}"),
         None => words,
     };
-    Error::new(kind, words).at(target).with_httpx_name(httpx_name).with_source(why)
+    Error::new(kind, words).with_target(target).with_httpx_name(httpx_name).with_source(why)
 }
 
 /// Returns the error for an exchange with `target` (method and URL) whose time is up.
 pub(crate) fn timed_out(target: &str) -> Error {
-    Error::new(ErrorKind::Timeout, "no answer in time").at(target).with_httpx_name("ReadTimeout")
+    Error::new(ErrorKind::Timeout, "no answer in time").with_target(target).with_httpx_name("ReadTimeout")
 }
 
 /// Returns what a user can do about an error, where the words of the TLS libraries do not say it.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ureq::{Body, RequestBuilder, SendBody};
 
-use crate::config::{Checked, PlatformUrl};
+use crate::config::{CheckedSettings, PlatformUrl};
 use crate::error::{Error, ErrorKind};
 use crate::retry::RetryPolicy;
 use crate::token::{Token, TokenStore};
@@ -60,7 +60,7 @@ impl Http {
     /// # Errors
     ///
     /// Root certificates that cannot be read.
-    pub(crate) fn new(checked: &Checked, tokens: TokenStore) -> Result<Self, Error> {
+    pub(crate) fn new(checked: &CheckedSettings, tokens: TokenStore) -> Result<Self, Error> {
         let route = Route::new(checked)?;
         let settings = &checked.settings;
         let mut headers = Vec::new();
@@ -189,7 +189,7 @@ impl Exchange<'_> {
     /// `ureq` panics where the system refuses it the thread that resolves a name.
     fn run_guarded(&self, connection: Connection) -> Result<Response, Error> {
         exchange::run(|| self.run_once(connection)).map_err(|error| match error.kind() {
-            ErrorKind::Internal => error.at(self.target()),
+            ErrorKind::Internal => error.with_target(self.target()),
             _ => error,
         })
     }
@@ -216,7 +216,7 @@ impl Exchange<'_> {
         };
         if guard.sent_without_token() {
             let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
-            return Err(Error::new(ErrorKind::Internal, detail).at(target));
+            return Err(Error::new(ErrorKind::Internal, detail).with_target(target));
         }
         let response = result.map_err(|why| failure(&target, why, self.deadline))?;
         self.read(target, response)
@@ -279,7 +279,8 @@ fn is_within_idle_age(last: u64, now: u64) -> bool {
 }
 
 fn read_body(target: &str, body: &mut Body, deadline: Deadline, max_bytes: u64) -> Result<Vec<u8>, Error> {
-    let too_large = || Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes")).at(target);
+    let too_large =
+        || Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes")).with_target(target);
     // Nothing is read of a body whose head says that it is too long.
     if body.content_length().is_some_and(|length| length > max_bytes) {
         return Err(too_large());

@@ -67,5 +67,5 @@ pub(super) fn check_request_size(bytes: usize, target: &str) -> Result<(), Error
         return Ok(());
     }
     let detail = format!("the request has {bytes} bytes; the platform takes {MAX_REQUEST}");
-    Err(Error::new(ErrorKind::TooLarge, detail).at(target))
+    Err(Error::new(ErrorKind::TooLarge, detail).with_target(target))
 }

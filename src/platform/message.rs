@@ -33,14 +33,16 @@ impl OutgoingMessage {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
         if message.part_count() == 0 {
-            return Err(Error::new(ErrorKind::InvalidMessage, "the message has no parts; give it a text").at(target));
+            return Err(
+                Error::new(ErrorKind::InvalidMessage, "the message has no parts; give it a text").with_target(target)
+            );
         }
         if message.is_too_deep() {
             let detail = "the message nests its data more than 128 levels deep, which no peer can read";
-            return Err(Error::new(ErrorKind::InvalidMessage, detail).at(target));
+            return Err(Error::new(ErrorKind::InvalidMessage, detail).with_target(target));
         }
-        let request_id = fresh_id()?.to_string();
-        let bytes = wire::envelope(message, &request_id, &fresh_id()?.to_string());
+        let request_id = fresh_id().ok_or_else(Error::no_random_numbers)?.to_string();
+        let bytes = wire::envelope(message, &request_id, &fresh_id().ok_or_else(Error::no_random_numbers)?.to_string());
         check_request_size(bytes.len(), &target)?;
         Ok(OutgoingMessage { http: http.clone(), path, target, request_id, body: RequestBody::new(bytes), silence })
     }

@@ -30,7 +30,7 @@ impl OutgoingNotice {
         let path = format!("/workspaces/{}/notify", http.workspace_id());
         let target = format!("POST {}{path}", http.platform());
         if text.trim().is_empty() {
-            return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty").at(target));
+            return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty").with_target(target));
         }
         let body = RequestBody::new(json!({ "message": text }).to_string().into_bytes());
         check_request_size(body.len(), &target)?;

@@ -120,7 +120,7 @@ impl<'a, A: Attempt> Cancellable<'a, A> {
         let (call, pool, sender) = (self.call.clone(), self.pool.clone(), self.sender.clone());
         let attempt = move || {
             let outcome = guard(|| Ok(call.run(&pool, deadline))).unwrap_or_else(|panic| {
-                Err(FailedAttempt::permanent(panic.at(call.target()).with_delivery(call.delivery())))
+                Err(FailedAttempt::permanent(panic.with_target(call.target()).with_delivery(call.delivery())))
             });
             // Fails only after the send has ended.
             let _ = sender.send(AttemptEvent::Ended(outcome));
@@ -135,5 +135,5 @@ impl<'a, A: Attempt> Cancellable<'a, A> {
 
 /// Returns the error of a cancelled call. `when` says how far it was.
 pub(super) fn cancelled<A: Attempt>(call: &A, when: &str) -> Error {
-    Error::new(ErrorKind::Cancelled, format!("cancelled {when}")).at(call.target())
+    Error::new(ErrorKind::Cancelled, format!("cancelled {when}")).with_target(call.target())
 }

@@ -8,27 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::ErrorKind;
-use crate::util::str_enum::str_enum;
 
+pub use crate::util::circuit_breaker::CircuitState;
 pub(crate) use answers::{Answered, Answers, Counts};
-
-/// Which of its states a circuit is in: how a client treats its registry after lookups that nobody answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum CircuitState {
-    /// Lookups are made as they are asked for.
-    #[default]
-    Closed,
-    /// The last lookup was not answered: one is made at a time, and whoever else misses is not kept.
-    Degraded,
-    /// Several in a row were not answered, or the registry asked for patience: none is made until the next
-    /// probe.
-    Open,
-    /// One lookup finds out whether the registry is back.
-    HalfOpen,
-}
-
-str_enum!(CircuitState { Closed: "closed", Degraded: "degraded", Open: "open", HalfOpen: "half_open" });
 
 /// What a client has done since it was made: a snapshot of plain numbers, which need not be of one
 /// instant. The counters never go down.

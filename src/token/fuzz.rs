@@ -12,8 +12,10 @@ impl Token {
     }
 }
 
-/// A token file of any bytes: what comes of it can stand in a header, and is shown nowhere; and what echoes it has it
-/// cut out, whichever way each character is spelt.
+/// Reads a token file of any bytes.
+///
+/// A token can be a header's value and is shown nowhere. It is cut out of a text that echoes it, however each character
+/// is escaped.
 pub fn token(data: &[u8]) {
     let (contents, echo) = halves(data);
     let path = Scratch::with(|dir| dir.join("token"));
@@ -26,7 +28,7 @@ pub fn token(data: &[u8]) {
         Err(error) => {
             assert!(!can_be_sent);
             let shown = format!("{error} {error:?}");
-            // By its lines, and those that are no words of ours.
+            // Each line counts, except those that are words of our own error texts.
             let lines = String::from_utf8_lossy(contents).into_owned();
             let mut secrets = lines.lines().map(str::trim).filter(|line| line.len() >= 12 && !line.contains(' '));
             assert!(secrets.all(|secret| !shown.contains(secret) || path_or_words(secret)), "{shown}");
@@ -42,32 +44,37 @@ pub fn token(data: &[u8]) {
     if token.expose().len() >= 12 {
         assert!(!format!("{store:?} {token:?}").contains(token.expose()) || path_or_words(token.expose()));
     }
-    assert_eq!(store.rotated(Some(&token), Deadline::after(Duration::from_secs(600))), None, "it is the same one");
+    assert_eq!(
+        store.rotated(Some(&token), Deadline::after(Duration::from_secs(600))),
+        None,
+        "the token has not changed"
+    );
 
     if token.expose().len() > 256 {
-        // One that repeats itself takes as many steps as it has characters, at each of the text's.
+        // A repetitive token takes as many steps as it has characters, at each character of the text.
         return;
     }
     let echoed = echo_of(token.expose(), echo);
     let cut = token.cut_from(&echoed);
-    // What stands in for a token has a bracket on each side: one that has brackets itself might be made of those.
+    // The placeholder has brackets: a token with brackets might match a part of it.
     if token.expose().len() >= 8 && !token.expose().contains(['[', ']']) {
         assert!(!plain(&cut).contains(token.expose()) && !cut.contains(token.expose()), "{cut:?} of {echoed:?}");
     }
     assert!(cut.contains("[token]"));
 }
 
+/// Returns whether the text is part of the file's path or of the store's `Debug` output.
 fn path_or_words(secret: &str) -> bool {
     format!("{:?} {}", TokenSource::File(Scratch::with(|dir| dir.join("token"))), env!("CARGO_MANIFEST_DIR"))
         .contains(secret)
         || "TokenStore source current Some(Token(hidden)) RwLock data".contains(secret)
 }
 
-/// The token amid other bytes, each character spelt as these choose.
+/// Returns the token between other bytes, with each character escaped as `choices` says.
 fn echo_of(token: &str, choices: &[u8]) -> String {
     let (before, after) = choices.split_at(choices.len() / 2);
     let mut choices = Choices(choices);
-    let spelt: String = token
+    let escaped: String = token
         .chars()
         .map(|c| match choices.below(5) {
             0 => format!("\\u{:04x}", u32::from(c)),
@@ -77,10 +84,10 @@ fn echo_of(token: &str, choices: &[u8]) -> String {
             _ => c.to_string(),
         })
         .collect();
-    format!("{}{spelt}{}", String::from_utf8_lossy(before), String::from_utf8_lossy(after))
+    format!("{}{escaped}{}", String::from_utf8_lossy(before), String::from_utf8_lossy(after))
 }
 
-/// A text with its escapes undone, as a reader of JSON or of a URL would.
+/// Returns the text with its escapes decoded, as a reader of JSON or of a URL does.
 fn plain(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(c) = rest.chars().next() {

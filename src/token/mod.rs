@@ -1,4 +1,4 @@
-//! The bearer token: where it comes from, and its rotation. It is shown nowhere.
+//! The bearer token: its source, its rotation after a 401, and its redaction from other texts.
 
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -12,28 +12,128 @@ use parking_lot::RwLock;
 
 use crate::error::Error;
 use crate::util::clock::Deadline;
+use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
+use file::MAX_BYTES;
 
-/// The longest token, and token file, in bytes. A header of 16 KiB is beyond what servers take.
-const MAX_BYTES: u64 = 16 * 1024;
+/// The token in use, and its source.
+#[derive(Debug)]
+pub(crate) struct TokenStore {
+    source: TokenSource,
+    current: RwLock<Option<Token>>,
+    readers: Arc<file::ReaderCount>,
+}
 
-/// A token that can stand in a header.
+impl TokenStore {
+    /// Reads the first token. A source without a token is no error.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenSource::read`].
+    pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
+        let current = RwLock::new(source.read()?);
+        Ok(TokenStore { source, current, readers: Arc::default() })
+    }
+
+    pub(crate) fn current(&self) -> Option<Token> {
+        self.current.read().clone()
+    }
+
+    /// Reads the token again, after the platform refused `used`. Returns the token if it is another one.
+    ///
+    /// A file is read until the deadline at the latest. A token function is not interrupted. Where the source cannot be
+    /// read, the current token stays, with a warning: the file may be in the middle of a rotation.
+    pub(crate) fn rotated(&self, used: Option<&Token>, deadline: Deadline) -> Option<Token> {
+        let read = match &self.source {
+            TokenSource::None | TokenSource::Value(_) => return None,
+            TokenSource::Function(_) => self.source.read(),
+            TokenSource::File(_) => {
+                let source = self.source.clone();
+                file::read_in_time(deadline, &self.readers, move || source.read())
+            }
+        };
+        match read {
+            Ok(Some(token)) if Some(&token) != used => {
+                *self.current.write() = Some(token.clone());
+                Some(token)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                log_safe!(warn, "the platform refused the token, and it cannot be read again: {error}");
+                None
+            }
+        }
+    }
+}
+
+/// The source of tokens.
+#[derive(Clone)]
+pub(crate) enum TokenSource {
+    /// No token.
+    None,
+    Value(String),
+    Function(Arc<dyn Fn() -> Option<String> + Send + Sync>),
+    File(PathBuf),
+}
+
+impl TokenSource {
+    /// Returns the source's token, or `None` where it is blank or the file does not exist.
+    ///
+    /// # Errors
+    ///
+    /// A token that cannot be a header's value, a file that cannot be read, or a function that panicked.
+    fn read(&self) -> Result<Option<Token>, Error> {
+        match self {
+            TokenSource::None => Ok(None),
+            TokenSource::Value(text) => Token::new(text, "ClientBuilder::token"),
+            TokenSource::Function(function) => match panic::catch(|| function()) {
+                Ok(text) => Token::new(&text.unwrap_or_default(), "ClientBuilder::token_fn"),
+                Err(Panicked) => Err(Error::config(
+                    "token_fn: the function given to ClientBuilder::token_fn panicked; return None for no token",
+                )),
+            },
+            TokenSource::File(path) => match file::read(path)? {
+                Some(text) => Token::new(&text, &path.display().to_string()),
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenSource::None => f.write_str("None"),
+            TokenSource::Value(_) => f.write_str("Value(hidden)"),
+            TokenSource::Function(_) => f.write_str("Function"),
+            TokenSource::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// A token that can be a header's value.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(Arc<str>);
 
 impl Token {
-    /// The trimmed `text` as a token; `None` where nothing is left of it.
-    fn new(text: &str, origin: &str) -> Result<Option<Self>, Error> {
+    /// Returns the trimmed `text` as a token, or `None` where it is blank. `source` is named in an error.
+    ///
+    /// # Errors
+    ///
+    /// A text that is too long, or has more than one line or other characters than printable ASCII.
+    fn new(text: &str, source: &str) -> Result<Option<Self>, Error> {
         let text = text.trim();
         if text.len() as u64 > MAX_BYTES {
-            return Err(Error::config(format!("the token from {origin} is longer than {MAX_BYTES} bytes")));
+            return Err(Error::config(format!(
+                "the token from {source} is longer than {MAX_BYTES} bytes; check that it is the token"
+            )));
         }
         match text.chars().position(|c| !matches!(c, ' '..='~' | '\t')) {
             None if text.is_empty() => Ok(None),
             None => Ok(Some(Token(text.into()))),
             Some(at) => Err(Error::config(format!(
-                "the token from {origin} cannot be sent: its character {} is not printable ASCII; \
-                 it must be one line of it",
+                "the token from {source} cannot be sent: its character {} is not printable ASCII; \
+                 give one line of printable ASCII",
                 at + 1
             ))),
         }
@@ -42,10 +142,12 @@ impl Token {
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
-}
 
-impl Token {
-    /// The text with the token cut out wherever it stands, plainly or as JSON or a URL escapes it.
+    /// Returns `text` with each occurrence of the token replaced by `[token]`.
+    ///
+    /// It finds the token plain and as JSON or a URL escapes it: RFC 8259, section 7,
+    /// <https://www.rfc-editor.org/rfc/rfc8259#section-7>, and RFC 3986, section 2.1,
+    /// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>.
     pub(crate) fn cut_from(&self, text: &str) -> String {
         let (mut out, mut rest) = (String::with_capacity(text.len()), text);
         while let Some(first) = rest.chars().next() {
@@ -63,10 +165,10 @@ impl Token {
         out
     }
 
-    /// What follows the token at the start of the text, if it stands there.
+    /// Returns the text after the token, if the text starts with the token.
     fn strip_from<'a>(&self, text: &'a str) -> Option<&'a str> {
         let mut chars = self.0.chars();
-        // More than one reading may fit so far: a `%` is itself, or begins an escape.
+        // Several readings may match so far: a `%` is the character itself or begins an escape.
         let mut rests: Vec<&str> = strip_char(text, chars.next()?).collect();
         while !rests.is_empty() {
             let Some(c) = chars.next() else { break };
@@ -78,111 +180,23 @@ impl Token {
     }
 }
 
-/// What may follow the character at the start of the text, in each way in which it may be spelt.
-fn strip_char(text: &str, c: char) -> impl Iterator<Item = &str> {
-    let escaped = || text.strip_prefix('\\')?.strip_prefix(c);
-    [text.strip_prefix(c), escaped(), strip_code(text, "\\u", 4, c), strip_code(text, "%", 2, c)].into_iter().flatten()
-}
-
-/// What follows an escape of so many hex digits, if it is that character's.
-fn strip_code<'a>(text: &'a str, prefix: &str, digits: usize, c: char) -> Option<&'a str> {
-    let rest = text.strip_prefix(prefix)?;
-    let code = rest.get(..digits)?;
-    (u32::from_str_radix(code, 16) == Ok(u32::from(c))).then(|| &rest[digits..])
-}
-
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(hidden)")
     }
 }
 
-/// Where tokens come from.
-#[derive(Clone)]
-pub(crate) enum TokenSource {
-    Nowhere,
-    Value(String),
-    Function(Arc<dyn Fn() -> Option<String> + Send + Sync>),
-    File(PathBuf),
+/// Returns the text after the character `c`, once for each way of writing `c` that the text starts with.
+fn strip_char(text: &str, c: char) -> impl Iterator<Item = &str> {
+    let escaped = || text.strip_prefix('\\')?.strip_prefix(c);
+    [text.strip_prefix(c), escaped(), strip_code(text, "\\u", 4, c), strip_code(text, "%", 2, c)].into_iter().flatten()
 }
 
-impl TokenSource {
-    /// # Errors
-    ///
-    /// A token that cannot stand in a header, a file that is there but cannot be read, a function that panicked.
-    fn read(&self) -> Result<Option<Token>, Error> {
-        match self {
-            TokenSource::Nowhere => Ok(None),
-            TokenSource::Value(text) => Token::new(text, "ClientBuilder::token"),
-            TokenSource::Function(function) => match panic::catch(|| function()) {
-                Ok(text) => Token::new(&text.unwrap_or_default(), "ClientBuilder::token_fn"),
-                Err(Panicked) => Err(Error::config("the function given to ClientBuilder::token_fn panicked")),
-            },
-            TokenSource::File(path) => match file::read(path)? {
-                Some(text) => Token::new(&text, &path.display().to_string()),
-                None => Ok(None),
-            },
-        }
-    }
-}
-
-impl fmt::Debug for TokenSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TokenSource::Nowhere => f.write_str("Nowhere"),
-            TokenSource::Value(_) => f.write_str("Value(hidden)"),
-            TokenSource::Function(_) => f.write_str("Function"),
-            TokenSource::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
-}
-
-/// The token in use, and the way to the next one.
-#[derive(Debug)]
-pub(crate) struct TokenStore {
-    source: TokenSource,
-    current: RwLock<Option<Token>>,
-    readers: Arc<file::Readers>,
-}
-
-impl TokenStore {
-    /// # Errors
-    ///
-    /// As [`TokenSource::read`]. An absent token is none.
-    pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
-        let current = RwLock::new(source.read()?);
-        Ok(TokenStore { source, current, readers: Arc::default() })
-    }
-
-    pub(crate) fn current(&self) -> Option<Token> {
-        self.current.read().clone()
-    }
-
-    /// Reads the token again after the platform refused the `used` one: the new one, if it is another. A file has
-    /// until the `deadline`; a function takes what it takes.
-    ///
-    /// What cannot be read now leaves the old one in place, with a warning: a rotation may be half done.
-    pub(crate) fn rotated(&self, used: Option<&Token>, deadline: Deadline) -> Option<Token> {
-        let read = match &self.source {
-            TokenSource::Nowhere | TokenSource::Value(_) => return None,
-            TokenSource::Function(_) => self.source.read(),
-            TokenSource::File(_) => {
-                let source = self.source.clone();
-                file::in_time(deadline, &self.readers, move || source.read())
-            }
-        };
-        match read {
-            Ok(Some(token)) if Some(&token) != used => {
-                *self.current.write() = Some(token.clone());
-                Some(token)
-            }
-            Ok(_) => None,
-            Err(error) => {
-                log::warn!("the platform refused the token, and it cannot be read again: {error}");
-                None
-            }
-        }
-    }
+/// Returns the text after `prefix` and the character's code in hex `digits`, if the text starts with them.
+fn strip_code<'a>(text: &'a str, prefix: &str, digits: usize, c: char) -> Option<&'a str> {
+    let rest = text.strip_prefix(prefix)?;
+    let code = rest.get(..digits)?;
+    (u32::from_str_radix(code, 16) == Ok(u32::from(c))).then(|| &rest[digits..])
 }
 
 #[cfg(test)]
@@ -190,13 +204,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_trimmed_and_absent_when_blank() {
+    fn token_is_trimmed_and_blank_means_none() {
         assert_eq!(Token::new(" tok-123\r\n", "x").unwrap().unwrap().expose(), "tok-123");
         assert_eq!(Token::new(" \n", "x").unwrap(), None);
     }
 
     #[test]
-    fn what_cannot_be_a_header_is_refused_and_not_shown() {
+    fn token_that_cannot_be_a_header_is_refused_and_not_shown() {
         for bad in ["se\ncret", "se\0cret", "secr\u{e9}t", "secret\u{7f}"] {
             let error = Token::new(bad, "the file x").unwrap_err();
             assert!(error.to_string().contains("the file x"), "{error}");
@@ -205,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_cut_out_in_each_of_its_spellings() {
+    fn token_is_redacted_in_each_of_its_escaped_forms() {
         let token = Token::new("aB/c=", "x").unwrap().unwrap();
         for text in ["<aB/c=>", r"<aB\/c=>", r"<aB\u002fc\u003D>", "<aB%2Fc%3d>", r"<\u0061B/c=>"] {
             assert_eq!(token.cut_from(text), "<[token]>", "{text}");
@@ -214,7 +228,7 @@ mod tests {
             assert_eq!(token.cut_from(text), text);
         }
         assert_eq!(token.cut_from("aB/c=aB/c=é"), "[token][token]é");
-        // One that has in it what escapes begin with.
+        // A token that contains the characters that begin an escape.
         let token = Token::new(r"a%25\u0b", "x").unwrap().unwrap();
         for text in [r"<a%25\u0b>", r"<a%2525%5Cu0b>", r"<a%25\\u0b>", r"<a\u002525\u005cu0b>", r"<a%2525\u0b>"] {
             assert_eq!(token.cut_from(text), "<[token]>", "{text}");
@@ -222,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_it() {
+    fn debug_hides_the_token() {
         let store = TokenStore::open(TokenSource::Value("hush".into())).unwrap();
         assert!(!format!("{store:?} {:?}", store.current()).contains("hush"));
     }

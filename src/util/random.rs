@@ -1,22 +1,18 @@
-//! Random numbers: ids that nobody can guess, jitter, and fractions that look random and are not.
+//! Random numbers: ids that cannot be guessed, jitter, and fractions that look random and are not.
 
 use uuid::Uuid;
 
-use crate::error::{Error, ErrorKind};
 use crate::peer::PeerId;
 use crate::util::clock::CoarseInstant;
 use crate::util::panic;
 
-/// A random UUID.
-///
-/// # Errors
-///
-/// Where the system has no random numbers to give, which `uuid` panics at.
-pub(crate) fn fresh_id() -> Result<Uuid, Error> {
-    panic::catch(Uuid::new_v4).map_err(|_| Error::new(ErrorKind::Internal, "the system has no random numbers to give"))
+/// Returns a new random UUID (version 4), or `None` where the system gives no random numbers.
+pub(crate) fn fresh_id() -> Option<Uuid> {
+    // `uuid` panics where the system call fails.
+    panic::catch(Uuid::new_v4).ok()
 }
 
-/// A number from 0 to 1, or the middle where the system has none to give.
+/// Returns a random number from 0 to 1, or 0.5 where the system gives no random numbers.
 pub(crate) fn random() -> f64 {
     const BITS: u32 = 53;
     // The low 62 bits of a random UUID are random; a double holds 53.

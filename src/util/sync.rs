@@ -1,4 +1,6 @@
-//! Where loom stands in for the real locks: `RUSTFLAGS='--cfg a2a_loom' cargo test --lib --release loom`.
+//! Locks, condition variables and atomics, which are loom's in a build with `--cfg a2a_loom`.
+//!
+//! Loom runs a test in every interleaving of its threads: `RUSTFLAGS='--cfg a2a_loom' cargo test --lib --release loom`.
 
 #[cfg(a2a_loom)]
 use loom::sync as locks;
@@ -15,10 +17,11 @@ pub(crate) use locks::{Condvar, MutexGuard};
 #[cfg(a2a_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, fence};
 
-/// A mutex that no panic poisons: what it guards is whole after each step.
+/// A mutex without poisoning. Its users keep the guarded value consistent at each point where a panic can happen.
 ///
-/// Not `parking_lot`'s, nor its `Condvar`: those keep their waiters in lists. In a child by fork these name threads that are
-/// not there, whose places in memory the child's own threads get, and a wait there was seen to be woken by nobody.
+/// It is the standard library's, not `parking_lot`'s, because of fork. `parking_lot` keeps waiting threads in global
+/// lists. In the child of a fork these name threads that do not exist there, whose memory the child's own threads reuse:
+/// a wait in a child was seen to be never woken.
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(locks::Mutex<T>);
 
@@ -27,20 +30,28 @@ impl<T> Mutex<T> {
         Mutex(locks::Mutex::new(value))
     }
 
+    /// Locks the mutex, even where a thread panicked while it held the lock.
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits while the `condition` holds, until the deadline at the latest; without one as long as it takes. Under loom, which
-/// has no clock, none ever comes.
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Mutex::new(T::default())
+    }
+}
+
+/// Blocks while `condition` holds, until the deadline at the latest. Without a deadline it blocks without a bound.
+///
+/// Loom has no clock: there, a deadline never passes.
 pub(crate) fn wait_while<'a, T>(
     condvar: &Condvar,
     mut guard: MutexGuard<'a, T>,
     condition: impl Fn(&T) -> bool,
     deadline: Option<Deadline>,
 ) -> MutexGuard<'a, T> {
-    // The system says when the time is over: by a clock of ours that stands still it never would be.
+    // The system decides when the time is over. A clock that stands still, read here, would never end the wait.
     while condition(&guard) {
         let (next, timed_out) = wait_once(condvar, guard, deadline);
         guard = next;
@@ -51,7 +62,7 @@ pub(crate) fn wait_while<'a, T>(
     guard
 }
 
-/// Waits until somebody notifies, or the deadline; or for no reason at all, as condition variables may.
+/// Blocks until a notification or the deadline. It may also return for no reason, as condition variables may.
 pub(crate) fn wait<'a, T>(
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,
@@ -60,7 +71,7 @@ pub(crate) fn wait<'a, T>(
     wait_once(condvar, guard, deadline).0
 }
 
-/// One wait, and whether the deadline ended it.
+/// Waits once. Returns the guard, and whether the deadline ended the wait.
 fn wait_once<'a, T>(
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,
@@ -73,14 +84,9 @@ fn wait_once<'a, T>(
     (guard, waited.timed_out())
 }
 
-impl<T: Default> Default for Mutex<T> {
-    fn default() -> Self {
-        Mutex::new(T::default())
-    }
-}
-
-/// An `Arc` whose count loom sees, with the orders that the standard library has for it. Loom's own knows no relaxed
-/// count with a fence after it.
+/// An `Arc` whose count loom models, with the memory orders that the standard library uses.
+///
+/// Loom's own `Arc` does not model a relaxed load of the count with a fence after it.
 #[cfg(a2a_loom)]
 #[derive(Debug)]
 pub(crate) struct Arc<T> {

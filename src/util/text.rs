@@ -1,21 +1,22 @@
-//! Text that is safe to show.
+//! Text from others, made safe to show.
 
 /// Number of characters of foreign text that an error or a log line shows.
 const EXCERPT_CHARS: usize = 200;
 
-/// The first 200 characters, with those escaped that could move a terminal's cursor or turn its text
-/// round.
+/// Returns the first 200 characters of `text`, escaped as by [`escaped`].
 pub(crate) fn excerpt(text: &str) -> String {
     escaped(text.chars().take(EXCERPT_CHARS), |_| false)
 }
 
-/// The characters with control and bidirectional ones escaped, but for those that are `kept`. Letters of
-/// all scripts, with their marks and joiners, stay as they are.
+/// Returns the characters with control and bidirectional ones escaped, except those that are `kept`.
+///
+/// Those characters could move a terminal's cursor or reverse its text: <https://trojansource.codes>. Letters of all
+/// scripts, with their marks and joiners, stay as they are.
 pub(crate) fn escaped(text: impl Iterator<Item = char>, kept: impl Fn(char) -> bool) -> String {
     let mut out = String::new();
     for c in text {
-        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if (c.is_control() || turns) && !kept(c) {
+        let is_bidi = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if (c.is_control() || is_bidi) && !kept(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -29,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_is_cut_on_a_character_and_escapes_what_moves_the_cursor() {
+    fn excerpt_ends_at_a_character_and_escapes_control_characters() {
         assert_eq!(excerpt(&"é".repeat(300)), "é".repeat(200));
         assert_eq!(excerpt("{\"a\":'\\'}"), "{\"a\":'\\'}");
         let scripts = "สวัสดี नमस्ते e\u{301} ❤\u{fe0f} 10\u{a0}% 👩\u{200d}💻";

@@ -53,8 +53,8 @@ impl Response {
 
     /// Returns an error with this response's target, status, wait and start of its body.
     pub(crate) fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
-        let error = Error::new(kind, detail).at(self.target.as_str()).with_status(self.status);
-        error.with_retry_after(self.retry_after).with_excerpt(self.excerpt())
+        let error = Error::new(kind, detail).with_target(self.target.as_str()).with_status(self.status);
+        error.with_retry_after(self.retry_after).with_body_snippet(self.excerpt())
     }
 
     /// Returns the body's encoding, if it is another than `identity`. None was asked for, and none is decoded.

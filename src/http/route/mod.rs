@@ -7,7 +7,7 @@ use ureq::Proxy;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use crate::config::Checked;
+use crate::config::CheckedSettings;
 use crate::error::Error;
 
 /// The proxy and the trusted certificates that all of a client's connections share.
@@ -22,7 +22,7 @@ impl Route {
     /// # Errors
     ///
     /// Root certificates that cannot be read. The proxy's URL was checked before.
-    pub(super) fn new(checked: &Checked) -> Result<Self, Error> {
+    pub(super) fn new(checked: &CheckedSettings) -> Result<Self, Error> {
         #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
         if checked.root_certificates.is_some() {
             let why = "a2a-blocking was built without TLS: turn on its feature rustls or native-tls";

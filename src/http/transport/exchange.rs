@@ -169,7 +169,7 @@ pub(in crate::http) fn run<T: Send>(exchange: impl Fn() -> Result<T, Error> + Sy
 fn placeholder_text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     // A guessable text does no harm: the placeholder is found by its whole line, in the head only.
-    TEXT.get_or_init(|| fresh_id().map_or_else(|_| "token-".to_owned(), |id| id.simple().to_string()))
+    TEXT.get_or_init(|| fresh_id().map_or_else(|| "token-".to_owned(), |id| id.simple().to_string()))
 }
 
 #[cfg(test)]

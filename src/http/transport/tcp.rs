@@ -24,6 +24,7 @@ use ureq::{Error, Timeout};
 
 use super::deadline::{call_in_slices, cap_to_deadline};
 use crate::util::clock::Deadline;
+use crate::util::log_safe::log_safe;
 
 /// Pause between two attempts of a non-blocking write.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -68,7 +69,7 @@ fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Err
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => return Ok(stream),
             Err(why) => {
-                log::debug!("{address}: {why}");
+                log_safe!(debug, "{address}: {why}");
                 let kind = why.kind();
                 if failure.is_none() || matches!(kind, IoKind::ConnectionRefused | IoKind::TimedOut) {
                     let timed_out = kind == IoKind::TimedOut;

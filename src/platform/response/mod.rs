@@ -128,7 +128,7 @@ pub(super) fn unusable_body(response: &Response, why: &BodyError) -> Error {
 /// Any other body, in the words of the Python module `a2a_client`.
 pub(super) fn read_peers(response: &Response) -> Result<PeerList, Error> {
     let unusable = |kind, why: &dyn Display| {
-        response.error(kind, "").in_words(format!("Platform returned 200 but body was not {why}"))
+        response.error(kind, "").with_text(format!("Platform returned 200 but body was not {why}"))
     };
     if let Some(encoding) = response.foreign_encoding() {
         let why = format!("JSON: it has the encoding {encoding}, which was not asked for");
@@ -153,7 +153,7 @@ pub(super) fn peers_refusal(response: &Response, workspace_id: &str) -> Error {
         _ => format!("Unexpected platform response: HTTP {status}."),
     };
     let kind = kind(response, Call::Peers);
-    let error = response.error(kind, "").in_words(words);
+    let error = response.error(kind, "").with_text(words);
     if kind == ErrorKind::Removed { error.with_removed(removed(response, workspace_id)) } else { error }
 }
 
@@ -164,7 +164,7 @@ pub(super) fn peers_unreachable(error: Error, platform: &PlatformUrl) -> Error {
         None => format!("Cannot reach platform at {platform}: {}", error.detail()),
         Some(status) => format!("Platform returned {status} but its body did not arrive: {}", error.detail()),
     };
-    error.in_words(words)
+    error.with_text(words)
 }
 
 /// Reads the answer to a notice.

@@ -1,4 +1,6 @@
-//! A circuit breaker: while the registry does not answer, lookups are refused instead of running into their timeout.
+//! A circuit breaker: while a server does not answer, lookups are refused instead of running into their timeout.
+//!
+//! Each lookup has a key of type `K`, so that the circuit can say which key to probe with.
 //!
 //! | state | lets through | next state, if a lookup is not answered |
 //! | --- | --- | --- |
@@ -17,52 +19,55 @@
 
 use std::time::Duration;
 
-use crate::config::Settings;
-use crate::peer::PeerId;
-use crate::stats::CircuitState;
 use crate::util::clock::CoarseInstant;
+use crate::util::str_enum::str_enum;
 use crate::util::sync::Mutex;
 
-/// Longest time for which a registry's `Retry-After` keeps the circuit open.
+/// Longest time for which a server's `Retry-After` keeps the circuit open.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Fraction by which a backoff is shortened or lengthened at random, so that a fleet does not probe all at once.
 const JITTER: f64 = 0.25;
 
-/// The circuit breaker in front of one client's registry.
-pub(crate) struct Circuit {
+/// The circuit breaker in front of one server.
+pub(crate) struct Circuit<K> {
     policy: CircuitPolicy,
-    inner: Mutex<Inner>,
+    inner: Mutex<CircuitInner<K>>,
 }
 
-impl Circuit {
+impl<K: Copy> Circuit<K> {
     pub(crate) fn new(policy: CircuitPolicy) -> Self {
-        let inner = Inner { state: State::Closed, probe_peer: None, opened: 0, outage_since: CoarseInstant::START };
+        let inner = CircuitInner {
+            state: BreakerState::Closed,
+            probe_key: None,
+            opened: 0,
+            outage_since: CoarseInstant::START,
+        };
         Circuit { policy, inner: Mutex::new(inner) }
     }
 
-    /// Returns a permit to look `peer` up, or `None` where the circuit refuses it.
+    /// Returns a permit to look `key` up, or `None` where the circuit refuses it.
     ///
     /// `may_probe` says whether this lookup may be the probe that is due. It is `false` for a caller's lookup while
     /// background threads make the probes.
-    pub(crate) fn admit(&self, peer: PeerId, now: CoarseInstant, may_probe: bool) -> Option<Permit<'_>> {
+    pub(crate) fn admit(&self, key: K, now: CoarseInstant, may_probe: bool) -> Option<Permit<'_, K>> {
         let mut inner = self.inner.lock();
         let kind = match &mut inner.state {
-            State::Closed => PermitKind::Unlimited,
-            State::Degraded { in_flight, .. } if !*in_flight => {
+            BreakerState::Closed => PermitKind::Unlimited,
+            BreakerState::Degraded { in_flight, .. } if !*in_flight => {
                 *in_flight = true;
                 PermitKind::Single
             }
-            State::Open { until, backoff } if may_probe && now >= *until => {
+            BreakerState::Open { until, backoff } if may_probe && now >= *until => {
                 let backoff = *backoff;
-                inner.state = State::HalfOpen { backoff };
+                inner.state = BreakerState::HalfOpen { backoff };
                 PermitKind::Probe
             }
-            State::Degraded { .. } | State::Open { .. } | State::HalfOpen { .. } => {
-                inner.probe_peer = Some(peer);
+            BreakerState::Degraded { .. } | BreakerState::Open { .. } | BreakerState::HalfOpen { .. } => {
+                inner.probe_key = Some(key);
                 return None;
             }
         };
-        Some(Permit { circuit: self, peer, kind, now, reported: false })
+        Some(Permit { circuit: self, key, kind, now, reported: false })
     }
 
     /// Closes the circuit and forgets the lookups in flight.
@@ -70,32 +75,32 @@ impl Circuit {
     /// For the child of a fork: the parent's lookups will never report to it.
     pub(crate) fn reset(&self) {
         let mut inner = self.inner.lock();
-        inner.state = State::Closed;
-        inner.probe_peer = None;
+        inner.state = BreakerState::Closed;
+        inner.probe_key = None;
     }
 
     /// Returns whether every lookup is admitted.
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.lock().state == State::Closed
+        self.inner.lock().state == BreakerState::Closed
     }
 
     /// Returns whether every lookup but a probe is refused.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.inner.lock().state, State::Open { .. } | State::HalfOpen { .. })
+        matches!(self.inner.lock().state, BreakerState::Open { .. } | BreakerState::HalfOpen { .. })
     }
 
     /// Returns whether a lookup that is no probe would be admitted now.
     pub(crate) fn would_admit(&self) -> bool {
-        matches!(self.inner.lock().state, State::Closed | State::Degraded { in_flight: false, .. })
+        matches!(self.inner.lock().state, BreakerState::Closed | BreakerState::Degraded { in_flight: false, .. })
     }
 
     /// Returns when the next probe is due, as of `now`.
-    pub(crate) fn next_probe(&self, now: CoarseInstant) -> NextProbe {
+    pub(crate) fn next_probe(&self, now: CoarseInstant) -> NextProbe<K> {
         let inner = self.inner.lock();
-        match (inner.state, inner.probe_peer) {
-            (State::Open { until, .. }, Some(peer)) if now >= until => NextProbe::Now(peer),
+        match (inner.state, inner.probe_key) {
+            (BreakerState::Open { until, .. }, Some(key)) if now >= until => NextProbe::Now(key),
             // One nanosecond more: `since` rounds down, and a thread that waits only so long may wake before `until`.
-            (State::Open { until, .. }, Some(_)) => NextProbe::After(until.since(now) + Duration::from_nanos(1)),
+            (BreakerState::Open { until, .. }, Some(_)) => NextProbe::After(until.since(now) + Duration::from_nanos(1)),
             _ => NextProbe::Never,
         }
     }
@@ -104,35 +109,35 @@ impl Circuit {
     pub(crate) fn observe(&self) -> (CircuitState, u64) {
         let inner = self.inner.lock();
         let state = match inner.state {
-            State::Closed => CircuitState::Closed,
-            State::Degraded { .. } => CircuitState::Degraded,
-            State::Open { .. } => CircuitState::Open,
-            State::HalfOpen { .. } => CircuitState::HalfOpen,
+            BreakerState::Closed => CircuitState::Closed,
+            BreakerState::Degraded { .. } => CircuitState::Degraded,
+            BreakerState::Open { .. } => CircuitState::Open,
+            BreakerState::HalfOpen { .. } => CircuitState::HalfOpen,
         };
         (state, inner.opened)
     }
 
     /// Moves to the next state. Returns the length of the outage, if this report ends one.
-    fn report(&self, permit: &Permit<'_>, report: Report, random: f64) -> Option<Duration> {
-        let Permit { peer, kind, now, .. } = *permit;
+    fn report(&self, permit: &Permit<'_, K>, report: Report, random: f64) -> Option<Duration> {
+        let Permit { key, kind, now, .. } = *permit;
         let mut inner = self.inner.lock();
-        let was_closed = inner.state == State::Closed;
+        let was_closed = inner.state == BreakerState::Closed;
         let next = match report {
-            Report::Answered => State::Closed,
+            Report::Answered => BreakerState::Closed,
             Report::RetryAfter(wait) => {
-                // At least the first backoff: a registry that sends `Retry-After: 0` is not asked in a loop.
+                // At least the first backoff: a server that sends `Retry-After: 0` is not asked in a loop.
                 let first = self.policy.first_backoff;
-                State::open(now, wait.clamp(first.min(MAX_RETRY_AFTER), MAX_RETRY_AFTER), first)
+                BreakerState::open(now, wait.clamp(first.min(MAX_RETRY_AFTER), MAX_RETRY_AFTER), first)
             }
             Report::Unanswered => self.after_unanswered(inner.state, kind, now, random),
         };
-        let opens = matches!(next, State::Open { .. });
-        if opens && !matches!(inner.state, State::Open { .. } | State::HalfOpen { .. }) {
+        let opens = matches!(next, BreakerState::Open { .. });
+        if opens && !matches!(inner.state, BreakerState::Open { .. } | BreakerState::HalfOpen { .. }) {
             inner.opened += 1;
         }
         inner.state = next;
-        // An open circuit always has a peer to probe with, even where no lookup was refused.
-        inner.probe_peer = if next == State::Closed { None } else { inner.probe_peer.or(Some(peer)) };
+        // An open circuit always has a key to probe with, even where no lookup was refused.
+        inner.probe_key = if next == BreakerState::Closed { None } else { inner.probe_key.or(Some(key)) };
         let outage = (!was_closed && report != Report::Unanswered).then(|| now.since(inner.outage_since));
         // `RetryAfter` ends an outage, because the registry answered, and begins the next, because lookups are refused.
         if was_closed || outage.is_some() {
@@ -141,27 +146,45 @@ impl Circuit {
         outage
     }
 
-    fn after_unanswered(&self, state: State, kind: PermitKind, now: CoarseInstant, random: f64) -> State {
+    fn after_unanswered(&self, state: BreakerState, kind: PermitKind, now: CoarseInstant, random: f64) -> BreakerState {
         let CircuitPolicy { threshold, first_backoff, max_backoff } = self.policy;
         let unanswered = match (state, kind) {
-            (State::Closed, _) => 1,
-            (State::Degraded { unanswered, .. }, _) => unanswered + 1,
-            (State::HalfOpen { backoff }, PermitKind::Probe) => {
+            (BreakerState::Closed, _) => 1,
+            (BreakerState::Degraded { unanswered, .. }, _) => unanswered + 1,
+            (BreakerState::HalfOpen { backoff }, PermitKind::Probe) => {
                 let backoff = (backoff * 2).min(max_backoff);
-                return State::open(now, jittered(backoff, random), backoff);
+                return BreakerState::open(now, jittered(backoff, random), backoff);
             }
             // A lookup that was admitted before the circuit opened. It says nothing new.
-            (State::HalfOpen { .. } | State::Open { .. }, _) => return state,
+            (BreakerState::HalfOpen { .. } | BreakerState::Open { .. }, _) => return state,
         };
         if unanswered >= threshold {
-            return State::open(now, jittered(first_backoff, random), first_backoff);
+            return BreakerState::open(now, jittered(first_backoff, random), first_backoff);
         }
         // Only the single lookup's own report makes room for the next. Lookups that were admitted while the circuit
         // was closed may still end in between.
-        let in_flight = matches!(state, State::Degraded { in_flight: true, .. }) && kind != PermitKind::Single;
-        State::Degraded { unanswered, in_flight }
+        let in_flight = matches!(state, BreakerState::Degraded { in_flight: true, .. }) && kind != PermitKind::Single;
+        BreakerState::Degraded { unanswered, in_flight }
     }
 }
+
+/// The state of a client's circuit breaker: how lookups are treated after some were not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Every lookup is made.
+    #[default]
+    Closed,
+    /// The last lookup was not answered. One lookup is made at a time, and other misses return at once.
+    Degraded,
+    /// Several lookups in a row were not answered, or the registry sent `Retry-After`. No lookup is made until the next
+    /// probe.
+    Open,
+    /// One lookup is in flight and finds out whether the registry is back.
+    HalfOpen,
+}
+
+str_enum!(CircuitState { Closed: "closed", Degraded: "degraded", Open: "open", HalfOpen: "half_open" });
 
 /// When the circuit opens, and how long it stays open.
 #[derive(Debug, Clone, Copy)]
@@ -174,24 +197,17 @@ pub(crate) struct CircuitPolicy {
     pub(crate) max_backoff: Duration,
 }
 
-impl CircuitPolicy {
-    pub(crate) fn from_settings(settings: &Settings) -> Self {
-        let (first_backoff, max_backoff) = settings.circuit_backoff;
-        CircuitPolicy { threshold: settings.circuit_threshold, first_backoff, max_backoff }
-    }
-}
-
 /// A permit to make one lookup. Dropped without a report, as by a panic, it counts as unanswered.
-pub(crate) struct Permit<'a> {
-    circuit: &'a Circuit,
-    peer: PeerId,
+pub(crate) struct Permit<'a, K: Copy> {
+    circuit: &'a Circuit<K>,
+    key: K,
     kind: PermitKind,
     /// When the lookup was admitted, or when it ended, once [`after`](Self::after) was called.
     now: CoarseInstant,
     reported: bool,
 }
 
-impl Permit<'_> {
+impl<K: Copy> Permit<'_, K> {
     /// Sets how long the lookup took. Backoffs count from its end.
     pub(crate) fn after(mut self, took: Duration) -> Self {
         self.now = self.now.plus(took);
@@ -211,18 +227,18 @@ impl Permit<'_> {
         self.reported = true;
         let mut inner = self.circuit.inner.lock();
         match (self.kind, inner.state) {
-            (PermitKind::Single, State::Degraded { unanswered, .. }) => {
-                inner.state = State::Degraded { unanswered, in_flight: false };
+            (PermitKind::Single, BreakerState::Degraded { unanswered, .. }) => {
+                inner.state = BreakerState::Degraded { unanswered, in_flight: false };
             }
-            (PermitKind::Probe, State::HalfOpen { backoff }) => {
-                inner.state = State::Open { until: self.now, backoff };
+            (PermitKind::Probe, BreakerState::HalfOpen { backoff }) => {
+                inner.state = BreakerState::Open { until: self.now, backoff };
             }
             _ => {}
         }
     }
 }
 
-impl Drop for Permit<'_> {
+impl<K: Copy> Drop for Permit<'_, K> {
     fn drop(&mut self) {
         if !self.reported {
             // 0.5 is no jitter.
@@ -244,20 +260,20 @@ pub(crate) enum Report {
 
 /// When the next probe is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum NextProbe {
-    /// Now, with this peer.
-    Now(PeerId),
+pub(crate) enum NextProbe<K> {
+    /// Now, with this key.
+    Now(K),
     /// After this time.
     After(Duration),
     /// Not in the present state.
     Never,
 }
 
-struct Inner {
-    state: State,
-    /// The peer that the next probe looks up: the last one that was refused, or else the first one that was not
+struct CircuitInner<K> {
+    state: BreakerState,
+    /// The key that the next probe looks up: the last one that was refused, or else the first one that was not
     /// answered. `None` while the circuit is closed.
-    probe_peer: Option<PeerId>,
+    probe_key: Option<K>,
     /// Number of times the circuit has opened.
     opened: u64,
     /// When the current outage began. Meaningless while the circuit is closed.
@@ -265,7 +281,7 @@ struct Inner {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum State {
+enum BreakerState {
     Closed,
     Degraded {
         /// Lookups in a row that were not answered.
@@ -285,10 +301,10 @@ enum State {
     },
 }
 
-impl State {
+impl BreakerState {
     /// Returns the open state, with a probe due after `delay`.
     fn open(now: CoarseInstant, delay: Duration, backoff: Duration) -> Self {
-        State::Open { until: now.plus(delay), backoff }
+        BreakerState::Open { until: now.plus(delay), backoff }
     }
 }
 
