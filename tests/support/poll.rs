@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use a2a_blocking::{InboxMessage, InboxPoller, PollerBuilder, RetryPolicy, Verdict};
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{Server, client};
 
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static LOGGED: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
 
 struct Capture;
 
@@ -23,17 +24,32 @@ impl log::Log for Capture {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            LOGGED.lock().unwrap().push(format!("{} {}", record.level(), record.args()));
+            let line = format!("{} {}", record.level(), record.args());
+            LOGGED.lock().unwrap().push((thread::current().id(), line));
         }
     }
 
     fn flush(&self) {}
 }
 
-/// How often something was logged: tests of one process share the log, so the words name the test's own file or
-/// times.
+/// Returns how many lines with all of these words this thread has logged.
+///
+/// Only this thread counts, because other tests of the process log at the same time. `poll_once` logs on the thread
+/// that calls it.
 pub fn logged(all_of: &[&str]) -> usize {
-    LOGGED.lock().unwrap().iter().filter(|line| all_of.iter().all(|words| line.contains(words))).count()
+    let own = thread::current().id();
+    LOGGED.lock().unwrap().iter().filter(|(thread, line)| *thread == own && has_all(line, all_of)).count()
+}
+
+/// Returns how many lines with all of these words any thread has logged.
+///
+/// For pollers on their own threads. The words must name something of the test, such as its server's address.
+pub fn logged_by_any_thread(all_of: &[&str]) -> usize {
+    LOGGED.lock().unwrap().iter().filter(|(_, line)| has_all(line, all_of)).count()
+}
+
+fn has_all(line: &str, words: &[&str]) -> bool {
+    words.iter().all(|word| line.contains(word))
 }
 
 pub fn brisk(server: &Server, file: &Path) -> PollerBuilder {

@@ -1,0 +1,195 @@
+//! Settings: checked when the client is built, with words that name them.
+
+use std::env;
+use std::process::Command;
+use std::time::Duration;
+
+use a2a_blocking::{Client, ClientBuilder, ErrorKind};
+
+use crate::support::{Act, PEER, RECORD, Server, WORKSPACE, builder};
+
+fn refused(builder: ClientBuilder) -> String {
+    let error = builder.build().unwrap_err();
+    assert_eq!((error.kind(), error.is_transient(), error.status()), (ErrorKind::Config, false, None));
+    error.to_string()
+}
+
+#[test]
+fn a_workspace_id_is_required_and_checked() {
+    assert_eq!(
+        refused(Client::builder()),
+        "WORKSPACE_ID: not set; set it in the environment or by ClientBuilder::workspace_id"
+    );
+    for (id, why) in [
+        ("", "workspace_id: 0 characters long; it takes 1 to 128 of A-Z a-z 0-9 -"),
+        ("a/b", r#"workspace_id: "a/b" has '/'; it takes A-Z a-z 0-9 - only"#),
+        ("a\r\nX-Evil: 1", r#"workspace_id: "a\r\nX-Evil: 1" has '\r'; it takes A-Z a-z 0-9 - only"#),
+        ("ü", r#"workspace_id: "ü" has 'ü'; it takes A-Z a-z 0-9 - only"#),
+    ] {
+        assert_eq!(refused(Client::builder().workspace_id(id)), why);
+    }
+    assert!(refused(Client::builder().workspace_id("a".repeat(129))).contains("129 characters"));
+    for good in ["a", "Team-7", WORKSPACE, &"a".repeat(128), " padded\n"] {
+        Client::builder().workspace_id(good).build().unwrap();
+    }
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_by_name() {
+    let base = || Client::builder().workspace_id("w");
+    assert!(refused(base().ttl(Duration::ZERO)).starts_with("ttl: "));
+    assert!(refused(base().lookup_timeout(Duration::ZERO)).starts_with("lookup_timeout: 0ns"));
+    assert!(refused(base().lookup_timeout(Duration::MAX)).starts_with("lookup_timeout: "));
+    assert!(refused(base().capacity(0)).starts_with("capacity: "));
+    for spread in [-0.1, 0.6, f64::NAN] {
+        assert!(refused(base().ttl_spread(spread)).starts_with("ttl_spread: "));
+    }
+    assert!(refused(base().circuit_threshold(0)).starts_with("circuit_threshold: "));
+    let second = Duration::from_secs(1);
+    assert!(refused(base().circuit_backoff(Duration::ZERO, second)).starts_with("circuit_backoff: 0ns and 1s"));
+    assert!(refused(base().circuit_backoff(second * 2, second)).starts_with("circuit_backoff: 2s and 1s"));
+    assert!(refused(base().background_threads(65)).starts_with("background_threads: 65"));
+    assert!(refused(base().queue(0)).starts_with("queue: "));
+    assert!(refused(base().org_id("a\nb")).starts_with(r#"org_id: "a\nb" has '\n'"#));
+    assert!(refused(base().origin(Some("https://h/path"))).contains("has a path"));
+    assert!(refused(base().origin(Some("h"))).contains("has no scheme"));
+    assert!(refused(base().platform_url("http://h:99999")).starts_with("platform_url: "));
+    base().ttl(Duration::MAX).negative_ttl(Duration::MAX).build().unwrap();
+}
+
+#[test]
+fn a_prefix_and_a_trailing_slash_of_the_platform_work() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    for (suffix, prefix) in [("", ""), ("/", ""), ("/api/v1/", "/api/v1")] {
+        let url = format!("{}{suffix}", server.url());
+        let client = Client::builder().platform_url(&url).workspace_id(WORKSPACE).build().unwrap();
+        client.discover(PEER).unwrap();
+        assert_eq!(server.requests().last().unwrap().path, format!("{prefix}/registry/discover/{PEER}"));
+        let card = format!("{}{prefix}/registry/discover/{PEER}", server.url());
+        assert_eq!(client.discover_url(PEER.to_uppercase()).unwrap(), card);
+    }
+}
+
+#[test]
+fn the_origin_and_the_organisation_are_sent_as_set() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let sent = |builder: ClientBuilder| {
+        builder.build().unwrap().discover(PEER).unwrap();
+        let request = server.requests().pop().unwrap();
+        let header = |name| request.header(name).map(str::to_owned);
+        (header("origin"), header("x-molecule-org-id"))
+    };
+    assert_eq!(sent(builder(&server)), (None, None));
+    let set = builder(&server).origin(Some("https://app.example")).org_id("org-7");
+    assert_eq!(sent(set.clone()), (Some("https://app.example".into()), Some("org-7".into())));
+    assert_eq!(sent(set.origin(None)), (None, Some("org-7".into())));
+}
+
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+#[test]
+fn https_without_tls_is_refused_and_says_how_to_mend_it() {
+    let text = refused(Client::builder().workspace_id("w").platform_url("https://h"));
+    assert!(text.contains("turn on its feature rustls or native-tls"), "{text}");
+}
+
+/// Not a test of its own: what [`from_env`] runs in a process with another environment.
+#[test]
+fn child() {
+    if env::var_os("A2A_TEST_CHILD").is_some() {
+        let builder = ClientBuilder::from_env();
+        println!("builder: {builder:?}");
+        match builder.build() {
+            Ok(client) => {
+                println!("client: {client:?} {:?}", client.discover(PEER).map(|peer| peer.name().map(str::to_owned)))
+            }
+            Err(error) => println!("error: {error}"),
+        }
+    }
+}
+
+/// What a client of the environment with these variables, and none other of ours, says.
+fn from_env(variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args(["--exact", "settings::child", "--nocapture"]).env("A2A_TEST_CHILD", "1");
+    for name in ["PLATFORM_URL", "WORKSPACE_ID", "MOLECULE_ORG_ID", "CONFIGS_DIR", "DOCKER_VERSION"] {
+        child.env_remove(name);
+    }
+    let output = child.envs(variables.iter().copied()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+#[test]
+fn the_environment_makes_a_client() {
+    let configs = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("configs-{}", std::process::id()));
+    std::fs::create_dir_all(&configs).unwrap();
+    std::fs::write(configs.join(".auth_token"), "from-the-file\n").unwrap();
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let said = from_env(&[
+        ("PLATFORM_URL", &format!(" {}/ ", server.url())),
+        ("WORKSPACE_ID", WORKSPACE),
+        ("MOLECULE_ORG_ID", "org-7"),
+        ("CONFIGS_DIR", configs.to_str().unwrap()),
+    ]);
+    assert!(said.contains(r#"Ok(Some("ops-agent"))"#), "{said}");
+    let request = server.requests().pop().unwrap();
+    assert_eq!(request.header("authorization"), Some("Bearer from-the-file"));
+    assert_eq!(request.header("x-molecule-org-id"), Some("org-7"));
+    assert_eq!(request.header("x-workspace-id"), Some(WORKSPACE));
+}
+
+#[test]
+fn what_is_wrong_with_the_environment_is_said_with_the_variables_name() {
+    let here = ("WORKSPACE_ID", WORKSPACE);
+    let none = ("CONFIGS_DIR", "/nonexistent");
+    for (variables, error) in [
+        (vec![none], "error: WORKSPACE_ID: not set"),
+        (vec![none, ("WORKSPACE_ID", " ")], "error: WORKSPACE_ID: not set"),
+        (vec![none, ("WORKSPACE_ID", "a b")], r#"error: WORKSPACE_ID: "a b" has ' '"#),
+        (vec![none, here, ("PLATFORM_URL", "localhost:8080")], "error: PLATFORM_URL: \"localhost:8080\" has no scheme"),
+        (vec![none, here, ("PLATFORM_URL", "http://u:hush@h")], "error: PLATFORM_URL: it names a user"),
+        (vec![none, here, ("MOLECULE_ORG_ID", "a b")], "error: MOLECULE_ORG_ID: \"a b\" has ' '"),
+        (vec![here, ("CONFIGS_DIR", "/dev/null")], "error: the token file /dev/null/.auth_token cannot be read: "),
+    ] {
+        let said = from_env(&variables);
+        assert!(said.contains(error), "{error}\n{said}");
+    }
+}
+
+#[test]
+fn the_platform_is_local_unless_set_and_the_dockers_host_inside_docker() {
+    let base = [("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", " ")];
+    let in_docker = [base[0], base[1], ("DOCKER_VERSION", "28")];
+    assert!(from_env(&in_docker).contains("http://host.docker.internal:8080"));
+    let host = if std::path::Path::new("/.dockerenv").exists() { "host.docker.internal" } else { "localhost" };
+    let blank = [base[0], base[1], ("PLATFORM_URL", "")];
+    for variables in [&base[..], &blank[..]] {
+        let said = from_env(variables);
+        assert!(said.contains(&format!("http://{host}:8080")), "{said}");
+    }
+    assert!(from_env(&base).contains("/configs/.auth_token"));
+}
+
+/// The environment's proxy is a dead one: whoever used it would reach nobody.
+#[test]
+fn the_environments_proxy_is_not_used() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let dead = "http://127.0.0.1:9";
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"].map(|name| (name, dead));
+    let url = server.url();
+    let ours = [("PLATFORM_URL", url.as_str()), ("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", "/nonexistent")];
+    let said = from_env(&[&proxies[..], &ours[..]].concat());
+    assert!(said.contains(r#"Ok(Some("ops-agent"))"#), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args(["--exact", "settings::child", "--nocapture"]).env("A2A_TEST_CHILD", "1");
+    child.env("WORKSPACE_ID", std::ffi::OsStr::from_bytes(b"\xff")).env("CONFIGS_DIR", "/nonexistent");
+    let said = String::from_utf8(child.output().unwrap().stdout).unwrap();
+    assert!(said.contains("error: WORKSPACE_ID: it is not UTF-8"), "{said}");
+}

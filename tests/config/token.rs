@@ -1,0 +1,342 @@
+//! The token: where it comes from, its rotation, and that it is shown nowhere.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
+use a2a_blocking::{Client, ErrorKind, LookupSource};
+use once_cell::sync::Lazy;
+
+use crate::support::{Act, PEER, RECORD, Server, builder};
+
+/// A path for this process and test alone.
+fn path(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir.join(name)
+}
+
+/// A registry that takes one token only.
+fn registry(token: &'static str) -> Server {
+    Server::decide(move |_, request| match request.header("authorization") {
+        Some(value) if value == format!("Bearer {token}") => Act::reply(200, RECORD),
+        _ => Act::reply(401, r#"{"error":"missing or bad token"}"#),
+    })
+}
+
+fn sent(server: &Server) -> Vec<Option<String>> {
+    server.requests().iter().map(|request| request.header("authorization").map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_given_token_comes_before_the_file_and_is_trimmed() {
+    let file = path("before");
+    fs::write(&file, "from-the-file\n").unwrap();
+    let server = registry("given");
+    let client = builder(&server).token(" given\n").token_file(&file).build().unwrap();
+    assert!(client.enrich(PEER).is_some());
+    let server = registry("from-the-file");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    assert!(client.enrich(PEER).is_some());
+}
+
+#[test]
+fn no_token_is_no_error_and_no_header() {
+    let blank = path("blank");
+    fs::write(&blank, " \n").unwrap();
+    for file in [path("never written"), blank] {
+        let server = Server::play([Act::reply(200, RECORD)]);
+        assert!(builder(&server).token_file(file).build().unwrap().enrich(PEER).is_some());
+        assert_eq!(sent(&server), [None]);
+    }
+}
+
+#[test]
+fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
+    let file = path("rotated");
+    fs::write(&file, "old\n").unwrap();
+    let server = registry("new");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, "new\n").unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+    client.forget(PEER);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+    let bearer = |token| Some(format!("Bearer {token}"));
+    assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
+}
+
+/// As many threads as a poller has meet the rotation in the same moment: none of them keeps the old token's 401.
+#[test]
+fn a_rotation_that_many_threads_meet_at_once_is_seen_by_all_of_them() {
+    const THREADS: usize = 48;
+    let file = path("met by many");
+    fs::write(&file, "old\n").unwrap();
+    let all_refused = Barrier::new(THREADS);
+    let server = Server::decide(move |_, request| match request.header("authorization") {
+        Some("Bearer new") => Act::reply(200, RECORD),
+        _ => {
+            all_refused.wait();
+            Act::reply(401, r#"{"error":"missing or bad token"}"#)
+        }
+    });
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, "new\n").unwrap();
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| client.discover(PEER).map(|_| ()))).collect();
+        for call in calls {
+            assert_eq!(call.join().unwrap().map_err(|error| error.to_string()), Ok(()));
+        }
+    });
+}
+
+/// The connection is kept, the token is each request's own.
+#[test]
+fn clients_that_take_turns_in_a_thread_and_on_connections_send_each_its_own_token() {
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let client = |token: &str| builder(&server).token(token).build().unwrap();
+    let clients = [client("one"), client("another-one"), builder(&server).build().unwrap()];
+    for _ in 0..5 {
+        for client in &clients {
+            client.discover(PEER).unwrap();
+        }
+    }
+    let tokens = [Some("Bearer one".to_owned()), Some("Bearer another-one".to_owned()), None];
+    assert_eq!(sent(&server), (0..5).flat_map(|_| tokens.clone()).collect::<Vec<_>>());
+    assert_eq!(server.connections(), clients.len());
+}
+
+#[test]
+fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
+    let server = registry("another");
+    let client = builder(&server).token("mine").build().unwrap();
+    let lookup = client.lookup(PEER);
+    assert_eq!((lookup.source, client.lookup(PEER).from_cache), (LookupSource::Failed, true));
+    assert_eq!(server.requests().len(), 1);
+    let error = client.discover(PEER).unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
+    assert!(error.to_string().ends_with("; the token was refused"), "{error}");
+    let none = builder(&server).build().unwrap().discover(PEER).unwrap_err();
+    assert!(none.to_string().ends_with("; no token was sent: give one, or a token file"), "{none}");
+}
+
+#[test]
+fn a_token_that_changes_at_every_401_is_tried_once_more_only() {
+    let server = registry("never");
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let client =
+        builder(&server).token_fn(move || Some(format!("take-{}", counted.fetch_add(1, SeqCst)))).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert_eq!((server.requests().len(), calls.load(SeqCst)), (2, 2));
+}
+
+#[test]
+fn a_file_that_became_unreadable_leaves_the_old_token_in_place() {
+    let file = path("unreadable");
+    fs::write(&file, "old\n").unwrap();
+    let server = Server::play([Act::reply(401, "{}"), Act::reply(200, RECORD)]);
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, b"half\xffway").unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    client.forget(PEER);
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+    assert_eq!(sent(&server), vec![Some("Bearer old".to_owned()); 2]);
+}
+
+#[test]
+fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
+    let refused = |builder: a2a_blocking::ClientBuilder, names: &str| {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(names), "{error}");
+        assert!(!format!("{error:?} {error}").contains("hush"), "{error:?}");
+    };
+    let base = || Client::builder().workspace_id("w");
+    refused(base().token("hush\r\nX-Evil: 1"), "ClientBuilder::token ");
+    refused(base().token_fn(|| Some("hush\u{e9}".into())), "ClientBuilder::token_fn ");
+    refused(base().token_fn(|| panic!("hush")), "ClientBuilder::token_fn panicked");
+    let contents: [(&str, &[u8]); 3] =
+        [("two lines", b"hush\nhush"), ("long", &[b'x'; 16 * 1024 + 1]), ("bytes", &[0xff])];
+    for (name, bytes) in contents {
+        let file = path(name);
+        fs::write(&file, bytes).unwrap();
+        refused(base().token_file(&file), &file.display().to_string());
+    }
+    refused(base().token("hush".repeat(5_000)), "ClientBuilder::token is longer than 16384 bytes");
+    refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
+}
+
+/// The status of an answer counts, though its body be broken or too large.
+#[test]
+fn a_401_whose_body_does_not_arrive_has_the_token_read_again_too() {
+    let head = "HTTP/1.1 401 X\r\nContent-Length: 50\r\n\r\n{";
+    for refused in [Act::raw(head), Act::Reset(head.into()), Act::reply(401, vec![b' '; 300_000])] {
+        let file = path("broken body");
+        fs::write(&file, "old").unwrap();
+        let server = Server::play([refused, Act::reply(200, RECORD)]);
+        let client = builder(&server).token_file(&file).build().unwrap();
+        fs::write(&file, "new").unwrap();
+        assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+        assert_eq!(sent(&server), ["old", "new"].map(|token| Some(format!("Bearer {token}"))));
+    }
+}
+
+/// To open a pipe would be to wait for somebody who writes to it; and there is nothing to be read again.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
+    let pipe = path("pipe");
+    let _earlier = fs::remove_file(&pipe);
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let link = path("link to the pipe");
+    let _earlier = fs::remove_file(&link);
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for file in [pipe.as_path(), &link, std::path::Path::new("/dev/null"), std::path::Path::new("/dev/zero")] {
+        let error = Client::builder().workspace_id("w").token_file(file).build().unwrap_err();
+        let text = format!("the token file {} cannot be read: it is no regular file", file.display());
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, text));
+    }
+    // A file that became a pipe after the client was made: the old token stays.
+    let file = path("became a pipe");
+    let _earlier = fs::remove_file(&file);
+    fs::write(&file, "old").unwrap();
+    let server = registry("new");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::rename(&pipe, &file).unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert_eq!(sent(&server), [Some("Bearer old".to_owned())]);
+}
+
+/// A link is judged by its target, a path is told of once, and the token is used all the same.
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_may_read_is_told_of_once() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let (open, closed) = (path("open to others"), path("closed to others"));
+    for (file, mode) in [(&open, 0o644), (&closed, 0o600)] {
+        fs::write(file, "hush-hush").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let links = [path("link to the open"), path("link to the closed")];
+    for (link, target) in links.iter().zip([&open, &closed]) {
+        let _earlier = fs::remove_file(link);
+        symlink(target, link).unwrap();
+    }
+    listen();
+    for _ in 0..3 {
+        for file in [&open, &closed, &links[0], &links[1]] {
+            let server = registry("hush-hush");
+            assert!(builder(&server).token_file(file).build().unwrap().enrich(PEER).is_some());
+        }
+    }
+    let log = LOG.lock().unwrap().clone();
+    let told = |file: &PathBuf| {
+        let shown = file.display();
+        let line = format!(
+            "WARN a2a_blocking::token::file others may use the token file {shown} (mode 0644): chmod 600 {shown}\n"
+        );
+        (log.matches(&line).count(), log.contains(&format!("file {shown} (mode")))
+    };
+    assert_eq!([&open, &links[0]].map(told), [(1, true), (1, true)], "{log}");
+    assert_eq!([&closed, &links[1]].map(told), [(0, false), (0, false)], "{log}");
+    assert!(!log.contains("hush-hush"), "{log}");
+}
+
+/// A function that panics at the second call, in the middle of a lookup.
+#[test]
+fn a_token_function_that_panics_in_a_lookup_fails_it() {
+    let server = registry("never");
+    let calls = AtomicUsize::new(0);
+    let token = move || if calls.fetch_add(1, SeqCst) == 0 { Some("first".to_owned()) } else { panic!("hush") };
+    let client = builder(&server).token_fn(token).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert!(client.lookup(PEER).from_cache);
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
+    let elsewhere = Server::play([Act::reply(200, RECORD)]);
+    for status in [301, 302, 303, 307, 308] {
+        let server = Server::play([Act::reply(status, "").header("Location", &elsewhere.url())]);
+        let error = builder(&server).token("hush").build().unwrap().discover(PEER).unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(status)));
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[test]
+fn an_encoding_that_echoes_the_token_is_shown_without_it() {
+    let server = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Bearer quux-99")]);
+    let error = builder(&server).token("quux-99").build().unwrap().discover(PEER).unwrap_err();
+    assert!(error.to_string().ends_with("has the encoding Bearer [token], which was not asked for"), "{error}");
+    let fine = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Identity")]);
+    assert!(builder(&fine).build().unwrap().discover(PEER).is_ok());
+}
+
+static LOG: Lazy<Mutex<String>> = Lazy::new(Mutex::default);
+
+struct Capture;
+
+/// Has all of the process's log kept.
+fn listen() {
+    // It may be another test that comes first.
+    let _ = log::set_logger(&Capture);
+    log::set_max_level(log::LevelFilter::Trace);
+}
+
+impl log::Log for Capture {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // The wire dump of ureq's protocol crate, which the crate's docs warn of: it shows every byte sent.
+        if record.target() == "ureq_proto::util" && record.level() == log::Level::Trace {
+            return;
+        }
+        *LOG.lock().unwrap() += &format!("{} {} {}\n", record.level(), record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Everything that this crate and its HTTP client log but the wire itself, from a platform that echoes what it is sent.
+#[test]
+fn no_log_no_error_and_no_debug_shows_it() {
+    listen();
+    let secret = "xyzzy/plugh-0451==";
+    let server = Server::decide(|n, request| {
+        let echo = request.header("authorization").unwrap_or("none");
+        match n % 4 {
+            0 => Act::reply(500, format!(r#"{{"you sent": "{}"}}"#, echo.replace('/', r"\/").replace('=', r"\u003d"))),
+            1 => Act::reply(404, format!(r#"{{"error":"you sent {echo}"}}"#)),
+            2 => Act::reply(200, format!("<html>{echo}")),
+            _ => Act::raw(&format!("HTTP/1.1 {echo}\r\n\r\n")),
+        }
+    });
+    let builder = builder(&server).token(secret);
+    let mut shown = format!("{builder:?}");
+    let client = builder.build().unwrap();
+    for n in 0..8 {
+        client.enrich(format!("{n:08x}-0000-4000-8000-000000000000"));
+        let error = client.discover(PEER).unwrap_err();
+        shown += &format!("{error} {error:?} {client:?} {:?}", error.body_snippet());
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            shown += &format!("{cause} {cause:?}");
+            source = cause.source();
+        }
+    }
+    assert!(
+        server.requests().iter().all(|request| request.header("authorization") == Some(&format!("Bearer {secret}")))
+    );
+    let log = LOG.lock().unwrap().clone();
+    assert!(log.contains("DEBUG a2a_blocking") && log.contains(" ureq"), "nothing was captured:\n{log}");
+    assert!(shown.contains("[token]"));
+    for text in [&log, &shown] {
+        assert!(!text.contains(secret) && !text.contains("plugh"), "{text}");
+    }
+}

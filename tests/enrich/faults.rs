@@ -1,0 +1,214 @@
+//! What a lookup makes of a broken registry, beside what `tests/faults` holds of every call: exact limits, the default
+//! bound, pooled connections, repeats, waiters.
+
+use std::io::{BufReader, Write};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use a2a_blocking::{Client, ErrorKind, LookupSource};
+
+use crate::support::{self, Act, PEER, RECORD, Server, WORKSPACE, builder, client};
+
+/// The bound is 2 s; the rest is for a machine that is busy with other things.
+const LOOSE: Duration = Duration::from_secs(5);
+const OTHER: &str = "00000000-0000-4000-8000-00000000000f";
+const CAP: usize = 256 * 1024;
+
+fn head(rest: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{rest}")
+}
+
+/// A record of exactly so many bytes.
+fn record_of(bytes: usize) -> String {
+    let frame = r#"{"name":""}"#;
+    frame.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - frame.len())))
+}
+
+#[test]
+fn a_record_of_exactly_256_kib_is_read_and_none_above() {
+    for headers in ["with a length", "chunked"] {
+        let record = record_of(CAP);
+        let act = match headers {
+            "chunked" => {
+                Act::raw(&head(&format!("Transfer-Encoding: chunked\r\n\r\n{CAP:x}\r\n{record}\r\n0\r\n\r\n")))
+            }
+            _ => Act::reply(200, &record),
+        };
+        let server = Server::play([act]);
+        assert_eq!(client(&server).enrich(PEER).unwrap().name().unwrap().len(), CAP - 11, "{headers}");
+    }
+    let server = Server::play([Act::reply(200, record_of(CAP + 1))]);
+    assert_eq!(client(&server).discover(PEER).unwrap_err().kind(), ErrorKind::TooLarge);
+}
+
+/// `.invalid` never resolves; where the resolver does not even answer, the bound still holds.
+#[test]
+fn a_name_that_does_not_resolve_is_a_failed_lookup_inside_the_bound() {
+    let client = Client::builder().platform_url("http://registry.invalid").workspace_id(WORKSPACE).build().unwrap();
+    let start = Instant::now();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
+    let kind = client.discover(PEER).unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::Connect | ErrorKind::Timeout), "{kind:?}");
+}
+
+#[test]
+fn a_registry_that_accepts_and_says_nothing_is_cut_at_2_s() {
+    let server = Server::play([Act::Hang]);
+    let client = client(&server);
+    let start = Instant::now();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
+    assert!(client.lookup(PEER).from_cache);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn lookups_share_one_connection() {
+    let server = Server::play([Act::reply(200, RECORD), Act::reply(404, r#"{"error":"no"}"#), Act::reply(500, "boom")]);
+    let client = client(&server);
+    for n in 0..10 {
+        client.enrich(format!("{n:08x}-0000-4000-8000-000000000000"));
+    }
+    assert_eq!((server.requests().len(), server.connections()), (10, 1));
+}
+
+/// The race of a pooled connection that the registry closes as we use it.
+#[test]
+fn a_request_that_a_pooled_connection_lost_is_repeated_once_on_a_fresh_one() {
+    for lost in [Act::Close, Act::Reset(Vec::new()), Act::reply(408, "")] {
+        let server = Server::play([Act::reply(200, RECORD), lost, Act::reply(200, RECORD)]);
+        let client = client(&server);
+        client.enrich(OTHER).unwrap();
+        assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+        let connections: Vec<usize> = server.requests().iter().map(|request| request.connection).collect();
+        assert_eq!(connections, [0, 0, 1]);
+    }
+}
+
+/// Eight at once, each held until all are there.
+fn burst(client: &Client, first: usize) {
+    thread::scope(|scope| {
+        for n in first..first + 8 {
+            scope.spawn(move || client.enrich(format!("{n:08x}-0000-4000-8000-000000000000")).unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_burst_finds_its_connections_again_and_a_lost_request_costs_one_of_them() {
+    let together = Barrier::new(8);
+    let server = Server::decide(move |n, _| match n {
+        16 => Act::Close,
+        17 => Act::reply(200, RECORD),
+        _ => {
+            together.wait();
+            Act::reply(200, RECORD)
+        }
+    });
+    let client = builder(&server).lookup_timeout(Duration::from_secs(20)).build().unwrap();
+    burst(&client, 0);
+    burst(&client, 8);
+    assert_eq!(server.connections(), 8);
+    // All eight are idle: the repeat takes none of them, for what closed one may have closed all.
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+    let repeat = server.requests().pop().unwrap().connection;
+    assert_eq!((server.requests().len(), repeat), (18, 8));
+    burst(&client, 16);
+    assert_eq!(server.connections(), 10, "the seven that were left were kept");
+}
+
+#[test]
+fn a_request_is_repeated_once_only() {
+    let server = Server::play([Act::reply(200, RECORD), Act::Close]);
+    let client = client(&server);
+    client.enrich(OTHER).unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn a_request_that_timed_out_or_had_an_answer_is_not_repeated() {
+    let broken = Act::raw(&head("Content-Length: 50\r\n\r\n{"));
+    for act in [Act::Hang, broken] {
+        let server = Server::play([Act::reply(200, RECORD), act]);
+        let client = builder(&server).lookup_timeout(Duration::from_millis(300)).build().unwrap();
+        client.enrich(OTHER).unwrap();
+        assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_keeps_its_status() {
+    let server = Server::play([Act::raw(&head("Content-Length: 50\r\n\r\n{"))]);
+    let error = client(&server).discover(PEER).unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Disconnected, Some(200)), "{error}");
+}
+
+/// Each step alone would be inside the bound; together they are not, and it is one bound for all.
+#[test]
+fn the_bound_is_for_all_steps_and_repeats_together() {
+    let (bound, step) = (Duration::from_millis(900), Duration::from_millis(600));
+    let slow = Act::reply(200, RECORD).after(step);
+    // The head after a step, the body after another.
+    let server = Server::raw(move |_, mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        support::read_request(&mut reader, 0).unwrap();
+        thread::sleep(step);
+        stream.write_all(head(&format!("Content-Length: {}\r\n\r\n", RECORD.len())).as_bytes()).unwrap();
+        thread::sleep(step);
+        let _ = stream.write_all(RECORD.as_bytes());
+    });
+    assert_eq!(builder(&server).lookup_timeout(bound).build().unwrap().lookup(PEER).source, LookupSource::Failed);
+
+    // A 401 after a step, and the answer to the new token after another.
+    let server = Server::play([Act::reply(401, "{}").after(step), slow.clone()]);
+    let tokens = std::sync::atomic::AtomicUsize::new(0);
+    let token = move || Some(tokens.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
+    let client = builder(&server).lookup_timeout(bound).token_fn(token).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert_eq!(server.requests().len(), 2);
+
+    // A pooled connection that is closed after a step, and the answer on a fresh one after another.
+    let server = Server::decide(move |n, _| match n {
+        0 => Act::reply(200, RECORD),
+        1 => {
+            thread::sleep(step);
+            Act::Close
+        }
+        _ => slow.clone(),
+    });
+    let client = builder(&server).lookup_timeout(bound).build().unwrap();
+    client.enrich(OTHER).unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    assert_eq!(server.requests().len(), 3);
+}
+
+/// The leader is held up in a function that the user gave; who shares its lookup is not.
+#[test]
+fn a_waiter_has_a_deadline_of_its_own() {
+    let server = Server::play([Act::reply(401, "{}")]);
+    let (asked, is_asked) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let (calls, gate) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(gate));
+    let token = move || {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+            asked.send(()).unwrap();
+            let _released = gate.lock().unwrap().recv_timeout(Duration::from_secs(30));
+        }
+        None
+    };
+    let client = builder(&server).lookup_timeout(Duration::from_millis(300)).token_fn(token).build().unwrap();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| client.lookup(PEER));
+        is_asked.recv_timeout(Duration::from_secs(20)).unwrap();
+        let start = Instant::now();
+        let waiter = client.lookup(PEER);
+        assert_eq!((waiter.source, waiter.from_cache), (LookupSource::Failed, false));
+        assert!(start.elapsed() < LOOSE, "{:?}", start.elapsed());
+        release.send(()).unwrap();
+        assert_eq!(leader.join().unwrap().source, LookupSource::Failed);
+    });
+}

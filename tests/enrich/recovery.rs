@@ -1,0 +1,109 @@
+//! What a client asks for after a start and after an outage: not all at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use a2a_blocking::{CircuitState, Client, LookupSource};
+
+use crate::support::{self, Act, SOON, Server, eventually};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PEERS: usize = 200;
+
+fn peer(n: usize) -> String {
+    format!("{n:08x}-0000-4000-8000-000000000000")
+}
+
+/// A registry that answers, or closes each connection without a word.
+fn registry() -> (Server, Arc<AtomicBool>) {
+    let dead = Arc::new(AtomicBool::new(false));
+    let now = dead.clone();
+    let server = Server::decide(move |n, _| match now.load(SeqCst) {
+        true => Act::Close,
+        false => Act::reply(200, format!(r#"{{"name":"take {n}"}}"#)),
+    });
+    (server, dead)
+}
+
+/// How many of the peers are answered from where, at a time.
+fn count(client: &Client, at: Instant, source: LookupSource) -> usize {
+    (0..PEERS).filter(|n| client.lookup_at(peer(*n), at).source == source).count()
+}
+
+#[test]
+fn what_fell_due_in_an_outage_is_refreshed_in_its_own_time() {
+    let (server, dead) = registry();
+    // Without background threads time is the caller's alone.
+    let client = support::builder(&server).ttl_spread(0.1).background_threads(0).build().unwrap();
+    let start = Instant::now();
+    assert_eq!(count(&client, start, LookupSource::Fetched), PEERS);
+    dead.store(true, SeqCst);
+    (0..3).for_each(|n| drop(client.lookup_at(peer(PEERS + n), start + 400 * SECOND)));
+    assert_eq!(client.stats().circuit, CircuitState::Open);
+    assert_eq!(count(&client, start + 400 * SECOND, LookupSource::Stale), PEERS);
+
+    dead.store(false, SeqCst);
+    let back = start + 1_000 * SECOND;
+    assert_eq!(client.lookup_at(peer(PEERS + 9), back).source, LookupSource::Fetched);
+    // Ten minutes are made up for in the 240 s between two refreshes. Whoever waits for his turn is served.
+    let requests = server.requests().len();
+    let first = count(&client, back + 24 * SECOND, LookupSource::Fetched);
+    assert!((5..50).contains(&first), "{first} of {PEERS} in a tenth of the time");
+    assert_eq!(server.requests().len(), requests + first, "and nothing else was asked");
+    assert_eq!(count(&client, back + 24 * SECOND, LookupSource::Stale), PEERS - first);
+    let half = first + count(&client, back + 120 * SECOND, LookupSource::Fetched);
+    assert!((70..130).contains(&half), "{half} of {PEERS} in half of it");
+    assert_eq!(half + count(&client, back + 241 * SECOND, LookupSource::Fetched), PEERS);
+    // Of whom there is no record, he does not wait.
+    assert_eq!(client.lookup_at(peer(PEERS), back + SECOND).source, LookupSource::Fetched);
+}
+
+#[test]
+fn the_queue_of_an_outage_is_for_those_without_a_record() {
+    let (server, dead) = registry();
+    let waits = Duration::from_millis(20);
+    let builder = support::builder(&server).circuit_backoff(waits, waits).queue(2).ttl(Duration::from_millis(1));
+    let client = builder.build().unwrap();
+    assert_eq!((0..9).filter(|n| client.enrich(peer(*n)).is_some()).count(), 9);
+    assert!(client.wait_until_idle(SOON));
+    dead.store(true, SeqCst);
+    eventually("open", || {
+        client.enrich(peer(PEERS));
+        client.stats().circuit == CircuitState::Open
+    });
+    client.forget(peer(PEERS));
+    let dropped = client.stats().dropped;
+    // Their records are long stale: they are served, and take nobody's place.
+    assert!((0..9).all(|n| client.enrich_nonblocking(peer(n)).is_some()));
+    assert_eq!([PEERS + 1, PEERS + 2].map(|n| client.enrich_nonblocking(peer(n))), [None, None]);
+    assert_eq!(client.stats().dropped, dropped);
+    dead.store(false, SeqCst);
+    assert!(client.wait_until_idle(SOON));
+    assert!([PEERS + 1, PEERS + 2].iter().all(|n| client.peer_name(peer(*n)).is_some()));
+}
+
+/// The first records of a fleet that starts together are refreshed all over the time between two refreshes, and
+/// those after them ahead of their expiry.
+#[test]
+fn only_a_peers_first_record_is_refreshed_early() {
+    let (server, _) = registry();
+    let client = support::builder(&server).ttl_spread(0.1).build().unwrap();
+    let start = Instant::now();
+    let listed = PEERS / 2;
+    for n in 0..listed {
+        assert_eq!(client.lookup_at(peer(n), start).source, LookupSource::Fetched);
+    }
+    let refreshed = |at| {
+        let before = client.stats().refreshes;
+        for n in 0..listed {
+            assert_eq!(client.lookup_at(peer(n), at).source, LookupSource::Fresh);
+        }
+        assert!(client.wait_until_idle(SOON));
+        client.stats().refreshes - before
+    };
+    let early = refreshed(start + 114 * SECOND);
+    assert!((30..70).contains(&early), "{early} of {listed} in half of 228 s");
+    let rest = refreshed(start + 241 * SECOND);
+    assert_eq!(early + rest, 100, "each once");
+}

@@ -1,0 +1,14 @@
+//! The inbox: delivery to the callback, the cursor, malformed feeds, and random load.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod cursor;
+#[path = "../support/dice.rs"]
+mod dice;
+mod odd;
+#[path = "../support/poll.rs"]
+mod poll;
+mod poller;
+mod random;
+mod storm;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,110 @@
+//! After a fork the background threads are started anew: the child has none of its parent's, and what was under way
+//! goes on in the parent only.
+
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use a2a_blocking::{CircuitState, LookupSource};
+
+use crate::alone;
+use crate::support::{Act, PEER, RECORD, SOON, Server, builder};
+
+fn other(n: usize) -> String {
+    format!("{n:08x}-0000-4000-8000-000000000000")
+}
+
+/// Whether it is so in a child of this process. The caller sees to it that nobody holds a lock meanwhile.
+fn holds_in_a_child(test: impl FnOnce() -> bool) -> bool {
+    // SAFETY: nobody holds a lock at this moment, as the caller says. The child touches nothing of the test
+    // harness and ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let ok = test();
+        // SAFETY: it ends the process, at once.
+        unsafe { libc::_exit(if ok { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: it waits for our own child, and writes to the one integer that it is given.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    status == 0
+}
+
+#[test]
+fn a_child_refreshes_on_threads_of_its_own() {
+    let _alone = alone();
+    let server = Server::play([Act::reply(200, RECORD)]);
+    let client = builder(&server).build().unwrap();
+    let fetched = |first: usize| {
+        (first..first + 20).for_each(|n| drop(client.enrich_nonblocking(other(n))));
+        client.wait_until_idle(Duration::from_secs(20))
+            && (first..first + 20).all(|n| client.enrich_nonblocking(other(n)).is_some())
+    };
+    assert!(fetched(0));
+    assert!(holds_in_a_child(|| fetched(100) && fetched(200)), "the child's refreshes did not come");
+    assert!(fetched(300), "the parent goes on");
+}
+
+/// A lookup that was under way is the parent's, and so is the circuit that lets one through at a time: the child makes
+/// its own, and has a circuit of its own.
+#[test]
+fn a_child_does_not_wait_for_what_its_parent_is_doing() {
+    let _alone = alone();
+    let (reached, at_server) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let server = Server::decide(move |n, request| {
+        if !request.path.ends_with(PEER) {
+            return Act::Close;
+        }
+        if n == 1 {
+            reached.send(()).unwrap();
+            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+        }
+        Act::reply(200, RECORD)
+    });
+    let client = builder(&server).background_threads(0).lookup_timeout(SOON).build().unwrap();
+    assert_eq!(client.lookup(other(0)).source, LookupSource::Failed);
+    thread::scope(|scope| {
+        let parents = scope.spawn(|| client.lookup(PEER));
+        // It reads from its socket now, and holds nothing.
+        at_server.recv_timeout(SOON).unwrap();
+        let in_child = || {
+            let sources = [PEER.to_owned(), other(1), other(2), other(3)].map(|peer| client.lookup(peer).source);
+            sources == [LookupSource::Fetched, LookupSource::Failed, LookupSource::Failed, LookupSource::Failed]
+                && client.stats().circuit == CircuitState::Open
+        };
+        assert!(holds_in_a_child(in_child), "the child waits for its parent, or forgets what it learnt");
+        release.send(()).unwrap();
+        assert_eq!(parents.join().unwrap().source, LookupSource::Fetched);
+    });
+}
+
+/// Whoever is queued in the parent is queued anew in the child, if anybody asks there.
+#[test]
+fn a_child_takes_over_no_queue_of_its_parents() {
+    let _alone = alone();
+    let (reached, at_server) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let server = Server::decide(move |n, _| {
+        if n == 0 {
+            reached.send(()).unwrap();
+            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+        }
+        Act::reply(200, RECORD)
+    });
+    let client = builder(&server).background_threads(1).lookup_timeout(SOON).build().unwrap();
+    assert_eq!(client.enrich_nonblocking(PEER), None);
+    at_server.recv_timeout(SOON).unwrap();
+    assert_eq!(client.enrich_nonblocking(other(1)), None);
+    // The one thread reads from its socket now, and the other peer waits for it.
+    let in_child = || {
+        let idle = client.enrich_nonblocking(other(1)).is_none() && client.wait_until_idle(SOON);
+        idle && client.enrich_nonblocking(other(1)).is_some()
+    };
+    assert!(holds_in_a_child(in_child), "it is not asked for in the child");
+    release.send(()).unwrap();
+    assert!(client.wait_until_idle(SOON) && client.enrich_nonblocking(other(1)).is_some());
+}

@@ -1,0 +1,493 @@
+//! The token is in nothing that a process prints, whatever is called, whoever answers and however closely it is logged.
+//! A child makes every call against good and bad servers, with all of everybody's log printed (this crate's, the HTTP
+//! client's, the TLS library's), every public value shown, and panics in every function of the caller's. What it wrote
+//! is then searched for the token in each form in which it could hide.
+
+use std::collections::{BTreeSet, HashMap};
+use std::error::Error as StdError;
+use std::fmt::{Debug, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+use std::{env, fs};
+
+use a2a_blocking::{
+    CancelToken, Client, ClientBuilder, Error, InboxPoller, Message, RetryPolicy, SendOptions, Verdict, global,
+};
+use base64::Engine;
+use serde_json::json;
+
+use crate::support::platform::{Platform, SECOND};
+use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE};
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+use crate::tls_server;
+
+/// With each kind of character that some form of text escapes.
+const TOKEN: &str = r#"Zq7/mW2+xB9=tK4%vN6"rJ8\hD3&pF5<sG1'yL0"#;
+/// So much of it is too much.
+const PIECE: usize = 8;
+
+/// Whether a peer gives the token back just now. The HTTP client's log shows what comes from outside as it came,
+/// which the documentation says: then only what is ours is looked at.
+static ECHOED: AtomicBool = AtomicBool::new(false);
+
+/// Cases in which no connection comes about.
+const UNREACHABLE: [&str; 3] = ["nobody there", "no such proxy", "a proxy with a password"];
+
+struct Everything;
+
+impl log::Log for Everything {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !ECHOED.load(SeqCst) || record.target().starts_with("a2a_blocking") {
+            println!("{} {}: {}", record.level(), record.target(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Shows a value in each way that it can be shown.
+fn show<T: Debug>(what: &str, value: T) {
+    println!("{what}: {value:?} {value:#?}");
+}
+
+fn show_outcome<T: Debug>(what: &str, outcome: Result<T, Error>) {
+    show(what, &outcome);
+    let Err(error) = outcome else { return };
+    println!("{error} {:?} {:?}", error.body_snippet(), error.removed());
+    let mut source = error.source();
+    while let Some(cause) = source {
+        println!("because of {cause} {cause:?} {cause:#?}");
+        source = cause.source();
+    }
+}
+
+fn brief() -> RetryPolicy {
+    let wait = Duration::from_millis(1);
+    RetryPolicy::new()
+        .with_base(wait)
+        .with_cap(wait)
+        .with_attempts(2)
+        .with_silence(Duration::from_millis(200))
+        .honor_retry_after()
+}
+
+/// Every call of a client of that platform.
+fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
+    println!("== {what}");
+    let builder = builder.workspace_id(WORKSPACE).lookup_timeout(Duration::from_millis(200)).ttl_spread(0.0);
+    show("builder", &builder);
+    let client = match builder.build() {
+        Ok(client) => client,
+        Err(error) => return show_outcome("build", Err::<(), _>(error)),
+    };
+    show("client", &client);
+    show("enrich", client.enrich(PEER));
+    client.forget(PEER);
+    show("lookup", client.lookup(PEER));
+    show("enrich_nonblocking", client.enrich_nonblocking("deadbeef-0000-4000-8000-000000000404"));
+    show("wait_until_idle", client.wait_until_idle(Duration::from_millis(60)));
+    show("peer_name", client.peer_name(PEER));
+    show_outcome("discover", client.discover(PEER));
+    show_outcome("discover, of nobody", client.discover(TOKEN_OF_NOBODY));
+    show_outcome("peers", client.peers());
+    show_outcome("workspace", client.workspace());
+    show_outcome("discover_url", client.discover_url(PEER));
+    // Where nobody is there it is tried for 15 s.
+    if !UNREACHABLE.contains(&what) {
+        show_outcome("notify", client.notify("done"));
+    }
+    show("settings", client.settings());
+
+    let message = Message::new().text("hi").data(json!({"a": 1})).file_bytes("f", "text/plain", b"f").context_id("c");
+    show("message", &message);
+    let cancel = CancelToken::new();
+    let options = SendOptions::new().retry(brief()).cancel(&cancel).on_progress(|at| show("progress", at));
+    show("options", (&options, &cancel));
+    show_outcome("send_with", client.send_with(PEER, &message, &options));
+    let plain = SendOptions::new().retry(brief());
+    show_outcome("a large send", client.send_with(PEER, &Message::from("x".repeat(400_000)), &plain));
+    let panics = SendOptions::new().retry(brief()).on_progress(|_| panic!("in a watcher"));
+    show_outcome("a send whose watcher panics", client.send_with(PEER, &message, &panics));
+    cancel.cancel();
+    show_outcome("a cancelled send", client.send_with(PEER, &message, &options));
+
+    let cursor = dir.file("cursor.json");
+    let _earlier = fs::remove_file(&cursor);
+    let poller = InboxPoller::builder(client.clone()).cursor_file(&cursor).interval(Duration::from_millis(5));
+    let poller = poller.retry(brief()).heartbeat(Some(Duration::from_secs(1)));
+    let poller = poller.on_dead_letter(|push| panic!("at a dead letter {push:?}"));
+    show("poller", &poller);
+    let calls = AtomicUsize::new(0);
+    let handle = poller.spawn(move |push| {
+        show("push", (push, push.sender(), push.row(), push.attachments()));
+        show("notification", push.envelope());
+        assert!(calls.fetch_add(1, SeqCst) > 1, "in a callback at {push:?}");
+        show_outcome("reply", push.reply("on it"));
+        Verdict::Ack
+    });
+    if let Ok(handle) = &handle {
+        thread::sleep(Duration::from_millis(150));
+        show("handle", handle);
+        handle.stop();
+        show("reason", handle.join());
+    }
+    show("stats", client.stats());
+    println!("{}", client.stats());
+    client.clear();
+    show("client", &client);
+}
+
+fn answer_all(client: Client, dir: &Dir) {
+    let mut poller = InboxPoller::builder(client).cursor_file(dir.file("answered.json")).build().unwrap();
+    let polled = poller.poll_once(|push| {
+        show_outcome("reply", push.reply("on it"));
+        Verdict::Ack
+    });
+    show_outcome("polled", polled);
+}
+
+const TOKEN_OF_NOBODY: &str = "../../no/peer?id=\r\n";
+
+/// A platform that does all that it should.
+fn good(platform: &Platform) -> Server {
+    let platform = platform.clone();
+    Server::decide(move |_, request| {
+        assert!(
+            request.header("authorization").is_some_and(|value| value == format!("Bearer {TOKEN}")),
+            "another token"
+        );
+        match request.path.as_str() {
+            path if path.ends_with("/peers") => Act::reply(200, format!("[{RECORD},7]")),
+            path if path == format!("/workspaces/{WORKSPACE}") => Act::reply(200, r#"{"id":"w","name":"me"}"#),
+            _ => platform.answer(request),
+        }
+    })
+}
+
+/// Platforms that do what they should not.
+fn bad() -> Vec<(&'static str, Server)> {
+    let status = |status, body: &str| Server::play([Act::reply(status, body)]);
+    let redirect = Act::reply(307, "").header("Location", "http://127.0.0.1:9/elsewhere?token=1");
+    let trickle = Act::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 12], pause: Duration::from_millis(40) };
+    let early = |_, mut stream: std::net::TcpStream| {
+        let _ = stream.peek(&mut [0]);
+        let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig");
+    };
+    // Longer than a lookup and a send here wait, and shorter than a call does.
+    let silence = |_, stream: std::net::TcpStream| {
+        thread::sleep(Duration::from_millis(500));
+        drop(stream);
+    };
+    vec![
+        ("a 401", status(401, r#"{"error":"bad token"}"#)),
+        ("a 403", status(403, "")),
+        ("a 404", status(404, r#"{"error":"nobody"}"#)),
+        ("a 410", status(410, r#"{"error":"removed","id":"w","removed_at":"t","hint":"gone"}"#)),
+        ("a 500", status(500, "<html>")),
+        ("a 503", Server::play([Act::reply(503, r#"{"error":"e","waking":true}"#).header("Retry-After", "0")])),
+        ("no JSON", status(200, "hello")),
+        ("an RPC error", status(200, r#"{"error":{"code":-1,"message":"no"}}"#)),
+        ("a redirect", Server::play([redirect])),
+        ("a close", Server::play([Act::Close])),
+        ("a reset", Server::play([Act::Reset(b"HTTP/1.1 200 OK\r\n".to_vec())])),
+        ("no HTTP", Server::play([Act::raw("SSH-2.0-OpenSSH_9.6\r\n\r\n")])),
+        ("half a body", Server::play([Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")])),
+        ("silence", Server::raw(silence)),
+        ("a trickle", Server::play([trickle])),
+        ("an early answer", Server::raw(early)),
+    ]
+}
+
+/// What a platform that gives the token back can do with it.
+fn echoes() -> Vec<(&'static str, Server)> {
+    type Echo = fn(&str) -> Act;
+    let acts: [(&str, Echo); 6] = [
+        ("a body", |token| Act::reply(500, format!("you sent {token}"))),
+        ("an error of the platform's", |token| {
+            Act::reply(403, json!({"error": format!("you sent {token}")}).to_string())
+        }),
+        ("a removal", |token| Act::reply(410, json!({"error": "removed", "id": token, "hint": token}).to_string())),
+        ("a header", |token| Act::reply(200, "{}").header("Content-Encoding", token)),
+        ("a status line", |token| Act::raw(&format!("HTTP/1.1 {token}\r\n\r\n"))),
+        ("a hint", |token| Act::reply(503, json!({"error": token, "restarting": true, "retry_after": 0}).to_string())),
+    ];
+    let server =
+        |echo: Echo| Server::decide(move |_, request| echo(request.header("authorization").unwrap_or_default()));
+    // An object is a record where one is asked for, and data is shown as it came.
+    let agent = Server::decide(|_, request| match (request.method.as_str(), request.header("authorization")) {
+        ("POST", Some(token)) => {
+            Act::reply(200, json!({ "error": { "code": 1, "message": token, "data": token } }).to_string())
+        }
+        _ => Act::reply(404, "{}"),
+    });
+    acts.map(|(what, echo)| (what, server(echo))).into_iter().chain([("an error of an agent's", agent)]).collect()
+}
+
+/// Not a test of its own: what the process does whose output is searched.
+#[test]
+fn child() {
+    let Some(file) = env::var_os("A2A_TEST_TOKEN_FILE").map(PathBuf::from) else { return };
+    log::set_logger(&Everything).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let (dir, platform) = (Dir::new("secrets"), Platform::new());
+    for n in 1..4 {
+        platform.add(n * SECOND, PEER, "disk is full");
+    }
+    // The answer to the human goes another way.
+    platform.add_row(4 * SECOND, json!({ "method": "message/send", "source_id": null, "summary": "how is it?" }));
+    let at = |server: &Server| Client::builder().platform_url(server.url());
+
+    let server = good(&platform);
+    every_call("a good platform, the token from a file", at(&server).token_file(&file), &dir);
+    every_call("a good platform, the token given", at(&server).token(TOKEN), &dir);
+    every_call("a good platform, the token from a function", at(&server).token_fn(|| Some(TOKEN.to_owned())), &dir);
+    assert_eq!(server.connections().min(1), 1);
+    answer_all(at(&server).token(TOKEN).workspace_id(WORKSPACE).build().unwrap(), &dir);
+    let state = platform.state();
+    assert!(state.notices.iter().any(|notice| notice == "on it"), "no push was the human's");
+    drop(state);
+    let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    every_call("nobody there", Client::builder().platform_url(&nobody).token(TOKEN), &dir);
+    every_call("no such proxy", at(&server).token(TOKEN).proxy(&nobody), &dir);
+    // A proxy's password is no less of a secret.
+    let password: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let asks = Server::play([Act::raw("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")]);
+    for proxy in [&nobody, &asks.url()] {
+        let proxy = proxy.replace("http://", &format!("http://me:{password}@"));
+        every_call("a proxy with a password", at(&server).token(TOKEN).proxy(proxy), &dir);
+    }
+    let asked = asks.requests();
+    assert!(asked.iter().all(|request| request.header("proxy-authorization").is_some()) && !asked.is_empty());
+    for (what, server) in bad() {
+        every_call(what, at(&server).token_file(&file), &dir);
+    }
+    ECHOED.store(true, SeqCst);
+    for (what, server) in echoes() {
+        every_call(what, at(&server).token_file(&file), &dir);
+    }
+    ECHOED.store(false, SeqCst);
+
+    every_call("a token of two lines", at(&server).token(format!("{TOKEN}\n{TOKEN}")), &dir);
+    every_call("a token that is no ASCII", at(&server).token_fn(|| Some(format!("{TOKEN}\u{e9}"))), &dir);
+    every_call("a token function that panics", at(&server).token_fn(|| panic!("in a token function")), &dir);
+    let later = AtomicUsize::new(0);
+    let panics = move || if later.fetch_add(1, SeqCst) == 0 { Some(TOKEN.to_owned()) } else { panic!("later") };
+    every_call("a token function that panics later", at(&bad()[0].1).token_fn(panics), &dir);
+    every_call("a token for an id", at(&server).token(TOKEN).org_id("a b"), &dir);
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    over_tls(&file, &dir);
+
+    global::init(at(&server).workspace_id(WORKSPACE).token(TOKEN).build().unwrap()).unwrap();
+    show(
+        "global",
+        (global::enrich_peer_metadata(PEER), global::discover_peer(PEER), global::get_peers_with_diagnostic()),
+    );
+    show("global", (global::send_a2a_message(PEER, "hi"), global::get_workspace_info(), global::client()));
+    println!("== the end");
+}
+
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
+fn over_tls(file: &std::path::Path, dir: &Dir) {
+    let authority = tls_server::Authority::new();
+    let answer = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{RECORD}", RECORD.len()).into_bytes();
+    for (what, config) in
+        [("a good certificate", authority.certify()), ("a bad certificate", tls_server::self_signed())]
+    {
+        let answer = answer.clone();
+        let (server, seen) = tls_server::answering(config, true, move |_| answer.clone());
+        let builder = Client::builder().platform_url(tls_server::https(&server)).root_certificates(authority.pem());
+        every_call(what, builder.token_file(file), dir);
+        assert_eq!(seen.text().contains(TOKEN), what == "a good certificate");
+    }
+}
+
+/// What the rows of the HTTP client's dump (16 bytes in hexadecimal, then as text) say when they are put together again.
+fn dumped(output: &str) -> (String, String) {
+    let rows = output.lines().filter_map(|line| line.split_once(" ureq_proto::util: ").map(|(_, row)| row));
+    let (mut bytes, mut text) = (Vec::new(), String::new());
+    for row in rows {
+        let (hex, plain) = row.split_at(row.len() - 16);
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        bytes.extend(digits.chunks_exact(2).map(byte));
+        text += &plain[..digits.len() / 2];
+    }
+    (String::from_utf8_lossy(&bytes).into_owned(), text)
+}
+
+/// Every form of the token that could be in a text, cut into pieces of which none may be.
+fn pieces() -> BTreeSet<String> {
+    let mut forms: Vec<String> = vec![TOKEN.to_owned()];
+    // What the dump's text column and a shell's escapes make of it.
+    forms.push(TOKEN.escape_default().to_string());
+    forms.push(TOKEN.escape_debug().to_string().escape_debug().to_string());
+    forms.push(serde_json::to_string(TOKEN).unwrap().replace('/', r"\/"));
+    let code = |escape: fn(u8) -> String| TOKEN.bytes().map(escape).collect::<String>();
+    let escaped = |escape: fn(char) -> String| -> String {
+        TOKEN.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_string() } else { escape(c) }).collect()
+    };
+    forms.push(escaped(|c| format!("%{:02X}", u32::from(c))));
+    forms.push(escaped(|c| format!("%{:02x}", u32::from(c))));
+    forms.push(escaped(|c| format!("\\u{:04x}", u32::from(c))));
+    forms.push(escaped(|c| format!("&#{};", u32::from(c))));
+    let mut pieces: BTreeSet<String> = BTreeSet::new();
+    for form in forms {
+        let chars: Vec<char> = form.chars().collect();
+        pieces.extend(chars.windows(PIECE).map(|piece| piece.iter().collect::<String>()));
+    }
+    // Two digits a byte, in either case, and with what commonly stands between: as many bytes as above.
+    for (hex, width) in [
+        (code(|b| format!("{b:02x}")), 2),
+        (code(|b| format!("{b:02X}")), 2),
+        (code(|b| format!("{b:02x} ")), 3),
+        (code(|b| format!("{b:02x}:")), 3),
+        (code(|b| format!("{b}, ")), 0),
+        (code(|b| format!("%{b:02X}")), 3),
+    ] {
+        let windows = match width {
+            0 => TOKEN
+                .as_bytes()
+                .windows(PIECE)
+                .map(|w| {
+                    w.iter().fold(String::new(), |mut all, b| {
+                        write!(all, "{b}, ").unwrap();
+                        all
+                    })
+                })
+                .collect(),
+            width => {
+                (0..=TOKEN.len() - PIECE).map(|at| hex[at * width..(at + PIECE) * width].to_owned()).collect::<Vec<_>>()
+            }
+        };
+        pieces.extend(windows);
+    }
+    // Base64 in both alphabets, wherever in a longer text the token begins; its ends depend on what is beside it.
+    for before in 0..3 {
+        let bytes = [&vec![b' '; before], TOKEN.as_bytes()].concat();
+        for engine in [&base64::engine::general_purpose::STANDARD, &base64::engine::general_purpose::URL_SAFE] {
+            let text = engine.encode(&bytes);
+            pieces.extend(
+                text.as_bytes()[4..text.len() - 4].windows(12).map(|w| String::from_utf8_lossy(w).into_owned()),
+            );
+        }
+    }
+    pieces
+}
+
+/// What of the token is in the text.
+fn found(text: &str) -> Option<String> {
+    let pieces = pieces();
+    let mut by_start: HashMap<&[u8], Vec<&str>> = HashMap::new();
+    for piece in &pieces {
+        by_start.entry(&piece.as_bytes()[..PIECE]).or_default().push(piece);
+    }
+    let starts = text.as_bytes().windows(PIECE).enumerate();
+    let mut here = starts.filter_map(|(at, start)| Some((&text.as_bytes()[at..], by_start.get(start)?)));
+    here.find_map(|(rest, pieces)| pieces.iter().find(|piece| rest.starts_with(piece.as_bytes())))
+        .map(|p| (*p).to_owned())
+}
+
+#[test]
+fn the_search_sees_the_token_in_each_of_its_forms() {
+    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(format!("Bearer {TOKEN}"));
+    let percent: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    for text in
+        [TOKEN, &TOKEN[3..11], &format!("{TOKEN:?}"), &format!("{:?}", TOKEN.as_bytes()), &hex, &base64, &percent]
+    {
+        assert!(found(&format!("before {text} after")).is_some(), "{text}");
+    }
+    assert_eq!(found(&TOKEN[..PIECE - 1]), None);
+    let row = |text: &str| {
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("TRACE ureq_proto::util: {hex:-<32} {text:.<16}\n")
+    };
+    let rows: String = TOKEN.as_bytes().chunks(5).map(|part| row(std::str::from_utf8(part).unwrap())).collect();
+    assert_eq!(found(&rows), None, "in rows it is not seen");
+    let (bytes, text) = dumped(&rows);
+    assert_eq!((bytes.as_str(), text.as_str()), (TOKEN, TOKEN));
+}
+
+/// The binary, with as much of a log as there is. It takes the token from a file: an argument is everybody's to read.
+#[cfg(feature = "cli")]
+#[test]
+fn the_binary_shows_it_in_no_output_and_takes_it_in_no_argument() {
+    let dir = Dir::new("secrets-binary");
+    let (file, cursor, platform) = (dir.file("token"), dir.file("cursor.json"), Platform::new());
+    fs::write(&file, TOKEN).unwrap();
+    platform.add(SECOND, PEER, "disk is full");
+    let said = |url: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-peer"));
+        command.args(["--platform", url, "--workspace", WORKSPACE, "--token-file"]).arg(&file).args(arguments);
+        let output = command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").output().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let (bytes, plain) = dumped(&text);
+        assert!([&text, &bytes, &plain].iter().all(|text| found(text).is_none()), "it is in what {arguments:?} says");
+        text
+    };
+    let cursor = cursor.to_str().unwrap();
+    let servers =
+        [good(&platform), Server::play([Act::reply(401, r#"{"error":"bad token"}"#)]), Server::play([Act::Close])];
+    for server in servers {
+        for arguments in [
+            &["enrich", "-v", PEER][..],
+            &["discover", "--verbose", PEER],
+            &["peers"],
+            &["info", "--json"],
+            &["send", PEER, "hi", "--attempts", "1"],
+            &["poll", "--once", "--cursor", cursor, "--reply-with", "on it"],
+            &["doctor", "--json"],
+        ] {
+            let text = said(&server.url(), arguments);
+            assert!(text.contains("DEBUG ureq::run") || text.contains("TRACE"), "{arguments:?}: nothing was logged");
+        }
+        assert!(server.connections() > 5);
+    }
+    let help = said("http://localhost", &["--help"]);
+    assert!(help.contains("--token-file") && !help.contains("--token ") && !help.contains("--token="), "{help}");
+    for given in [&format!("--token={TOKEN}")[..], &format!("--auth={TOKEN}")] {
+        said("http://localhost", &[given, "peers"]);
+    }
+}
+
+#[test]
+fn no_output_of_a_process_has_the_token_in_it() {
+    let dir = Dir::new("secrets-token");
+    let file = dir.file("token");
+    fs::write(&file, TOKEN).unwrap();
+    let mut child = Command::new(env::current_exe().unwrap());
+    child
+        .args(["--exact", "secrets::child", "--nocapture"])
+        .env("A2A_TEST_TOKEN_FILE", &file)
+        .env("RUST_BACKTRACE", "full");
+    let output = child.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let (bytes, plain) = dumped(&text);
+    for (what, searched) in [("output", &text), ("dump", &bytes), ("dump's text", &plain)] {
+        // Not the text itself: a failing test must not print it either.
+        assert!(found(searched).is_none(), "the token, or a piece of it, is in the {what}");
+    }
+    let last: Vec<&str> = text.lines().rev().take(40).collect();
+    assert!(output.status.success() && text.contains("== the end"), "{last:#?}");
+
+    // It was there to be seen.
+    assert!(bytes.contains("authorization: Bearer ") && plain.contains("authorization:.Bearer."), "nothing was dumped");
+    for target in ["DEBUG ureq::run", "TRACE ureq_proto::util", "DEBUG a2a_blocking::", "WARN a2a_blocking::token"] {
+        assert!(text.contains(target), "no log of {target}");
+    }
+    if cfg!(feature = "rustls") {
+        assert!(text.contains("rustls::"), "no log of the TLS library's");
+    }
+    assert!(text.contains("[token]"), "no echo was cut out");
+    for panic in ["in a watcher", "in a callback at InboxMessage", "at a dead letter", "in a token function"] {
+        assert!(text.contains(panic), "no panic {panic}");
+    }
+}

@@ -1,0 +1,430 @@
+//! A send: what is tried again, what is known of the delivery, and that the budget holds. The server
+//! decides what was delivered by what it really read.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use a2a_blocking::{Client, Delivery, Error, ErrorKind, Message, Part, Reply, RetryPolicy, SendOptions, SendProgress};
+use serde_json::{Value, json};
+
+use crate::support::{self, Act, PEER, Server, WORKSPACE, builder, client};
+
+/// For a machine that is busy with other things.
+const SLACK: Duration = Duration::from_secs(5);
+
+fn ok() -> Act {
+    Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)
+}
+
+/// The default policy with waits that a test can afford.
+fn brief() -> RetryPolicy {
+    RetryPolicy::new().with_base(Duration::from_millis(1))
+}
+
+fn send(server: &Server, policy: RetryPolicy) -> Result<Reply, Error> {
+    client(server).send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy))
+}
+
+fn ids(server: &Server) -> Vec<(String, String)> {
+    let bodies = server.requests().into_iter().map(|request| serde_json::from_slice::<Value>(&request.body).unwrap());
+    let text = |id: &Value| id.as_str().unwrap().to_owned();
+    bodies.map(|body| (text(&body["id"]), text(&body["params"]["message"]["messageId"]))).collect()
+}
+
+#[test]
+fn every_fault_of_the_transport_is_tried_again_with_the_same_ids_on_a_fresh_connection() {
+    for (fault, act) in [
+        ("close before the answer", Act::Close),
+        ("close inside the headers", Act::raw("HTTP/1.1 200 OK\r\nContent-Le")),
+        ("close after the headers", Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")),
+        ("close inside the body", Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"")),
+        ("close inside a chunk", Act::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{")),
+        ("reset before the answer", Act::Reset(Vec::new())),
+        ("reset inside the body", Act::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"".to_vec())),
+    ] {
+        let server = Server::play([act.clone(), act.clone(), ok()]);
+        assert_eq!(send(&server, brief()).unwrap().text(), "hello", "{fault}");
+        let ids = ids(&server);
+        assert!(ids.len() == 3 && ids.iter().all(|pair| *pair == ids[0]) && ids[0].0 != ids[0].1, "{fault}: {ids:?}");
+        assert_eq!(server.connections(), 3, "{fault}");
+
+        let server = Server::play([act]);
+        let error = send(&server, brief()).unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Disconnected, 5), "{fault}");
+        assert_eq!(error.delivery(), Delivery::Unknown, "{fault}: the server has read it");
+        assert_eq!(server.requests().len(), 5, "{fault}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("POST {}/workspaces/{PEER}/a2a: R", server.url())), "{text}");
+        assert!(text.ends_with("(after 5 attempts)"), "{text}");
+    }
+}
+
+#[test]
+fn two_sends_differ_in_their_ids_and_share_no_connection() {
+    let server = Server::play([ok()]);
+    let client = client(&server);
+    client.send(PEER, "one").unwrap();
+    client.send(PEER.to_uppercase(), String::from("two")).unwrap();
+    let ids = ids(&server);
+    assert!(ids[0].0 != ids[1].0 && ids[0].1 != ids[1].1);
+    assert_eq!(server.connections(), 2);
+    assert!(server.requests().iter().all(|request| request.path == format!("/workspaces/{PEER}/a2a")));
+}
+
+#[test]
+fn a_refused_connection_is_tried_again_and_nothing_was_sent() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
+    for policy in [brief(), brief().only_undelivered()] {
+        let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
+        assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Connect, 5, Delivery::NotSent));
+        assert!(error.to_string().contains(": ConnectError: "), "{error}");
+    }
+}
+
+#[test]
+fn answers_are_not_tried_again_and_tell_what_is_known_of_the_delivery() {
+    use Delivery::{Delivered, NotSent, Unknown};
+    use ErrorKind::{Agent, Malformed, Platform, Protocol, Rpc, Status, TooLarge, Unauthorized};
+    let gzip = Act::reply(200, b"\x1f\x8b\x08").header("Content-Encoding", "gzip");
+    for (act, kind, delivery) in [
+        (Act::reply(200, r#"{"error":{"code":-1,"message":"no"}}"#), Rpc, Delivered),
+        (Act::reply(200, r#"{"result":{"parts":[{"text":"Agent error: it broke"}]}}"#), Agent, Delivered),
+        (Act::reply(403, r#"{"error":"not your peer"}"#), Platform, NotSent),
+        (Act::reply(401, r#"{"error":"bad token"}"#), Unauthorized, NotSent),
+        (Act::reply(402, ""), Status, NotSent),
+        (Act::reply(429, r#"{"error":"slow down"}"#), Platform, NotSent),
+        (Act::reply(500, "boom"), Status, Unknown),
+        (Act::reply(502, "<html>"), Status, Unknown),
+        (Act::reply(503, r#"{"error":"busy","busy":true}"#).header("Retry-After", "0"), Platform, Unknown),
+        (Act::reply(503, r#"{"error":"e","restarting":true,"retry_after":0}"#), Platform, NotSent),
+        (Act::reply(502, b"\x1f\x8b").header("Content-Encoding", "gzip"), Status, Unknown),
+        (Act::reply(401, b"\x1f\x8b").header("Content-Encoding", "gzip"), Unauthorized, NotSent),
+        (Act::raw("HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n{"), ErrorKind::Disconnected, Unknown),
+        (Act::reply(400, r#"{"error":{"code":-32603,"message":"failed halfway"}}"#), Rpc, Unknown),
+        (Act::reply(302, "").header("Location", "/elsewhere"), Status, NotSent),
+        (Act::reply(200, "<html>"), Malformed, Unknown),
+        (Act::reply(200, ""), Malformed, Unknown),
+        (Act::reply(200, "[1]"), Malformed, Unknown),
+        (Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":5}]}}"#), Malformed, Unknown),
+        (gzip, Malformed, Unknown),
+        (Act::reply(200, vec![b' '; 10_000_001]), TooLarge, Unknown),
+        (Act::raw("SSH-2.0-OpenSSH_9.6\r\n\r\n"), Protocol, Unknown),
+    ] {
+        let shown = format!("{act:.60?}");
+        let server = Server::play([act, ok()]);
+        let error = send(&server, brief()).unwrap_err();
+        assert_eq!((error.kind(), error.delivery(), error.attempts()), (kind, delivery, 1), "{shown} {error:?}");
+        assert_eq!(server.requests().len(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn replies_of_odd_framing_are_read() {
+    let body = r#"{"result":{"parts":[{"kind":"text","text":"grüße"}]}}"#;
+    let chunks: Vec<u8> = body.bytes().flat_map(|byte| [b"1\r\n", &[byte][..], b"\r\n"].concat()).collect();
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = Act::Raw([&head[..], &chunks, b"0\r\n\r\n"].concat());
+    let whole = format!("{body}{}", " ".repeat(10_000_000 - body.len()));
+    for act in [chunked, Act::raw(&format!("HTTP/1.1 200 OK\r\n\r\n{body}")), Act::reply(200, whole)] {
+        assert_eq!(send(&Server::play([act]), brief()).unwrap().text(), "grüße");
+    }
+}
+
+#[test]
+fn the_kinds_of_reply_come_through() {
+    let server = Server::play([
+        Act::reply(202, r#"{"status":"queued","delivery_mode":"poll"}"#),
+        Act::reply(200, r#"{"result":{"status":{"state":"completed"},"artifacts":[{"parts":[{"text":"done"}]}]}}"#),
+        Act::reply(200, r#"{"result":{"parts":[{"kind":"data","data":{"a":1}},{"kind":"text","text":"see"}]}}"#),
+    ]);
+    let client = client(&server);
+    assert!(matches!(client.send(PEER, "x").unwrap(), Reply::Queued(_)));
+    let Reply::Task(task) = client.send(PEER, "x").unwrap() else { panic!("no task") };
+    assert_eq!((task.state(), task.artifacts()), ("completed", vec![vec![Part::Text("done")]]));
+    let reply = client.send(PEER, "x").unwrap();
+    assert_eq!((reply.text().as_ref(), reply.parts().len()), ("see", 2));
+}
+
+#[test]
+fn only_undelivered_stops_where_something_may_have_been_sent() {
+    let server = Server::play([Act::Close, ok()]);
+    let error = send(&server, brief().only_undelivered()).unwrap_err();
+    assert_eq!((error.attempts(), error.delivery()), (1, Delivery::Unknown));
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// A first attempt that the peer read, and then nobody there: it may have been delivered all the same.
+#[test]
+fn the_delivery_is_told_over_all_attempts() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
+    let once = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(listener);
+        support::read_request(&mut std::io::BufReader::new(stream), 0).unwrap();
+    });
+    // The listener is gone before the first connection is closed.
+    let policy = brief().with_attempts(2);
+    let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
+    once.join().unwrap();
+    assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Connect, 2, Delivery::Unknown));
+}
+
+#[test]
+fn the_budget_is_hard() {
+    let budget = Duration::from_secs(2);
+    let trickle = Act::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 1000], pause: Duration::from_millis(50) };
+    for (act, attempts) in [(Act::Hang, 1), (trickle, 1), (Act::Close, 3)] {
+        let server = Server::play([act]);
+        let start = Instant::now();
+        // A half, one and two seconds: the third pause has no room any more.
+        let policy = RetryPolicy::new().with_base(budget / 4).with_jitter(0.0).with_budget(budget);
+        let error = send(&server, policy).unwrap_err();
+        assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
+        assert_eq!((error.attempts(), error.delivery()), (attempts, Delivery::Unknown), "{error}");
+        assert_eq!(server.requests().len(), attempts as usize);
+    }
+}
+
+/// The peer has read a part of it, and then breaks. That a part that was not even taken is told as not sent
+/// is the upload's own test: here the kernel may take all of it at once.
+#[test]
+fn a_broken_upload_is_tried_again_and_never_told_as_delivered() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(8).unwrap();
+    let listener: TcpListener = socket.into();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (message, read) = (Message::from("x".repeat(1_000_000)), Arc::new(Mutex::new(0)));
+    let counted = read.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            *counted.lock().unwrap() += stream.read(&mut [0; 4096]).unwrap();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    });
+    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
+    let error = client.send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Disconnected, 5));
+    assert!(*read.lock().unwrap() < 5 * 10_000);
+    assert!(error.delivery() <= Delivery::Unknown);
+}
+
+#[test]
+fn silence_is_tried_again_and_five_attempts_keep_to_the_budget() {
+    let server = Server::play([Act::Hang]);
+    let budget = Duration::from_secs(2);
+    let start = Instant::now();
+    let error = send(&server, brief().with_budget(budget).with_silence(Duration::from_millis(60))).unwrap_err();
+    assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
+    assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Timeout, 5, Delivery::Unknown));
+    assert!(error.to_string().contains(": ReadTimeout: "), "{error}");
+    assert_eq!(server.requests().len(), 5);
+}
+
+#[test]
+fn a_wait_that_the_platform_asks_for_is_kept_only_where_it_was_opted_for() {
+    let calm = r#"{"error":"come again","restarting":true,"retry_after":0}"#;
+    for act in [
+        Act::reply(429, "").header("Retry-After", "0"),
+        Act::reply(429, r#"{"error":"slow down","retry_after":0.001}"#),
+        Act::reply(503, calm),
+        Act::reply(503, calm.replace("restarting", "waking")),
+    ] {
+        let server = Server::play([act.clone(), ok()]);
+        assert_eq!(send(&server, brief()).unwrap_err().attempts(), 1);
+        let server = Server::play([act.clone(), act, ok()]);
+        assert_eq!(send(&server, brief().honor_retry_after()).unwrap().text(), "hello");
+        assert_eq!(server.requests().len(), 3);
+    }
+    for (body, delivery) in [
+        (r#"{"error":"e","busy":true}"#, Delivery::Unknown),
+        (r#"{"error":"e","busy":true,"waking":true}"#, Delivery::Unknown),
+        (r#"{"error":"e","restarting":true,"delivery_confirmed":true}"#, Delivery::Delivered),
+    ] {
+        for status in [429, 503] {
+            let server = Server::play([Act::reply(status, body).header("Retry-After", "0"), ok()]);
+            let error = send(&server, brief().honor_retry_after().only_undelivered()).unwrap_err();
+            assert_eq!(error.delivery(), delivery);
+            assert_eq!(server.requests().len(), 1, "whoever likely has it is not sent it again");
+        }
+    }
+}
+
+#[test]
+fn a_wait_past_the_budget_ends_the_send_at_once() {
+    let server = Server::play([Act::reply(429, "").header("Retry-After", "601")]);
+    let start = Instant::now();
+    let error = send(&server, RetryPolicy::new().honor_retry_after()).unwrap_err();
+    assert_eq!((error.attempts(), error.retry_after()), (1, Some(Duration::from_secs(601))));
+    assert!(start.elapsed() < SLACK);
+    // Each wait counts as an attempt.
+    let server = Server::play([Act::reply(429, "").header("Retry-After", "0")]);
+    assert_eq!(send(&server, RetryPolicy::new().honor_retry_after()).unwrap_err().attempts(), 5);
+}
+
+#[test]
+fn a_401_reads_the_token_again_once_and_keeps_the_ids() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("send-token-{}", std::process::id()));
+    fs::write(&file, "old").unwrap();
+    let server = Server::decide(|_, request| match request.header("authorization") {
+        Some("Bearer new") => ok(),
+        _ => Act::reply(401, r#"{"error":"bad token"}"#),
+    });
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, "new").unwrap();
+    assert_eq!(client.send(PEER, "hi").unwrap().text(), "hello");
+    let ids = ids(&server);
+    assert!(ids.len() == 2 && ids[0] == ids[1]);
+}
+
+/// It answers before it has read the upload, and closes as servers do that want the answer to arrive.
+#[test]
+fn an_early_413_on_a_large_body_is_seen() {
+    let server = Server::raw(|_, mut stream| {
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let message = Message::from("x".repeat(1_000_000));
+    let error = client(&server).send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+    assert_eq!((error.kind(), error.status(), error.attempts()), (ErrorKind::Status, Some(413), 1));
+    assert_eq!((error.delivery(), error.body_snippet()), (Delivery::NotSent, Some("too large")));
+}
+
+/// It answers at once and is gone, with the upload unread: which breaks the upload, and must not break the answer.
+#[cfg(target_os = "linux")] // Elsewhere a reset may throw away what came before it.
+#[test]
+fn an_early_answer_of_a_peer_that_does_not_read_on_is_seen() {
+    for (head, body, kind) in [
+        ("413 Too Large", "too large", ErrorKind::Status),
+        ("401 Unauthorized", r#"{"error":"bad token"}"#, ErrorKind::Unauthorized),
+        ("503 Busy", r#"{"error":"restarting","restarting":true}"#, ErrorKind::Platform),
+    ] {
+        for hard in [false, true] {
+            let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let server = Server::raw(move |_, mut stream| {
+                // Some of it has come; what is unread makes the close a reset, with or without the linger.
+                assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+                stream.write_all(answer.as_bytes()).unwrap();
+                if hard {
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+            });
+            let message = Message::from("x".repeat(1_000_000));
+            for _ in 0..8 {
+                let error = client(&server).send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+                assert_eq!((error.kind(), error.attempts()), (kind, 1), "{head} {hard}: {error:?}");
+                assert_eq!((error.status(), error.delivery()), (head[..3].parse().ok(), Delivery::NotSent));
+                assert_eq!(error.body_snippet(), Some(body));
+            }
+            assert_eq!(server.connections(), 8);
+        }
+    }
+}
+
+#[test]
+fn a_request_above_1_mib_and_one_without_parts_are_not_sent() {
+    let server = Server::play([ok()]);
+    let client = client(&server);
+    // A request of one part has the same frame whatever the text.
+    client.send(PEER, "").unwrap();
+    let frame = server.requests()[0].body.len();
+    let most = 1024 * 1024 - frame;
+    client.send(PEER, "x".repeat(most)).unwrap();
+    let error = client.send(PEER, "x".repeat(most + 1)).unwrap_err();
+    assert_eq!((error.kind(), error.delivery(), error.attempts()), (ErrorKind::TooLarge, Delivery::NotSent, 0));
+    assert!(error.to_string().ends_with("the request has 1048577 bytes; the platform takes 1048576"), "{error}");
+    assert_eq!(client.send_message(PEER, Message::new()).unwrap_err().kind(), ErrorKind::InvalidMessage);
+    assert_eq!(client.send("nope", "hi").unwrap_err().kind(), ErrorKind::InvalidPeerId);
+    let deep = (0..1_000).fold(json!(1), |value, _| json!([value]));
+    let error = client.send_message(PEER, Message::from("x").data(deep)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidMessage, "{error}");
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn no_string_of_the_callers_can_add_a_header_or_a_request() {
+    let evil = "x\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n\r\n\0\u{2028}";
+    let server = Server::play([ok()]);
+    let message = Message::from(evil)
+        .data(json!({ evil: evil }))
+        .file_bytes(evil, evil, evil.as_bytes())
+        .file_uri(evil, evil, evil)
+        .context_id(evil)
+        .task_id(evil)
+        .message_id(evil)
+        .metadata(evil, json!(evil));
+    client(&server).send_message(PEER, message).unwrap();
+    let request = server.requests().pop().unwrap();
+    assert_eq!((server.requests().len(), request.header("x-evil")), (1, None));
+    let sent: Value = serde_json::from_slice(&request.body).unwrap();
+    for field in ["contextId", "taskId", "messageId"] {
+        assert_eq!(sent["params"]["message"][field], evil);
+    }
+    assert_eq!(client(&server).send(evil, "hi").unwrap_err().kind(), ErrorKind::InvalidPeerId);
+}
+
+#[test]
+fn a_watcher_is_told_of_each_attempt_and_each_pause() {
+    let server = Server::play([Act::Close, Act::Close, ok()]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_jitter(0.0);
+    let options = SendOptions::new().retry(policy).on_progress(move |at| log.lock().unwrap().push(at));
+    client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap();
+    let told: Vec<(u32, u32, Option<u128>)> = told
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|at: &SendProgress| (at.attempt, at.max_attempts, at.pause.map(|pause| pause.as_millis())))
+        .collect();
+    assert_eq!(told, [(1, 5, None), (1, 5, Some(1)), (2, 5, None), (2, 5, Some(2)), (3, 5, None)]);
+}
+
+#[test]
+fn the_words_of_a_peer_cannot_move_a_cursor_and_the_token_is_cut_out_of_them() {
+    let server = Server::decide(|_, request| {
+        let echo = request.header("authorization").unwrap();
+        Act::reply(
+            200,
+            json!({"error": {"code": 1, "message": format!("\u{1b}[2Jyou sent {echo}\nline two")}}).to_string(),
+        )
+    });
+    let error = builder(&server).token("hush-hush").build().unwrap().send(PEER, "hi").unwrap_err();
+    assert!(error.to_string().ends_with("[2Jyou sent Bearer [token]\nline two (code=1)"), "{error}");
+    assert!(!format!("{error:?}").contains("hush-hush"), "{error:?}");
+}
+
+/// One that takes the message in by spoonfuls: each part of a write is in time by itself.
+#[cfg(target_os = "linux")] // What a socket takes for a peer of small segments is the system's own affair.
+#[test]
+fn a_peer_that_reads_slowly_keeps_nobody_beyond_the_budget() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = socket2::SockRef::from(&listener);
+    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.set_tcp_mss(536).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while let Ok(1..) = stream.read(&mut [0; 1_024]) {
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
+    let (start, budget) = (Instant::now(), Duration::from_secs(2));
+    let options = SendOptions::new().retry(RetryPolicy::new().with_budget(budget));
+    let error = client.send_with(PEER, &Message::from("x".repeat(1_000_000)), &options).unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
+    // A write goes on by what the system takes at once, at most.
+    assert!(start.elapsed() < budget * 2 + SLACK, "{:?}", start.elapsed());
+}
