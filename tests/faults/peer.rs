@@ -1,4 +1,4 @@
-//! The platform at the other end: well, until it is told to break, and well again.
+//! The platform at the other end. It works until it is broken, and works again once it is repaired.
 
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,47 +11,48 @@ use crate::machine::Machine;
 use crate::support::platform::Platform;
 use crate::support::{Act, PEER, RECORD, Request, SOON, WORKSPACE, read_request};
 
-/// What is wrong.
+/// A fault.
 #[derive(Clone)]
 pub enum Fault {
-    /// No connection is taken.
+    /// It refuses connections.
     Refuse,
-    /// Connections are neither taken nor refused.
+    /// It neither accepts nor refuses connections.
     FullBacklog,
-    /// A connection is taken, and nothing is read.
+    /// It accepts a connection and reads nothing.
     OnAccept(Then),
-    /// The request is read; then come these bytes, made from the good answer's body and where else there is a server.
+    /// It reads the request and sends these bytes. They are made from the body of a good answer and the address of
+    /// another server.
     Answer(Make, Then),
-    /// The bytes come while the request is on its way, and nothing of it is read.
+    /// It sends the bytes while the request is on its way, and reads nothing of it.
     Early(Vec<u8>, Then),
-    /// The platform is well; this machine is not.
+    /// The platform works, but this machine does not.
     Machine(Machine),
-    /// The same, with a platform that says nothing.
+    /// The same, and the platform sends nothing.
     SilentAnd(Machine),
 }
 
 pub type Make = Arc<dyn Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync>;
 
-/// What follows.
+/// Behaviour after the bytes.
 #[derive(Clone)]
 pub enum Then {
     Close,
     Reset,
-    /// Nothing, for as long as it is broken.
+    /// Nothing, until the fault is over.
     Hold,
     /// The next request, on the same connection.
     Keep,
-    /// These bytes again and again, with pauses, until the client goes away.
+    /// These bytes again and again with a pause between, until the client closes.
     Endless(Vec<u8>, Duration),
-    /// The end of what is said, but not of what is heard.
+    /// It closes its sending side and reads on.
     Drain,
 }
 
-/// How many there were while it was broken.
+/// Counts during the fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
     pub connections: usize,
-    /// Those that were read whole.
+    /// Requests that were read completely.
     pub requests: usize,
     /// Connections to another address that an answer pointed to.
     pub elsewhere: usize,
@@ -60,9 +61,9 @@ pub struct Counts {
 pub struct Peer {
     address: SocketAddr,
     state: Arc<State>,
-    /// Of a full backlog: what it is filled with.
+    /// Connections that fill the backlog.
     queue: Vec<TcpStream>,
-    /// Who does not take connections yet.
+    /// A socket that does not listen yet.
     waiting: Option<socket2::Socket>,
     begins_well: bool,
 }
@@ -75,9 +76,9 @@ struct State {
     requests: AtomicUsize,
     platform: Platform,
     elsewhere: SocketAddr,
-    /// Connections that were made there.
+    /// Number of connections to that address.
     strayed: AtomicUsize,
-    /// The requests that were read while it was broken.
+    /// Requests that were read during the fault.
     sent: Mutex<Vec<Request>>,
 }
 
@@ -85,14 +86,15 @@ impl Peer {
     pub fn new(fault: &Fault, platform: Platform) -> Peer {
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        // Of a large upload as little as possible goes into the kernel's hands.
+        // The kernel buffers as little as possible of a large upload.
         if matches!(fault, Fault::Early(..)) {
             socket.set_recv_buffer_size(1).unwrap();
         }
         #[cfg(unix)]
         if matches!(fault, Fault::OnAccept(Then::Hold)) {
-            // Nor on the sender's side, whose buffer is as large as loopback's segments else. With these sizes the kernel takes a
-            // part of a write when its timeout is over, and then of the rest of it, so that to write it all takes three.
+            // The sender's buffer is as large as loopback's segments otherwise. With these sizes the kernel takes a
+            // part of a write when its timeout has passed. It then takes part of the rest, so a complete write takes
+            // three timeouts.
             socket.set_tcp_mss(536).unwrap();
             socket.set_recv_buffer_size(2_048).unwrap();
         }
@@ -119,7 +121,7 @@ impl Peer {
         });
         let mut peer = Peer { address, state, queue, waiting, begins_well };
         match fault {
-            // Bound, but not listening: the port stays ours.
+            // The socket is bound and does not listen, so no other process gets the port.
             Fault::Refuse => {}
             Fault::FullBacklog => peer.fill_backlog(),
             _ => peer.take_connections(),
@@ -131,12 +133,12 @@ impl Peer {
         self.address
     }
 
-    /// Whether it can be well before it breaks.
+    /// Returns whether it works before it is broken.
     pub fn begins_well(&self) -> bool {
         self.begins_well
     }
 
-    /// The next thing to go wrong.
+    /// Sets the next fault.
     pub fn set(&self, fault: &Fault) {
         *self.state.fault.lock().unwrap() = fault.clone();
     }
@@ -149,12 +151,12 @@ impl Peer {
         broken.store(true, SeqCst);
     }
 
-    /// What was sent to it while it was broken.
+    /// Returns the requests that were read during the fault.
     pub fn sent(&self) -> Vec<Request> {
         self.state.sent.lock().unwrap().clone()
     }
 
-    /// It is well from now on. So many connections and requests have been made, though it may not have got to them.
+    /// Repairs it, once it has seen at least the connections and requests of `made`. It may not have handled them yet.
     pub fn heal(&mut self, made: (usize, usize)) -> Counts {
         let start = std::time::Instant::now();
         let behind = || self.state.connections.load(SeqCst) < made.0 || self.state.requests.load(SeqCst) < made.1;
@@ -213,13 +215,13 @@ impl State {
         loop {
             let fault = self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone());
             match fault {
-                Some(Fault::OnAccept(then)) => return self.go_on(&then, stream),
+                Some(Fault::OnAccept(then)) => return self.finish(&then, stream),
                 Some(Fault::Early(bytes, then)) => {
-                    // Before its first byte is there the client may not know yet that it is connected, and a reset would
-                    // be a connection that failed.
+                    // Before the first byte arrives, the client may not know that it is connected. A reset would then
+                    // be a failed connection.
                     let _ = stream.peek(&mut [0]);
                     let _ = stream.write_all(&bytes);
-                    return self.go_on(&then, stream);
+                    return self.finish(&then, stream);
                 }
                 _ => {}
             }
@@ -241,7 +243,7 @@ impl State {
             let written = stream.write_all(&bytes);
             if !matches!(then, Then::Keep) {
                 drop(reader);
-                return self.go_on(&then, stream);
+                return self.finish(&then, stream);
             }
             if written.is_err() {
                 return;
@@ -249,7 +251,7 @@ impl State {
         }
     }
 
-    fn go_on(&self, then: &Then, mut stream: TcpStream) {
+    fn finish(&self, then: &Then, mut stream: TcpStream) {
         match then {
             Then::Keep | Then::Close => {
                 let _ = stream.shutdown(Shutdown::Both);
@@ -272,7 +274,7 @@ impl State {
         }
     }
 
-    /// The body of a good answer.
+    /// Returns the body of a good answer.
     fn good(&self, request: &Request) -> String {
         let path = request.path.split('?').next().unwrap_or_default();
         if path == format!("/registry/discover/{PEER}") {

@@ -1,4 +1,4 @@
-//! Answers that are HTTP in a bad way, or not at all.
+//! Answers that are malformed HTTP, or no HTTP.
 
 use std::net::SocketAddr;
 
@@ -41,7 +41,7 @@ fn lengths() -> Vec<Row> {
     };
     [
         group(
-            "lengths that contradict each other, or are none",
+            "lengths that contradict each other, or are invalid",
             [
                 protocol("two lengths", headed("Content-Length: 7\r\nContent-Length: 8")),
                 protocol("two lengths in one", headed("Content-Length: 7, 8")),
@@ -64,9 +64,9 @@ fn lengths() -> Vec<Row> {
                 unsent(Malformed, 1, UNKNOWN),
             )],
         ),
-        // What RFC 9112 has a reader put up with.
+        // RFC 9112, section 6.3, has a recipient accept these.
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
                 fine("the same length twice", makes(twice, Then::Close)),
                 fine("a length beside chunks", makes(both, Then::Close)),
@@ -101,7 +101,7 @@ fn headers() -> Vec<Row> {
             ],
         ),
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
                 fine("90 headers", with(many(90))),
                 fine("a header of 50 KiB", with(format!("X: {}\r\n", "x".repeat(50 * 1024)))),
@@ -147,13 +147,13 @@ fn informational() -> Vec<Row> {
     };
     [
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
                 fine("200 times 100, then the answer", before("HTTP/1.1 100 Continue\r\n\r\n")),
                 fine("200 times 103, then the answer", before("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")),
             ],
         ),
-        // The HTTP client takes no header with a 100.
+        // The HTTP client accepts no header with a 100.
         group(
             "does not speak HTTP/1",
             [protocol("a 100 with headers", before("HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"))],

@@ -1,4 +1,4 @@
-//! Connections that do not come about, say nothing, break, or trickle.
+//! Connections that fail, are silent, break or trickle.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub fn rows() -> Vec<Row> {
 
 fn without_a_connection() -> Vec<Row> {
     let refused = row("refuses", Fault::Refuse, Failed, error(Connect), unsent(Connect, 5, NOT_SENT));
-    // A connect has 30 s of its own, so it is the budget that ends it here.
+    // Connecting may take 30 s, so the budget ends the send first.
     let full = row("backlog full", Fault::FullBacklog, Failed, error(Timeout), unsent(Timeout, 1, NOT_SENT));
     [
         group("refuses connections", [refused.reach(Reach::Nothing)]),
@@ -50,7 +50,7 @@ fn silent() -> Vec<Row> {
     )
 }
 
-/// Each of these once with a proper end of the connection, and once with a reset.
+/// Each row once with a close of the connection and once with a reset.
 fn broken() -> Vec<Row> {
     let broken = |name: &str, fault, reach, delivery| {
         row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, delivery)).reach(reach)
@@ -75,17 +75,17 @@ fn broken() -> Vec<Row> {
             rows.push(broken(&name, says(bytes, then.clone()), Reach::Request, UNKNOWN));
         }
     }
-    // The last chunk says that it is the last: nothing of the body is missing.
+    // The last chunk marks the end of the body: nothing is missing.
     let last = |good: &str| {
         head(&format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n", good.len())).into_bytes()
     };
     let mut rows = group("closes or resets before the answer is whole", rows);
     let whole = row("closes inside the end of the chunks", makes(last, Then::Close), Good, good(), replied());
-    rows.extend(group("odd, but whole", [whole]));
+    rows.extend(group("unusual but complete", [whole]));
     rows
 }
 
-/// Without a length the end of the connection is the end of the body: whether it is all of it, only the JSON can tell.
+/// Without a length the body ends with the connection. Only the JSON shows whether it is complete.
 fn without_a_length() -> Vec<Row> {
     let half = |good: &str| [head("\r\n").as_bytes(), &good.as_bytes()[..good.len() / 2]].concat();
     let truncated = |name, fault| row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN));
@@ -93,7 +93,7 @@ fn without_a_length() -> Vec<Row> {
         truncated("closes inside a body without a length", makes(half, Then::Close)),
         truncated("closes after the headers, without a length", says(head("\r\n"), Then::Close)),
     ];
-    // A reset is no end of a body.
+    // A reset does not end a body.
     let reset = |name, fault| row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
     let resets = [
         reset("resets inside a body without a length", makes(half, Then::Reset)),
@@ -133,7 +133,7 @@ fn trickling() -> Vec<Row> {
     .concat()
 }
 
-/// An answer before the request was read.
+/// Answers that come before the request is read.
 fn early() -> Vec<Row> {
     let refusal = "HTTP/1.1 413 X\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
     let early = |name, bytes: &str, then, sent| {
@@ -142,7 +142,7 @@ fn early() -> Vec<Row> {
     };
     let reply = r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#;
     let reply = head(&format!("Connection: close\r\nContent-Length: {}\r\n\r\n{reply}", reply.len()));
-    // The writes break then; the answer is read all the same.
+    // The writes fail, and the answer is read all the same.
     let refused = || unsent(Status, 1, NOT_SENT);
     [
         group(
@@ -157,7 +157,7 @@ fn early() -> Vec<Row> {
             [
                 early("an early 413 and a close", refusal, Then::Close, refused()),
                 early("an early 413 and a reset", refusal, Then::Reset, refused()),
-                // Whoever answers has what is needed for it.
+                // The platform would not reply without the message.
                 early("an early reply and a close", &reply, Then::Close, replied()),
                 early("an early reply and a reset", &reply, Then::Reset, replied()),
             ],

@@ -1,4 +1,4 @@
-//! One cell: the call while something is wrong, once more, and again when all is well.
+//! One cell: the call during the fault, once more, and after the fault is over.
 
 use std::fs;
 use std::path::Path;
@@ -17,56 +17,57 @@ use crate::machine;
 use crate::support::platform::{Platform, SECOND};
 use crate::support::{PEER, WORKSPACE, eventually};
 
-/// What a call may take beyond its bound: for its own work in an unoptimised build; and for a machine that is busy with
-/// other things so many times what a thread is late by there, since a call waits for several threads in a row.
+/// Time that a call may take beyond its bound, for its own work in an unoptimised build.
 const SLACK: Duration = Duration::from_secs(2);
+/// Factor for the lateness of threads on a busy machine: a call waits for several threads in a row.
 const THREADS: u32 = 8;
-/// What a call may take that nothing holds up, bodies of many megabytes among them.
+/// Time that a call may take that waits for nothing, with bodies of many megabytes.
 const QUICK: Duration = Duration::from_secs(8);
 const LONG: Duration = Duration::from_secs(60);
-/// What is to run out, but not before a busy machine has made a connection.
-const BRIEF: Duration = Duration::from_secs(5);
+/// A timeout that the test waits for. A busy machine can make a connection in it.
+const SHORT: Duration = Duration::from_secs(5);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(300);
 pub const TOKEN: &str = "hush-hush";
-/// The rows that were delivered before anything is wrong, and those that come then.
+/// Number of rows that were delivered before the fault.
 const BEFORE: i64 = 3;
+/// Number of rows that arrive with the fault.
 const AFTER: i64 = 2;
 
-/// What is called, and can be told to break.
+/// The platform that is called. It can be broken.
 pub trait Site {
     fn url(&self) -> String;
-    /// Whether it can be well before it breaks.
+    /// Returns whether it works before it is broken.
     fn begins_well(&self) -> bool;
     fn break_down(&mut self);
     fn heal(&mut self);
 }
 
-/// What came of the call while something was wrong.
+/// Result of the call during the fault.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     pub answer: String,
-    /// Of a send: its attempts.
+    /// Number of attempts of a send.
     pub attempts: Option<u32>,
     pub delivery: String,
 }
 
-/// The platform's inbox, the same in each process.
+/// Returns the platform's inbox, which is the same in each process.
 pub fn inbox() -> Platform {
     let platform = Platform::new();
     fill(&platform, BEFORE + AFTER);
     platform
 }
 
-/// So far apart that nothing can come late between them.
+/// Adds rows that are too far apart for one to count as late.
 fn fill(platform: &Platform, rows: i64) {
     for n in 1..=rows {
         platform.add(10 * n * SECOND, PEER, &format!("message {n}"));
     }
 }
 
-/// Makes the call, and looks at what is left of it. Panics where that is not as it should be for what was answered.
-pub fn ask(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir: &Path) -> Observed {
+/// Makes the call and checks what it leaves behind. Panics where that does not fit the result.
+pub fn run_call(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir: &Path) -> Observed {
     late::watch();
     let url = site.url();
     let client = client(&url, wait);
@@ -77,7 +78,7 @@ pub fn ask(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir: &Pat
             let target = format!("GET {url}/registry/discover/{PEER}: ");
             plain(&client, wait, site, &target, |client| client.discover(PEER))
         }
-        // Its text is a diagnosis, made for an agent.
+        // The text of this error is a diagnosis for an agent and does not begin with the target.
         Call::Peers => plain(&client, wait, site, "", Client::peers),
         Call::Workspace => {
             plain(&client, wait, site, &format!("GET {url}/workspaces/{WORKSPACE}: "), Client::workspace)
@@ -87,18 +88,18 @@ pub fn ask(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir: &Pat
     }
 }
 
-/// Within what time a call has to end whose own bound is this.
-fn kept(wait: Wait, bound: Duration) -> Duration {
+/// Returns the time within which a call must end whose own bound is `bound`.
+fn time_limit(wait: Wait, bound: Duration) -> Duration {
     if wait == Wait::Quick { QUICK } else { bound }
 }
 
 fn lookup_bound(wait: Wait) -> Duration {
-    if wait == Wait::Quick { LONG } else { BRIEF }
+    if wait == Wait::Quick { LONG } else { SHORT }
 }
 
 fn builder(url: &str) -> ClientBuilder {
     let builder = Client::builder().platform_url(url).workspace_id(WORKSPACE).token(TOKEN).ttl_spread(0.0);
-    // No probe comes in between.
+    // No probe interferes.
     builder.ttl(TTL).circuit_backoff(LONG * 60, LONG * 60).circuit_threshold(u32::MAX)
 }
 
@@ -127,7 +128,7 @@ fn of_source(source: LookupSource) -> Answer {
     }
 }
 
-/// The text names what was asked, shows no secret, and fits a line of a log.
+/// Checks that the text names the target, does not show the token, and fits a line of a log.
 fn of_error(error: &Error, target: &str) -> Observed {
     let text = error.to_string();
     assert!(text.starts_with(target), "{text} does not begin with {target}");
@@ -143,7 +144,7 @@ fn of_error(error: &Error, target: &str) -> Observed {
 
 fn enrich(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     site.break_down();
-    let first = timed(kept(wait, lookup_bound(wait)), || client.lookup(PEER));
+    let first = timed(time_limit(wait, lookup_bound(wait)), || client.lookup(PEER));
     let again = timed(Duration::ZERO, || client.lookup(PEER));
     site.heal();
     assert!(!first.from_cache && again.from_cache, "{first:?}, then {again:?}");
@@ -156,23 +157,23 @@ fn enrich(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     observed(of_source(first.source))
 }
 
-/// Its TTL is over: the registry's no drops it, and what is no usable answer leaves it.
+/// Repeats the lookup with an expired record in the cache. Only an absent peer drops it.
 fn with_an_older_record(wait: Wait, answer: Answer, site: &mut dyn Site) {
-    // No thread is started for a refresh.
+    // There are no background threads, so no refresh interferes.
     let client = builder(&site.url()).lookup_timeout(lookup_bound(wait)).background_threads(0).build().unwrap();
     let start = Instant::now();
     recovers(&client, || client.lookup_at(PEER, start).source == LookupSource::Fetched);
     let later = start + TTL + Duration::from_secs(1);
     site.break_down();
     for turn in 0..2 {
-        let lookup = timed(kept(wait, lookup_bound(wait)), || client.lookup_at(PEER, later));
+        let lookup = timed(time_limit(wait, lookup_bound(wait)), || client.lookup_at(PEER, later));
         let expected = match answer {
             Answer::Good => (if turn == 0 { LookupSource::Fetched } else { LookupSource::Fresh }, true),
             Answer::Failed => (LookupSource::Stale, true),
             _ => (LookupSource::Absent, false),
         };
-        assert_eq!((lookup.source, lookup.peer.is_some()), expected, "with an older record, ask {turn}");
-        assert_eq!(lookup.from_cache, turn == 1, "with an older record, ask {turn}");
+        assert_eq!((lookup.source, lookup.peer.is_some()), expected, "with an older record, run_call {turn}");
+        assert_eq!(lookup.from_cache, turn == 1, "with an older record, run_call {turn}");
     }
     site.heal();
     let recovered = client.lookup_at(PEER, later + TTL + Duration::from_secs(1));
@@ -182,9 +183,9 @@ fn with_an_older_record(wait: Wait, answer: Answer, site: &mut dyn Site) {
 fn nonblocking(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     site.break_down();
     assert_eq!(timed(Duration::ZERO, || client.enrich_nonblocking(PEER)), None);
-    assert!(client.wait_until_idle(lookup_bound(wait) + LONG), "the background does not come to rest");
+    assert!(client.wait_until_idle(lookup_bound(wait) + LONG), "the background threads do not become idle");
     let stats = client.stats();
-    assert_eq!((stats.longest_wait, stats.lookups), (Duration::ZERO, stats.refreshes), "somebody waited: {stats}");
+    assert_eq!((stats.longest_wait, stats.lookups), (Duration::ZERO, stats.refreshes), "a caller waited: {stats}");
     if stats.lookups == 0 {
         assert_eq!((client.enrich_nonblocking(PEER), stats.entries), (None, 0));
         site.heal();
@@ -202,7 +203,7 @@ fn nonblocking(client: &Client, wait: Wait, site: &mut dyn Site) -> Observed {
     observed(of_source(again.source))
 }
 
-/// What is remembered is forgotten, and all is well: where the bound is short, a busy machine may need several tries.
+/// Checks that a lookup succeeds again. Where the timeout is short, a busy machine may need several attempts.
 fn recovers(client: &Client, mut holds: impl FnMut() -> bool) {
     eventually("a record", || {
         client.forget(PEER);
@@ -218,11 +219,11 @@ fn plain<T>(
     call: impl Fn(&Client) -> Result<T, Error>,
 ) -> Observed {
     site.break_down();
-    let outcome = timed(kept(wait, CALL_BOUND), || call(client));
+    let outcome = timed(time_limit(wait, CALL_BOUND), || call(client));
     site.heal();
     if outcome.is_err() {
         let stats = client.stats();
-        assert_eq!((stats.entries, stats.lookups), (0, 0), "something was filed");
+        assert_eq!((stats.entries, stats.lookups), (0, 0), "something was cached");
     }
     if let Err(why) = call(client) {
         panic!("it does not recover: {why}");
@@ -238,14 +239,14 @@ fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Obse
     let (policy, bound) = match wait {
         Wait::Quick => (policy.with_budget(LONG), LONG),
         Wait::Silence => (policy.with_budget(LONG).with_silence(Duration::from_millis(100)), LONG),
-        Wait::Budget => (policy.with_budget(BRIEF), BRIEF),
+        Wait::Budget => (policy.with_budget(SHORT), SHORT),
     };
     let attempts = Arc::new(AtomicU32::new(0));
     let seen = attempts.clone();
     let options = SendOptions::new().retry(policy).on_progress(move |at| seen.store(at.attempt, SeqCst));
     let message = Message::from("x".repeat(upload));
     site.break_down();
-    let outcome = timed(kept(wait, bound), || client.send_with(PEER, &message, &options));
+    let outcome = timed(time_limit(wait, bound), || client.send_with(PEER, &message, &options));
     site.heal();
     let attempts = attempts.load(SeqCst);
     let mut observed = match &outcome {
@@ -259,7 +260,7 @@ fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Obse
     if let Err(why) = client.send(PEER, "again") {
         panic!("it does not recover: {why}");
     }
-    assert_eq!(client.stats().entries, 0, "something was filed");
+    assert_eq!(client.stats().entries, 0, "something was cached");
     observed
 }
 
@@ -268,7 +269,7 @@ fn poller(client: &Client, dir: &Path) -> PollerBuilder {
     InboxPoller::builder(client.clone()).cursor_file(dir.join("cursor.json")).retry(retry)
 }
 
-/// Polls until there is no more at once: the texts that were delivered, and how it ended.
+/// Polls until there are no more rows, and collects their texts.
 fn drain(poller: &mut InboxPoller, texts: &mut Vec<String>) -> Result<(), Error> {
     loop {
         let polled = poller.poll_once(|push: &InboxMessage| {
@@ -285,41 +286,41 @@ fn names(range: std::ops::RangeInclusive<i64>) -> Vec<String> {
     range.map(|n| format!("message {n}")).collect()
 }
 
-/// The cursor is behind the first rows, and there are new ones.
+/// Polls with a cursor behind the first rows and with new rows to deliver.
 fn poll(client: &Client, wait: Wait, site: &mut dyn Site, dir: &Path) -> Observed {
     begin(dir);
     let before = fs::read(dir.join("cursor.json")).unwrap();
     let mut poller = poller(client, dir).build().unwrap();
     let mut texts = Vec::new();
     site.break_down();
-    let outcome = timed(kept(wait, CALL_BOUND), || drain(&mut poller, &mut texts));
+    let outcome = timed(time_limit(wait, CALL_BOUND), || drain(&mut poller, &mut texts));
     site.heal();
     let cursor = fs::read(dir.join("cursor.json")).unwrap();
     if outcome.is_err() {
-        assert_eq!((texts.len(), cursor == before), (0, true), "a poll that failed moved something");
+        assert_eq!((texts.len(), cursor == before), (0, true), "a failed poll delivered rows or moved the cursor");
     } else {
-        assert_eq!(texts, names(BEFORE + 1..=BEFORE + AFTER), "delivered while something was wrong");
+        assert_eq!(texts, names(BEFORE + 1..=BEFORE + AFTER), "delivered during the fault");
     }
     if let Err(why) = drain(&mut poller, &mut texts) {
         panic!("it does not recover: {why}");
     }
     assert_eq!(texts, names(BEFORE + 1..=BEFORE + AFTER), "each row once, and in order");
     drop(poller);
-    // The file is right, too: whoever goes on from it gets nothing twice.
-    let mut next = crate::ask::poller(client, dir).build().unwrap();
+    // A poller that continues from the cursor file gets nothing twice.
+    let mut next = crate::calls::poller(client, dir).build().unwrap();
     drain(&mut next, &mut texts).unwrap();
-    assert_eq!(texts.len(), usize::try_from(AFTER).unwrap(), "it came again after a restart: {texts:?}");
+    assert_eq!(texts.len(), usize::try_from(AFTER).unwrap(), "rows came again after a restart: {texts:?}");
     match outcome {
         Ok(()) => observed(Answer::Good),
         Err(error) => of_error(&error, &format!("GET {}/workspaces/{WORKSPACE}/activity?", site.url())),
     }
 }
 
-/// A cursor behind the first rows, as another poller left it: made once, and then copied.
+/// Writes a cursor behind the first rows, as another poller left it. It is made once and then copied.
 fn begin(dir: &Path) {
     let (begun, cursor) = (dir.join("begun.json"), dir.join("cursor.json"));
     if begun.exists() {
-        // What was synced in another cell is of another time.
+        // The synced file belongs to another cell.
         let _ = fs::remove_file(dir.join("cursor.json.synced"));
     } else {
         let platform = Platform::new();
