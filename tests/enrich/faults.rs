@@ -1,5 +1,6 @@
-//! What a lookup makes of a broken registry, beside what `tests/faults` holds of every call: exact limits, the default
-//! bound, pooled connections, repeats, waiters.
+//! Lookups against a broken registry: exact limits, the default timeout, pooled connections, repeats, waiters.
+//!
+//! `tests/faults` covers the faults that concern every call.
 
 use std::io::{BufReader, Write};
 use std::sync::{Barrier, mpsc};
@@ -10,7 +11,7 @@ use a2a_blocking::{Client, ErrorKind, LookupSource};
 
 use crate::support::{self, Act, PEER, RECORD, Server, WORKSPACE, builder, client};
 
-/// The bound is 2 s; the rest is for a machine that is busy with other things.
+/// The timeout is 2 s. The rest is for a machine that is busy with other things.
 const LOOSE: Duration = Duration::from_secs(5);
 const OTHER: &str = "00000000-0000-4000-8000-00000000000f";
 const CAP: usize = 256 * 1024;
@@ -19,14 +20,14 @@ fn head(rest: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{rest}")
 }
 
-/// A record of exactly so many bytes.
+/// Returns a record of exactly this many bytes.
 fn record_of(bytes: usize) -> String {
     let frame = r#"{"name":""}"#;
     frame.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - frame.len())))
 }
 
 #[test]
-fn a_record_of_exactly_256_kib_is_read_and_none_above() {
+fn record_of_256_kib_is_read_and_a_larger_one_refused() {
     for headers in ["with a length", "chunked"] {
         let record = record_of(CAP);
         let act = match headers {
@@ -42,9 +43,9 @@ fn a_record_of_exactly_256_kib_is_read_and_none_above() {
     assert_eq!(client(&server).discover(PEER).unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
-/// `.invalid` never resolves; where the resolver does not even answer, the bound still holds.
+/// `.invalid` never resolves (RFC 6761). The timeout holds where the resolver does not answer.
 #[test]
-fn a_name_that_does_not_resolve_is_a_failed_lookup_inside_the_bound() {
+fn unresolvable_name_is_a_failed_lookup_within_the_timeout() {
     let client = Client::builder().platform_url("http://registry.invalid").workspace_id(WORKSPACE).build().unwrap();
     let start = Instant::now();
     assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
@@ -54,7 +55,7 @@ fn a_name_that_does_not_resolve_is_a_failed_lookup_inside_the_bound() {
 }
 
 #[test]
-fn a_registry_that_accepts_and_says_nothing_is_cut_at_2_s() {
+fn silent_registry_times_out_after_2_s() {
     let server = Server::play([Act::Hang]);
     let client = client(&server);
     let start = Instant::now();
@@ -65,7 +66,7 @@ fn a_registry_that_accepts_and_says_nothing_is_cut_at_2_s() {
 }
 
 #[test]
-fn lookups_share_one_connection() {
+fn sequential_lookups_share_one_connection() {
     let server = Server::play([Act::reply(200, RECORD), Act::reply(404, r#"{"error":"no"}"#), Act::reply(500, "boom")]);
     let client = client(&server);
     for n in 0..10 {
@@ -74,9 +75,9 @@ fn lookups_share_one_connection() {
     assert_eq!((server.requests().len(), server.connections()), (10, 1));
 }
 
-/// The race of a pooled connection that the registry closes as we use it.
+/// A registry may close a pooled connection just as the client uses it.
 #[test]
-fn a_request_that_a_pooled_connection_lost_is_repeated_once_on_a_fresh_one() {
+fn request_lost_on_a_pooled_connection_is_repeated_on_a_new_one() {
     for lost in [Act::Close, Act::Reset(Vec::new()), Act::reply(408, "")] {
         let server = Server::play([Act::reply(200, RECORD), lost, Act::reply(200, RECORD)]);
         let client = client(&server);
@@ -87,7 +88,7 @@ fn a_request_that_a_pooled_connection_lost_is_repeated_once_on_a_fresh_one() {
     }
 }
 
-/// Eight at once, each held until all are there.
+/// Makes eight lookups at once. The server answers once all have arrived.
 fn burst(client: &Client, first: usize) {
     thread::scope(|scope| {
         for n in first..first + 8 {
@@ -97,7 +98,7 @@ fn burst(client: &Client, first: usize) {
 }
 
 #[test]
-fn a_burst_finds_its_connections_again_and_a_lost_request_costs_one_of_them() {
+fn burst_reuses_its_connections_and_a_lost_request_costs_one() {
     let together = Barrier::new(8);
     let server = Server::decide(move |n, _| match n {
         16 => Act::Close,
@@ -111,7 +112,7 @@ fn a_burst_finds_its_connections_again_and_a_lost_request_costs_one_of_them() {
     burst(&client, 0);
     burst(&client, 8);
     assert_eq!(server.connections(), 8);
-    // All eight are idle: the repeat takes none of them, for what closed one may have closed all.
+    // All eight are idle. The repeat uses none of them, because the event that closed one may have closed all.
     assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     let repeat = server.requests().pop().unwrap().connection;
     assert_eq!((server.requests().len(), repeat), (18, 8));
@@ -120,7 +121,7 @@ fn a_burst_finds_its_connections_again_and_a_lost_request_costs_one_of_them() {
 }
 
 #[test]
-fn a_request_is_repeated_once_only() {
+fn request_is_repeated_only_once() {
     let server = Server::play([Act::reply(200, RECORD), Act::Close]);
     let client = client(&server);
     client.enrich(OTHER).unwrap();
@@ -129,7 +130,7 @@ fn a_request_is_repeated_once_only() {
 }
 
 #[test]
-fn a_request_that_timed_out_or_had_an_answer_is_not_repeated() {
+fn request_that_timed_out_or_was_answered_is_not_repeated() {
     let broken = Act::raw(&head("Content-Length: 50\r\n\r\n{"));
     for act in [Act::Hang, broken] {
         let server = Server::play([Act::reply(200, RECORD), act]);
@@ -141,15 +142,15 @@ fn a_request_that_timed_out_or_had_an_answer_is_not_repeated() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_keeps_its_status() {
+fn truncated_answer_keeps_its_status() {
     let server = Server::play([Act::raw(&head("Content-Length: 50\r\n\r\n{"))]);
     let error = client(&server).discover(PEER).unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Disconnected, Some(200)), "{error}");
 }
 
-/// Each step alone would be inside the bound; together they are not, and it is one bound for all.
+/// Each step takes less than the timeout, and all together take more.
 #[test]
-fn the_bound_is_for_all_steps_and_repeats_together() {
+fn timeout_covers_all_steps_and_repeats_together() {
     let (bound, step) = (Duration::from_millis(900), Duration::from_millis(600));
     let slow = Act::reply(200, RECORD).after(step);
     // The head after a step, the body after another.
@@ -186,9 +187,9 @@ fn the_bound_is_for_all_steps_and_repeats_together() {
     assert_eq!(server.requests().len(), 3);
 }
 
-/// The leader is held up in a function that the user gave; who shares its lookup is not.
+/// The leader is blocked in the user's token function. A thread that shares its lookup is not.
 #[test]
-fn a_waiter_has_a_deadline_of_its_own() {
+fn waiter_has_its_own_deadline() {
     let server = Server::play([Act::reply(401, "{}")]);
     let (asked, is_asked) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();

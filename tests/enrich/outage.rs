@@ -1,4 +1,4 @@
-//! A registry that is dead, and comes back: stale records, refreshing ahead, the circuit.
+//! Outages of the registry: stale records, refreshes ahead of expiry, and the circuit breaker.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,140 +14,142 @@ use crate::support::{self, Act, PEER, SOON, Server, eventually};
 const TTL: Duration = Duration::from_secs(300);
 const NANO: Duration = Duration::from_nanos(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// How a registry behaves, from now on.
+/// The behaviour of the registry, which a test can change.
 #[derive(Clone, Default)]
-struct Mood(Arc<AtomicUsize>);
+struct Behaviour(Arc<AtomicUsize>);
 
-const WELL: usize = 0;
-/// It closes each connection without an answer: unanswered, and at once.
+const HEALTHY: usize = 0;
+/// Closes each connection at once without an answer, so lookups are unanswered.
 const DEAD: usize = 1;
+/// Answers 500.
 const BROKEN: usize = 2;
+/// Answers that the peer does not exist.
 const DENYING: usize = 3;
 
-impl Mood {
-    fn set(&self, mood: usize) {
-        self.0.store(mood, SeqCst);
+impl Behaviour {
+    fn set(&self, behaviour: usize) {
+        self.0.store(behaviour, SeqCst);
     }
 }
 
-/// A registry whose records say which request they answer, and its mood.
-fn registry() -> (Server, Mood) {
-    let mood = Mood::default();
-    let now = mood.clone();
+/// Starts a registry whose records contain the number of the request.
+fn registry() -> (Server, Behaviour) {
+    let behaviour = Behaviour::default();
+    let now = behaviour.clone();
     let server = Server::decide(move |n, _| match now.0.load(SeqCst) {
-        WELL => Act::reply(200, format!(r#"{{"name":"take {n}"}}"#)),
+        HEALTHY => Act::reply(200, format!(r#"{{"name":"record {n}"}}"#)),
         DEAD => Act::Close,
         BROKEN => Act::reply(500, "boom"),
         _ => Act::reply(404, r#"{"error":"no such workspace"}"#),
     });
-    (server, mood)
+    (server, behaviour)
 }
 
-/// Without background threads, so that time is the caller's alone.
-fn alone(server: &Server) -> ClientBuilder {
+/// Returns a builder without background threads, so that only the caller's clock counts.
+fn without_threads(server: &Server) -> ClientBuilder {
     support::builder(server).background_threads(0)
 }
 
-fn other(n: usize) -> String {
+fn peer(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-fn seen(lookup: &Lookup) -> (LookupSource, bool, bool) {
+fn answer(lookup: &Lookup) -> (LookupSource, bool, bool) {
     (lookup.source, lookup.from_cache, lookup.peer.is_some())
 }
 
 #[test]
-fn an_old_record_serves_while_refreshes_fail_and_the_failure_is_remembered() {
-    for mood in [DEAD, BROKEN] {
+fn stale_record_is_returned_while_refreshes_fail() {
+    for behaviour in [DEAD, BROKEN] {
         let (server, now) = registry();
-        let client = alone(&server).negative_ttl(60 * SECOND).stale_if_error(1_000 * SECOND).build().unwrap();
+        let client = without_threads(&server).negative_ttl(60 * SECOND).stale_if_error(1_000 * SECOND).build().unwrap();
         let start = Instant::now();
         let at = |time: Duration| client.lookup_at(PEER, start + time);
         at(Duration::ZERO);
-        now.set(mood);
-        assert_eq!(seen(&at(TTL - NANO)), (LookupSource::Fresh, true, true));
+        now.set(behaviour);
+        assert_eq!(answer(&at(TTL - NANO)), (LookupSource::Fresh, true, true));
         assert_eq!(client.stats().lookups, 1);
-        assert_eq!(seen(&at(TTL)), (LookupSource::Stale, false, true), "it waited for the lookup that failed");
+        assert_eq!(answer(&at(TTL)), (LookupSource::Stale, false, true), "this call waited for the failed lookup");
         for time in [TTL + NANO, TTL + 60 * SECOND - NANO] {
-            assert_eq!(seen(&at(time)), (LookupSource::Stale, true, true), "and then no more");
+            assert_eq!(answer(&at(time)), (LookupSource::Stale, true, true), "later calls do not wait");
         }
         assert_eq!((client.stats().lookups, client.stats().stale), (2, 3));
-        assert_eq!(seen(&at(TTL + 60 * SECOND)), (LookupSource::Stale, false, true));
+        assert_eq!(answer(&at(TTL + 60 * SECOND)), (LookupSource::Stale, false, true));
         assert_eq!(client.stats().lookups, 3);
-        // An hour, or what was set, past its TTL it is no longer good enough.
-        assert_eq!(seen(&at(TTL + 119 * SECOND)).0, LookupSource::Stale);
+        // A record is no longer returned once `stale_if_error` after its TTL has passed.
+        assert_eq!(answer(&at(TTL + 119 * SECOND)).0, LookupSource::Stale);
         let end = TTL + 1_000 * SECOND;
-        assert_eq!(seen(&at(end - NANO)), (LookupSource::Stale, false, true));
-        assert_eq!(seen(&at(end)), (LookupSource::Failed, true, false));
-        now.set(WELL);
+        assert_eq!(answer(&at(end - NANO)), (LookupSource::Stale, false, true));
+        assert_eq!(answer(&at(end)), (LookupSource::Failed, true, false));
+        now.set(HEALTHY);
         let back = at(end + 60 * SECOND);
-        assert_eq!(seen(&back), (LookupSource::Fetched, false, true));
+        assert_eq!(answer(&back), (LookupSource::Fetched, false, true));
     }
 }
 
 #[test]
-fn a_name_is_remembered_for_as_long_as_the_registry_does_not_take_it_back() {
+fn peer_name_is_kept_until_the_registry_reports_the_peer_absent() {
     let (server, now) = registry();
-    let client = alone(&server).stale_if_error(Duration::ZERO).build().unwrap();
+    let client = without_threads(&server).stale_if_error(Duration::ZERO).build().unwrap();
     let start = Instant::now();
     assert_eq!((client.peer_name(PEER), client.peer_name("nobody")), (None, None));
     client.lookup_at(PEER, start);
     now.set(BROKEN);
     assert_eq!(client.lookup_at(PEER, start + TTL * 9).peer, None, "too old for a record");
-    assert_eq!(client.peer_name(PEER).as_deref(), Some("take 0"));
+    assert_eq!(client.peer_name(PEER).as_deref(), Some("record 0"));
     now.set(DENYING);
     client.lookup_at(PEER, start + TTL * 99);
     assert_eq!((client.peer_name(PEER), server.requests().len()), (None, 3));
 }
 
 #[test]
-fn no_stale_records_where_none_are_wanted() {
+fn stale_if_error_of_zero_returns_no_stale_record() {
     let (server, now) = registry();
-    let client = alone(&server).stale_if_error(Duration::ZERO).build().unwrap();
+    let client = without_threads(&server).stale_if_error(Duration::ZERO).build().unwrap();
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(BROKEN);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL)), (LookupSource::Failed, false, false));
+    assert_eq!(answer(&client.lookup_at(PEER, start + TTL)), (LookupSource::Failed, false, false));
 }
 
 #[test]
-fn the_registrys_own_no_is_obeyed_at_once() {
+fn absent_answer_drops_the_record_at_once() {
     let (server, now) = registry();
-    let client = alone(&server).build().unwrap();
+    let client = without_threads(&server).build().unwrap();
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(DENYING);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL)), (LookupSource::Absent, false, false));
+    assert_eq!(answer(&client.lookup_at(PEER, start + TTL)), (LookupSource::Absent, false, false));
     now.set(BROKEN);
     assert_eq!(
-        seen(&client.lookup_at(PEER, start + TTL * 2)),
+        answer(&client.lookup_at(PEER, start + TTL * 2)),
         (LookupSource::Failed, false, false),
-        "it is gone for good"
+        "the record is gone"
     );
 }
 
-/// The last fifth of a TTL, to the nanosecond.
+/// The last fifth of a TTL begins at exactly four fifths.
 #[test]
-fn a_hit_in_the_last_fifth_is_refreshed_in_the_background() {
+fn hit_in_the_last_fifth_of_the_ttl_starts_a_background_refresh() {
     let (server, _) = registry();
     let client = support::builder(&server).build().unwrap();
     let start = Instant::now();
     let name = |time| client.lookup_at(PEER, start + time).peer.unwrap().name().unwrap().to_owned();
-    assert_eq!(name(Duration::ZERO), "take 0");
-    assert_eq!(name(TTL * 4 / 5 - NANO), "take 0");
+    assert_eq!(name(Duration::ZERO), "record 0");
+    assert_eq!(name(TTL * 4 / 5 - NANO), "record 0");
     assert!(client.wait_until_idle(SOON));
     assert_eq!(client.stats().refreshes, 0);
-    assert_eq!(name(TTL * 4 / 5), "take 0", "the hit itself does not wait");
+    assert_eq!(name(TTL * 4 / 5), "record 0", "the hit itself does not wait");
     assert!(client.wait_until_idle(SOON));
-    assert_eq!((client.stats().refreshes, name(TTL * 4 / 5).as_str()), (1, "take 1"));
-    // So a busy peer never waits: it is fresh past its first TTL.
+    assert_eq!((client.stats().refreshes, name(TTL * 4 / 5).as_str()), (1, "record 1"));
+    // A peer in regular use stays fresh past its first TTL.
     assert_eq!(client.lookup_at(PEER, start + TTL).source, LookupSource::Fresh);
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.fresh, stats.dropped), (2, 5, 0));
 }
 
 #[test]
-fn a_refresh_ahead_that_fails_takes_nothing_away_and_is_not_repeated_meanwhile() {
+fn failed_refresh_keeps_the_record_and_waits_for_the_negative_ttl() {
     let (server, now) = registry();
     let client = support::builder(&server).negative_ttl(30 * SECOND).build().unwrap();
     let start = Instant::now();
@@ -160,18 +162,18 @@ fn a_refresh_ahead_that_fails_takes_nothing_away_and_is_not_repeated_meanwhile()
     assert_eq!(client.stats().refreshes, 1);
     assert_eq!(client.lookup_at(PEER, start + TTL - NANO).source, LookupSource::Fresh);
     assert!(client.wait_until_idle(SOON));
-    assert_eq!(client.stats().refreshes, 2, "after the negative TTL it is");
+    assert_eq!(client.stats().refreshes, 2, "repeated after the negative TTL");
 }
 
 #[test]
-fn records_that_came_together_do_not_expire_together() {
+fn expiries_are_spread_by_ttl_spread() {
     let (server, now) = registry();
-    let client = alone(&server).ttl_spread(0.1).build().unwrap();
+    let client = without_threads(&server).ttl_spread(0.1).build().unwrap();
     let start = Instant::now();
-    (0..200).for_each(|n| drop(client.lookup_at(other(n), start)));
+    (0..200).for_each(|n| drop(client.lookup_at(peer(n), start)));
     now.set(BROKEN);
     let fresh = |time: Duration| {
-        (0..200).filter(|n| client.lookup_at(other(*n), start + time).source == LookupSource::Fresh).count()
+        (0..200).filter(|n| client.lookup_at(peer(*n), start + time).source == LookupSource::Fresh).count()
     };
     assert_eq!(fresh(TTL * 9 / 10), 200);
     let half = fresh(TTL * 19 / 20);
@@ -180,7 +182,7 @@ fn records_that_came_together_do_not_expire_together() {
 }
 
 #[test]
-fn after_one_unanswered_lookup_nobody_waits_beside_the_one_that_finds_out() {
+fn degraded_circuit_admits_one_lookup_at_a_time() {
     let (reached, at_server) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
@@ -191,29 +193,29 @@ fn after_one_unanswered_lookup_nobody_waits_beside_the_one_that_finds_out() {
         }
         if n < 2 { Act::Close } else { Act::reply(200, "{}") }
     });
-    let client = alone(&server).lookup_timeout(SOON).build().unwrap();
+    let client = without_threads(&server).lookup_timeout(SOON).build().unwrap();
     let start = Instant::now();
-    assert_eq!(client.lookup_at(other(0), start).source, LookupSource::Failed);
+    assert_eq!(client.lookup_at(peer(0), start).source, LookupSource::Failed);
     assert_eq!(client.stats().circuit, CircuitState::Degraded);
     thread::scope(|scope| {
-        let one = scope.spawn(|| client.lookup_at(other(1), start));
+        let one = scope.spawn(|| client.lookup_at(peer(1), start));
         at_server.recv_timeout(SOON).unwrap();
         for n in 1..4 {
-            // Not even whoever asks for the same peer.
-            assert_eq!(seen(&client.lookup_at(other(n), start)), (LookupSource::Shed, true, false));
+            // A lookup of the same peer is refused, too.
+            assert_eq!(answer(&client.lookup_at(peer(n), start)), (LookupSource::Shed, true, false));
         }
         release.send(()).unwrap();
         assert_eq!(one.join().unwrap().source, LookupSource::Failed);
     });
     let stats = client.stats();
     assert_eq!((stats.shed, stats.lookups, stats.entries), (3, 2, 2), "nothing was cached of what was shed");
-    assert_eq!(client.lookup_at(other(2), start).source, LookupSource::Fetched);
+    assert_eq!(client.lookup_at(peer(2), start).source, LookupSource::Fetched);
     assert_eq!(client.stats().circuit, CircuitState::Closed);
 }
 
-/// One from before the outage may be under way for as long as its bound.
+/// A lookup that started before the outage may take as long as its timeout.
 #[test]
-fn nobody_waits_for_a_lookup_from_before_the_outage() {
+fn degraded_circuit_does_not_join_a_lookup_from_before_the_outage() {
     let (reached, at_server) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
@@ -225,157 +227,157 @@ fn nobody_waits_for_a_lookup_from_before_the_outage() {
         gate.lock().unwrap().recv_timeout(SOON).unwrap();
         Act::reply(200, "{}")
     });
-    let client = alone(&server).lookup_timeout(SOON).build().unwrap();
+    let client = without_threads(&server).lookup_timeout(SOON).build().unwrap();
     thread::scope(|scope| {
         let early = scope.spawn(|| client.lookup(PEER));
         at_server.recv_timeout(SOON).unwrap();
-        assert_eq!(client.lookup(other(1)).source, LookupSource::Failed);
-        assert_eq!(seen(&client.lookup(PEER)), (LookupSource::Shed, true, false));
-        // It has not taken the place of the one that finds out, either.
-        assert_eq!(client.lookup(other(2)).source, LookupSource::Failed);
+        assert_eq!(client.lookup(peer(1)).source, LookupSource::Failed);
+        assert_eq!(answer(&client.lookup(PEER)), (LookupSource::Shed, true, false));
+        // It does not occupy the one place of the degraded circuit, either.
+        assert_eq!(client.lookup(peer(2)).source, LookupSource::Failed);
         release.send(()).unwrap();
         assert_eq!(early.join().unwrap().source, LookupSource::Fetched);
     });
 }
 
 #[test]
-fn after_three_it_is_open_and_a_stall_costs_a_thread_no_more_than_that() {
+fn circuit_opens_after_three_unanswered_lookups() {
     let (server, now) = registry();
-    let client = alone(&server).build().unwrap();
+    let client = without_threads(&server).build().unwrap();
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(DEAD);
-    let sources: Vec<LookupSource> = (0..2_000).map(|n| client.lookup_at(other(n), start).source).collect();
+    let sources: Vec<LookupSource> = (0..2_000).map(|n| client.lookup_at(peer(n), start).source).collect();
     assert!(sources[..3].iter().all(|source| *source == LookupSource::Failed));
     assert!(sources[3..].iter().all(|source| *source == LookupSource::Shed));
-    // Who is known is served meanwhile: fresh, and past its TTL stale, without a lookup.
+    // Cached records are still returned: fresh, and stale past their TTL, without a lookup.
     assert_eq!(client.lookup_at(PEER, start).source, LookupSource::Fresh);
-    assert_eq!(seen(&client.lookup_at(PEER, start + TTL - NANO)), (LookupSource::Fresh, true, true));
+    assert_eq!(answer(&client.lookup_at(PEER, start + TTL - NANO)), (LookupSource::Fresh, true, true));
     let stats = client.stats();
     assert_eq!((stats.circuit, stats.circuit_opened, stats.lookups, stats.shed), (CircuitState::Open, 1, 4, 1_997));
     assert_eq!(stats.failed_broken, 3);
 }
 
 #[test]
-fn without_background_threads_the_first_miss_past_the_wait_is_the_probe() {
+fn without_background_threads_the_first_miss_after_the_backoff_is_the_probe() {
     let (server, now) = registry();
-    let client = alone(&server).circuit_backoff(SECOND, 30 * SECOND).build().unwrap();
+    let client = without_threads(&server).circuit_backoff(SECOND, 30 * SECOND).build().unwrap();
     now.set(DEAD);
     let start = Instant::now();
-    (0..3).for_each(|n| drop(client.lookup_at(other(n), start)));
+    (0..3).for_each(|n| drop(client.lookup_at(peer(n), start)));
     // The waits are 1 and 2 s, each ±25 %.
-    assert_eq!(client.lookup_at(other(4), start + SECOND * 3 / 4 - NANO).source, LookupSource::Shed);
-    // They count from the end of a lookup, which a busy machine may draw out.
+    assert_eq!(client.lookup_at(peer(4), start + SECOND * 3 / 4 - NANO).source, LookupSource::Shed);
+    // The backoff counts from the end of a lookup, which a busy machine may delay.
     let probed = start + SECOND * 3;
-    assert_eq!(client.lookup_at(other(5), probed).source, LookupSource::Failed);
-    assert_eq!(client.lookup_at(other(6), probed + SECOND * 3 / 2 - NANO).source, LookupSource::Shed);
+    assert_eq!(client.lookup_at(peer(5), probed).source, LookupSource::Failed);
+    assert_eq!(client.lookup_at(peer(6), probed + SECOND * 3 / 2 - NANO).source, LookupSource::Shed);
     now.set(BROKEN);
-    assert_eq!(client.lookup_at(other(7), probed + SECOND * 5).source, LookupSource::Failed);
+    assert_eq!(client.lookup_at(peer(7), probed + SECOND * 5).source, LookupSource::Failed);
     assert_eq!(client.stats().circuit, CircuitState::Closed, "a status, however bad, is an answer");
-    now.set(WELL);
-    // What was remembered of unanswered lookups is forgotten; of the answered one it is not.
+    now.set(HEALTHY);
+    // Unanswered lookups are retried after the outage. Answered ones keep their result.
     let later = probed + SECOND * 6;
     for (n, source) in
         [(0, LookupSource::Fetched), (2, LookupSource::Fetched), (5, LookupSource::Fetched), (7, LookupSource::Failed)]
     {
-        assert_eq!(client.lookup_at(other(n), later).source, source, "{n}");
+        assert_eq!(client.lookup_at(peer(n), later).source, source, "{n}");
     }
     assert_eq!(client.stats().circuit_opened, 1);
 }
 
 #[test]
-fn a_status_however_bad_never_opens_it() {
+fn http_status_never_opens_the_circuit() {
     let (server, now) = registry();
-    let client = alone(&server).build().unwrap();
+    let client = without_threads(&server).build().unwrap();
     now.set(BROKEN);
     for n in 0..20 {
-        assert_eq!(client.lookup(other(n)).source, LookupSource::Failed);
+        assert_eq!(client.lookup(peer(n)).source, LookupSource::Failed);
     }
     let stats = client.stats();
     assert_eq!((stats.circuit, stats.lookups, stats.failed_status), (CircuitState::Closed, 20, 20));
 }
 
 #[test]
-fn a_registry_that_asks_for_patience_is_left_alone_for_as_long() {
+fn retry_after_opens_the_circuit_for_that_time() {
     for status in [429, 503] {
         let limited = Act::reply(status, r#"{"error":"slow down"}"#).header("Retry-After", "7");
         let server = Server::play([limited, Act::reply(200, "{}")]);
-        let client = alone(&server).build().unwrap();
+        let client = without_threads(&server).build().unwrap();
         let start = Instant::now();
-        assert_eq!(client.lookup_at(other(0), start).source, LookupSource::Failed);
-        assert_eq!(client.lookup_at(other(1), start + 7 * SECOND - NANO).source, LookupSource::Shed);
+        assert_eq!(client.lookup_at(peer(0), start).source, LookupSource::Failed);
+        assert_eq!(client.lookup_at(peer(1), start + 7 * SECOND - NANO).source, LookupSource::Shed);
         let later = start + 9 * SECOND;
-        assert_eq!(client.lookup_at(other(1), later).source, LookupSource::Fetched);
-        assert_eq!(client.lookup_at(other(2), later).source, LookupSource::Fetched);
-        assert_eq!(client.lookup_at(other(0), later).source, LookupSource::Failed, "that was an answer");
+        assert_eq!(client.lookup_at(peer(1), later).source, LookupSource::Fetched);
+        assert_eq!(client.lookup_at(peer(2), later).source, LookupSource::Fetched);
+        assert_eq!(client.lookup_at(peer(0), later).source, LookupSource::Failed, "that was an answer");
         assert_eq!(server.requests().len(), 3);
     }
 }
 
 #[test]
-fn the_background_finds_the_registrys_return_and_brings_what_was_asked_for() {
+fn background_threads_detect_recovery_and_fetch_the_missed_peers() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
     let client = support::builder(&server).circuit_backoff(waits, waits * 4).build().unwrap();
     now.set(DEAD);
     for n in 0..50 {
-        assert_eq!(client.enrich(other(n)), None);
+        assert_eq!(client.enrich(peer(n)), None);
     }
     assert_ne!(client.stats().circuit, CircuitState::Closed);
-    assert!(!client.wait_until_idle(Duration::from_millis(1)), "they wait for the registry's return");
-    now.set(WELL);
+    assert!(!client.wait_until_idle(Duration::from_millis(1)), "lookups wait for the registry to recover");
+    now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
     assert!(client.wait_until_idle(SOON));
-    // Nobody asks again, and nobody waits: those that failed, and those that were shed.
+    // No call asks again or waits. This covers lookups that failed and those that were shed.
     for n in 0..50 {
-        assert_eq!(client.lookup(other(n)).source, LookupSource::Fresh, "{n}");
+        assert_eq!(client.lookup(peer(n)).source, LookupSource::Fresh, "{n}");
     }
     let stats = client.stats();
     assert!(stats.refreshes >= 50 && stats.circuit_opened == 1, "{stats}");
 }
 
-/// Nobody has to ask once more: the threads hear of the outage from those whose lookups told of it.
+/// No further call is needed: the callers' failed lookups wake the background threads.
 #[test]
-fn an_outage_that_only_callers_have_met_is_probed_for() {
+fn outage_that_only_callers_met_is_probed() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
     let client = support::builder(&server).circuit_backoff(waits, waits * 4).build().unwrap();
     client.enrich_nonblocking(PEER);
-    assert!(client.wait_until_idle(SOON), "by now they have nothing to do");
+    assert!(client.wait_until_idle(SOON), "the threads are idle by now");
     now.set(DEAD);
-    (0..3).for_each(|n| drop(client.enrich(other(n))));
+    (0..3).for_each(|n| drop(client.enrich(peer(n))));
     assert_eq!(client.stats().circuit_opened, 1);
-    now.set(WELL);
+    now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
 }
 
-/// Before the circuit opens one lookup finds out, and it may be one that nobody waits for.
+/// The one lookup of a degraded circuit may be a background lookup.
 #[test]
-fn a_lookup_in_the_background_may_be_the_one_that_finds_out() {
+fn background_lookup_can_close_a_degraded_circuit() {
     let (server, now) = registry();
     let client = support::builder(&server).build().unwrap();
     now.set(DEAD);
-    client.enrich(other(0));
+    client.enrich(peer(0));
     assert_eq!(client.stats().circuit, CircuitState::Degraded);
-    now.set(WELL);
+    now.set(HEALTHY);
     assert_eq!(client.enrich_nonblocking(PEER), None);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
     eventually("its record", || client.enrich_nonblocking(PEER).is_some());
 }
 
-/// A registry that is well is asked by both threads at a time, and a probe is under way like any other lookup.
+/// Both threads look up at a time. A probe counts as under way like any other lookup.
 #[test]
-fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
+fn slow_background_lookup_blocks_no_other_and_keeps_the_client_busy() {
     for probe in [false, true] {
         let (reached, at_server) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
         let gate = std::sync::Mutex::new(gate);
-        let held = if probe { 3 } else { 0 };
+        let slow = if probe { 3 } else { 0 };
         let server = Server::decide(move |n, _| {
-            if n < held {
+            if n < slow {
                 return Act::Close;
             }
-            if n == held {
+            if n == slow {
                 reached.send(()).unwrap();
                 gate.lock().unwrap().recv_timeout(SOON).unwrap();
             }
@@ -383,14 +385,14 @@ fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
         });
         let waits = Duration::from_millis(20);
         let client = support::builder(&server).circuit_backoff(waits, waits).lookup_timeout(SOON).build().unwrap();
-        (0..held).for_each(|n| drop(client.enrich(other(n))));
+        (0..slow).for_each(|n| drop(client.enrich(peer(n))));
         if !probe {
-            client.enrich_nonblocking(other(0));
+            client.enrich_nonblocking(peer(0));
         }
         at_server.recv_timeout(SOON).unwrap();
         if !probe {
-            client.enrich_nonblocking(other(1));
-            eventually("the other", || client.enrich_nonblocking(other(1)).is_some());
+            client.enrich_nonblocking(peer(1));
+            eventually("the peer", || client.enrich_nonblocking(peer(1)).is_some());
         }
         assert!(!client.wait_until_idle(Duration::from_millis(20)), "one is under way");
         release.send(()).unwrap();
@@ -398,54 +400,54 @@ fn a_slow_lookup_in_the_background_holds_up_no_other_and_is_waited_for() {
     }
 }
 
-/// A caller's clock may be another: what the threads wait for is by ours.
+/// The caller's clock may differ. The background threads use the machine's.
 #[test]
-fn a_clock_of_the_callers_does_not_hold_up_the_probe() {
+fn callers_clock_does_not_delay_the_probe() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
     let client = support::builder(&server).circuit_backoff(waits, waits).build().unwrap();
     now.set(DEAD);
     let ahead = Instant::now() + 3_600 * SECOND;
-    (0..3).for_each(|n| drop(client.lookup_at(other(n), ahead)));
-    now.set(WELL);
+    (0..3).for_each(|n| drop(client.lookup_at(peer(n), ahead)));
+    now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
 }
 
 #[test]
-fn who_was_forgotten_in_an_outage_is_not_asked_for_when_it_is_over() {
+fn forgotten_peer_is_not_fetched_after_the_outage() {
     let (server, now) = registry();
     let waits = Duration::from_millis(20);
     let client = support::builder(&server).circuit_backoff(waits, waits).build().unwrap();
     now.set(DEAD);
-    (0..3).for_each(|n| drop(client.enrich(other(n))));
-    // The probes ask for the first.
-    client.forget(other(1));
-    let asked = |n| server.requests().iter().filter(|request| request.path.ends_with(&other(n))).count();
+    (0..3).for_each(|n| drop(client.enrich(peer(n))));
+    // The probes look up the first one.
+    client.forget(peer(1));
+    let asked = |n| server.requests().iter().filter(|request| request.path.ends_with(&peer(n))).count();
     let before = asked(1);
-    now.set(WELL);
+    now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
-    eventually("the other", || client.peer_name(other(2)).is_some());
+    eventually("the peer", || client.peer_name(peer(2)).is_some());
     assert!(client.wait_until_idle(SOON));
-    assert_eq!((asked(1), client.peer_name(other(1))), (before, None));
+    assert_eq!((asked(1), client.peer_name(peer(1))), (before, None));
 }
 
-/// Who asks for no time at all is not asked again and again at once.
+/// A registry that sends `Retry-After: 0` must not get a request at once.
 #[test]
-fn a_registry_that_asks_for_no_patience_is_not_asked_in_a_loop() {
+fn retry_after_zero_is_not_retried_in_a_loop() {
     let server = Server::play([Act::reply(503, "{}").header("Retry-After", "0")]);
     let client = support::builder(&server).circuit_backoff(SECOND * 5, SECOND * 9).build().unwrap();
-    client.enrich(other(0));
-    client.enrich(other(1));
+    client.enrich(peer(0));
+    client.enrich(peer(1));
     assert!(!client.wait_until_idle(Duration::from_millis(300)));
     assert_eq!(server.requests().len(), 1);
-    // Whoever waits for the queue hears that it was emptied.
+    // `clear` empties the queue and wakes those who wait for it.
     client.clear();
     assert!(client.wait_until_idle(SOON));
 }
 
-/// One peer whose lookups alone are not answered, among others that are well: it costs one wait.
+/// One peer's lookups hang while those of all others are answered.
 #[test]
-fn who_alone_is_not_answered_costs_callers_one_wait() {
+fn one_hanging_peer_costs_callers_one_wait() {
     let server = Server::decide(|_, request| match request.path.ends_with(PEER) {
         true => Act::Hang,
         false => Act::reply(200, "{}"),
@@ -454,22 +456,22 @@ fn who_alone_is_not_answered_costs_callers_one_wait() {
     let mut waits = 0;
     for n in 0..30 {
         waits += usize::from(!client.lookup(PEER).from_cache);
-        client.enrich(other(n));
+        client.enrich(peer(n));
     }
     assert_eq!(waits, 1);
 }
 
 #[test]
-fn nonblocking_makes_no_request_and_has_the_record_next_time() {
+fn enrich_nonblocking_makes_no_request_and_returns_the_record_next_time() {
     let (server, now) = registry();
     let client = support::builder(&server).build().unwrap();
     assert_eq!(client.enrich_nonblocking("nobody"), None);
     assert_eq!(client.enrich_nonblocking(PEER), None);
     assert!(client.wait_until_idle(SOON));
-    assert_eq!(client.enrich_nonblocking(PEER).unwrap().name(), Some("take 0"));
+    assert_eq!(client.enrich_nonblocking(PEER).unwrap().name(), Some("record 0"));
     now.set(DENYING);
     for _ in 0..3 {
-        assert_eq!(client.enrich_nonblocking(other(1)), None);
+        assert_eq!(client.enrich_nonblocking(peer(1)), None);
         assert!(client.wait_until_idle(SOON));
     }
     let stats = client.stats();
@@ -478,7 +480,7 @@ fn nonblocking_makes_no_request_and_has_the_record_next_time() {
 }
 
 #[test]
-fn each_peer_is_queued_once_and_a_full_queue_drops_and_counts() {
+fn peer_is_queued_once_and_a_full_queue_drops_and_counts() {
     let (reached, at_server) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
@@ -490,25 +492,25 @@ fn each_peer_is_queued_once_and_a_full_queue_drops_and_counts() {
         Act::reply(200, "{}")
     });
     let client = support::builder(&server).background_threads(1).queue(3).lookup_timeout(SOON).build().unwrap();
-    client.enrich_nonblocking(other(0));
+    client.enrich_nonblocking(peer(0));
     at_server.recv_timeout(SOON).unwrap();
     for _ in 0..5 {
-        (1..=4).for_each(|n| drop(client.enrich_nonblocking(other(n))));
+        (1..=4).for_each(|n| drop(client.enrich_nonblocking(peer(n))));
     }
     assert_eq!(client.stats().dropped, 5, "the fourth, each time");
-    client.forget(other(2));
-    client.enrich_nonblocking(other(4));
+    client.forget(peer(2));
+    client.enrich_nonblocking(peer(4));
     release.send(()).unwrap();
     assert!(client.wait_until_idle(SOON));
     let asked: BTreeSet<String> = server.requests().into_iter().map(|request| request.path).collect();
-    let expected = [0, 1, 3, 4].map(|n| format!("/registry/discover/{}", other(n)));
+    let expected = [0, 1, 3, 4].map(|n| format!("/registry/discover/{}", peer(n)));
     assert_eq!((asked, server.requests().len()), (BTreeSet::from(expected), 4));
 }
 
 #[test]
-fn without_background_threads_nonblocking_only_remembers() {
+fn without_background_threads_enrich_nonblocking_reads_the_cache_only() {
     let (server, _) = registry();
-    let client: Client = alone(&server).build().unwrap();
+    let client: Client = without_threads(&server).build().unwrap();
     assert_eq!(client.enrich_nonblocking(PEER), None);
     assert!(client.wait_until_idle(Duration::ZERO) && server.connections() == 0);
     client.enrich(PEER).unwrap();
@@ -516,9 +518,9 @@ fn without_background_threads_nonblocking_only_remembers() {
 }
 
 #[test]
-fn the_stats_fit_in_a_line_of_a_log() {
+fn stats_fit_in_one_line_of_a_log() {
     let (server, _) = registry();
-    let client = alone(&server).build().unwrap();
+    let client = without_threads(&server).build().unwrap();
     client.enrich(PEER);
     client.enrich(PEER);
     let line = client.stats().to_string();

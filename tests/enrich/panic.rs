@@ -36,16 +36,16 @@ fn child() {
     log::set_logger(&Panicking).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
     let server = Server::play([Act::reply(500, "boom").after(Duration::from_millis(200))]);
-    // A waiter that was not released would wait for all of it.
+    // A waiter that was not woken would wait for all of it.
     let bound = Duration::from_secs(60);
     let client = builder(&server).lookup_timeout(bound).build().unwrap();
     let (barrier, start) = (Barrier::new(8), Instant::now());
     let answers: Vec<Lookup> = thread::scope(|scope| {
-        let ask = || {
+        let look_up = || {
             barrier.wait();
             client.lookup(PEER)
         };
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(look_up)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(answers.iter().all(|answer| answer.source == LookupSource::Failed));
@@ -65,7 +65,7 @@ fn other_calls_return_an_internal_error() {
     let error = client.discover(PEER).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal, "a lost pooled connection is logged: {error}");
     assert_eq!(error.delivery(), Delivery::NotSent, "there was nothing to deliver");
-    // The answer's id is not the request's, which is logged; on a thread of its own, too.
+    // The answer's id is not that of the request, which is logged. The second send logs on another thread.
     for options in [SendOptions::new(), SendOptions::new().cancel(&CancelToken::new())] {
         let error = client.send_with(PEER, &Message::from("hi"), &options).unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");

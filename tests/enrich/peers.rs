@@ -1,4 +1,4 @@
-//! Our own workspace and its peers.
+//! The workspace and its list of peers.
 
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ fn list(entries: &Value) -> Act {
 }
 
 #[test]
-fn every_field_is_kept_and_what_is_no_object_is_counted() {
+fn list_keeps_every_field_and_counts_entries_that_are_no_objects() {
     let other = "9a3d2b10-1c4f-4e7b-8a55-0c6d7e8f9012";
     let server = Server::play([list(&json!([
         {"id": PEER.to_uppercase(), "name": "ops-agent", "role": "sre", "later": [1]},
@@ -34,7 +34,7 @@ fn every_field_is_kept_and_what_is_no_object_is_counted() {
     assert_eq!((peers[0].peer_id(), peers[1].peer_id()), (Some(PeerId::parse(PEER).unwrap()), None));
     let stats = client.stats();
     assert_eq!((stats.skipped, stats.entries, stats.lookups), (4, 2, 0));
-    // Those with a valid id are in the cache now.
+    // Entries with a valid id are in the cache now.
     for (id, name) in [(PEER, "ops-agent"), (other, "lead")] {
         let lookup = client.lookup(id);
         assert_eq!((lookup.source, lookup.peer.unwrap().name()), (LookupSource::Fresh, Some(name)));
@@ -44,7 +44,7 @@ fn every_field_is_kept_and_what_is_no_object_is_counted() {
 }
 
 #[test]
-fn a_listed_peer_names_itself_in_a_call() {
+fn listed_peer_can_be_passed_to_a_call() {
     let server = Server::decide(|_, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "ops-agent"}, {"id": "no uuid", "name": "odd"}])),
         false => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
@@ -68,55 +68,55 @@ fn a_listed_peer_names_itself_in_a_call() {
 }
 
 #[test]
-fn a_discovered_record_overlays_a_listed_one_field_by_field() {
+fn discovered_record_overlays_the_listed_one_field_by_field() {
     let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "listed", "role": "sre", "status": "online", "take": n}])),
-        false if n == 1 => Act::reply(200, json!({"name": "take 1", "url": "http://u", "once": true}).to_string()),
-        false => Act::reply(200, json!({"id": PEER, "name": format!("take {n}"), "url": "http://u"}).to_string()),
+        false if n == 1 => Act::reply(200, json!({"name": "record 1", "url": "http://u", "once": true}).to_string()),
+        false => Act::reply(200, json!({"id": PEER, "name": format!("record {n}"), "url": "http://u"}).to_string()),
     });
     let client = client(&server);
     let start = Instant::now();
     client.peers().unwrap();
-    for (at, name) in [(TTL * 2, "take 1"), (TTL * 4, "take 2")] {
+    for (at, name) in [(TTL * 2, "record 1"), (TTL * 4, "record 2")] {
         let peer = client.enrich_at(PEER, start + at).unwrap();
         assert_eq!((peer.name(), peer.role(), peer.status()), (Some(name), Some("sre"), Some("online")));
         assert_eq!((peer.url(), peer.get("take")), (Some("http://u"), Some(&json!(0))));
-        assert_eq!(peer.get("once").is_some(), at == TTL * 2, "an older discover has no say any more");
+        assert_eq!(peer.get("once").is_some(), at == TTL * 2, "an older discover no longer counts");
     }
-    // A newer list is the newer word for all that it says.
+    // A newer list replaces the fields that it contains.
     client.forget(PEER);
     client.peers().unwrap();
     assert_eq!(client.enrich(PEER).unwrap().get("take"), Some(&json!(3)));
-    // What was never listed is what the registry's discover says, and no more.
+    // A peer that was never listed has only the fields of its discover.
     client.forget(PEER);
     let plain = client.enrich(PEER).unwrap();
-    assert_eq!((plain.name(), plain.role()), (Some("take 4"), None));
+    assert_eq!((plain.name(), plain.role()), (Some("record 4"), None));
     let again = client.enrich_at(PEER, start + TTL * 9).unwrap();
-    assert_eq!((again.name(), again.role()), (Some("take 5"), None));
+    assert_eq!((again.name(), again.role()), (Some("record 5"), None));
 }
 
-/// A later list is the newer word, but takes nothing away that only the discover tells.
+/// A later list updates its own fields and keeps those that only the discover has.
 #[test]
-fn a_list_after_a_discover_keeps_what_it_does_not_say() {
+fn list_after_a_discover_keeps_the_other_fields() {
     let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
-        true => list(&json!([{"id": PEER, "name": "listed", "role": format!("take {n}")}])),
+        true => list(&json!([{"id": PEER, "name": "listed", "role": format!("record {n}")}])),
         false => Act::reply(200, json!({"id": PEER, "name": "discovered", "extra": n}).to_string()),
     });
     let client = client(&server);
     let start = Instant::now();
     client.enrich_at(PEER, start).unwrap();
-    for role in ["take 1", "take 2"] {
+    for role in ["record 1", "record 2"] {
         client.peers().unwrap();
         let peer = client.enrich_at(PEER, start).unwrap();
         assert_eq!((peer.name(), peer.role(), peer.get("extra")), (Some("listed"), Some(role), Some(&json!(0))));
     }
     let peer = client.enrich_at(PEER, start + TTL * 3).unwrap();
-    assert_eq!((peer.name(), peer.role()), (Some("discovered"), Some("take 2")));
+    assert_eq!((peer.name(), peer.role()), (Some("discovered"), Some("record 2")));
     assert_eq!(peer.get("extra"), Some(&json!(3)));
 }
 
 #[test]
-fn listed_peers_are_fresh_for_the_ttl() {
+fn listed_peers_are_fresh_until_the_ttl() {
     let server = Server::play([list(&json!([{"id": PEER, "name": "x"}])), Act::reply(500, "")]);
     let client = builder(&server).negative_ttl(Duration::from_secs(1)).build().unwrap();
     client.peers().unwrap();
@@ -125,7 +125,7 @@ fn listed_peers_are_fresh_for_the_ttl() {
 }
 
 #[test]
-fn a_listed_peer_is_no_longer_absent() {
+fn listing_a_peer_ends_its_absence() {
     let server = Server::decide(|_, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "new here"}])),
         false => Act::reply(404, r#"{"error":"workspace not found"}"#),
@@ -137,7 +137,7 @@ fn a_listed_peer_is_no_longer_absent() {
 }
 
 #[test]
-fn a_list_asked_for_before_forget_or_clear_files_nothing() {
+fn list_requested_before_forget_or_clear_is_not_cached() {
     for clear in [false, true] {
         let (reached, at_server) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
@@ -164,7 +164,7 @@ fn a_list_asked_for_before_forget_or_clear_files_nothing() {
 }
 
 #[test]
-fn the_kinds_of_failure_are_told_apart() {
+fn each_failure_has_its_error_kind() {
     for (act, kind, status) in [
         (Act::reply(401, "{}"), ErrorKind::Unauthorized, Some(401)),
         (Act::reply(403, "{}"), ErrorKind::Unauthorized, Some(403)),
@@ -183,7 +183,7 @@ fn the_kinds_of_failure_are_told_apart() {
 }
 
 #[test]
-fn the_workspace_is_kept_as_it_came() {
+fn workspace_keeps_every_field_as_sent() {
     let server = Server::play([Act::reply(200, r#"{"id":"w","name":"mine","later":{"a":1}}"#), Act::reply(200, "[]")]);
     let client = builder(&server).token("tok").build().unwrap();
     let workspace = client.workspace().unwrap();
@@ -196,7 +196,7 @@ fn the_workspace_is_kept_as_it_came() {
 }
 
 #[test]
-fn a_removed_workspace_says_when_and_what_to_do() {
+fn removed_workspace_error_has_time_and_hint() {
     let gone = r#"{"error":"removed","id":"w-7","removed_at":"2026-04-30T12:00:00Z","hint":"make a new one"}"#;
     let server = Server::play([Act::reply(410, gone), Act::reply(410, "<html>")]);
     let client = client(&server);

@@ -1,4 +1,4 @@
-//! What a client asks for after a start and after an outage: not all at once.
+//! Requests after a start and after an outage are spread over time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -15,26 +15,26 @@ fn peer(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-/// A registry that answers, or closes each connection without a word.
+/// Starts a registry that answers, or closes each connection without an answer.
 fn registry() -> (Server, Arc<AtomicBool>) {
     let dead = Arc::new(AtomicBool::new(false));
     let now = dead.clone();
     let server = Server::decide(move |n, _| match now.load(SeqCst) {
         true => Act::Close,
-        false => Act::reply(200, format!(r#"{{"name":"take {n}"}}"#)),
+        false => Act::reply(200, format!(r#"{{"name":"record {n}"}}"#)),
     });
     (server, dead)
 }
 
-/// How many of the peers are answered from where, at a time.
+/// Returns how many of the peers get their answer from `source` at a time.
 fn count(client: &Client, at: Instant, source: LookupSource) -> usize {
     (0..PEERS).filter(|n| client.lookup_at(peer(*n), at).source == source).count()
 }
 
 #[test]
-fn what_fell_due_in_an_outage_is_refreshed_in_its_own_time() {
+fn refreshes_missed_in_an_outage_are_spread_over_a_window() {
     let (server, dead) = registry();
-    // Without background threads time is the caller's alone.
+    // Without background threads only the caller's clock counts.
     let client = support::builder(&server).ttl_spread(0.1).background_threads(0).build().unwrap();
     let start = Instant::now();
     assert_eq!(count(&client, start, LookupSource::Fetched), PEERS);
@@ -46,21 +46,22 @@ fn what_fell_due_in_an_outage_is_refreshed_in_its_own_time() {
     dead.store(false, SeqCst);
     let back = start + 1_000 * SECOND;
     assert_eq!(client.lookup_at(peer(PEERS + 9), back).source, LookupSource::Fetched);
-    // Ten minutes are made up for in the 240 s between two refreshes. Whoever waits for his turn is served.
+    // Ten minutes of missed refreshes are spread over the 240 s between two refreshes. Records are returned until their
+    // turn.
     let requests = server.requests().len();
     let first = count(&client, back + 24 * SECOND, LookupSource::Fetched);
     assert!((5..50).contains(&first), "{first} of {PEERS} in a tenth of the time");
-    assert_eq!(server.requests().len(), requests + first, "and nothing else was asked");
+    assert_eq!(server.requests().len(), requests + first, "no other requests");
     assert_eq!(count(&client, back + 24 * SECOND, LookupSource::Stale), PEERS - first);
     let half = first + count(&client, back + 120 * SECOND, LookupSource::Fetched);
     assert!((70..130).contains(&half), "{half} of {PEERS} in half of it");
     assert_eq!(half + count(&client, back + 241 * SECOND, LookupSource::Fetched), PEERS);
-    // Of whom there is no record, he does not wait.
+    // A peer without a record is looked up at once.
     assert_eq!(client.lookup_at(peer(PEERS), back + SECOND).source, LookupSource::Fetched);
 }
 
 #[test]
-fn the_queue_of_an_outage_is_for_those_without_a_record() {
+fn outage_queue_is_for_peers_without_a_record() {
     let (server, dead) = registry();
     let waits = Duration::from_millis(20);
     let builder = support::builder(&server).circuit_backoff(waits, waits).queue(2).ttl(Duration::from_millis(1));
@@ -74,7 +75,7 @@ fn the_queue_of_an_outage_is_for_those_without_a_record() {
     });
     client.forget(peer(PEERS));
     let dropped = client.stats().dropped;
-    // Their records are long stale: they are served, and take nobody's place.
+    // Their records are stale, so they are returned and need no place in the queue.
     assert!((0..9).all(|n| client.enrich_nonblocking(peer(n)).is_some()));
     assert_eq!([PEERS + 1, PEERS + 2].map(|n| client.enrich_nonblocking(peer(n))), [None, None]);
     assert_eq!(client.stats().dropped, dropped);
@@ -83,10 +84,10 @@ fn the_queue_of_an_outage_is_for_those_without_a_record() {
     assert!([PEERS + 1, PEERS + 2].iter().all(|n| client.peer_name(peer(*n)).is_some()));
 }
 
-/// The first records of a fleet that starts together are refreshed all over the time between two refreshes, and
-/// those after them ahead of their expiry.
+/// First records are refreshed at times that are spread over the time between two refreshes. Later ones are refreshed
+/// shortly before they expire.
 #[test]
-fn only_a_peers_first_record_is_refreshed_early() {
+fn only_the_first_record_of_a_peer_is_refreshed_early() {
     let (server, _) = registry();
     let client = support::builder(&server).ttl_spread(0.1).build().unwrap();
     let start = Instant::now();
@@ -105,5 +106,5 @@ fn only_a_peers_first_record_is_refreshed_early() {
     let early = refreshed(start + 114 * SECOND);
     assert!((30..70).contains(&early), "{early} of {listed} in half of 228 s");
     let rest = refreshed(start + 241 * SECOND);
-    assert_eq!(early + rest, 100, "each once");
+    assert_eq!(early + rest, 100, "each is refreshed once");
 }

@@ -1,4 +1,4 @@
-//! The rules of enrichment, one behaviour a test.
+//! The rules of enrichment, one behaviour per test.
 
 use std::sync::Barrier;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ fn absent() -> Act {
 }
 
 #[test]
-fn a_text_that_is_no_peer_id_asks_nobody() {
+fn invalid_peer_id_makes_no_request() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = client(&server);
     for text in ["", "../../foo", &PEER[1..], "urn:uuid:3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c"] {
@@ -31,7 +31,7 @@ fn a_text_that_is_no_peer_id_asks_nobody() {
 }
 
 #[test]
-fn every_spelling_of_an_id_is_one_peer() {
+fn all_spellings_of_an_id_share_one_entry() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = client(&server);
     let id = PeerId::parse(PEER).unwrap();
@@ -48,9 +48,9 @@ fn every_spelling_of_an_id_is_one_peer() {
     assert_eq!(server.requests()[0].path, format!("/registry/discover/{PEER}"));
 }
 
-/// By `mockito`: each status with each kind of body, and the one request that it costs.
+/// Checks each status with each kind of body against a `mockito` server, and that it costs one request.
 #[test]
-fn a_status_is_found_absent_or_failed_and_remembered_as_such() {
+fn status_and_body_decide_between_found_absent_and_failed() {
     let no = r#"{"error":"not here"}"#;
     for (status, body, source) in [
         (200, RECORD, LookupSource::Fetched),
@@ -93,9 +93,9 @@ fn a_status_is_found_absent_or_failed_and_remembered_as_such() {
 }
 
 #[test]
-fn a_record_is_fresh_a_nanosecond_before_its_ttl_and_looked_up_again_at_it() {
+fn record_is_fresh_until_exactly_its_ttl() {
     let server = Server::play([Act::reply(200, RECORD)]);
-    // No thread refreshes it ahead.
+    // Without background threads nothing refreshes it ahead of time.
     let client = builder(&server).background_threads(0).build().unwrap();
     let start = Instant::now();
     assert!(client.enrich_at(PEER, start).is_some());
@@ -108,7 +108,7 @@ fn a_record_is_fresh_a_nanosecond_before_its_ttl_and_looked_up_again_at_it() {
 }
 
 #[test]
-fn absence_and_failure_expire_by_the_negative_ttl() {
+fn absent_and_failed_expire_after_the_negative_ttl() {
     for act in [absent(), Act::reply(500, "boom")] {
         let server = Server::play([act.clone(), act, Act::reply(200, RECORD)]);
         let client = builder(&server).negative_ttl(Duration::from_secs(7)).build().unwrap();
@@ -119,30 +119,30 @@ fn absence_and_failure_expire_by_the_negative_ttl() {
             assert_eq!(server.requests().len(), requests, "at {at:?}");
         }
         assert!(client.enrich_at(PEER, start + seven * 2).is_some());
-        assert!(client.enrich_at(PEER, start + seven * 2 + TTL - NANO).is_some(), "a record has the other TTL");
+        assert!(client.enrich_at(PEER, start + seven * 2 + TTL - NANO).is_some(), "a record has the normal TTL");
         assert_eq!(server.requests().len(), 3);
     }
 }
 
 #[test]
-fn the_negative_ttl_is_the_ttl_unless_set_and_may_be_zero() {
+fn negative_ttl_defaults_to_the_ttl_and_may_be_zero() {
     let server = Server::play([absent()]);
-    let brief = builder(&server).ttl(Duration::from_secs(9)).build().unwrap();
+    let nine_seconds = builder(&server).ttl(Duration::from_secs(9)).build().unwrap();
     let start = Instant::now();
     for (at, requests) in [(0, 1), (8, 1), (9, 2)] {
-        brief.enrich_at(PEER, start + Duration::from_secs(at));
+        nine_seconds.enrich_at(PEER, start + Duration::from_secs(at));
         assert_eq!(server.requests().len(), requests);
     }
-    let none = builder(&server).negative_ttl(Duration::ZERO).build().unwrap();
+    let zero = builder(&server).negative_ttl(Duration::ZERO).build().unwrap();
     for _ in 0..3 {
-        none.enrich_at(PEER, start);
+        zero.enrich_at(PEER, start);
     }
     assert_eq!(server.requests().len(), 5);
 }
 
-/// What is not to be remembered pushes nobody out.
+/// An absent peer that is not remembered must not evict another.
 #[test]
-fn a_negative_ttl_of_zero_files_nothing() {
+fn negative_ttl_of_zero_caches_nothing() {
     let server =
         Server::decide(|_, request| if request.path.ends_with(PEER) { Act::reply(200, RECORD) } else { absent() });
     let client = builder(&server).negative_ttl(Duration::ZERO).capacity(4).build().unwrap();
@@ -154,7 +154,7 @@ fn a_negative_ttl_of_zero_files_nothing() {
 }
 
 #[test]
-fn sixteen_threads_on_one_cold_peer_make_one_request() {
+fn sixteen_threads_that_miss_one_peer_make_one_request() {
     let server = Server::play([Act::reply(200, RECORD).after(Duration::from_millis(200))]);
     let client = client(&server);
     let (barrier, answers) = (Barrier::new(16), mpsc::channel());
@@ -173,12 +173,12 @@ fn sixteen_threads_on_one_cold_peer_make_one_request() {
     assert_eq!(server.requests().len(), 1);
     let Stats { lookups, coalesced, found, .. } = client.stats();
     assert_eq!((lookups, found), (1, 1));
-    // A thread that the scheduler held back for all of the 200 ms found the record in the cache.
+    // A thread that was not scheduled for 200 ms found the record in the cache.
     assert_eq!(coalesced as usize, answers.iter().filter(|answer| !answer.from_cache).count() - 1);
 }
 
 #[test]
-fn different_peers_do_not_wait_for_each_other() {
+fn lookups_of_different_peers_run_in_parallel() {
     let slow = "00000000-0000-0000-0000-000000000001";
     let (reached, at_server) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
@@ -201,7 +201,7 @@ fn different_peers_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn a_lookup_begun_before_forget_or_clear_files_nothing() {
+fn lookup_started_before_forget_or_clear_is_not_cached() {
     for clear in [false, true] {
         let (reached, at_server) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
@@ -211,7 +211,7 @@ fn a_lookup_begun_before_forget_or_clear_files_nothing() {
                 reached.send(()).unwrap();
                 gate.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
             }
-            Act::reply(200, format!(r#"{{"name":"take {n}"}}"#))
+            Act::reply(200, format!(r#"{{"name":"record {n}"}}"#))
         });
         let client = builder(&server).lookup_timeout(Duration::from_secs(20)).build().unwrap();
         thread::scope(|scope| {
@@ -222,12 +222,12 @@ fn a_lookup_begun_before_forget_or_clear_files_nothing() {
             } else {
                 client.forget(PEER)
             }
-            // Asked after it: a lookup of its own, though the first is still under way.
-            assert_eq!(client.enrich(PEER).unwrap().name(), Some("take 1"));
+            // This call starts a new lookup, although the first one is still under way.
+            assert_eq!(client.enrich(PEER).unwrap().name(), Some("record 1"));
             release.send(()).unwrap();
-            assert_eq!(early.join().unwrap().unwrap().name(), Some("take 0"));
+            assert_eq!(early.join().unwrap().unwrap().name(), Some("record 0"));
         });
-        assert_eq!(client.enrich(PEER).unwrap().name(), Some("take 1"));
+        assert_eq!(client.enrich(PEER).unwrap().name(), Some("record 1"));
         assert_eq!(server.requests().len(), 2);
     }
 }
@@ -245,7 +245,7 @@ fn forgotten_and_cleared_peers_are_looked_up_again() {
 }
 
 #[test]
-fn the_capacity_holds_and_the_busy_stay() {
+fn capacity_is_kept_and_peers_in_use_are_not_evicted() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = builder(&server).capacity(8).build().unwrap();
     assert!(client.enrich(PEER).is_some());
@@ -259,7 +259,7 @@ fn the_capacity_holds_and_the_busy_stay() {
 }
 
 #[test]
-fn the_record_is_kept_as_it_came() {
+fn record_keeps_every_field_as_sent() {
     let record = r#"{"id":"another","name":"søren-日本 🛰","role":null,"status":5,"tier":3,"later":{"a":[1,2.5]}}"#;
     let server = Server::play([Act::reply(200, record)]);
     let client = client(&server);
@@ -268,7 +268,7 @@ fn the_record_is_kept_as_it_came() {
     assert_eq!((peer.role(), peer.status(), peer.url()), (None, None, None));
     assert_eq!(peer.get("status").unwrap(), 5);
     assert_eq!(peer.get("later").unwrap()["a"][1], 2.5);
-    assert_eq!(peer.get("none"), None);
+    assert_eq!(peer.get("zero"), None);
     assert_eq!(peer.peer_id(), Some(PeerId::parse(PEER).unwrap()));
     assert_eq!(
         serde_json::to_value(peer.as_json()).unwrap(),
@@ -279,7 +279,7 @@ fn the_record_is_kept_as_it_came() {
 }
 
 #[test]
-fn clients_have_caches_of_their_own_and_clones_share_one() {
+fn clients_have_separate_caches_and_clones_share_one() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let (one, other) = (client(&server), client(&server));
     assert_eq!(one.lookup(PEER).source, LookupSource::Fetched);
@@ -288,7 +288,7 @@ fn clients_have_caches_of_their_own_and_clones_share_one() {
 }
 
 #[test]
-fn discover_is_never_cached_and_says_what_went_wrong() {
+fn discover_is_not_cached_and_its_errors_name_the_cause() {
     let server = Server::play([
         Act::reply(200, RECORD),
         absent(),
@@ -324,7 +324,7 @@ fn discover_is_never_cached_and_says_what_went_wrong() {
 }
 
 #[test]
-fn the_public_types_cross_threads() {
+fn public_types_are_send_and_sync() {
     fn crosses<T: Send + Sync + 'static>() {}
     crosses::<Client>();
     crosses::<a2a_blocking::ClientBuilder>();

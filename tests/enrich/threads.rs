@@ -12,13 +12,13 @@ use a2a_blocking::{Client, LookupSource};
 
 use crate::support::{Act, PEER, RECORD, Server, WORKSPACE, builder};
 
-const SOON: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn other(n: usize) -> String {
+fn peer(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-/// The names of this process's threads that are ours.
+/// Returns the names of this process's threads that belong to the crate.
 fn threads() -> Vec<String> {
     let names = fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path().join("comm"));
     let names = names.filter_map(|comm| fs::read_to_string(comm).ok()).map(|name| name.trim().to_owned());
@@ -32,7 +32,7 @@ fn descriptors() -> usize {
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < SOON, "it never came to this: {what}; threads {:?}", threads());
+        assert!(start.elapsed() < TIMEOUT, "did not happen in time: {what}; threads {:?}", threads());
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -43,7 +43,7 @@ fn child() {
     match env::var("A2A_TEST_PART").as_deref() {
         Ok("counts") => count_threads_and_descriptors(),
         Ok("refused") => run_without_threads(&env::var("A2A_TEST_URL").unwrap()),
-        Ok(other) => panic!("no part {other}"),
+        Ok(peer) => panic!("no part {peer}"),
         Err(_) => return,
     }
     println!("all of it ran");
@@ -65,20 +65,20 @@ fn count_threads_and_descriptors() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = builder(&server).build().unwrap();
     client.enrich(PEER).unwrap();
-    assert_eq!(threads(), Vec::<String>::new(), "no need yet");
-    client.enrich_nonblocking(other(1));
+    assert_eq!(threads(), Vec::<String>::new(), "not needed yet");
+    client.enrich_nonblocking(peer(1));
     eventually("two threads, by their names", || {
         let mut names = threads();
         names.sort();
         names == ["a2a-refresh-0", "a2a-refresh-1"]
     });
-    assert!(client.wait_until_idle(SOON));
-    (2..100).for_each(|n| drop(client.enrich_nonblocking(other(n))));
+    assert!(client.wait_until_idle(TIMEOUT));
+    (2..100).for_each(|n| drop(client.enrich_nonblocking(peer(n))));
     let clone = client.clone();
     drop(client);
-    assert!(clone.wait_until_idle(SOON) && clone.stats().refreshes == 99);
-    // While they resolve a name there is a thread of the HTTP client's, which has its parent's name at first.
-    eventually("still the same two: a handle is left", || threads().len() == 2);
+    assert!(clone.wait_until_idle(TIMEOUT) && clone.stats().refreshes == 99);
+    // While a name is resolved there is a thread of the HTTP client, which at first has its parent's name.
+    eventually("the same two threads: a handle is left", || threads().len() == 2);
     drop(clone);
     eventually("none", || threads().is_empty());
 
@@ -91,7 +91,7 @@ fn drop_clients_with_lookups_under_way(server: &Server) {
     let before = descriptors();
     for n in 0..1_000 {
         let client = builder(server).lookup_timeout(Duration::from_secs(5)).build().unwrap();
-        (0..4).for_each(|m| drop(client.enrich_nonblocking(other(n * 4 + m))));
+        (0..4).for_each(|m| drop(client.enrich_nonblocking(peer(n * 4 + m))));
     }
     eventually("no thread is left", || threads().is_empty());
     eventually("no socket is left", || descriptors() <= before);
@@ -102,9 +102,9 @@ fn run_without_threads(url: &str) {
     let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
     assert!(thread::Builder::new().spawn(|| ()).is_err(), "there are threads");
     for n in 0..5 {
-        let lookup = client.lookup(other(n));
+        let lookup = client.lookup(peer(n));
         assert!(matches!(lookup.source, LookupSource::Failed | LookupSource::Shed), "{lookup:?}");
-        assert_eq!(client.enrich_nonblocking(other(n + 100)), None);
+        assert_eq!(client.enrich_nonblocking(peer(n + 100)), None);
     }
     let stats = client.stats();
     assert!(stats.failed_internal > 0, "{stats}");

@@ -19,12 +19,12 @@ pub enum Fault {
     /// It neither accepts nor refuses connections.
     FullBacklog,
     /// It accepts a connection and reads nothing.
-    OnAccept(Then),
+    OnAccept(Ending),
     /// It reads the request and sends these bytes. They are made from the body of a good answer and the address of
     /// another server.
-    Answer(Make, Then),
+    Answer(Make, Ending),
     /// It sends the bytes while the request is on its way, and reads nothing of it.
-    Early(Vec<u8>, Then),
+    Early(Vec<u8>, Ending),
     /// The platform works, but this machine does not.
     Machine(Machine),
     /// The same, and the platform sends nothing.
@@ -35,7 +35,7 @@ pub type Make = Arc<dyn Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync>;
 
 /// Behaviour after the bytes.
 #[derive(Clone)]
-pub enum Then {
+pub enum Ending {
     Close,
     Reset,
     /// Nothing, until the fault is over.
@@ -91,7 +91,7 @@ impl Peer {
             socket.set_recv_buffer_size(1).unwrap();
         }
         #[cfg(unix)]
-        if matches!(fault, Fault::OnAccept(Then::Hold)) {
+        if matches!(fault, Fault::OnAccept(Ending::Hold)) {
             // The sender's buffer is as large as loopback's segments otherwise. With these sizes the kernel takes a
             // part of a write when its timeout has passed. It then takes part of the rest, so a complete write takes
             // three timeouts.
@@ -215,13 +215,13 @@ impl State {
         loop {
             let fault = self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone());
             match fault {
-                Some(Fault::OnAccept(then)) => return self.finish(&then, stream),
-                Some(Fault::Early(bytes, then)) => {
+                Some(Fault::OnAccept(ending)) => return self.finish(&ending, stream),
+                Some(Fault::Early(bytes, ending)) => {
                     // Before the first byte arrives, the client may not know that it is connected. A reset would then
                     // be a failed connection.
                     let _ = stream.peek(&mut [0]);
                     let _ = stream.write_all(&bytes);
-                    return self.finish(&then, stream);
+                    return self.finish(&ending, stream);
                 }
                 _ => {}
             }
@@ -230,20 +230,20 @@ impl State {
                 self.sent.lock().unwrap().push(request.clone());
             }
             self.requests.fetch_add(1, SeqCst);
-            let (bytes, then) = match self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone()) {
+            let (bytes, ending) = match self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone()) {
                 Some(Fault::Answer(make, then)) => (make(&self.good(&request), self.elsewhere), then),
-                Some(Fault::SilentAnd(_)) => (Vec::new(), Then::Hold),
+                Some(Fault::SilentAnd(_)) => (Vec::new(), Ending::Hold),
                 _ => {
                     let body = self.good(&request);
                     let head =
                         format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-                    ((head + &body).into_bytes(), Then::Close)
+                    ((head + &body).into_bytes(), Ending::Close)
                 }
             };
             let written = stream.write_all(&bytes);
-            if !matches!(then, Then::Keep) {
+            if !matches!(ending, Ending::Keep) {
                 drop(reader);
-                return self.finish(&then, stream);
+                return self.finish(&ending, stream);
             }
             if written.is_err() {
                 return;
@@ -251,22 +251,22 @@ impl State {
         }
     }
 
-    fn finish(&self, then: &Then, mut stream: TcpStream) {
-        match then {
-            Then::Keep | Then::Close => {
+    fn finish(&self, ending: &Ending, mut stream: TcpStream) {
+        match ending {
+            Ending::Keep | Ending::Close => {
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            Then::Reset => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
-            Then::Hold => {
+            Ending::Reset => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+            Ending::Hold => {
                 while self.broken.load(SeqCst) && !self.stop.load(SeqCst) {
                     thread::sleep(Duration::from_millis(20));
                 }
             }
-            Then::Drain => {
+            Ending::Drain => {
                 let _ = stream.shutdown(Shutdown::Write);
                 let _ = std::io::copy(&mut stream, &mut std::io::sink());
             }
-            Then::Endless(bytes, pause) => {
+            Ending::Endless(bytes, pause) => {
                 while !self.stop.load(SeqCst) && stream.write_all(bytes).is_ok() {
                     thread::sleep(*pause);
                 }

@@ -6,7 +6,7 @@ use super::{body, head, makes, says, whole, with_field};
 use crate::cell::Answer::{Error, Failed, Good};
 use crate::cell::ErrorKind::{Malformed, TooLarge};
 use crate::cell::{Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, group, replied, row, unsent};
-use crate::peer::{Fault, Then};
+use crate::peer::{Ending, Fault};
 
 pub fn rows() -> Vec<Row> {
     [not_json(), hostile(), too_large(), encoded()].concat()
@@ -104,8 +104,8 @@ fn hostile() -> Vec<Row> {
 }
 
 fn too_large() -> Vec<Row> {
-    let blanks = || Then::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
-    // A page that is too large is requested in quarters: 500, 125, 31 and 7 rows. Then two rows, whose order shows
+    let blanks = || Ending::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
+    // A page that is too large is requested in quarters: 500, 125, 31 and 7 rows. Ending two rows, whose order shows
     // whether the platform is an old one, and then one.
     let quarters = Cell::Any(vec![Outcome { answer: Error(TooLarge), tries: 6..=6, delivery: NOT_SENT }]);
     let large = |name, fault| {
@@ -117,11 +117,11 @@ fn too_large() -> Vec<Row> {
         [
             large("huge, with a length", says(head("Content-Length: 1000000000000\r\n\r\n"), blanks())),
             // The length alone is enough.
-            large("huge by its length, and silent", says(head("Content-Length: 1000000000000\r\n\r\n"), Then::Hold)),
+            large("huge by its length, and silent", says(head("Content-Length: 1000000000000\r\n\r\n"), Ending::Hold)),
             large("endless, without a length", says(head("\r\n"), blanks())),
             large(
                 "endless chunks",
-                says(head("Transfer-Encoding: chunked\r\n\r\n"), Then::Endless(chunk, Duration::ZERO)),
+                says(head("Transfer-Encoding: chunked\r\n\r\n"), Ending::Endless(chunk, Duration::ZERO)),
             ),
         ],
     )
@@ -129,7 +129,7 @@ fn too_large() -> Vec<Row> {
 
 fn encoded() -> Vec<Row> {
     let labelled =
-        |headers: &'static str, with: fn(&str) -> Vec<u8>| makes(move |good| whole(headers, &with(good)), Then::Keep);
+        |headers: &'static str, with: fn(&str) -> Vec<u8>| makes(move |good| whole(headers, &with(good)), Ending::Keep);
     let plain = |good: &str| good.as_bytes().to_vec();
     let gzipped = |_: &str| b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0".to_vec();
     [

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::cell::Row;
-use crate::peer::{Fault, Then};
+use crate::peer::{Ending, Fault};
 pub use status::statuses;
 
 /// Returns all rows except those of the statuses.
@@ -37,24 +37,24 @@ pub fn find(name: &str) -> Row {
 }
 
 /// A fault that sends these bytes instead of an answer.
-fn says(bytes: impl Into<Vec<u8>>, then: Then) -> Fault {
+fn says(bytes: impl Into<Vec<u8>>, ending: Ending) -> Fault {
     let bytes = bytes.into();
-    Fault::Answer(Arc::new(move |_, _| bytes.clone()), then)
+    Fault::Answer(Arc::new(move |_, _| bytes.clone()), ending)
 }
 
 /// A fault that sends an answer made from a good body.
-fn makes(make: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static, then: Then) -> Fault {
-    Fault::Answer(Arc::new(move |good, _| make(good)), then)
+fn makes(make: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static, ending: Ending) -> Fault {
+    Fault::Answer(Arc::new(move |good, _| make(good)), ending)
 }
 
 /// A fault that sends an answer that points to another server.
 fn points(make: impl Fn(SocketAddr) -> String + Send + Sync + 'static) -> Fault {
-    Fault::Answer(Arc::new(move |_, elsewhere| make(elsewhere).into_bytes()), Then::Keep)
+    Fault::Answer(Arc::new(move |_, elsewhere| make(elsewhere).into_bytes()), Ending::Keep)
 }
 
 /// A fault that sends a complete answer of status 200 with this body, and keeps the connection open.
 fn body(body: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Fault {
-    makes(move |good| whole("", &body(good)), Then::Keep)
+    makes(move |good| whole("", &body(good)), Ending::Keep)
 }
 
 fn whole(headers: &str, body: &[u8]) -> Vec<u8> {

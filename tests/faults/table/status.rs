@@ -4,7 +4,7 @@ use super::says;
 use crate::cell::Answer::{Absent, Error, Failed, Good};
 use crate::cell::ErrorKind::{self, Disconnected, Malformed, Platform, Removed, Status, Unauthorized};
 use crate::cell::{ACCEPTED, Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, row, unsent};
-use crate::peer::Then;
+use crate::peer::Ending;
 
 pub fn statuses() -> Vec<Row> {
     let rows = (100..=599).flat_map(|status| [with(status, true), with(status, false)]);
@@ -15,7 +15,7 @@ pub fn statuses() -> Vec<Row> {
 fn removed() -> Row {
     let body = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     let text = format!("HTTP/1.1 410 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    row("410 removed", says(text, Then::Keep), Absent, error(Removed), sent(410, true))
+    row("410 removed", says(text, Ending::Keep), Absent, error(Removed), sent(410, true))
         .but(Call::Discover, error(ErrorKind::NotFound))
         .under("410 `removed`")
 }
@@ -29,7 +29,7 @@ fn with(status: u16, words: bool) -> Row {
         _ => format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
     };
     // After a 1xx the answer follows, except after a 101.
-    let then = if status < 200 { Then::Close } else { Then::Keep };
+    let then = if status < 200 { Ending::Close } else { Ending::Keep };
     let words = words && !matches!(status, 100..200 | 204 | 304);
     if status < 200 && status != 101 {
         let row = row(name, says(text, then), Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
