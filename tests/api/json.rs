@@ -1,4 +1,4 @@
-//! What public data is as JSON. These are pinned: a change is a breaking one.
+//! Public data as JSON. These forms are pinned: a change is a breaking change.
 
 use a2a_blocking::{
     CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, Stats, Verdict,
@@ -13,7 +13,7 @@ fn record() -> Value {
 }
 
 #[test]
-fn an_id_is_its_text_both_ways() {
+fn peer_id_is_its_text_in_both_directions() {
     let id = PeerId::parse(PEER).unwrap();
     assert_eq!(to_value(id).unwrap(), PEER);
     assert_eq!(serde_json::from_value::<PeerId>(json!(format!(" {} ", PEER.to_uppercase()))).unwrap(), id);
@@ -22,7 +22,7 @@ fn an_id_is_its_text_both_ways() {
 }
 
 #[test]
-fn what_the_platform_said_is_as_it_came() {
+fn data_of_the_platform_is_unchanged() {
     let sent = r#"{"result":{"parts":[{"type":"text","text":"x"},{"raw":"aGk","filename":"n"},{"data":[1]},{"a":1}]}}"#;
     let task = r#"{"result":{"id":"t","status":{"state":"completed"}}}"#;
     let server = Server::play([
@@ -37,7 +37,7 @@ fn what_the_platform_said_is_as_it_came() {
     assert_eq!(to_value(client.workspace().unwrap()).unwrap(), json!({ "id": WORKSPACE, "later": [1] }));
     let reply = client.send(PEER, "hi").unwrap();
     assert_eq!(to_value(&reply).unwrap(), serde_json::from_str::<Value>(sent).unwrap());
-    // Parts are told in one spelling, whichever they came in.
+    // Parts have one form, whichever they were sent in.
     let parts = json!([
         { "kind": "text", "text": "x" },
         { "kind": "file", "file": { "name": "n", "mimeType": null, "bytes": "aGk=" } },
@@ -50,7 +50,7 @@ fn what_the_platform_said_is_as_it_came() {
 }
 
 #[test]
-fn a_lookup_and_an_error_have_the_names_that_they_have_here() {
+fn lookup_and_error_have_the_names_of_the_api() {
     let server = Server::play([Act::reply(200, RECORD), Act::reply(503, "down").header("Retry-After", "7")]);
     let client = client(&server);
     let lookup = json!({ "peer": record(), "source": "fetched", "from_cache": false });
@@ -64,7 +64,7 @@ fn a_lookup_and_an_error_have_the_names_that_they_have_here() {
 }
 
 #[test]
-fn settings_are_numbers_and_times_are_seconds() {
+fn settings_are_numbers_and_durations_are_seconds() {
     let client = Client::builder().platform_url("http://p.example/").workspace_id("w").token_file("/t/.auth_token");
     let expected = json!({ "platform_url": "http://p.example", "workspace_id": "w", "org_id": null, "origin": null,
         "token_file": "/t/.auth_token", "ttl_seconds": 300.0, "negative_ttl_seconds": 300.0,
@@ -75,7 +75,7 @@ fn settings_are_numbers_and_times_are_seconds() {
 }
 
 #[test]
-fn stats_are_numbers_and_a_word() {
+fn stats_are_numbers_and_the_state_is_a_word() {
     let empty = json!({ "fresh": 0, "stale": 0, "absent": 0, "unknown": 0, "lookups": 0, "found": 0,
         "failed_connect": 0, "failed_timeout": 0, "failed_broken": 0, "failed_status": 0, "failed_body": 0,
         "failed_internal": 0, "coalesced": 0, "refreshes": 0, "shed": 0, "dropped": 0, "circuit": "closed",
@@ -85,7 +85,7 @@ fn stats_are_numbers_and_a_word() {
 }
 
 #[test]
-fn a_message_is_what_goes_over_the_wire() {
+fn message_is_its_wire_form() {
     let message = Message::from("hi").context_id("c");
     let expected = json!({ "role": "user", "parts": [{ "kind": "text", "text": "hi" }], "contextId": "c" });
     assert_eq!(to_value(&message).unwrap(), expected);
@@ -93,8 +93,8 @@ fn a_message_is_what_goes_over_the_wire() {
 }
 
 #[test]
-fn a_push_its_envelope_and_what_a_poll_came_to() {
-    let (platform, dir) = (Platform::new(), Dir::new("json-push"));
+fn inbox_message_envelope_and_poll_summary() {
+    let (platform, dir) = (Platform::new(), Dir::new("json-message"));
     let uri = "workspace:/a.txt";
     let parts = json!([{ "kind": "text", "text": "see" }, { "kind": "file", "file": { "uri": uri, "name": "a.txt" } }]);
     let id = platform.add_row(
@@ -107,21 +107,21 @@ fn a_push_its_envelope_and_what_a_poll_came_to() {
     let mut poller = InboxPoller::builder(client).cursor_file(dir.file("cursor")).heartbeat(None).build().unwrap();
     let mut shown = Vec::new();
     let polled = poller
-        .poll_once(|push| {
-            assert_eq!(push.kind(), InboxMessageKind::PeerAgent);
-            shown.push((to_value(push).unwrap(), to_value(push.envelope()).unwrap()));
+        .poll_once(|message| {
+            assert_eq!(message.kind(), InboxMessageKind::PeerAgent);
+            shown.push((to_value(message).unwrap(), to_value(message.envelope()).unwrap()));
             Verdict::Ack
         })
         .unwrap();
-    let (push, notification) = &shown[0];
-    let row = push["row"].clone();
+    let (message, envelope) = &shown[0];
+    let row = message["row"].clone();
     assert_eq!((&row["id"], &row["peer_name"]), (&json!(id), &json!("ops-agent")));
     let expected = json!({ "activity_id": id, "kind": "peer_agent", "peer": PEER, "text": "see",
         "method": "message/send", "created_at": row["created_at"], "delivery_attempt": 1, "row": row,
         "attachments": [{ "kind": "file", "uri": uri, "name": "a.txt", "media_type": null }] });
-    assert_eq!(push, &expected);
+    assert_eq!(message, &expected);
     let content = format!("[from ops-agent · peer_id={PEER}]\nsee");
-    assert_eq!((&notification["content"], &notification["meta"]["kind"]), (&json!(content), &json!("peer_agent")));
+    assert_eq!((&envelope["content"], &envelope["meta"]["kind"]), (&json!(content), &json!("peer_agent")));
     assert_eq!(
         to_value(polled).unwrap(),
         json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "has_more": false })
@@ -130,7 +130,7 @@ fn a_push_its_envelope_and_what_a_poll_came_to() {
 }
 
 #[test]
-fn why_a_poller_ended_is_a_word_and_what_the_platform_said() {
+fn stop_reason_is_a_word_and_the_answer_of_the_platform() {
     let gone = r#"{"error":"removed","id":"w","hint":"make another"}"#;
     let (server, dir) = (Server::play([Act::reply(410, gone)]), Dir::new("json-stop"));
     let builder = InboxPoller::builder(client(&server)).cursor_file(dir.file("cursor"));

@@ -1,4 +1,4 @@
-//! What a user may count on of every public type.
+//! Traits that users can rely on for every public type.
 
 use std::collections::HashSet;
 use std::fmt::{Debug, Display};
@@ -14,7 +14,7 @@ fn value<T: Clone + Eq + Debug + Send + Sync + UnwindSafe>() {}
 fn word<T: Copy + Eq + Hash + Display + Debug + Send + Sync>() {}
 
 #[test]
-fn every_type_crosses_threads_and_shows_itself() {
+fn types_are_send_sync_and_debug() {
     shared::<Client>();
     shared::<CancelToken>();
     shared::<PollerHandle>();
@@ -39,7 +39,7 @@ fn every_type_crosses_threads_and_shows_itself() {
 }
 
 #[test]
-fn data_can_be_compared_and_words_be_keys() {
+fn data_is_comparable_and_words_are_hashable() {
     value::<Peer>();
     value::<PeerId>();
     value::<Lookup>();
@@ -63,9 +63,9 @@ fn data_can_be_compared_and_words_be_keys() {
     let _: HashSet<PeerId> = HashSet::new();
 }
 
-/// What the crate's docs say of the stack; too small a one ends the process.
+/// The crate's docs promise that a stack of 256 KiB is enough. An overflow would end the process.
 #[test]
-fn calls_get_by_with_a_small_stack() {
+fn calls_work_with_a_stack_of_256_kib() {
     let server = Server::decide(|_, request| match request.path.ends_with("/a2a") {
         true => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
         false if request.path.ends_with("/peers") => Act::reply(200, format!("[{RECORD}]")),
@@ -79,9 +79,9 @@ fn calls_get_by_with_a_small_stack() {
     std::thread::Builder::new().stack_size(256 * 1024).spawn(calls).unwrap().join().unwrap();
 }
 
-/// Pinned, since they are labels in somebody's dashboards.
+/// Users have these words as labels in dashboards, so they are pinned.
 #[test]
-fn words_are_what_they_were() {
+fn words_are_pinned() {
     assert_eq!(format!("{:>8}|{}", Delivery::NotSent, ErrorKind::TooLarge), "not_sent|too_large");
     assert_eq!([LookupSource::Fresh, LookupSource::Shed].map(LookupSource::as_str), ["fresh", "shed"]);
     assert_eq!(InboxMessageKind::DelegationResult.to_string(), "delegation_result");

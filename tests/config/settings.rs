@@ -1,4 +1,4 @@
-//! Settings: checked when the client is built, with words that name them.
+//! The settings of a client are checked when it is built, with errors that name them.
 
 use std::env;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn refused(builder: ClientBuilder) -> String {
 }
 
 #[test]
-fn a_workspace_id_is_required_and_checked() {
+fn workspace_id_is_required_and_validated() {
     assert_eq!(
         refused(Client::builder()),
         "WORKSPACE_ID: not set; set it in the environment or by ClientBuilder::workspace_id"
@@ -35,7 +35,7 @@ fn a_workspace_id_is_required_and_checked() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused_by_name() {
+fn invalid_settings_are_refused_by_name() {
     let base = || Client::builder().workspace_id("w");
     assert!(refused(base().ttl(Duration::ZERO)).starts_with("ttl: "));
     assert!(refused(base().lookup_timeout(Duration::ZERO)).starts_with("lookup_timeout: 0ns"));
@@ -58,7 +58,7 @@ fn values_that_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
-fn a_prefix_and_a_trailing_slash_of_the_platform_work() {
+fn platform_url_may_have_a_path_and_a_trailing_slash() {
     let server = Server::play([Act::reply(200, RECORD)]);
     for (suffix, prefix) in [("", ""), ("/", ""), ("/api/v1/", "/api/v1")] {
         let url = format!("{}{suffix}", server.url());
@@ -71,7 +71,7 @@ fn a_prefix_and_a_trailing_slash_of_the_platform_work() {
 }
 
 #[test]
-fn the_origin_and_the_organisation_are_sent_as_set() {
+fn origin_and_organisation_are_sent_as_set() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let sent = |builder: ClientBuilder| {
         builder.build().unwrap().discover(PEER).unwrap();
@@ -87,12 +87,12 @@ fn the_origin_and_the_organisation_are_sent_as_set() {
 
 #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
 #[test]
-fn https_without_tls_is_refused_and_says_how_to_mend_it() {
+fn https_without_a_tls_feature_is_refused_and_the_error_says_what_to_do() {
     let text = refused(Client::builder().workspace_id("w").platform_url("https://h"));
     assert!(text.contains("turn on its feature rustls or native-tls"), "{text}");
 }
 
-/// Not a test of its own: what [`from_env`] runs in a process with another environment.
+/// Runs in a child process with another environment: see [`from_env`].
 #[test]
 fn child() {
     if env::var_os("A2A_TEST_CHILD").is_some() {
@@ -107,7 +107,7 @@ fn child() {
     }
 }
 
-/// What a client of the environment with these variables, and none other of ours, says.
+/// Returns the output of a client that is built in an environment with these variables. Our other variables are unset.
 fn from_env(variables: &[(&str, &str)]) -> String {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["--exact", "settings::child", "--nocapture"]).env("A2A_TEST_CHILD", "1");
@@ -121,7 +121,7 @@ fn from_env(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn the_environment_makes_a_client() {
+fn client_is_built_from_the_environment() {
     let configs = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("configs-{}", std::process::id()));
     std::fs::create_dir_all(&configs).unwrap();
     std::fs::write(configs.join(".auth_token"), "from-the-file\n").unwrap();
@@ -140,7 +140,7 @@ fn the_environment_makes_a_client() {
 }
 
 #[test]
-fn what_is_wrong_with_the_environment_is_said_with_the_variables_name() {
+fn errors_in_the_environment_name_the_variable() {
     let here = ("WORKSPACE_ID", WORKSPACE);
     let none = ("CONFIGS_DIR", "/nonexistent");
     for (variables, error) in [
@@ -158,7 +158,7 @@ fn what_is_wrong_with_the_environment_is_said_with_the_variables_name() {
 }
 
 #[test]
-fn the_platform_is_local_unless_set_and_the_dockers_host_inside_docker() {
+fn platform_url_defaults_to_the_local_host_or_the_host_of_the_container() {
     let base = [("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", " ")];
     let in_docker = [base[0], base[1], ("DOCKER_VERSION", "28")];
     assert!(from_env(&in_docker).contains("http://host.docker.internal:8080"));
@@ -171,9 +171,9 @@ fn the_platform_is_local_unless_set_and_the_dockers_host_inside_docker() {
     assert!(from_env(&base).contains("/configs/.auth_token"));
 }
 
-/// The environment's proxy is a dead one: whoever used it would reach nobody.
+/// The proxy variables name a port where nothing listens, so a client that used them would fail.
 #[test]
-fn the_environments_proxy_is_not_used() {
+fn proxy_of_the_environment_is_not_used() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let dead = "http://127.0.0.1:9";
     let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"].map(|name| (name, dead));
@@ -185,7 +185,7 @@ fn the_environments_proxy_is_not_used() {
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_not_utf_8_is_named() {
+fn variable_that_is_not_utf_8_is_named() {
     use std::os::unix::ffi::OsStrExt;
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["--exact", "settings::child", "--nocapture"]).env("A2A_TEST_CHILD", "1");

@@ -1,4 +1,4 @@
-//! The token: where it comes from, its rotation, and that it is shown nowhere.
+//! The token: its sources, its rotation, and that no output shows it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use once_cell::sync::Lazy;
 
 use crate::support::{Act, PEER, RECORD, Server, builder};
 
-/// A path for this process and test alone.
+/// Returns a path for this process and test.
 fn path(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     dir.join(name)
 }
 
-/// A registry that takes one token only.
+/// Starts a registry that accepts one token.
 fn registry(token: &'static str) -> Server {
     Server::decide(move |_, request| match request.header("authorization") {
         Some(value) if value == format!("Bearer {token}") => Act::reply(200, RECORD),
@@ -31,7 +31,7 @@ fn sent(server: &Server) -> Vec<Option<String>> {
 }
 
 #[test]
-fn a_given_token_comes_before_the_file_and_is_trimmed() {
+fn token_setter_precedes_the_file_and_is_trimmed() {
     let file = path("before");
     fs::write(&file, "from-the-file\n").unwrap();
     let server = registry("given");
@@ -43,7 +43,7 @@ fn a_given_token_comes_before_the_file_and_is_trimmed() {
 }
 
 #[test]
-fn no_token_is_no_error_and_no_header() {
+fn without_a_token_no_header_is_sent() {
     let blank = path("blank");
     fs::write(&blank, " \n").unwrap();
     for file in [path("never written"), blank] {
@@ -54,7 +54,7 @@ fn no_token_is_no_error_and_no_header() {
 }
 
 #[test]
-fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
+fn rotated_token_is_read_after_a_401_and_kept() {
     let file = path("rotated");
     fs::write(&file, "old\n").unwrap();
     let server = registry("new");
@@ -67,9 +67,9 @@ fn a_rotated_token_is_read_again_after_a_401_and_used_from_then_on() {
     assert_eq!(sent(&server), [bearer("old"), bearer("new"), bearer("new")]);
 }
 
-/// As many threads as a poller has meet the rotation in the same moment: none of them keeps the old token's 401.
+/// Many threads see the rotation at the same moment. None of them must fail with the old token's 401.
 #[test]
-fn a_rotation_that_many_threads_meet_at_once_is_seen_by_all_of_them() {
+fn rotation_is_seen_by_all_threads_that_meet_it_at_once() {
     const THREADS: usize = 48;
     let file = path("met by many");
     fs::write(&file, "old\n").unwrap();
@@ -91,9 +91,9 @@ fn a_rotation_that_many_threads_meet_at_once_is_seen_by_all_of_them() {
     });
 }
 
-/// The connection is kept, the token is each request's own.
+/// Connections are pooled, but each request has its own client's token.
 #[test]
-fn clients_that_take_turns_in_a_thread_and_on_connections_send_each_its_own_token() {
+fn clients_that_share_a_thread_send_their_own_tokens() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = |token: &str| builder(&server).token(token).build().unwrap();
     let clients = [client("one"), client("another-one"), builder(&server).build().unwrap()];
@@ -108,7 +108,7 @@ fn clients_that_take_turns_in_a_thread_and_on_connections_send_each_its_own_toke
 }
 
 #[test]
-fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
+fn a_401_with_an_unchanged_token_is_not_retried() {
     let server = registry("another");
     let client = builder(&server).token("mine").build().unwrap();
     let lookup = client.lookup(PEER);
@@ -122,18 +122,18 @@ fn a_401_is_a_failed_lookup_and_asked_once_where_the_token_has_not_changed() {
 }
 
 #[test]
-fn a_token_that_changes_at_every_401_is_tried_once_more_only() {
+fn token_that_changes_at_every_401_is_retried_once() {
     let server = registry("never");
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let client =
-        builder(&server).token_fn(move || Some(format!("take-{}", counted.fetch_add(1, SeqCst)))).build().unwrap();
+        builder(&server).token_fn(move || Some(format!("token-{}", counted.fetch_add(1, SeqCst)))).build().unwrap();
     assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!((server.requests().len(), calls.load(SeqCst)), (2, 2));
 }
 
 #[test]
-fn a_file_that_became_unreadable_leaves_the_old_token_in_place() {
+fn unreadable_token_file_keeps_the_old_token() {
     let file = path("unreadable");
     fs::write(&file, "old\n").unwrap();
     let server = Server::play([Act::reply(401, "{}"), Act::reply(200, RECORD)]);
@@ -146,7 +146,7 @@ fn a_file_that_became_unreadable_leaves_the_old_token_in_place() {
 }
 
 #[test]
-fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
+fn token_that_is_no_header_value_is_refused_at_build() {
     let refused = |builder: a2a_blocking::ClientBuilder, names: &str| {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -168,9 +168,9 @@ fn what_cannot_be_a_header_is_refused_when_the_client_is_built() {
     refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
 }
 
-/// The status of an answer counts, though its body be broken or too large.
+/// The status counts even if the body is truncated or too large.
 #[test]
-fn a_401_whose_body_does_not_arrive_has_the_token_read_again_too() {
+fn a_401_without_a_complete_body_rereads_the_token() {
     let head = "HTTP/1.1 401 X\r\nContent-Length: 50\r\n\r\n{";
     for refused in [Act::raw(head), Act::Reset(head.into()), Act::reply(401, vec![b' '; 300_000])] {
         let file = path("broken body");
@@ -183,10 +183,10 @@ fn a_401_whose_body_does_not_arrive_has_the_token_read_again_too() {
     }
 }
 
-/// To open a pipe would be to wait for somebody who writes to it; and there is nothing to be read again.
+/// Opening a pipe blocks until somebody writes to it, and it could not be read a second time.
 #[cfg(unix)]
 #[test]
-fn what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
+fn token_file_that_is_no_regular_file_is_refused_at_once() {
     let pipe = path("pipe");
     let _earlier = fs::remove_file(&pipe);
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -198,7 +198,7 @@ fn what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
         let text = format!("the token file {} cannot be read: it is no regular file", file.display());
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, text));
     }
-    // A file that became a pipe after the client was made: the old token stays.
+    // The file became a pipe after the client was built: the old token stays.
     let file = path("became a pipe");
     let _earlier = fs::remove_file(&file);
     fs::write(&file, "old").unwrap();
@@ -209,10 +209,10 @@ fn what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
     assert_eq!(sent(&server), [Some("Bearer old".to_owned())]);
 }
 
-/// A link is judged by its target, a path is told of once, and the token is used all the same.
+/// A link is judged by its target. Each path is reported once, and the token is used all the same.
 #[cfg(unix)]
 #[test]
-fn a_file_that_others_may_read_is_told_of_once() {
+fn token_file_that_others_may_read_is_logged_once() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let (open, closed) = (path("open to others"), path("closed to others"));
@@ -225,7 +225,7 @@ fn a_file_that_others_may_read_is_told_of_once() {
         let _earlier = fs::remove_file(link);
         symlink(target, link).unwrap();
     }
-    listen();
+    capture_log();
     for _ in 0..3 {
         for file in [&open, &closed, &links[0], &links[1]] {
             let server = registry("hush-hush");
@@ -233,21 +233,21 @@ fn a_file_that_others_may_read_is_told_of_once() {
         }
     }
     let log = LOG.lock().unwrap().clone();
-    let told = |file: &PathBuf| {
+    let reported = |file: &PathBuf| {
         let shown = file.display();
         let line = format!(
             "WARN a2a_blocking::token::file others may use the token file {shown} (mode 0644): chmod 600 {shown}\n"
         );
         (log.matches(&line).count(), log.contains(&format!("file {shown} (mode")))
     };
-    assert_eq!([&open, &links[0]].map(told), [(1, true), (1, true)], "{log}");
-    assert_eq!([&closed, &links[1]].map(told), [(0, false), (0, false)], "{log}");
+    assert_eq!([&open, &links[0]].map(reported), [(1, true), (1, true)], "{log}");
+    assert_eq!([&closed, &links[1]].map(reported), [(0, false), (0, false)], "{log}");
     assert!(!log.contains("hush-hush"), "{log}");
 }
 
-/// A function that panics at the second call, in the middle of a lookup.
+/// The function panics at its second call, in the middle of a lookup.
 #[test]
-fn a_token_function_that_panics_in_a_lookup_fails_it() {
+fn panic_of_the_token_function_fails_the_lookup() {
     let server = registry("never");
     let calls = AtomicUsize::new(0);
     let token = move || if calls.fetch_add(1, SeqCst) == 0 { Some("first".to_owned()) } else { panic!("hush") };
@@ -257,7 +257,7 @@ fn a_token_function_that_panics_in_a_lookup_fails_it() {
 }
 
 #[test]
-fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
+fn redirect_is_not_followed_and_does_not_leak_the_token() {
     let elsewhere = Server::play([Act::reply(200, RECORD)]);
     for status in [301, 302, 303, 307, 308] {
         let server = Server::play([Act::reply(status, "").header("Location", &elsewhere.url())]);
@@ -268,7 +268,7 @@ fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
 }
 
 #[test]
-fn an_encoding_that_echoes_the_token_is_shown_without_it() {
+fn error_masks_a_token_that_the_encoding_header_echoes() {
     let server = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Bearer quux-99")]);
     let error = builder(&server).token("quux-99").build().unwrap().discover(PEER).unwrap_err();
     assert!(error.to_string().ends_with("has the encoding Bearer [token], which was not asked for"), "{error}");
@@ -280,9 +280,9 @@ static LOG: Lazy<Mutex<String>> = Lazy::new(Mutex::default);
 
 struct Capture;
 
-/// Has all of the process's log kept.
-fn listen() {
-    // It may be another test that comes first.
+/// Keeps the log of the whole process.
+fn capture_log() {
+    // Another test may have set it already.
     let _ = log::set_logger(&Capture);
     log::set_max_level(log::LevelFilter::Trace);
 }
@@ -293,7 +293,7 @@ impl log::Log for Capture {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // The wire dump of ureq's protocol crate, which the crate's docs warn of: it shows every byte sent.
+        // ureq's protocol crate dumps every byte that is sent. The crate's docs warn of that.
         if record.target() == "ureq_proto::util" && record.level() == log::Level::Trace {
             return;
         }
@@ -303,10 +303,10 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
-/// Everything that this crate and its HTTP client log but the wire itself, from a platform that echoes what it is sent.
+/// The platform echoes what it is sent. This crate and its HTTP client log all but the dump of the bytes.
 #[test]
-fn no_log_no_error_and_no_debug_shows_it() {
-    listen();
+fn token_is_in_no_log_error_or_debug_output() {
+    capture_log();
     let secret = "xyzzy/plugh-0451==";
     let server = Server::decide(|n, request| {
         let echo = request.header("authorization").unwrap_or("none");

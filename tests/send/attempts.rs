@@ -1,5 +1,6 @@
-//! A send: what is tried again, what is known of the delivery, and that the budget holds. The server
-//! decides what was delivered by what it really read.
+//! Sending: which failures are retried, which delivery is reported, and that the budget holds.
+//!
+//! The server knows what was delivered by what it has read.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,14 +15,14 @@ use serde_json::{Value, json};
 use crate::support::{self, Act, PEER, Server, WORKSPACE, builder, client};
 
 /// For a machine that is busy with other things.
-const SLACK: Duration = Duration::from_secs(5);
+const TOLERANCE: Duration = Duration::from_secs(5);
 
 fn ok() -> Act {
     Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)
 }
 
-/// The default policy with waits that a test can afford.
-fn brief() -> RetryPolicy {
+/// Returns the default policy with waits that a test can afford.
+fn short_waits() -> RetryPolicy {
     RetryPolicy::new().with_base(Duration::from_millis(1))
 }
 
@@ -36,7 +37,7 @@ fn ids(server: &Server) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_fault_of_the_transport_is_tried_again_with_the_same_ids_on_a_fresh_connection() {
+fn transport_failures_are_retried_with_the_same_ids_on_a_new_connection() {
     for (fault, act) in [
         ("close before the answer", Act::Close),
         ("close inside the headers", Act::raw("HTTP/1.1 200 OK\r\nContent-Le")),
@@ -47,13 +48,13 @@ fn every_fault_of_the_transport_is_tried_again_with_the_same_ids_on_a_fresh_conn
         ("reset inside the body", Act::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"".to_vec())),
     ] {
         let server = Server::play([act.clone(), act.clone(), ok()]);
-        assert_eq!(send(&server, brief()).unwrap().text(), "hello", "{fault}");
+        assert_eq!(send(&server, short_waits()).unwrap().text(), "hello", "{fault}");
         let ids = ids(&server);
         assert!(ids.len() == 3 && ids.iter().all(|pair| *pair == ids[0]) && ids[0].0 != ids[0].1, "{fault}: {ids:?}");
         assert_eq!(server.connections(), 3, "{fault}");
 
         let server = Server::play([act]);
-        let error = send(&server, brief()).unwrap_err();
+        let error = send(&server, short_waits()).unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Disconnected, 5), "{fault}");
         assert_eq!(error.delivery(), Delivery::Unknown, "{fault}: the server has read it");
         assert_eq!(server.requests().len(), 5, "{fault}");
@@ -64,7 +65,7 @@ fn every_fault_of_the_transport_is_tried_again_with_the_same_ids_on_a_fresh_conn
 }
 
 #[test]
-fn two_sends_differ_in_their_ids_and_share_no_connection() {
+fn each_send_has_new_ids_and_a_new_connection() {
     let server = Server::play([ok()]);
     let client = client(&server);
     client.send(PEER, "one").unwrap();
@@ -76,11 +77,11 @@ fn two_sends_differ_in_their_ids_and_share_no_connection() {
 }
 
 #[test]
-fn a_refused_connection_is_tried_again_and_nothing_was_sent() {
+fn refused_connection_is_retried_and_reported_as_not_sent() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
     let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
-    for policy in [brief(), brief().only_undelivered()] {
+    for policy in [short_waits(), short_waits().only_undelivered()] {
         let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
         assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Connect, 5, Delivery::NotSent));
         assert!(error.to_string().contains(": ConnectError: "), "{error}");
@@ -88,7 +89,7 @@ fn a_refused_connection_is_tried_again_and_nothing_was_sent() {
 }
 
 #[test]
-fn answers_are_not_tried_again_and_tell_what_is_known_of_the_delivery() {
+fn answers_are_not_retried_and_decide_the_delivery() {
     use Delivery::{Delivered, NotSent, Unknown};
     use ErrorKind::{Agent, Malformed, Platform, Protocol, Rpc, Status, TooLarge, Unauthorized};
     let gzip = Act::reply(200, b"\x1f\x8b\x08").header("Content-Encoding", "gzip");
@@ -118,26 +119,26 @@ fn answers_are_not_tried_again_and_tell_what_is_known_of_the_delivery() {
     ] {
         let shown = format!("{act:.60?}");
         let server = Server::play([act, ok()]);
-        let error = send(&server, brief()).unwrap_err();
+        let error = send(&server, short_waits()).unwrap_err();
         assert_eq!((error.kind(), error.delivery(), error.attempts()), (kind, delivery, 1), "{shown} {error:?}");
         assert_eq!(server.requests().len(), 1, "{shown}");
     }
 }
 
 #[test]
-fn replies_of_odd_framing_are_read() {
+fn replies_with_unusual_framing_are_read() {
     let body = r#"{"result":{"parts":[{"kind":"text","text":"grüße"}]}}"#;
     let chunks: Vec<u8> = body.bytes().flat_map(|byte| [b"1\r\n", &[byte][..], b"\r\n"].concat()).collect();
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunked = Act::Raw([&head[..], &chunks, b"0\r\n\r\n"].concat());
     let whole = format!("{body}{}", " ".repeat(10_000_000 - body.len()));
     for act in [chunked, Act::raw(&format!("HTTP/1.1 200 OK\r\n\r\n{body}")), Act::reply(200, whole)] {
-        assert_eq!(send(&Server::play([act]), brief()).unwrap().text(), "grüße");
+        assert_eq!(send(&Server::play([act]), short_waits()).unwrap().text(), "grüße");
     }
 }
 
 #[test]
-fn the_kinds_of_reply_come_through() {
+fn each_kind_of_reply_is_returned() {
     let server = Server::play([
         Act::reply(202, r#"{"status":"queued","delivery_mode":"poll"}"#),
         Act::reply(200, r#"{"result":{"status":{"state":"completed"},"artifacts":[{"parts":[{"text":"done"}]}]}}"#),
@@ -152,16 +153,16 @@ fn the_kinds_of_reply_come_through() {
 }
 
 #[test]
-fn only_undelivered_stops_where_something_may_have_been_sent() {
+fn only_undelivered_does_not_retry_what_may_have_been_sent() {
     let server = Server::play([Act::Close, ok()]);
-    let error = send(&server, brief().only_undelivered()).unwrap_err();
+    let error = send(&server, short_waits().only_undelivered()).unwrap_err();
     assert_eq!((error.attempts(), error.delivery()), (1, Delivery::Unknown));
     assert_eq!(server.requests().len(), 1);
 }
 
-/// A first attempt that the peer read, and then nobody there: it may have been delivered all the same.
+/// The peer reads the first attempt, and the second finds nobody. The message may have been delivered.
 #[test]
-fn the_delivery_is_told_over_all_attempts() {
+fn delivery_covers_all_attempts() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
@@ -171,32 +172,32 @@ fn the_delivery_is_told_over_all_attempts() {
         support::read_request(&mut std::io::BufReader::new(stream), 0).unwrap();
     });
     // The listener is gone before the first connection is closed.
-    let policy = brief().with_attempts(2);
+    let policy = short_waits().with_attempts(2);
     let error = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).unwrap_err();
     once.join().unwrap();
     assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Connect, 2, Delivery::Unknown));
 }
 
 #[test]
-fn the_budget_is_hard() {
+fn budget_ends_a_send_whatever_the_peer_does() {
     let budget = Duration::from_secs(2);
     let trickle = Act::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 1000], pause: Duration::from_millis(50) };
     for (act, attempts) in [(Act::Hang, 1), (trickle, 1), (Act::Close, 3)] {
         let server = Server::play([act]);
         let start = Instant::now();
-        // A half, one and two seconds: the third pause has no room any more.
+        // The pauses are a half, one and two seconds: the third does not fit.
         let policy = RetryPolicy::new().with_base(budget / 4).with_jitter(0.0).with_budget(budget);
         let error = send(&server, policy).unwrap_err();
-        assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
+        assert!(start.elapsed() < budget + TOLERANCE, "{:?}", start.elapsed());
         assert_eq!((error.attempts(), error.delivery()), (attempts, Delivery::Unknown), "{error}");
         assert_eq!(server.requests().len(), attempts as usize);
     }
 }
 
-/// The peer has read a part of it, and then breaks. That a part that was not even taken is told as not sent
-/// is the upload's own test: here the kernel may take all of it at once.
+/// The peer reads a part of the upload and then resets. The kernel may take all of it at once, so this does not show
+/// that a part that was not taken is `NotSent`. A unit test of the upload does.
 #[test]
-fn a_broken_upload_is_tried_again_and_never_told_as_delivered() {
+fn broken_upload_is_retried_and_never_reported_as_delivered() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(1).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
@@ -213,37 +214,37 @@ fn a_broken_upload_is_tried_again_and_never_told_as_delivered() {
         }
     });
     let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
-    let error = client.send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+    let error = client.send_with(PEER, &message, &SendOptions::new().retry(short_waits())).unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Disconnected, 5));
     assert!(*read.lock().unwrap() < 5 * 10_000);
     assert!(error.delivery() <= Delivery::Unknown);
 }
 
 #[test]
-fn silence_is_tried_again_and_five_attempts_keep_to_the_budget() {
+fn silence_is_retried_and_five_attempts_keep_the_budget() {
     let server = Server::play([Act::Hang]);
     let budget = Duration::from_secs(2);
     let start = Instant::now();
-    let error = send(&server, brief().with_budget(budget).with_silence(Duration::from_millis(60))).unwrap_err();
-    assert!(start.elapsed() < budget + SLACK, "{:?}", start.elapsed());
+    let error = send(&server, short_waits().with_budget(budget).with_silence(Duration::from_millis(60))).unwrap_err();
+    assert!(start.elapsed() < budget + TOLERANCE, "{:?}", start.elapsed());
     assert_eq!((error.kind(), error.attempts(), error.delivery()), (ErrorKind::Timeout, 5, Delivery::Unknown));
     assert!(error.to_string().contains(": ReadTimeout: "), "{error}");
     assert_eq!(server.requests().len(), 5);
 }
 
 #[test]
-fn a_wait_that_the_platform_asks_for_is_kept_only_where_it_was_opted_for() {
-    let calm = r#"{"error":"come again","restarting":true,"retry_after":0}"#;
+fn retry_after_is_honored_only_when_enabled() {
+    let restarting = r#"{"error":"come again","restarting":true,"retry_after":0}"#;
     for act in [
         Act::reply(429, "").header("Retry-After", "0"),
         Act::reply(429, r#"{"error":"slow down","retry_after":0.001}"#),
-        Act::reply(503, calm),
-        Act::reply(503, calm.replace("restarting", "waking")),
+        Act::reply(503, restarting),
+        Act::reply(503, restarting.replace("restarting", "waking")),
     ] {
         let server = Server::play([act.clone(), ok()]);
-        assert_eq!(send(&server, brief()).unwrap_err().attempts(), 1);
+        assert_eq!(send(&server, short_waits()).unwrap_err().attempts(), 1);
         let server = Server::play([act.clone(), act, ok()]);
-        assert_eq!(send(&server, brief().honor_retry_after()).unwrap().text(), "hello");
+        assert_eq!(send(&server, short_waits().honor_retry_after()).unwrap().text(), "hello");
         assert_eq!(server.requests().len(), 3);
     }
     for (body, delivery) in [
@@ -253,20 +254,20 @@ fn a_wait_that_the_platform_asks_for_is_kept_only_where_it_was_opted_for() {
     ] {
         for status in [429, 503] {
             let server = Server::play([Act::reply(status, body).header("Retry-After", "0"), ok()]);
-            let error = send(&server, brief().honor_retry_after().only_undelivered()).unwrap_err();
+            let error = send(&server, short_waits().honor_retry_after().only_undelivered()).unwrap_err();
             assert_eq!(error.delivery(), delivery);
-            assert_eq!(server.requests().len(), 1, "whoever likely has it is not sent it again");
+            assert_eq!(server.requests().len(), 1, "a message that may have arrived is not sent again");
         }
     }
 }
 
 #[test]
-fn a_wait_past_the_budget_ends_the_send_at_once() {
+fn retry_after_beyond_the_budget_ends_the_send_at_once() {
     let server = Server::play([Act::reply(429, "").header("Retry-After", "601")]);
     let start = Instant::now();
     let error = send(&server, RetryPolicy::new().honor_retry_after()).unwrap_err();
     assert_eq!((error.attempts(), error.retry_after()), (1, Some(Duration::from_secs(601))));
-    assert!(start.elapsed() < SLACK);
+    assert!(start.elapsed() < TOLERANCE);
     // Each wait counts as an attempt.
     let server = Server::play([Act::reply(429, "").header("Retry-After", "0")]);
     assert_eq!(send(&server, RetryPolicy::new().honor_retry_after()).unwrap_err().attempts(), 5);
@@ -287,24 +288,24 @@ fn a_401_reads_the_token_again_once_and_keeps_the_ids() {
     assert!(ids.len() == 2 && ids[0] == ids[1]);
 }
 
-/// It answers before it has read the upload, and closes as servers do that want the answer to arrive.
+/// The server answers before it has read the upload. It closes as servers do that want the answer to arrive.
 #[test]
-fn an_early_413_on_a_large_body_is_seen() {
+fn early_413_on_a_large_body_is_read() {
     let server = Server::raw(|_, mut stream| {
         stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let message = Message::from("x".repeat(1_000_000));
-    let error = client(&server).send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+    let error = client(&server).send_with(PEER, &message, &SendOptions::new().retry(short_waits())).unwrap_err();
     assert_eq!((error.kind(), error.status(), error.attempts()), (ErrorKind::Status, Some(413), 1));
     assert_eq!((error.delivery(), error.body_snippet()), (Delivery::NotSent, Some("too large")));
 }
 
-/// It answers at once and is gone, with the upload unread: which breaks the upload, and must not break the answer.
+/// The server answers at once and closes with the upload unread. That breaks the upload, and must not lose the answer.
 #[cfg(target_os = "linux")] // Elsewhere a reset may throw away what came before it.
 #[test]
-fn an_early_answer_of_a_peer_that_does_not_read_on_is_seen() {
+fn early_answer_is_read_although_the_upload_breaks() {
     for (head, body, kind) in [
         ("413 Too Large", "too large", ErrorKind::Status),
         ("401 Unauthorized", r#"{"error":"bad token"}"#, ErrorKind::Unauthorized),
@@ -313,7 +314,8 @@ fn an_early_answer_of_a_peer_that_does_not_read_on_is_seen() {
         for hard in [false, true] {
             let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let server = Server::raw(move |_, mut stream| {
-                // Some of it has come; what is unread makes the close a reset, with or without the linger.
+                // Part of the upload has arrived. The unread rest makes the close a reset, with or without the linger
+                // option.
                 assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
                 stream.write_all(answer.as_bytes()).unwrap();
                 if hard {
@@ -322,7 +324,8 @@ fn an_early_answer_of_a_peer_that_does_not_read_on_is_seen() {
             });
             let message = Message::from("x".repeat(1_000_000));
             for _ in 0..8 {
-                let error = client(&server).send_with(PEER, &message, &SendOptions::new().retry(brief())).unwrap_err();
+                let error =
+                    client(&server).send_with(PEER, &message, &SendOptions::new().retry(short_waits())).unwrap_err();
                 assert_eq!((error.kind(), error.attempts()), (kind, 1), "{head} {hard}: {error:?}");
                 assert_eq!((error.status(), error.delivery()), (head[..3].parse().ok(), Delivery::NotSent));
                 assert_eq!(error.body_snippet(), Some(body));
@@ -333,10 +336,10 @@ fn an_early_answer_of_a_peer_that_does_not_read_on_is_seen() {
 }
 
 #[test]
-fn a_request_above_1_mib_and_one_without_parts_are_not_sent() {
+fn request_above_1_mib_and_message_without_parts_are_not_sent() {
     let server = Server::play([ok()]);
     let client = client(&server);
-    // A request of one part has the same frame whatever the text.
+    // The rest of a request with one part has the same length whatever the text.
     client.send(PEER, "").unwrap();
     let frame = server.requests()[0].body.len();
     let most = 1024 * 1024 - frame;
@@ -353,7 +356,7 @@ fn a_request_above_1_mib_and_one_without_parts_are_not_sent() {
 }
 
 #[test]
-fn no_string_of_the_callers_can_add_a_header_or_a_request() {
+fn callers_strings_cannot_inject_headers_or_requests() {
     let evil = "x\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n\r\n\0\u{2028}";
     let server = Server::play([ok()]);
     let message = Message::from(evil)
@@ -375,24 +378,24 @@ fn no_string_of_the_callers_can_add_a_header_or_a_request() {
 }
 
 #[test]
-fn a_watcher_is_told_of_each_attempt_and_each_pause() {
+fn on_progress_gets_each_attempt_and_each_pause() {
     let server = Server::play([Act::Close, Act::Close, ok()]);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let log = told.clone();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
     let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_jitter(0.0);
     let options = SendOptions::new().retry(policy).on_progress(move |at| log.lock().unwrap().push(at));
     client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap();
-    let told: Vec<(u32, u32, Option<u128>)> = told
+    let seen: Vec<(u32, u32, Option<u128>)> = seen
         .lock()
         .unwrap()
         .iter()
         .map(|at: &SendProgress| (at.attempt, at.max_attempts, at.pause.map(|pause| pause.as_millis())))
         .collect();
-    assert_eq!(told, [(1, 5, None), (1, 5, Some(1)), (2, 5, None), (2, 5, Some(2)), (3, 5, None)]);
+    assert_eq!(seen, [(1, 5, None), (1, 5, Some(1)), (2, 5, None), (2, 5, Some(2)), (3, 5, None)]);
 }
 
 #[test]
-fn the_words_of_a_peer_cannot_move_a_cursor_and_the_token_is_cut_out_of_them() {
+fn peers_error_text_is_stripped_of_control_characters_and_the_token() {
     let server = Server::decide(|_, request| {
         let echo = request.header("authorization").unwrap();
         Act::reply(
@@ -405,10 +408,10 @@ fn the_words_of_a_peer_cannot_move_a_cursor_and_the_token_is_cut_out_of_them() {
     assert!(!format!("{error:?}").contains("hush-hush"), "{error:?}");
 }
 
-/// One that takes the message in by spoonfuls: each part of a write is in time by itself.
+/// The peer reads slowly, so that each part of a write is in time although the whole is not.
 #[cfg(target_os = "linux")] // What a socket takes for a peer of small segments is the system's own affair.
 #[test]
-fn a_peer_that_reads_slowly_keeps_nobody_beyond_the_budget() {
+fn peer_that_reads_slowly_cannot_exceed_the_budget() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = socket2::SockRef::from(&listener);
     socket.set_recv_buffer_size(2_048).unwrap();
@@ -425,6 +428,6 @@ fn a_peer_that_reads_slowly_keeps_nobody_beyond_the_budget() {
     let options = SendOptions::new().retry(RetryPolicy::new().with_budget(budget));
     let error = client.send_with(PEER, &Message::from("x".repeat(1_000_000)), &options).unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::NotSent), "{error:?}");
-    // A write goes on by what the system takes at once, at most.
-    assert!(start.elapsed() < budget * 2 + SLACK, "{:?}", start.elapsed());
+    // A write can exceed the budget by what the system accepts at once.
+    assert!(start.elapsed() < budget * 2 + TOLERANCE, "{:?}", start.elapsed());
 }

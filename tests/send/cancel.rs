@@ -1,5 +1,5 @@
-//! A cancel ends a send at once, whatever it is doing. Each of these would go on for twenty seconds or
-//! more without it.
+//! A cancel ends a send at once, whatever it is doing. Without it each of these sends would take twenty seconds or
+//! more.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
@@ -11,28 +11,28 @@ use a2a_blocking::{CancelToken, Client, Delivery, Error, ErrorKind, Message, Ret
 use crate::support::{self, Act, PEER, Server, WORKSPACE, client};
 
 /// The promise is 100 ms; a machine that is busy with other things gets more.
-const AT_ONCE: Duration = Duration::from_secs(2);
+const PROMPT: Duration = Duration::from_secs(2);
 
-/// Starts a send, cancels it when `ready` says so and a little later, and gives its error.
+/// Starts a send, cancels it shortly after `ready` reports, and returns its error.
 fn cancelled(client: &Client, message: &Message, policy: RetryPolicy, ready: &mpsc::Receiver<()>) -> Error {
     let token = CancelToken::new();
     let options = SendOptions::new().retry(policy).cancel(&token);
     thread::scope(|scope| {
         let send = scope.spawn(|| client.send_with(PEER, message, &options));
         ready.recv_timeout(Duration::from_secs(20)).unwrap();
-        // So that it has come to where it waits. Earlier is no fault: it ends then, too.
+        // By then the send usually waits. An earlier cancel must end it, too.
         thread::sleep(Duration::from_millis(50));
         let start = Instant::now();
         token.cancel();
         let error = send.join().unwrap().unwrap_err();
-        assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+        assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
         error
     })
 }
 
 #[test]
-fn while_the_peer_is_silent() {
+fn cancel_ends_a_wait_for_a_silent_peer() {
     let (reached, ready) = mpsc::channel();
     let server = Server::decide(move |_, _| {
         reached.send(()).unwrap();
@@ -44,7 +44,7 @@ fn while_the_peer_is_silent() {
 }
 
 #[test]
-fn while_it_waits_for_the_next_attempt() {
+fn cancel_ends_a_wait_between_attempts() {
     let (reached, ready) = mpsc::channel();
     let server = Server::decide(move |_, _| {
         reached.send(()).unwrap();
@@ -56,9 +56,9 @@ fn while_it_waits_for_the_next_attempt() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// A listener that accepts nobody, with its queue full: connecting to it hangs.
+/// A listener with a full queue that accepts no connection, so connecting to it hangs.
 #[test]
-fn while_it_connects() {
+fn cancel_ends_a_connect() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
@@ -78,7 +78,7 @@ fn while_it_connects() {
 
 /// A peer with a small buffer that reads nothing.
 #[test]
-fn while_it_uploads() {
+fn cancel_ends_an_upload() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(1).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
@@ -98,15 +98,15 @@ fn while_it_uploads() {
     });
     let message = Message::from("x".repeat(1_000_000));
     let error = cancelled(&client, &message, RetryPolicy::new(), &ready);
-    // Where the kernel took all of it into its own buffers, we cannot know that the peer never will.
+    // Where the kernel has taken everything, the client cannot know that the peer will not read it.
     assert!(error.delivery() <= Delivery::Unknown);
     drop(done);
     server.join().unwrap();
 }
 
-/// What is under way does not go on behind the caller's back: the peer sees the end of the connection.
+/// A send must not go on behind the caller's back: the peer sees the connection end.
 #[test]
-fn the_wire_is_shut_down_by_a_cancel_and_by_the_end_of_the_budget() {
+fn cancel_and_budget_close_the_connection() {
     for cancel in [true, false] {
         let (gone, is_gone) = mpsc::channel();
         let (reached, ready) = mpsc::channel();
@@ -127,7 +127,7 @@ fn the_wire_is_shut_down_by_a_cancel_and_by_the_end_of_the_budget() {
 }
 
 #[test]
-fn before_it_starts() {
+fn cancelled_token_prevents_a_send() {
     let server = Server::play([Act::Close]);
     let token = CancelToken::new();
     token.cancel();
@@ -137,7 +137,7 @@ fn before_it_starts() {
 }
 
 #[test]
-fn a_token_that_is_not_cancelled_changes_nothing() {
+fn token_that_is_not_cancelled_changes_nothing() {
     let ok = Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#);
     let server = Server::play([Act::Close, ok]);
     let token = CancelToken::new();
@@ -148,9 +148,9 @@ fn a_token_that_is_not_cancelled_changes_nothing() {
     assert_eq!(server.requests().len(), 4);
     // The budget is as hard as without a token.
     let server = Server::play([Act::Hang]);
-    let brief = SendOptions::new().retry(RetryPolicy::new().with_budget(Duration::from_millis(300))).cancel(&token);
+    let short = SendOptions::new().retry(RetryPolicy::new().with_budget(Duration::from_millis(300))).cancel(&token);
     let start = Instant::now();
-    let error = client(&server).send_with(PEER, &Message::from("hi"), &brief).unwrap_err();
+    let error = client(&server).send_with(PEER, &Message::from("hi"), &short).unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Timeout, Delivery::Unknown));
 }
