@@ -1,4 +1,4 @@
-//! What the original Python client answers and sends, replayed over real sockets.
+//! The answers and requests of the Python module `a2a_client`, replayed over real sockets.
 
 use std::env;
 use std::fs;
@@ -46,7 +46,7 @@ fn act(act: &Value) -> Act {
     }
 }
 
-/// The requests that the server saw, as the vectors write them.
+/// Returns the requests that the server read, in the form of the vectors.
 fn seen(server: &Server) -> Value {
     let fresh = |id: &mut Value| {
         let text = id.as_str().unwrap();
@@ -76,12 +76,12 @@ fn play(vector: &Value) -> Server {
     Server::play(vector["acts"].as_array().unwrap().iter().map(act).collect::<Vec<_>>())
 }
 
-/// Plays a vector of one peer's record: the answers to its calls, and the requests that the server saw.
+/// Plays a vector about one peer's record, and checks the answers and the requests.
 fn replay(vector: &Value, call: impl Fn(&Client, &str) -> Option<Peer>) {
     let name = vector["name"].as_str().unwrap();
     let server = play(vector);
     let mut builder = support::builder(&server);
-    // The bound itself is tested elsewhere; a vector that hangs need not wait for all of it.
+    // Other tests cover the timeout. A vector that hangs need not wait for all of it.
     builder = builder.lookup_timeout(Duration::from_millis(500));
     if let Some(token) = vector["token"].as_str() {
         builder = builder.token(token);
@@ -93,7 +93,7 @@ fn replay(vector: &Value, call: impl Fn(&Client, &str) -> Option<Peer>) {
     expected.extend(vector["again"].as_array().into_iter().flatten().cloned());
     assert_eq!(expected.len(), times, "{name}");
     for expected in expected {
-        // On purpose unlike the original: what is no object is no record.
+        // Unlike the Python module, on purpose: a value that is no object is no record.
         let expected = if expected.is_array() { Value::Null } else { expected };
         let peer = call(&client, vector["args"][0].as_str().unwrap());
         let answer = peer.map_or(Value::Null, |peer| Value::Object(peer.as_json().clone()));
@@ -102,7 +102,7 @@ fn replay(vector: &Value, call: impl Fn(&Client, &str) -> Option<Peer>) {
     assert_eq!(seen(&server), vector["requests"], "{name}");
 }
 
-/// Not a test of its own: one of the original's functions, in a process whose environment is the vector's.
+/// Calls a function of the Python module in a child process that has the vector's environment.
 #[test]
 fn child() {
     let Ok(call) = env::var("A2A_TEST_CALL") else { return };
@@ -121,7 +121,7 @@ fn child() {
     println!("\nANSWER {answer}");
 }
 
-/// The answer of one of the original's functions over the process-wide client, and the platform's address.
+/// Returns the answer of one of the Python module's functions, called over the process-wide client.
 fn global_answer(vector: &Value, server: &Server) -> Value {
     let name = vector["name"].as_str().unwrap();
     let configs = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("parity-{}", name.replace('/', "-")));
@@ -141,7 +141,7 @@ fn global_answer(vector: &Value, server: &Server) -> Value {
     serde_json::from_str(answer.unwrap_or_else(|| panic!("{name} gave no answer: {text}"))).unwrap()
 }
 
-/// Plays a vector of one of the functions that speak in strings, and says what it answered.
+/// Plays a vector of a function that returns strings, and returns the answer.
 fn replay_global(vector: &Value) -> Value {
     let name = vector["name"].as_str().unwrap();
     let server = play(vector);
@@ -174,22 +174,22 @@ fn every_vector_is_played() {
 }
 
 #[test]
-fn peers() {
+fn peers_vectors() {
     for vector in vectors("peers").iter().chain(&vectors("peers_with_diagnostic")) {
         replay_global(vector);
     }
 }
 
 #[test]
-fn workspace_info() {
+fn workspace_info_vectors() {
     for vector in vectors("workspace_info") {
         replay_global(&vector);
     }
 }
 
-/// Those that wait between attempts are played with shorter waits, and so by the typed call.
+/// Vectors with waits between attempts are played with shorter waits, through the typed call.
 #[test]
-fn send() {
+fn send_vectors() {
     for vector in vectors("send") {
         if vector["backoffs"] == 0 {
             replay_global(&vector);
@@ -209,43 +209,44 @@ fn send() {
     }
 }
 
-/// Where the platform delivers later, which the original took for an error.
+/// The platform delivers the message later. The Python module takes that for an error.
 #[test]
-fn a_queued_message_has_a_string_of_its_own() {
+fn queued_message_has_its_own_string() {
     let server =
         Server::play([Act::reply(202, r#"{"status":"queued","delivery_mode":"poll","method":"message/send"}"#)]);
     let mut vector = vectors("send")[0].clone();
-    vector["name"] = json!("send/queued");
+    vector["name"] = json!("send_vectors/queued");
     let peer = vector["args"][0].as_str().unwrap();
     let expected = format!("[A2A_QUEUED] target={}/workspaces/{peer}/a2a method=message/send", server.url());
     assert_eq!(global_answer(&vector, &server), json!(expected));
 }
 
-/// Where the original falls short: the sentence that each vector asks for.
+/// Some vectors ask for a better answer than the Python module's, with a sentence that says which.
 #[test]
-fn better_than_the_original() {
-    let send: Vec<Value> = vectors("send").into_iter().filter(|vector| vector.get("better").is_some()).collect();
+fn answers_are_better_where_the_vectors_ask_for_it() {
+    let send_vectors: Vec<Value> =
+        vectors("send").into_iter().filter(|vector| vector.get("better").is_some()).collect();
     let says = |name: &str, words: &[&str]| {
-        let vector = send.iter().find(|vector| vector["name"] == name).unwrap();
+        let vector = send_vectors.iter().find(|vector| vector["name"] == name).unwrap();
         let answer = replay_global(vector);
         for word in words {
             assert!(answer.as_str().unwrap().contains(word), "{name}: {answer}");
         }
     };
-    says("send/http_200_html", &["HTTP 200", "<html>busy</html>"]);
-    says("send/http_503_platform_error", &["container restart triggered", "HTTP 503", "restarting"]);
-    says("send/http_403", &["access denied: workspaces cannot communicate per hierarchy rules", "HTTP 403"]);
-    // Beside an exact text the sentence binds the typed error.
-    let vector = send.iter().find(|vector| vector["name"] == "send/http_500_json_error").unwrap();
+    says("send_vectors/http_200_html", &["HTTP 200", "<html>busy</html>"]);
+    says("send_vectors/http_503_platform_error", &["container restart triggered", "HTTP 503", "restarting"]);
+    says("send_vectors/http_403", &["access denied: workspaces cannot communicate per hierarchy rules", "HTTP 403"]);
+    // Where the text is fixed, the sentence applies to the typed error.
+    let vector = send_vectors.iter().find(|vector| vector["name"] == "send_vectors/http_500_json_error").unwrap();
     let server = play(vector);
     let error = support::client(&server).send(vector["args"][0].as_str().unwrap(), "x").unwrap_err();
     assert_eq!(error.status(), Some(500));
     assert!(error.to_string().ends_with("m (code=1), HTTP 500"), "{error}");
-    assert_eq!(send.len(), 4);
+    assert_eq!(send_vectors.len(), 4);
 }
 
 #[test]
-fn validate() {
+fn validate_vectors() {
     for vector in vectors("validate") {
         let answer = global::validate_peer_id(vector["args"][0].as_str().unwrap());
         assert_eq!(json!(answer), vector["expect"]["exact"], "{}", vector["name"]);
@@ -253,26 +254,27 @@ fn validate() {
 }
 
 #[test]
-fn enrich() {
+fn enrich_vectors() {
     for vector in vectors("enrich") {
         replay(&vector, |client, peer| client.enrich(peer));
     }
 }
 
 #[test]
-fn discover() {
+fn discover_vectors() {
     for vector in vectors("discover") {
         replay(&vector, |client, peer| client.discover(peer).ok());
     }
 }
 
-/// The original has no vectors of its own for the card's address: the design gives its form.
+/// The Python module has no vectors for the card's address. The design gives its form.
 #[test]
-fn card_url() {
+fn discover_url_of_each_validate_vector() {
     let client = |url: &str| Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
     let card = |url, peer: &str| client(url).discover_url(peer).ok();
     for vector in vectors("validate") {
-        let expected = vector["expect"]["exact"].as_str().map(|id| format!("http://p:1/x/registry/discover/{id}"));
+        let expected =
+            vector["expect"]["exact"].as_str().map(|id| format!("http://p:1/x/registry/discover_vectors/{id}"));
         assert_eq!(card("http://p:1/x/", vector["args"][0].as_str().unwrap()), expected, "{}", vector["name"]);
     }
 }

@@ -1,4 +1,6 @@
-//! The process-wide client: one process, so one test, and in a child whose environment is empty.
+//! The process-wide client.
+//!
+//! A process has one, so the test runs in a child process with an empty environment.
 
 use std::env;
 use std::process::Command;
@@ -26,7 +28,7 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
-/// Not a test of its own: see below.
+/// Runs in a child process.
 #[test]
 fn child() {
     if env::var_os("A2A_TEST_CHILD").is_none() {
@@ -49,9 +51,9 @@ fn child() {
     }
     assert!(global::client().unwrap_err().to_string().starts_with("WORKSPACE_ID: not set"));
     assert_eq!(global::validate_peer_id(&PEER.to_uppercase()).as_deref(), Some(PEER));
-    let said = ERRORS.lock().unwrap().clone();
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].starts_with("no A2A client: WORKSPACE_ID: not set"), "{said:?}");
+    let logged = ERRORS.lock().unwrap().clone();
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert!(logged[0].starts_with("no A2A client: WORKSPACE_ID: not set"), "{logged:?}");
 
     let server = Server::play([Act::reply(200, RECORD), Act::reply(500, "boom"), Act::reply(200, RECORD)]);
     global::init(client(&server)).unwrap();
@@ -66,13 +68,13 @@ fn child() {
     assert_eq!(global::agent_card_url_for("nope"), None);
 
     let other = client(&Server::play([Act::Close]));
-    assert!(global::init(other).is_err(), "there is one already, and the other is handed back");
+    assert!(global::init(other).is_err(), "there is one already, and the other is returned");
     assert_eq!(format!("{:?}", global::client().unwrap()), format!("{:?}", client(&server)));
     println!("all of it ran");
 }
 
 #[test]
-fn the_originals_functions_degrade_say_why_once_and_work_once_there_is_a_client() {
+fn functions_degrade_without_a_client_and_work_once_there_is_one() {
     let mut child = Command::new(env::current_exe().unwrap());
     child
         .args(["--exact", "global::child", "--nocapture"])

@@ -1,4 +1,5 @@
-//! Requests go to the platform's own address and nowhere that anybody points to: the token with them.
+//! Requests, and the token with them, go to the platform's address only. No redirect, header or body can send them
+//! elsewhere.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::support::platform::SECOND;
 use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE, builder};
 
-/// Every call that makes a request, whatever comes of it.
+/// Makes every call that sends a request, whatever its result.
 fn every_call(client: &Client, dir: &Dir) {
     let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_attempts(2).honor_retry_after();
     let _ = client.enrich(PEER);
@@ -20,13 +21,13 @@ fn every_call(client: &Client, dir: &Dir) {
     let cursor = dir.file("cursor.json");
     let _earlier = std::fs::remove_file(&cursor);
     let mut poller = InboxPoller::builder(client.clone()).cursor_file(cursor).retry(policy).build().unwrap();
-    let _ = poller.poll_once(|push| {
-        let _ = (push.enrich(), push.reply("on it"), push.envelope());
+    let _ = poller.poll_once(|message| {
+        let _ = (message.enrich(), message.reply("on it"), message.envelope());
         Verdict::Ack
     });
 }
 
-/// What requests are made for, apart from whom they are about.
+/// Returns whether a path belongs to one of our calls.
 fn is_ours(path: &str) -> bool {
     let path = path.split('?').next().unwrap();
     let own = ["", "/activity", "/notify"].map(|call| format!("/workspaces/{WORKSPACE}{call}"));
@@ -36,7 +37,7 @@ fn is_ours(path: &str) -> bool {
         || path == format!("/workspaces/{PEER}/a2a")
 }
 
-/// Makes every call of a platform that answers so, and holds the requests against the list.
+/// Makes every call to a platform that answers so, and checks that all requests are ours.
 fn only_the_platform_is_asked(what: &str, act: impl Fn(&support::Request) -> Act + Send + Sync + 'static) {
     let (server, dir) = (Server::decide(move |_, request| act(request)), Dir::new("elsewhere"));
     every_call(&builder(&server).token("hush-hush").build().unwrap(), &dir);
@@ -50,7 +51,7 @@ fn only_the_platform_is_asked(what: &str, act: impl Fn(&support::Request) -> Act
 }
 
 #[test]
-fn no_redirect_of_any_kind_is_followed() {
+fn no_redirect_is_followed() {
     let elsewhere = Server::play([Act::reply(200, "{}")]);
     let address = elsewhere.url().replace("http://", "");
     for to in [
@@ -77,7 +78,7 @@ fn no_redirect_of_any_kind_is_followed() {
 }
 
 #[test]
-fn no_header_of_an_answer_leads_anywhere_else() {
+fn no_header_of_an_answer_leads_elsewhere() {
     let elsewhere = Server::play([Act::reply(200, "{}")]);
     let (url, address) = (elsewhere.url(), elsewhere.url().replace("http://", ""));
     for (name, value) in [
@@ -103,9 +104,9 @@ fn no_header_of_an_answer_leads_anywhere_else() {
     assert_eq!(elsewhere.connections(), 0);
 }
 
-/// Records, cards, hints and rows are full of addresses. They are the caller's to look at.
+/// Records, cards, hints and rows contain addresses. Only the caller may use them.
 #[test]
-fn no_address_in_a_body_is_called() {
+fn no_address_in_a_body_is_requested() {
     let elsewhere = Server::play([Act::reply(200, "{}")]);
     let url = elsewhere.url();
     let card = json!({ "url": url, "endpoint": url, "preferredTransport": "JSONRPC",

@@ -1,5 +1,6 @@
-//! No string that anybody else chooses can add a header, a request or a path: each is refused by name, or stands
-//! where it belongs and nowhere else. What is held against that are the bytes that a server read.
+//! No string can add a header, a request or a path. Each is refused by name, or stays in its place.
+//!
+//! The tests check the bytes that a server read.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use crate::support::platform::{SECOND, time};
 use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE, read_request};
 
-/// What has broken a client somewhere: line ends, control characters, what looks like one of these to somebody,
-/// what ends a part of a URL, what turns text round, and what is merely long.
+/// Strings that have broken some client: line ends, control characters and characters that look like them, ends of a
+/// part of a URL, text direction, and length.
 fn hostile() -> Vec<String> {
     let mut all: Vec<String> = [
         "a\r\nX-Evil: 1",
@@ -61,10 +62,10 @@ fn hostile() -> Vec<String> {
     all
 }
 
-/// A request's head as it came, and its body.
+/// The head of a request as it was read, and its body.
 type Raw = (String, Vec<u8>);
 
-/// A server that keeps each request as it came.
+/// A server that records each request as it was read.
 struct Tap {
     server: Server,
     seen: Arc<Mutex<Vec<Raw>>>,
@@ -113,7 +114,7 @@ impl Tap {
     }
 }
 
-/// The lines of a head, which must be this request line and these headers, each once, and nothing else.
+/// Checks that a head is this request line and these headers, each once, and nothing else.
 fn has_exactly(head: &str, line: &str, headers: &[(&str, &str)]) {
     let mut lines: Vec<&str> = head.strip_suffix("\r\n\r\n").unwrap().split("\r\n").collect();
     assert_eq!(lines.remove(0), line);
@@ -126,8 +127,8 @@ fn has_exactly(head: &str, line: &str, headers: &[(&str, &str)]) {
     assert_eq!(lines, expected);
 }
 
-/// Has a client made and a peer looked for: the head, or why not.
-fn asked(tap: &Tap, builder: ClientBuilder) -> Result<String, String> {
+/// Builds a client and makes a lookup. Returns the head of the request, or the error of the build.
+fn request_head(tap: &Tap, builder: ClientBuilder) -> Result<String, String> {
     let client = builder.build().map_err(|error| {
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         error.to_string()
@@ -148,7 +149,7 @@ fn base(tap: &Tap) -> ClientBuilder {
 const LINE: &str = "GET /registry/discover/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c HTTP/1.1";
 
 #[test]
-fn settings_are_refused_or_stand_where_they_belong() {
+fn settings_are_refused_or_stay_in_their_header() {
     let (tap, dir) = (Tap::of(RECORD), Dir::new("injection"));
     let (host, file) = (tap.address(), dir.file("token"));
     let common = [("host", host.as_str()), ("x-workspace-id", WORKSPACE)];
@@ -156,7 +157,7 @@ fn settings_are_refused_or_stand_where_they_belong() {
     for text in hostile() {
         let trimmed = text.trim();
         let shown: String = text.chars().take(60).collect();
-        let mut hold = |outcome: Result<String, String>, names: &str, header: Option<(&str, String)>| match outcome {
+        let mut check = |outcome: Result<String, String>, names: &str, header: Option<(&str, String)>| match outcome {
             Ok(head) => {
                 let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
                 has_exactly(&head, LINE, &[&common[..], &header.into_iter().collect::<Vec<_>>()].concat());
@@ -165,22 +166,26 @@ fn settings_are_refused_or_stand_where_they_belong() {
             Err(why) => assert!(why.contains(names), "{names} {shown:?}: {why}"),
         };
         let refused = |outcome: Result<String, String>| outcome.map_or_else(Err, |head| panic!("{shown:?}: {head}"));
-        hold(refused(asked(&tap, base(&tap).workspace_id(&text))), "workspace_id: ", None);
-        hold(refused(asked(&tap, base(&tap).origin(Some(&text)))), "origin: ", None);
+        check(refused(request_head(&tap, base(&tap).workspace_id(&text))), "workspace_id: ", None);
+        check(refused(request_head(&tap, base(&tap).origin(Some(&text)))), "origin: ", None);
         let org = ("x-molecule-org-id", trimmed.to_owned());
-        hold(asked(&tap, base(&tap).org_id(&text)), "org_id: ", Some(org));
+        check(request_head(&tap, base(&tap).org_id(&text)), "org_id: ", Some(org));
         let bearer = || Some(("authorization", format!("Bearer {trimmed}")));
-        hold(asked(&tap, base(&tap).token(&text)), "ClientBuilder::token ", bearer());
+        check(request_head(&tap, base(&tap).token(&text)), "ClientBuilder::token ", bearer());
         let given = text.clone();
-        hold(asked(&tap, base(&tap).token_fn(move || Some(given.clone()))), "ClientBuilder::token_fn ", bearer());
+        check(
+            request_head(&tap, base(&tap).token_fn(move || Some(given.clone()))),
+            "ClientBuilder::token_fn ",
+            bearer(),
+        );
         fs::write(&file, &text).unwrap();
-        hold(asked(&tap, base(&tap).token_file(&file)), &file.display().to_string(), bearer());
+        check(request_head(&tap, base(&tap).token_file(&file)), &file.display().to_string(), bearer());
     }
     assert!(sent > 40, "{sent} of them were sent");
 }
 
 #[test]
-fn a_platform_url_is_refused_or_says_where_requests_go() {
+fn platform_url_is_refused_or_decides_where_requests_go() {
     let tap = Tap::of(RECORD);
     let host = tap.address();
     let headers = [("host", host.as_str()), ("x-workspace-id", WORKSPACE)];
@@ -199,7 +204,7 @@ fn a_platform_url_is_refused_or_says_where_requests_go() {
         ] {
             let builder = Client::builder().workspace_id(WORKSPACE).platform_url(&url);
             let shown: String = url.chars().take(80).collect();
-            // What is a good address, of nobody here, is asked for nothing.
+            // An address of another host is valid here, and nothing is sent to it.
             let here = url.trim().strip_prefix(&format!("http://{host}/"));
             let Some(path) = here else {
                 match builder.build() {
@@ -208,7 +213,7 @@ fn a_platform_url_is_refused_or_says_where_requests_go() {
                 }
                 continue;
             };
-            match asked(&tap, builder) {
+            match request_head(&tap, builder) {
                 Ok(head) => {
                     let line = LINE.replacen(' ', &format!(" /{}", path.trim_end_matches('/')), 1);
                     has_exactly(&head, &line, &headers);
@@ -224,7 +229,7 @@ fn a_platform_url_is_refused_or_says_where_requests_go() {
 }
 
 #[test]
-fn a_peer_id_is_refused_before_anything_is_sent() {
+fn invalid_peer_id_is_refused_before_a_request() {
     let tap = Tap::of(RECORD);
     let client = base(&tap).build().unwrap();
     for text in hostile() {
@@ -242,12 +247,12 @@ fn a_peer_id_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn what_a_message_says_stays_in_its_body() {
+fn message_stays_in_the_body() {
     let tap = Tap::of(r#"{"result":{"parts":[]}}"#);
     let (client, host) = (base(&tap).token("tok").build().unwrap(), tap.address());
     let authorization = ("authorization", "Bearer tok");
     for text in hostile() {
-        // A body that imitates a head is a body.
+        // The body imitates a head.
         let text = format!("{text}\r\nauthorization: Bearer evil\r\n\r\n");
         let message = Message::from(text.as_str())
             .data(json!({ &text: text }))
@@ -278,9 +283,9 @@ fn what_a_message_says_stays_in_its_body() {
     }
 }
 
-/// Row ids and times come from the platform or the cursor's file, and go back to it in a query.
+/// Row ids and times come from the platform or the cursor file, and return to the platform in a query.
 #[test]
-fn what_a_row_or_a_cursor_says_stays_in_its_place_of_the_query() {
+fn rows_and_cursors_stay_in_their_query_parameters() {
     let dir = Dir::new("injection-rows");
     for (n, text) in hostile().into_iter().enumerate() {
         let row =
@@ -298,7 +303,7 @@ fn what_a_row_or_a_cursor_says_stays_in_its_place_of_the_query() {
             }
         };
         poll();
-        // Once more from the file that this left behind, and from one that somebody wrote to.
+        // Polls again with the file that this left behind, and then with a manipulated one.
         poll();
         if let Ok(kept) = fs::read_to_string(&cursor) {
             fs::write(&cursor, kept.replace("2026", "2026\\r\\nX-Evil: 1")).unwrap();
@@ -324,7 +329,7 @@ fn what_a_row_or_a_cursor_says_stays_in_its_place_of_the_query() {
 }
 
 #[test]
-fn a_peers_words_are_data_and_are_not_sent_on() {
+fn error_text_of_a_peer_is_not_sent_on() {
     let server = Server::play([Act::reply(403, json!({ "error": "x\r\nX-Evil: 1" }).to_string())]);
     let client = Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).build().unwrap();
     for _ in 0..2 {

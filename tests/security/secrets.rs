@@ -1,7 +1,8 @@
-//! The token is in nothing that a process prints, whatever is called, whoever answers and however closely it is logged.
-//! A child makes every call against good and bad servers, with all of everybody's log printed (this crate's, the HTTP
-//! client's, the TLS library's), every public value shown, and panics in every function of the caller's. What it wrote
-//! is then searched for the token in each form in which it could hide.
+//! No output of a process contains the token: whatever is called, whoever answers, and whatever the log level.
+//!
+//! A child process makes every call against good and bad servers. It prints the complete log of this crate, the HTTP
+//! client and the TLS library. It shows every public value, and each callback panics once. The test searches the output
+//! for every form of the token.
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error as StdError;
@@ -25,17 +26,17 @@ use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::tls_server;
 
-/// With each kind of character that some form of text escapes.
+/// Contains each kind of character that some text format escapes.
 const TOKEN: &str = r#"Zq7/mW2+xB9=tK4%vN6"rJ8\hD3&pF5<sG1'yL0"#;
-/// So much of it is too much.
+/// Length of a piece of the token that must not appear.
 const PIECE: usize = 8;
 
-/// Whether a peer gives the token back just now. The HTTP client's log shows what comes from outside as it came,
-/// which the documentation says: then only what is ours is looked at.
+/// True while a peer returns the token. The HTTP client's log shows what it receives, as the crate's docs warn. Then
+/// only this crate's log is checked.
 static ECHOED: AtomicBool = AtomicBool::new(false);
 
-/// Cases in which no connection comes about.
-const UNREACHABLE: [&str; 3] = ["nobody there", "no such proxy", "a proxy with a password"];
+/// Cases without a connection.
+const UNREACHABLE: [&str; 3] = ["no listener", "no such proxy", "a proxy with a password"];
 
 struct Everything;
 
@@ -53,7 +54,7 @@ impl log::Log for Everything {
     fn flush(&self) {}
 }
 
-/// Shows a value in each way that it can be shown.
+/// Prints a value in each debug format.
 fn show<T: Debug>(what: &str, value: T) {
     println!("{what}: {value:?} {value:#?}");
 }
@@ -69,7 +70,7 @@ fn show_outcome<T: Debug>(what: &str, outcome: Result<T, Error>) {
     }
 }
 
-fn brief() -> RetryPolicy {
+fn short_waits() -> RetryPolicy {
     let wait = Duration::from_millis(1);
     RetryPolicy::new()
         .with_base(wait)
@@ -79,7 +80,7 @@ fn brief() -> RetryPolicy {
         .honor_retry_after()
 }
 
-/// Every call of a client of that platform.
+/// Makes every call of a client of that platform.
 fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     println!("== {what}");
     let builder = builder.workspace_id(WORKSPACE).lookup_timeout(Duration::from_millis(200)).ttl_spread(0.0);
@@ -100,7 +101,7 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     show_outcome("peers", client.peers());
     show_outcome("workspace", client.workspace());
     show_outcome("discover_url", client.discover_url(PEER));
-    // Where nobody is there it is tried for 15 s.
+    // Without a connection this call retries for 15 s.
     if !UNREACHABLE.contains(&what) {
         show_outcome("notify", client.notify("done"));
     }
@@ -109,28 +110,28 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     let message = Message::new().text("hi").data(json!({"a": 1})).file_bytes("f", "text/plain", b"f").context_id("c");
     show("message", &message);
     let cancel = CancelToken::new();
-    let options = SendOptions::new().retry(brief()).cancel(&cancel).on_progress(|at| show("progress", at));
+    let options = SendOptions::new().retry(short_waits()).cancel(&cancel).on_progress(|at| show("progress", at));
     show("options", (&options, &cancel));
     show_outcome("send_with", client.send_with(PEER, &message, &options));
-    let plain = SendOptions::new().retry(brief());
+    let plain = SendOptions::new().retry(short_waits());
     show_outcome("a large send", client.send_with(PEER, &Message::from("x".repeat(400_000)), &plain));
-    let panics = SendOptions::new().retry(brief()).on_progress(|_| panic!("in a watcher"));
-    show_outcome("a send whose watcher panics", client.send_with(PEER, &message, &panics));
+    let panics = SendOptions::new().retry(short_waits()).on_progress(|_| panic!("in a progress callback"));
+    show_outcome("a send whose progress callback panics", client.send_with(PEER, &message, &panics));
     cancel.cancel();
     show_outcome("a cancelled send", client.send_with(PEER, &message, &options));
 
     let cursor = dir.file("cursor.json");
     let _earlier = fs::remove_file(&cursor);
     let poller = InboxPoller::builder(client.clone()).cursor_file(&cursor).interval(Duration::from_millis(5));
-    let poller = poller.retry(brief()).heartbeat(Some(Duration::from_secs(1)));
-    let poller = poller.on_dead_letter(|push| panic!("at a dead letter {push:?}"));
+    let poller = poller.retry(short_waits()).heartbeat(Some(Duration::from_secs(1)));
+    let poller = poller.on_dead_letter(|message| panic!("at a dead letter {message:?}"));
     show("poller", &poller);
     let calls = AtomicUsize::new(0);
-    let handle = poller.spawn(move |push| {
-        show("push", (push, push.sender(), push.row(), push.attachments()));
-        show("notification", push.envelope());
-        assert!(calls.fetch_add(1, SeqCst) > 1, "in a callback at {push:?}");
-        show_outcome("reply", push.reply("on it"));
+    let handle = poller.spawn(move |message| {
+        show("push", (message, message.sender(), message.row(), message.attachments()));
+        show("notification", message.envelope());
+        assert!(calls.fetch_add(1, SeqCst) > 1, "in a callback at {message:?}");
+        show_outcome("reply", message.reply("on it"));
         Verdict::Ack
     });
     if let Ok(handle) = &handle {
@@ -147,8 +148,8 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
 
 fn answer_all(client: Client, dir: &Dir) {
     let mut poller = InboxPoller::builder(client).cursor_file(dir.file("answered.json")).build().unwrap();
-    let polled = poller.poll_once(|push| {
-        show_outcome("reply", push.reply("on it"));
+    let polled = poller.poll_once(|message| {
+        show_outcome("reply", message.reply("on it"));
         Verdict::Ack
     });
     show_outcome("polled", polled);
@@ -156,7 +157,7 @@ fn answer_all(client: Client, dir: &Dir) {
 
 const TOKEN_OF_NOBODY: &str = "../../no/peer?id=\r\n";
 
-/// A platform that does all that it should.
+/// Starts a platform that works.
 fn good(platform: &Platform) -> Server {
     let platform = platform.clone();
     Server::decide(move |_, request| {
@@ -172,7 +173,7 @@ fn good(platform: &Platform) -> Server {
     })
 }
 
-/// Platforms that do what they should not.
+/// Starts platforms that fail in different ways.
 fn bad() -> Vec<(&'static str, Server)> {
     let status = |status, body: &str| Server::play([Act::reply(status, body)]);
     let redirect = Act::reply(307, "").header("Location", "http://127.0.0.1:9/elsewhere?token=1");
@@ -181,7 +182,7 @@ fn bad() -> Vec<(&'static str, Server)> {
         let _ = stream.peek(&mut [0]);
         let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig");
     };
-    // Longer than a lookup and a send here wait, and shorter than a call does.
+    // Longer than the timeouts of lookups and sends here, and shorter than that of a call.
     let silence = |_, stream: std::net::TcpStream| {
         thread::sleep(Duration::from_millis(500));
         drop(stream);
@@ -206,7 +207,7 @@ fn bad() -> Vec<(&'static str, Server)> {
     ]
 }
 
-/// What a platform that gives the token back can do with it.
+/// Starts platforms that return the token, each in another place.
 fn echoes() -> Vec<(&'static str, Server)> {
     type Echo = fn(&str) -> Act;
     let acts: [(&str, Echo); 6] = [
@@ -221,7 +222,7 @@ fn echoes() -> Vec<(&'static str, Server)> {
     ];
     let server =
         |echo: Echo| Server::decide(move |_, request| echo(request.header("authorization").unwrap_or_default()));
-    // An object is a record where one is asked for, and data is shown as it came.
+    // Where a record is requested any object is one. Its data is shown as received.
     let agent = Server::decide(|_, request| match (request.method.as_str(), request.header("authorization")) {
         ("POST", Some(token)) => {
             Act::reply(200, json!({ "error": { "code": 1, "message": token, "data": token } }).to_string())
@@ -231,7 +232,7 @@ fn echoes() -> Vec<(&'static str, Server)> {
     acts.map(|(what, echo)| (what, server(echo))).into_iter().chain([("an error of an agent's", agent)]).collect()
 }
 
-/// Not a test of its own: what the process does whose output is searched.
+/// Produces the output that the test searches, in a child process.
 #[test]
 fn child() {
     let Some(file) = env::var_os("A2A_TEST_TOKEN_FILE").map(PathBuf::from) else { return };
@@ -241,7 +242,7 @@ fn child() {
     for n in 1..4 {
         platform.add(n * SECOND, PEER, "disk is full");
     }
-    // The answer to the human goes another way.
+    // The reply to a human uses another endpoint.
     platform.add_row(4 * SECOND, json!({ "method": "message/send", "source_id": null, "summary": "how is it?" }));
     let at = |server: &Server| Client::builder().platform_url(server.url());
 
@@ -252,12 +253,12 @@ fn child() {
     assert_eq!(server.connections().min(1), 1);
     answer_all(at(&server).token(TOKEN).workspace_id(WORKSPACE).build().unwrap(), &dir);
     let state = platform.state();
-    assert!(state.notices.iter().any(|notice| notice == "on it"), "no push was the human's");
+    assert!(state.notices.iter().any(|notice| notice == "on it"), "no message was a human's");
     drop(state);
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    every_call("nobody there", Client::builder().platform_url(&nobody).token(TOKEN), &dir);
+    every_call("no listener", Client::builder().platform_url(&nobody).token(TOKEN), &dir);
     every_call("no such proxy", at(&server).token(TOKEN).proxy(&nobody), &dir);
-    // A proxy's password is no less of a secret.
+    // A proxy's password is a secret, too.
     let password: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let asks = Server::play([Act::raw("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")]);
     for proxy in [&nobody, &asks.url()] {
@@ -309,7 +310,7 @@ fn over_tls(file: &std::path::Path, dir: &Dir) {
     }
 }
 
-/// What the rows of the HTTP client's dump (16 bytes in hexadecimal, then as text) say when they are put together again.
+/// Reassembles the HTTP client's dump: 16 bytes in each row, in hexadecimal and as text. Returns both columns.
 fn dumped(output: &str) -> (String, String) {
     let rows = output.lines().filter_map(|line| line.split_once(" ureq_proto::util: ").map(|(_, row)| row));
     let (mut bytes, mut text) = (Vec::new(), String::new());
@@ -323,10 +324,10 @@ fn dumped(output: &str) -> (String, String) {
     (String::from_utf8_lossy(&bytes).into_owned(), text)
 }
 
-/// Every form of the token that could be in a text, cut into pieces of which none may be.
+/// Returns every form of the token in a text, cut into pieces that must not appear.
 fn pieces() -> BTreeSet<String> {
     let mut forms: Vec<String> = vec![TOKEN.to_owned()];
-    // What the dump's text column and a shell's escapes make of it.
+    // Escapes of Rust and of JSON.
     forms.push(TOKEN.escape_default().to_string());
     forms.push(TOKEN.escape_debug().to_string().escape_debug().to_string());
     forms.push(serde_json::to_string(TOKEN).unwrap().replace('/', r"\/"));
@@ -343,7 +344,7 @@ fn pieces() -> BTreeSet<String> {
         let chars: Vec<char> = form.chars().collect();
         pieces.extend(chars.windows(PIECE).map(|piece| piece.iter().collect::<String>()));
     }
-    // Two digits a byte, in either case, and with what commonly stands between: as many bytes as above.
+    // Two digits per byte in either case, with common separators, for as many bytes as above.
     for (hex, width) in [
         (code(|b| format!("{b:02x}")), 2),
         (code(|b| format!("{b:02X}")), 2),
@@ -369,7 +370,7 @@ fn pieces() -> BTreeSet<String> {
         };
         pieces.extend(windows);
     }
-    // Base64 in both alphabets, wherever in a longer text the token begins; its ends depend on what is beside it.
+    // Base64 in both alphabets, at each offset of the token. Its first and last characters depend on the neighbours.
     for before in 0..3 {
         let bytes = [&vec![b' '; before], TOKEN.as_bytes()].concat();
         for engine in [&base64::engine::general_purpose::STANDARD, &base64::engine::general_purpose::URL_SAFE] {
@@ -382,7 +383,7 @@ fn pieces() -> BTreeSet<String> {
     pieces
 }
 
-/// What of the token is in the text.
+/// Returns a piece of the token that the text contains.
 fn found(text: &str) -> Option<String> {
     let pieces = pieces();
     let mut by_start: HashMap<&[u8], Vec<&str>> = HashMap::new();
@@ -396,7 +397,7 @@ fn found(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_search_sees_the_token_in_each_of_its_forms() {
+fn search_finds_the_token_in_each_form() {
     let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
     let base64 = base64::engine::general_purpose::STANDARD.encode(format!("Bearer {TOKEN}"));
     let percent: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -411,15 +412,15 @@ fn the_search_sees_the_token_in_each_of_its_forms() {
         format!("TRACE ureq_proto::util: {hex:-<32} {text:.<16}\n")
     };
     let rows: String = TOKEN.as_bytes().chunks(5).map(|part| row(std::str::from_utf8(part).unwrap())).collect();
-    assert_eq!(found(&rows), None, "in rows it is not seen");
+    assert_eq!(found(&rows), None, "the rows hide it");
     let (bytes, text) = dumped(&rows);
     assert_eq!((bytes.as_str(), text.as_str()), (TOKEN, TOKEN));
 }
 
-/// The binary, with as much of a log as there is. It takes the token from a file: an argument is everybody's to read.
+/// The binary, with the most detailed log. It takes the token from a file, because other users can read its arguments.
 #[cfg(feature = "cli")]
 #[test]
-fn the_binary_shows_it_in_no_output_and_takes_it_in_no_argument() {
+fn binary_never_prints_the_token_and_takes_it_from_no_argument() {
     let dir = Dir::new("secrets-binary");
     let (file, cursor, platform) = (dir.file("token"), dir.file("cursor.json"), Platform::new());
     fs::write(&file, TOKEN).unwrap();
@@ -459,7 +460,7 @@ fn the_binary_shows_it_in_no_output_and_takes_it_in_no_argument() {
 }
 
 #[test]
-fn no_output_of_a_process_has_the_token_in_it() {
+fn no_output_of_a_process_contains_the_token() {
     let dir = Dir::new("secrets-token");
     let file = dir.file("token");
     fs::write(&file, TOKEN).unwrap();
@@ -478,7 +479,7 @@ fn no_output_of_a_process_has_the_token_in_it() {
     let last: Vec<&str> = text.lines().rev().take(40).collect();
     assert!(output.status.success() && text.contains("== the end"), "{last:#?}");
 
-    // It was there to be seen.
+    // The log did contain what was searched.
     assert!(bytes.contains("authorization: Bearer ") && plain.contains("authorization:.Bearer."), "nothing was dumped");
     for target in ["DEBUG ureq::run", "TRACE ureq_proto::util", "DEBUG a2a_blocking::", "WARN a2a_blocking::token"] {
         assert!(text.contains(target), "no log of {target}");
@@ -487,7 +488,8 @@ fn no_output_of_a_process_has_the_token_in_it() {
         assert!(text.contains("rustls::"), "no log of the TLS library's");
     }
     assert!(text.contains("[token]"), "no echo was cut out");
-    for panic in ["in a watcher", "in a callback at InboxMessage", "at a dead letter", "in a token function"] {
+    for panic in ["in a progress callback", "in a callback at InboxMessage", "at a dead letter", "in a token function"]
+    {
         assert!(text.contains(panic), "no panic {panic}");
     }
 }

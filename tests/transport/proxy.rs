@@ -1,4 +1,4 @@
-//! A proxy is used where it was asked for and nowhere else, and it is told no more than it must be.
+//! A proxy is used only where the client's settings ask for it, and it learns no more than it needs.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ fn ok() -> Act {
 }
 
 #[test]
-fn every_call_goes_through_the_proxy_that_was_asked_for() {
+fn every_call_uses_the_configured_proxy() {
     let proxy = Proxy::working();
     let server = Server::decide(|_, request| if request.method == "GET" { Act::reply(200, RECORD) } else { ok() });
     let client = builder(&server).token(TOKEN).proxy(proxy.url("me:p%40ss@")).build().unwrap();
@@ -32,7 +32,7 @@ fn every_call_goes_through_the_proxy_that_was_asked_for() {
     let cancellable = SendOptions::new().cancel(&CancelToken::new());
     client.send_with(PEER, &Message::from("hi"), &cancellable).unwrap();
     let heads = proxy.heads();
-    // The lookup's, the calls' (pooled), and one for each message.
+    // One for the lookup, one for the pooled calls, and one for each message.
     assert_eq!(heads.len(), 4, "{heads:?}");
     let address = server.url().replace("http://", "");
     for head in heads {
@@ -49,7 +49,7 @@ fn every_call_goes_through_the_proxy_that_was_asked_for() {
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
-fn over_https_it_is_told_the_host_and_nothing_more() {
+fn proxy_sees_only_the_host_over_https() {
     let (proxy, authority) = (Proxy::working(), tls_server::Authority::new());
     let answer = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{RECORD}", RECORD.len()).into_bytes();
     let (server, seen) = tls_server::answering(authority.certify(), true, move |_| answer.clone());
@@ -60,11 +60,11 @@ fn over_https_it_is_told_the_host_and_nothing_more() {
     let heads = proxy.heads();
     assert!(heads.len() == 1 && heads[0].starts_with("CONNECT localhost:") && !heads[0].contains(TOKEN), "{heads:?}");
     assert!(!String::from_utf8_lossy(&proxy.through.lock().unwrap()).contains(&TOKEN[..8]));
-    assert!(!heads[0].contains("Proxy-Authorization"), "nobody gave a password: {heads:?}");
+    assert!(!heads[0].contains("Proxy-Authorization"), "no password was set: {heads:?}");
 }
 
 #[test]
-fn a_proxy_that_lets_nothing_through_is_a_failure_to_connect() {
+fn refusing_proxy_is_a_connect_error() {
     let refused = format!("http://me:hush@{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let forbids = Proxy::new("407 Proxy Authentication Required");
     let server = Server::play([ok()]);
@@ -76,12 +76,12 @@ fn a_proxy_that_lets_nothing_through_is_a_failure_to_connect() {
         assert!(error.to_string().contains(words), "{error}");
         assert!(!format!("{error:?} {client:?}").contains("hush"), "{error:?}");
     }
-    assert_eq!(server.connections(), 0, "never past the proxy");
+    assert_eq!(server.connections(), 0, "no connection bypasses the proxy");
     assert!(forbids.through.lock().unwrap().is_empty());
 }
 
 #[test]
-fn a_silent_proxy_keeps_nobody_longer_than_the_bound() {
+fn silent_proxy_cannot_exceed_the_timeout() {
     let silent = Server::play([Act::Hang]);
     let server = Server::play([Act::reply(200, RECORD)]);
     let bound = Duration::from_millis(300);
@@ -91,12 +91,12 @@ fn a_silent_proxy_keeps_nobody_longer_than_the_bound() {
     assert!(start.elapsed() < bound + Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
-/// One that answers byte by byte, each in time by itself.
+/// The proxy answers byte by byte, so that each read alone is in time.
 #[test]
-fn a_proxy_that_trickles_keeps_nobody_longer_than_the_bound() {
+fn trickling_proxy_cannot_exceed_the_timeout() {
     let slow = Server::raw(|_, mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\nX-Slow: ");
-        // An end, so that a client that waits for all of it is found out.
+        // It ends at some time, so that a client without a timeout fails the test rather than hangs.
         for _ in 0..600 {
             thread::sleep(Duration::from_millis(50));
             if stream.write_all(b"y").is_err() {
@@ -118,7 +118,7 @@ fn a_proxy_that_trickles_keeps_nobody_longer_than_the_bound() {
 }
 
 #[test]
-fn a_proxy_that_is_none_is_refused_by_name_and_its_password_is_shown_nowhere() {
+fn invalid_proxy_url_is_refused_and_its_password_is_not_shown() {
     let base = |url: &str| -> ClientBuilder { Client::builder().workspace_id("w").proxy(url) };
     for url in ["", "me:hush@proxy", "socks5://me:hush@proxy", "http://me:hush@proxy:99999", "http://me:hush@proxy/x"] {
         let error = base(url).build().unwrap_err();

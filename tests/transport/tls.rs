@@ -1,5 +1,7 @@
-//! TLS: whom a client trusts, what it says of those that it does not, and that nobody is told the token before
-//! the certificate was checked. The server records all that it decrypts.
+//! TLS: which servers a client trusts, the errors for others, and that no token is sent before the certificate is
+//! checked.
+//!
+//! The server records all that it decrypts.
 
 use std::env;
 use std::io::{Read, Write};
@@ -25,7 +27,7 @@ fn base(url: String) -> ClientBuilder {
     Client::builder().platform_url(url).workspace_id(WORKSPACE).token(TOKEN)
 }
 
-/// A client of the server that trusts the authority alone.
+/// Returns a client of the server that trusts only this authority.
 fn trusting(authority: &Authority, server: &Server) -> ClientBuilder {
     base(https(server)).root_certificates(authority.pem())
 }
@@ -34,7 +36,7 @@ fn answer(status: u16, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// What a send with a brief policy comes to, and that it kept its bounds.
+/// Sends with a short policy, checks that its bounds held, and returns the error.
 fn send(client: &Client) -> Error {
     let (start, budget) = (Instant::now(), Duration::from_secs(60));
     let policy = RetryPolicy::new()
@@ -47,7 +49,7 @@ fn send(client: &Client) -> Error {
 }
 
 #[test]
-fn a_platform_of_the_authority_that_was_given_is_talked_to() {
+fn platform_of_a_given_authority_is_trusted() {
     let authority = Authority::new();
     let (server, seen) = answering(authority.certify(), true, |request| match request.method.as_str() {
         "GET" => answer(200, RECORD),
@@ -59,11 +61,11 @@ fn a_platform_of_the_authority_that_was_given_is_talked_to() {
     let text = seen.text();
     assert_eq!(text.matches(&format!("authorization: Bearer {TOKEN}\r\n")).count(), 2, "{text:.400}");
     let origin = format!("origin: {}\r\n", https(&server));
-    assert_eq!(text.to_lowercase().matches(&origin).count(), 2, "over https the origin is told");
+    assert_eq!(text.to_lowercase().matches(&origin).count(), 2, "over https the origin is sent");
 }
 
 #[test]
-fn others_are_not_told_the_token_and_not_tried_again_and_the_error_says_why() {
+fn untrusted_platform_gets_no_token_and_no_retry_and_the_error_says_why() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let past = authority.certify_as("localhost", |params| params.not_after = date_time_ymd(2020, 1, 1));
     let future = authority.certify_as("localhost", |params| params.not_before = date_time_ymd(2999, 1, 1));
@@ -78,8 +80,8 @@ fn others_are_not_told_the_token_and_not_tried_again_and_the_error_says_why() {
         let (server, seen) = answering(config, true, |_| answer(200, RECORD));
         let client = trusting(&authority, &server).build().unwrap();
         let error = send(&client);
-        let said = (error.kind(), error.is_transient(), error.attempts(), error.delivery());
-        assert_eq!(said, (ErrorKind::Tls, false, 1, Delivery::NotSent), "{why}: {error:?}");
+        let output = (error.kind(), error.is_transient(), error.attempts(), error.delivery());
+        assert_eq!(output, (ErrorKind::Tls, false, 1, Delivery::NotSent), "{why}: {error:?}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("POST {}/", https(&server))) && text.contains(why), "{why}: {text}");
         assert_eq!(server.connections(), 1, "{why}");
@@ -89,10 +91,11 @@ fn others_are_not_told_the_token_and_not_tried_again_and_the_error_says_why() {
     }
 }
 
-/// As `openssl req -x509` makes it by default: OpenSSL takes it of a host, rustls does not, however much it is trusted.
+/// `openssl req -x509` makes such a certificate by default. OpenSSL accepts it for a host and rustls does not, however
+/// much it is trusted.
 #[cfg(feature = "rustls")]
 #[test]
-fn an_authoritys_own_certificate_is_none_of_a_host() {
+fn authoritys_own_certificate_is_refused_for_a_host() {
     let authority = Authority::new();
     let its_own = authority.certify_as("localhost", |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     let (server, seen) = answering(its_own, true, |_| answer(200, RECORD));
@@ -104,11 +107,11 @@ fn an_authoritys_own_certificate_is_none_of_a_host() {
 }
 
 #[test]
-fn the_authorities_that_are_given_are_the_only_ones() {
+fn given_authorities_replace_the_default_ones() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (server, seen) = answering(authority.certify(), true, |_| answer(200, RECORD));
     let kind = |builder: ClientBuilder| builder.build().unwrap().discover(PEER).map_err(|error| error.kind());
-    assert_eq!(kind(base(https(&server))), Err(ErrorKind::Tls), "nobody's, by default");
+    assert_eq!(kind(base(https(&server))), Err(ErrorKind::Tls), "not trusted by default");
     assert_eq!(kind(base(https(&server)).root_certificates(other.pem())), Err(ErrorKind::Tls));
     assert_eq!(seen.text(), "");
     let both = format!("# ours\n{}\n# and theirs\r\n{}", other.pem(), authority.pem());
@@ -116,7 +119,7 @@ fn the_authorities_that_are_given_are_the_only_ones() {
 }
 
 #[test]
-fn what_is_no_certificate_is_refused_when_the_client_is_built() {
+fn invalid_certificates_are_refused_at_build() {
     let pem = Authority::new().pem();
     let body = pem.lines().nth(1).unwrap();
     for (text, why) in [
@@ -130,15 +133,15 @@ fn what_is_no_certificate_is_refused_when_the_client_is_built() {
     ] {
         let error = base("https://localhost".to_owned()).root_certificates(text).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        let said = format!("root_certificates: {why}");
-        assert!(error.to_string().starts_with(&said), "{said}: {error}");
+        let output = format!("root_certificates: {why}");
+        assert!(error.to_string().starts_with(&output), "{output}: {error}");
         assert!(!format!("{error:?}").contains(body));
     }
 }
 
-/// A handshake that does not come about may come about another time.
+/// A handshake that fails on the transport may succeed another time.
 #[test]
-fn a_handshake_that_breaks_off_is_tried_again_inside_its_bound() {
+fn broken_handshake_is_retried_within_its_timeout() {
     let authority = Authority::new();
     let hello = [0x16, 3, 3, 0, 90, 2];
     type Break = Box<dyn Fn(&mut std::net::TcpStream) + Send + Sync>;
@@ -178,15 +181,15 @@ fn a_handshake_that_breaks_off_is_tried_again_inside_its_bound() {
 }
 
 #[test]
-fn http_where_tls_is_wanted_and_tls_where_http_is_are_told_apart() {
+fn plain_http_and_tls_mixed_up_are_reported_as_such() {
     let plain = Server::raw(|_, mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let error = send(&trusting(&Authority::new(), &plain).build().unwrap());
-    let said = (error.kind(), error.is_transient(), error.attempts(), error.delivery());
-    assert_eq!(said, (ErrorKind::Tls, false, 1, Delivery::NotSent), "{error:?}");
+    let output = (error.kind(), error.is_transient(), error.attempts(), error.delivery());
+    assert_eq!(output, (ErrorKind::Tls, false, 1, Delivery::NotSent), "{error:?}");
     assert!(error.to_string().contains("does not speak TLS: is its URL http://?"), "{error}");
     assert_eq!(plain.connections(), 1);
 
@@ -197,10 +200,10 @@ fn http_where_tls_is_wanted_and_tls_where_http_is_are_told_apart() {
     assert_eq!((server.connections(), seen.text().as_str()), (1, ""));
 }
 
-/// A connection that ends without TLS's own word for it may have been cut by anybody. A JSON text says itself
-/// where it ends.
+/// A connection that ends without TLS's closing alert may have been cut by an attacker. The JSON text itself shows
+/// whether it is complete.
 #[test]
-fn a_body_that_is_cut_off_is_never_taken_for_a_whole_one() {
+fn truncated_body_is_never_taken_for_a_complete_one() {
     let half = &RECORD[..RECORD.len() / 2];
     let length = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{half}", RECORD.len());
     let chunked = format!("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{half}\r\n", half.len());
@@ -227,10 +230,10 @@ fn a_body_that_is_cut_off_is_never_taken_for_a_whole_one() {
     }
 }
 
-/// An upload that breaks on an answer that came early, behind TLS.
+/// An upload that breaks because of an early answer, over TLS.
 #[cfg(target_os = "linux")] // Elsewhere a reset may throw away what came before it.
 #[test]
-fn an_early_answer_is_seen_through_tls() {
+fn early_answer_is_read_over_tls() {
     let (authority, seen) = (Authority::new(), Seen::default());
     let config: Arc<ServerConfig> = authority.certify();
     let server = Server::raw(move |_, stream| {
@@ -241,12 +244,12 @@ fn an_early_answer_is_seen_through_tls() {
     let client = trusting(&authority, &server).build().unwrap();
     for _ in 0..8 {
         let error = client.send(PEER, "x".repeat(1_000_000)).unwrap_err();
-        let said = (error.kind(), error.status(), error.attempts(), error.delivery());
-        assert_eq!(said, (ErrorKind::Status, Some(413), 1, Delivery::NotSent), "{error:?}");
+        let output = (error.kind(), error.status(), error.attempts(), error.delivery());
+        assert_eq!(output, (ErrorKind::Status, Some(413), 1, Delivery::NotSent), "{error:?}");
     }
 }
 
-/// Not a test of its own: what [`in_an_environment`] runs.
+/// Runs in a child process: see [`output_in_environment`].
 #[test]
 fn child() {
     if let Ok(url) = env::var("A2A_TEST_URL") {
@@ -255,42 +258,42 @@ fn child() {
             Ok(pem) => builder.root_certificates(pem),
             Err(_) => builder,
         };
-        println!("said: {:?}", builder.build().unwrap().discover(PEER).map(|peer| peer.name().map(str::to_owned)));
+        println!("outcome: {:?}", builder.build().unwrap().discover(PEER).map(|peer| peer.name().map(str::to_owned)));
     }
 }
 
-fn in_an_environment(variables: &[(&str, &str)]) -> String {
+fn output_in_environment(variables: &[(&str, &str)]) -> String {
     let mut child = Command::new(env::current_exe().unwrap());
     let output = child.args(["--exact", "tls::child", "--nocapture"]).envs(variables.iter().copied()).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The environment's proxies are dead ones, in every spelling: whoever used one would reach nobody.
+/// The proxy variables, in every spelling, name a port where nothing listens. A client that used one would fail.
 #[test]
-fn the_environments_proxy_is_not_used_for_https_either() {
+fn proxy_of_the_environment_is_not_used_for_https() {
     let authority = Authority::new();
     let (server, _) = answering(authority.certify(), true, |_| answer(200, RECORD));
     let (url, pem) = (https(&server), authority.pem());
     let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"];
     let mut variables: Vec<_> = names.map(|name| (name, "http://127.0.0.1:9")).to_vec();
     variables.extend([("A2A_TEST_URL", url.as_str()), ("A2A_TEST_ROOTS", &pem)]);
-    let said = in_an_environment(&variables);
-    assert!(said.contains(r#"said: Ok(Some("ops-agent"))"#), "{said}");
+    let output = output_in_environment(&variables);
+    assert!(output.contains(r#"outcome: Ok(Some("ops-agent"))"#), "{output}");
 }
 
-/// The system's trust store counts where the build says so, and only there.
+/// Only builds with that feature use the system's trust store.
 #[cfg(target_os = "linux")] // Elsewhere it is not named by an environment variable.
 #[test]
-fn the_systems_trust_store_is_asked_by_the_builds_that_say_so() {
+fn trust_store_of_the_system_is_used_by_the_builds_that_ask_for_it() {
     let authority = Authority::new();
     let (server, seen) = answering(authority.certify(), true, |_| answer(200, RECORD));
     let (dir, url) = (Dir::new("trust"), https(&server));
     let store = dir.file("ca.pem");
     std::fs::write(&store, authority.pem()).unwrap();
-    let said = in_an_environment(&[("A2A_TEST_URL", url.as_str()), ("SSL_CERT_FILE", store.to_str().unwrap())]);
+    let output = output_in_environment(&[("A2A_TEST_URL", url.as_str()), ("SSL_CERT_FILE", store.to_str().unwrap())]);
     if cfg!(all(feature = "rustls", not(feature = "platform-verifier"))) {
-        assert!(said.contains("said: Err(") && seen.text().is_empty(), "{said}");
+        assert!(output.contains("outcome: Err(") && seen.text().is_empty(), "{output}");
     } else {
-        assert!(said.contains(r#"said: Ok(Some("ops-agent"))"#), "{said}");
+        assert!(output.contains(r#"outcome: Ok(Some("ops-agent"))"#), "{output}");
     }
 }
