@@ -392,7 +392,7 @@ fn slow_background_lookup_blocks_no_other_and_keeps_the_client_busy() {
         at_server.recv_timeout(SOON).unwrap();
         if !probe {
             client.enrich_nonblocking(peer(1));
-            eventually("the peer", || client.enrich_nonblocking(peer(1)).is_some());
+            eventually("the second record", || client.enrich_nonblocking(peer(1)).is_some());
         }
         assert!(!client.wait_until_idle(Duration::from_millis(20)), "one is under way");
         release.send(()).unwrap();
@@ -426,7 +426,7 @@ fn forgotten_peer_is_not_fetched_after_the_outage() {
     let before = asked(1);
     now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
-    eventually("the peer", || client.peer_name(peer(2)).is_some());
+    eventually("the other peer's record", || client.peer_name(peer(2)).is_some());
     assert!(client.wait_until_idle(SOON));
     assert_eq!((asked(1), client.peer_name(peer(1))), (before, None));
 }

@@ -272,8 +272,8 @@ fn poller(client: &Client, dir: &Path) -> PollerBuilder {
 /// Polls until there are no more rows, and collects their texts.
 fn drain(poller: &mut InboxPoller, texts: &mut Vec<String>) -> Result<(), Error> {
     loop {
-        let polled = poller.poll_once(|push: &InboxMessage| {
-            texts.push(push.text().to_owned());
+        let polled = poller.poll_once(|message: &InboxMessage| {
+            texts.push(message.text().to_owned());
             Verdict::Ack
         })?;
         if !polled.has_more {

@@ -35,7 +35,7 @@ struct ModulePath {
     is_reexport: bool,
 }
 
-/// Where a path leads: a file, and its room as the path names it.
+/// Target of a path: a file, and its room as the path names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Import {
     pub(crate) file: String,

@@ -1,5 +1,5 @@
-//! What a poller makes of entries that are no rows, rows without a time, and floods of one time: it gets past them, loses
-//! none in silence, and repeats none.
+//! Entries that are no rows, rows without a time, and many rows of one time. The poller gets past them, repeats none,
+//! and logs every gap.
 
 use std::fs;
 use std::time::Duration;
@@ -7,29 +7,29 @@ use std::time::Duration;
 use a2a_blocking::{ErrorKind, Verdict};
 use serde_json::json;
 
-use crate::poll::{brisk, drain, logged, saved};
+use crate::poll::{drain, fast_poller, logged, saved};
 use crate::support::platform::{Platform, SECOND, param};
 use crate::support::{Dir, PEER};
 
-/// The row that two pages share counts once: ten pages and nine rows more are what is held at the most.
+/// Two pages share a row, which counts once. The poller holds at most ten pages and nine rows.
 #[test]
-fn a_look_back_over_all_that_may_be_held_takes_one_poll() {
+fn look_back_over_all_that_fits_takes_one_poll() {
     let (platform, dir) = (Platform::new(), Dir::new("cursor-held"));
     let server = platform.serve();
     platform.fill(0, 5_000, PEER);
-    let mut poller = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).build().unwrap();
+    let mut poller = fast_poller(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).build().unwrap();
     let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
     assert_eq!((polled.delivered, polled.has_more, platform.state().polls.len()), (5_000, false, 11));
 }
 
-/// Of a longer way back it takes the oldest, and the rest with the next polls.
+/// A longer look back delivers the oldest rows first, and the rest with the next polls.
 #[test]
-fn a_look_back_holds_no_more_rows_and_bytes_than_it_may() {
+fn look_back_holds_a_limited_number_of_rows_and_bytes() {
     for (rows, bytes, page, most) in [(7_000, 1, 500, 5_000), (44, 1 << 20, 4, 32)] {
         let (platform, dir) = (Platform::new(), Dir::new("cursor-held-more"));
         let server = platform.serve();
         (0..rows).for_each(|n| drop(platform.add(n * SECOND, PEER, &"x".repeat(bytes))));
-        let builder = brisk(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).page_size(page);
+        let builder = fast_poller(&server, &dir.file("c")).backlog(Duration::from_secs(86_400)).page_size(page);
         let mut poller = builder.build().unwrap();
         let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
         assert!(polled.has_more && (most - 3 * page..=most).contains(&polled.delivered), "{rows} rows: {polled:?}");
@@ -37,14 +37,14 @@ fn a_look_back_holds_no_more_rows_and_bytes_than_it_may() {
     }
 }
 
-/// A poll that finds nothing new costs the disk nothing.
+/// A poll without new rows writes nothing to the disk.
 #[test]
-fn where_nothing_comes_the_cursor_is_not_written_again() {
+fn idle_polls_do_not_write_the_cursor() {
     for old in [false, true] {
         let (platform, dir) = (Platform::new(), Dir::new("cursor-idle"));
         platform.state().ignores_since_id = old;
         let (server, file) = (platform.serve(), dir.file("c"));
-        let mut poller = brisk(&server, &file).build().unwrap();
+        let mut poller = fast_poller(&server, &file).build().unwrap();
         for rows in [0, 1, 20] {
             platform.fill(100, rows, PEER);
             drain(&mut poller);
@@ -56,27 +56,27 @@ fn where_nothing_comes_the_cursor_is_not_written_again() {
     }
 }
 
-/// Only rows that come later than five seconds: none of them has to be found, and this one is.
+/// Rows later than five seconds need not be found, but this one is.
 #[test]
-fn what_comes_too_late_for_a_look_back_by_time_is_found_by_since_id() {
+fn row_too_late_for_a_look_back_is_found_by_since_id() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     platform.state().ignores_since_id = true;
     let (server, file) = (platform.serve(), dir.file("c"));
     platform.fill(100, 1, PEER);
     platform.fill(110, 1, PEER);
     platform.fill(119, 1, PEER);
-    let mut poller = brisk(&server, &file).build().unwrap();
+    let mut poller = fast_poller(&server, &file).build().unwrap();
     assert_eq!(drain(&mut poller).len(), 3);
     platform.add(112 * SECOND, PEER, "seven late");
     assert!(drain(&mut poller).is_empty());
     drop(poller);
     platform.state().ignores_since_id = false;
-    let mut poller = brisk(&server, &file).build().unwrap();
+    let mut poller = fast_poller(&server, &file).build().unwrap();
     assert_eq!(drain(&mut poller), ["seven late"]);
 }
 
 #[test]
-fn a_row_behind_what_is_no_row_of_its_time_is_not_lost_in_silence() {
+fn row_behind_invalid_entries_of_its_time_is_delivered_or_logged() {
     for (old, tied, time) in [(false, 0, 41_000), (true, 0, 42_000), (false, 2, 43_000), (true, 2, 44_000)] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         platform.state().ignores_since_id = old;
@@ -86,35 +86,35 @@ fn a_row_behind_what_is_no_row_of_its_time_is_not_lost_in_silence() {
         (0..5 - tied).for_each(|n| drop(platform.add_row(time * SECOND, json!({ "id": null, "n": n }))));
         (0..tied).for_each(|n| drop(platform.add(time * SECOND, PEER, &format!("tied {n}"))));
         platform.fill(time + 10, 5 - tied, PEER);
-        let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+        let mut poller = fast_poller(&server, &dir.file("c")).page_size(5).build().unwrap();
         let mut got = drain(&mut poller);
         got.extend(drain(&mut poller));
         let at = format!("T{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60);
-        let told = logged(&["a gap", &at]);
-        assert!(got.contains(&"hidden".to_owned()) || told > 0, "old {old}, tied {tied}: {got:?}");
+        let gaps = logged(&["a gap", &at]);
+        assert!(got.contains(&"hidden".to_owned()) || gaps > 0, "old {old}, tied {tied}: {got:?}");
     }
 }
 
 #[test]
-fn a_flood_of_one_time_before_a_page_of_what_is_no_row_is_got_past() {
+fn many_rows_of_one_time_before_a_page_of_invalid_entries_are_delivered() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let server = platform.serve();
     platform.add(0, PEER, "before");
     (0..12).for_each(|n| drop(platform.add(100 * SECOND, PEER, &format!("tied {n}"))));
     (0..10).for_each(|n| drop(platform.add_row(101 * SECOND, json!({ "id": null, "n": n }))));
     platform.add(200 * SECOND, PEER, "after");
-    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    let mut poller = fast_poller(&server, &dir.file("c")).page_size(10).build().unwrap();
     let got = drain(&mut poller);
     assert_eq!(got.len(), 14, "{got:?}");
 }
 
 #[test]
-fn a_row_without_a_time_does_not_come_again_after_a_look_back() {
+fn row_without_a_time_is_not_repeated_after_a_look_back() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let (server, file) = (platform.serve(), dir.file("c"));
     platform.fill(10, 3, PEER);
     platform.add_row(20 * SECOND, json!({ "source_id": PEER, "summary": "untimed", "created_at": null }));
-    let mut poller = brisk(&server, &file).build().unwrap();
+    let mut poller = fast_poller(&server, &file).build().unwrap();
     let mut got = drain(&mut poller);
     for n in 0..10 {
         platform.fill(100 + 10 * n, 5, PEER);
@@ -127,13 +127,13 @@ fn a_row_without_a_time_does_not_come_again_after_a_look_back() {
 }
 
 #[test]
-fn rows_without_times_do_not_stall_it() {
+fn rows_without_times_do_not_stall_the_poller() {
     for (round, untimed) in [4, 5, 16].into_iter().enumerate() {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         let server = platform.serve();
         platform.fill(10, 3, PEER);
         platform.fill(20, 1, PEER);
-        let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+        let mut poller = fast_poller(&server, &dir.file("c")).page_size(5).build().unwrap();
         let mut got = drain(&mut poller);
         let timed = platform.add(100 * SECOND, PEER, "X");
         let ids: Vec<String> = (0..untimed)
@@ -147,20 +147,24 @@ fn rows_without_times_do_not_stall_it() {
             got.extend(drain(&mut poller));
         }
         let anchor = saved(&dir.file("c"))["anchor"][1].as_str().unwrap().to_owned();
-        assert_eq!(anchor, "2026-05-01T00:03:24.000000000Z", "it is past them: 204 of 209, and five seconds");
-        let told = |id: &String| logged(&[&format!("row {id} has no time of its own")]);
-        assert_eq!((told(&ids[0]), told(&ids[1]), told(&timed)), (round + 1, 0, 0), "it is said of the first");
+        assert_eq!(anchor, "2026-05-01T00:03:24.000000000Z", "the anchor is past them: 204 of 209, and five seconds");
+        let logged_for = |id: &String| logged(&[&format!("row {id} has no time of its own")]);
+        assert_eq!(
+            (logged_for(&ids[0]), logged_for(&ids[1]), logged_for(&timed)),
+            (round + 1, 0, 0),
+            "logged for the first one"
+        );
         assert_eq!(got.len(), 4 + 1 + untimed as usize + 10, "{untimed}: {got:?}");
     }
 }
 
-/// The format of times changes: none of them can be read from then on.
+/// The format of the times changes, and none can be read from then on.
 #[test]
-fn rows_whose_times_cannot_be_read_do_not_stall_it() {
+fn rows_with_unreadable_times_do_not_stall_the_poller() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let server = platform.serve();
     platform.fill(0, 20, PEER);
-    let mut poller = brisk(&server, &dir.file("c")).page_size(10).build().unwrap();
+    let mut poller = fast_poller(&server, &dir.file("c")).page_size(10).build().unwrap();
     let mut got = drain(&mut poller).len();
     for n in 0..60 {
         let naive = format!("2026-05-01T00:{:02}:00.000000", n % 60);
@@ -171,7 +175,7 @@ fn rows_whose_times_cannot_be_read_do_not_stall_it() {
 }
 
 #[test]
-fn what_is_no_row_hides_none_in_silence_though_it_fill_a_page() {
+fn page_of_invalid_entries_hides_no_row_silently() {
     for (old, time) in [(false, 45_000), (true, 46_000)] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         platform.state().ignores_since_id = old;
@@ -181,19 +185,19 @@ fn what_is_no_row_hides_none_in_silence_though_it_fill_a_page() {
             platform.add_row((time + 20) * SECOND, json!({ "id": null, "created_at": at, "n": n }));
         }
         let server = platform.serve();
-        let mut poller = brisk(&server, &dir.file("c")).page_size(5).build().unwrap();
+        let mut poller = fast_poller(&server, &dir.file("c")).page_size(5).build().unwrap();
         let got = drain(&mut poller);
         platform.fill(time + 100, 1, PEER);
         let then = drain(&mut poller);
-        // Its time is all that there is to go on by, and may be any: then it is said.
+        // Only the entry's time shows where to go on, and it may be wrong: that is logged.
         let all = got.len() + then.len() == 21;
         assert!(all || logged(&["perhaps a gap", "2020-01-01"]) > 0, "old {old}: {got:?} {then:?}");
     }
 }
 
-/// The only older row cannot be begun after, in the long run: it has no time.
+/// The only older row has no time, so it is no anchor for long.
 #[test]
-fn a_flood_of_one_time_after_a_row_without_a_time_is_got_past() {
+fn many_rows_of_one_time_after_a_row_without_a_time_are_delivered() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let server = platform.serve();
     platform.add_row(50 * SECOND, json!({ "source_id": PEER, "summary": "untimed", "created_at": null }));
@@ -201,7 +205,8 @@ fn a_flood_of_one_time_after_a_row_without_a_time_is_got_past() {
         platform.add(60_000 * SECOND, PEER, &format!("tied {n}"));
     }
     platform.fill(60_100, 3, PEER);
-    let mut poller = brisk(&server, &dir.file("c")).page_size(10).backlog(Duration::from_secs(86_400)).build().unwrap();
+    let mut poller =
+        fast_poller(&server, &dir.file("c")).page_size(10).backlog(Duration::from_secs(86_400)).build().unwrap();
     let mut got = drain(&mut poller);
     for n in 0..3 {
         platform.fill(60_200 + 10 * n, 1, PEER);
@@ -211,34 +216,34 @@ fn a_flood_of_one_time_after_a_row_without_a_time_is_got_past() {
     assert_eq!(got.len(), 1 + 35 + 6, "{got:?}");
 }
 
-/// What the cursor would keep of a platform whose times do not go on has no end. It stands still in place of that, says so,
-/// and goes on when they do.
+/// If the platform's times stand still, the cursor would grow without end. Instead it stops at a limit, logs that, and
+/// goes on when the times do.
 #[test]
-fn where_times_do_not_go_on_it_stands_still_at_a_hundred_thousand_rows() {
+fn cursor_stops_at_100_000_rows_while_times_stand_still() {
     for old in [false, true] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         let (server, file) = (platform.serve(), dir.file("c"));
         platform.fill(90, 1, PEER);
         platform.fill(100, 4, PEER);
         platform.fill(106, 2, PEER);
-        // Of one time, as the end of a flood of it.
+        // Rows of one time.
         (0..6).for_each(|n| drop(platform.add(110 * SECOND, PEER, &format!("tied {n}"))));
-        assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 13);
+        assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()).len(), 13);
         let mut cursor = saved(&file);
         let acked = cursor["acked"].as_array_mut().unwrap();
-        // By time no more than a page of one time can be listed: there they are of an older one.
+        // By time no more than a page of one time can be listed. In this case the extra rows have an older time.
         let at = if old { acked.first() } else { acked.last() }.unwrap()[1].as_i64().unwrap();
         acked.extend((acked.len()..100_000).map(|n| json!([format!("row {n}"), at])));
         fs::write(&file, cursor.to_string()).unwrap();
         platform.state().ignores_since_id = old;
 
         platform.add(110 * SECOND, PEER, "one more");
-        // It is not on the first page.
-        let mut poller = brisk(&server, &file).page_size(if old { 8 } else { 3 }).build().unwrap();
+        // The new row is not on the first page.
+        let mut poller = fast_poller(&server, &file).page_size(if old { 8 } else { 3 }).build().unwrap();
         let mut poll = || {
             let mut got = Vec::new();
-            let polled = poller.poll_once(|push| {
-                got.push(push.text().to_owned());
+            let polled = poller.poll_once(|message| {
+                got.push(message.text().to_owned());
                 Verdict::Ack
             });
             polled.map(|_| got)
@@ -253,9 +258,10 @@ fn where_times_do_not_go_on_it_stands_still_at_a_hundred_thousand_rows() {
     }
 }
 
-/// By time one row of each flood cannot be listed, where nothing is older to begin after: that is said. All others come.
+/// By time one row of each set cannot be listed where nothing older is an anchor. That gap is logged, and all others
+/// come.
 #[test]
-fn of_two_floods_of_one_time_none_is_lost_in_silence() {
+fn two_sets_of_rows_of_one_time_are_delivered_or_logged() {
     for (old, page, time) in [(false, 5, 47_000), (true, 5, 48_000), (false, 2, 49_000), (true, 2, 50_000)] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         platform.state().ignores_since_id = old;
@@ -265,7 +271,7 @@ fn of_two_floods_of_one_time_none_is_lost_in_silence() {
             platform.fill(at + 3, 8, PEER);
         }
         let server = platform.serve();
-        let builder = brisk(&server, &dir.file("c")).page_size(page).backlog(Duration::from_secs(86_400));
+        let builder = fast_poller(&server, &dir.file("c")).page_size(page).backlog(Duration::from_secs(86_400));
         let mut poller = builder.build().unwrap();
         let mut got = drain(&mut poller);
         got.extend(drain(&mut poller));
@@ -278,32 +284,33 @@ fn of_two_floods_of_one_time_none_is_lost_in_silence() {
     }
 }
 
-/// Nothing is to be had by an id: it does without, and does not go round. The first row is old, or too young for an anchor.
+/// The platform knows no id. The poller does without one and does not loop. The first row is old in one case, and too
+/// recent for an anchor in the other.
 #[test]
-fn a_platform_that_knows_no_id_any_more_is_no_loop() {
-    for (before, flood, told) in [(51_000, 51_100, "T14:11:40"), (52_098, 52_100, "T14:28:20")] {
+fn platform_that_knows_no_id_causes_no_loop() {
+    for (before, tied_at, gap_time) in [(51_000, 51_100, "T14:11:40"), (52_098, 52_100, "T14:28:20")] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         platform.state().knows_no_id = true;
         let server = platform.serve();
         platform.add(before * SECOND, PEER, "before");
-        (0..6).for_each(|n| drop(platform.add(flood * SECOND, PEER, &format!("tied {n}"))));
-        let builder = brisk(&server, &dir.file("c")).page_size(5).backlog(Duration::from_secs(86_400));
+        (0..6).for_each(|n| drop(platform.add(tied_at * SECOND, PEER, &format!("tied {n}"))));
+        let builder = fast_poller(&server, &dir.file("c")).page_size(5).backlog(Duration::from_secs(86_400));
         let mut poller = builder.build().unwrap();
         let mut got = drain(&mut poller);
-        platform.fill(flood + 100, 12, PEER);
+        platform.fill(tied_at + 100, 12, PEER);
         got.extend(drain(&mut poller));
-        assert!(got.len() == 19 || (got.len() == 18 && logged(&["a gap", told]) > 0), "{} {got:?}", got.len());
+        assert!(got.len() == 19 || (got.len() == 18 && logged(&["a gap", gap_time]) > 0), "{} {got:?}", got.len());
     }
 }
 
-/// A row is there to begin after, though it is too young for an anchor, or the anchor's row is gone.
+/// There is an earlier row, although it is too recent for an anchor, or the anchor's row is gone.
 #[test]
-fn a_flood_of_one_time_comes_whole_after_idle_polls_and_after_a_loss() {
+fn many_rows_of_one_time_are_complete_after_idle_polls_and_after_a_pruned_anchor() {
     for lost in [false, true] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
         let (server, file) = (platform.serve(), dir.file("c"));
         let rows = platform.fill(100, if lost { 10 } else { 1 }, PEER);
-        let mut poller = brisk(&server, &file).page_size(5).build().unwrap();
+        let mut poller = fast_poller(&server, &file).page_size(5).build().unwrap();
         assert_eq!(drain(&mut poller).len(), rows.len());
         if lost {
             let anchor = saved(&file)["anchor"][0].as_str().unwrap().to_owned();
@@ -319,18 +326,18 @@ fn a_flood_of_one_time_comes_whole_after_idle_polls_and_after_a_loss() {
     }
 }
 
-/// A page of one row does not show whether it is the next one or the newest.
+/// A page of one row does not show whether it is the next row or the newest one.
 #[test]
-fn an_old_platform_is_known_for_one_by_whoever_asks_for_one_row() {
+fn platform_without_since_id_is_detected_with_a_page_size_of_one() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let (server, file) = (platform.serve(), dir.file("c"));
     platform.fill(0, 2, PEER);
     platform.fill(10, 1, PEER);
-    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 3);
+    assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()).len(), 3);
     platform.state().ignores_since_id = true;
     let mut ids = vec!["message 20", "message 40", "message 60"];
     [20, 40, 60].into_iter().for_each(|at| drop(platform.fill(at, 1, PEER)));
-    let mut poller = brisk(&server, &file).page_size(1).build().unwrap();
+    let mut poller = fast_poller(&server, &file).page_size(1).build().unwrap();
     let mut got = drain(&mut poller);
     platform.fill(80, 1, PEER);
     ids.push("message 80");
@@ -338,15 +345,15 @@ fn an_old_platform_is_known_for_one_by_whoever_asks_for_one_row() {
     assert_eq!(got, ids);
 }
 
-/// Rows of one time show no order either.
+/// Rows of one time do not show their order.
 #[test]
-fn two_rows_are_asked_for_until_they_show_their_order_and_then_one() {
+fn page_size_of_one_requests_two_rows_until_they_show_their_order() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let (server, file) = (platform.serve(), dir.file("c"));
     platform.fill(0, 2, PEER);
     (0..2).for_each(|n| drop(platform.add(10 * SECOND, PEER, &format!("tied {n}"))));
-    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 4);
-    let mut poller = brisk(&server, &file).page_size(1).build().unwrap();
+    assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()).len(), 4);
+    let mut poller = fast_poller(&server, &file).page_size(1).build().unwrap();
     let mut limits = || {
         platform.state().polls.clear();
         let got = drain(&mut poller).len();
@@ -359,13 +366,14 @@ fn two_rows_are_asked_for_until_they_show_their_order_and_then_one() {
     assert!(got == 2 && asked.starts_with("221") && !asked[2..].contains('2'), "{got}: {asked}");
 }
 
-/// What it stands still before has no time of its own, and what follows is through: the anchor stays before it all the same.
+/// The rows at which the cursor stops have no time, and the rows after them are acked. The anchor stays before them all
+/// the same.
 #[test]
-fn where_it_stands_still_it_moves_over_nothing_that_is_not_through() {
+fn stopped_cursor_does_not_move_over_unacked_rows() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let (server, file) = (platform.serve(), dir.file("c"));
     let ids: Vec<String> = [99, 100, 105].into_iter().flat_map(|at| platform.fill(at, 1, PEER)).collect();
-    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 3);
+    assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()).len(), 3);
     for n in 0..3 {
         platform.add_row(99 * SECOND + 1, json!({ "source_id": PEER, "summary": format!("u{n}"), "created_at": null }));
     }
@@ -376,21 +384,21 @@ fn where_it_stands_still_it_moves_over_nothing_that_is_not_through() {
     let acked = ids[1..].iter().zip([newest - 5_000_000_000, newest]).map(|(id, at)| json!([id, at]));
     cursor["acked"] = acked.chain((2..100_000).map(|n| json!([format!("row {n}"), newest]))).collect();
     fs::write(&file, cursor.to_string()).unwrap();
-    let mut poller = brisk(&server, &file).page_size(3).build().unwrap();
-    let failed = (0..6).filter(|_| poller.poll_once(|push| panic!("{push:?} is one too many")).is_err()).count();
+    let mut poller = fast_poller(&server, &file).page_size(3).build().unwrap();
+    let failed = (0..6).filter(|_| poller.poll_once(|message| panic!("{message:?} is one too many")).is_err()).count();
     assert_eq!((failed, &saved(&file)["anchor"][0]), (3, &json!(ids[0])));
 }
 
-/// Nor where two of them are more than a poll takes.
+/// Two of these rows are larger than a poll accepts.
 #[test]
-fn of_rows_of_which_two_are_too_large_one_is_asked_for() {
+fn one_row_is_requested_where_two_are_too_large() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
     let (server, file) = (platform.serve(), dir.file("c"));
     platform.fill(0, 2, PEER);
-    // Of one time, so that these do not show it.
+    // Rows of one time, which do not show their order.
     (0..2).for_each(|n| drop(platform.add(10 * SECOND, PEER, &format!("tied {n}"))));
-    assert_eq!(drain(&mut brisk(&server, &file).build().unwrap()).len(), 4);
+    assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()).len(), 4);
     let large = "x".repeat(17 << 20);
     [20, 21].into_iter().for_each(|at| drop(platform.add(at * SECOND, PEER, &large)));
-    assert_eq!(drain(&mut brisk(&server, &file).page_size(1).build().unwrap()), [large.clone(), large]);
+    assert_eq!(drain(&mut fast_poller(&server, &file).page_size(1).build().unwrap()), [large.clone(), large]);
 }

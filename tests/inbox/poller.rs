@@ -1,4 +1,4 @@
-//! The poller and its callback: what is delivered, how often, in which order, and how it ends.
+//! The poller and its callback: which rows it delivers, how often, in which order, and how it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -15,13 +15,13 @@ use crate::support::platform::{Platform, SECOND, param};
 use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE, client};
 
 const SELF: &str = WORKSPACE;
-/// For what takes milliseconds on a machine that has nothing else to do.
+/// Time limit for events that take milliseconds on an idle machine.
 const SOON: Duration = Duration::from_secs(20);
-/// What ends at once takes no longer than this, though the machine be busy.
-const AT_ONCE: Duration = Duration::from_secs(4);
+/// Time limit for what ends at once, on a busy machine.
+const PROMPT: Duration = Duration::from_secs(4);
 
-/// A poller that does not keep a test waiting.
-fn brisk(client: Client, dir: &Dir) -> PollerBuilder {
+/// Returns a builder whose waits a test can afford.
+fn fast_poller(client: Client, dir: &Dir) -> PollerBuilder {
     let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     let builder = InboxPoller::builder(client).cursor_file(dir.file("cursor.json"));
     builder.interval(Duration::from_millis(10)).retry(retry).heartbeat(None)
@@ -32,8 +32,8 @@ type Texts = Arc<Mutex<Vec<String>>>;
 fn recorder() -> (Texts, impl FnMut(&InboxMessage) -> Verdict + Send + 'static) {
     let texts = Texts::default();
     let record = texts.clone();
-    (texts, move |push: &InboxMessage| {
-        record.lock().unwrap().push(push.text().to_owned());
+    (texts, move |message: &InboxMessage| {
+        record.lock().unwrap().push(message.text().to_owned());
         Verdict::Ack
     })
 }
@@ -41,25 +41,25 @@ fn recorder() -> (Texts, impl FnMut(&InboxMessage) -> Verdict + Send + 'static) 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < SOON, "it never came to this: {what}");
+        assert!(start.elapsed() < SOON, "did not happen in time: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn at_once<T>(what: impl FnOnce() -> T) -> T {
+fn promptly<T>(what: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = what();
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
     result
 }
 
 #[test]
-fn what_arrives_reaches_the_callback_once_and_in_order() {
+fn rows_are_delivered_once_and_in_order() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-order"));
     platform.fill(100, 3, PEER);
     let server = platform.serve();
     let (texts, callback) = recorder();
-    let poller = brisk(client(&server), &dir).spawn(callback).unwrap();
+    let poller = fast_poller(client(&server), &dir).spawn(callback).unwrap();
     eventually("the backlog", || texts.lock().unwrap().len() == 3);
     platform.fill(103, 4, PEER);
     eventually("what is new", || texts.lock().unwrap().len() == 7);
@@ -75,7 +75,7 @@ fn what_arrives_reaches_the_callback_once_and_in_order() {
 }
 
 #[test]
-fn a_push_tells_what_the_row_says() {
+fn message_has_the_fields_of_its_row() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-push"));
     platform.add_row(SECOND, json!({ "source_id": PEER, "method": "message/send", "peer_name": "row-name",
         "peer_role": "row-role", "request_body": json!({ "params": { "message": { "parts": [
@@ -86,15 +86,15 @@ fn a_push_tells_what_the_row_says() {
     platform.add_row(4 * SECOND, json!({ "id": "no-uuid", "created_at": null, "ts": "2026-05-01T00:00:04Z" }));
     let server = platform.serve();
     let client = client(&server);
-    let mut poller = brisk(client.clone(), &dir).build().unwrap();
-    let mut pushes = Vec::new();
-    let polled = poller.poll_once(|push| {
-        pushes.push(push.clone());
+    let mut poller = fast_poller(client.clone(), &dir).build().unwrap();
+    let mut messages = Vec::new();
+    let polled = poller.poll_once(|message| {
+        messages.push(message.clone());
         Verdict::Ack
     });
     let polled = polled.unwrap();
     assert_eq!((polled.delivered, polled.skipped, polled.has_more), (4, 0, false));
-    let [peer, human, result, bare] = &pushes[..] else { panic!("{pushes:?}") };
+    let [peer, human, result, bare] = &messages[..] else { panic!("{messages:?}") };
 
     assert_eq!((peer.text(), peer.kind(), peer.method()), ("hello", InboxMessageKind::PeerAgent, "message/send"));
     assert_eq!((peer.peer().unwrap().to_string().as_str(), peer.delivery_attempt()), (PEER, 1));
@@ -104,7 +104,7 @@ fn a_push_tells_what_the_row_says() {
         (file.kind.as_str(), file.uri.as_deref(), file.media_type.as_deref()),
         ("file", Some("workspace:f"), Some("text/plain"))
     );
-    // What the row carries, at once; then what the registry says.
+    // The record of the row at once, and later the registry's.
     assert_eq!(peer.sender().unwrap().name(), Some("row-name"));
     assert!(client.wait_until_idle(SOON));
     assert_eq!((peer.sender().unwrap().name(), peer.sender().unwrap().role()), (Some("ops-agent"), Some("sre")));
@@ -121,7 +121,7 @@ fn a_push_tells_what_the_row_says() {
 }
 
 #[test]
-fn our_own_rows_and_what_is_no_row_are_passed_over() {
+fn own_rows_and_invalid_entries_are_skipped() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-own"));
     platform.add_row(SECOND, json!({ "method": "notify", "summary": "our notice" }));
     platform.add_row(2 * SECOND, json!({ "method": "message/send", "source_id": SELF, "summary": "our echo" }));
@@ -131,25 +131,25 @@ fn our_own_rows_and_what_is_no_row_are_passed_over() {
     platform.add_row(6 * SECOND, json!({ "method": "notify", "summary": "our last word" }));
     let server = platform.serve();
     let (texts, mut callback) = recorder();
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     assert_eq!(poller.poll_once(&mut callback).unwrap().skipped, 5);
     poller.poll_once(&mut callback).unwrap();
     assert_eq!(*texts.lock().unwrap(), ["theirs"]);
-    // The cursor has passed them: the first of them is far enough behind to begin after it.
+    // The cursor has passed them. The first one is old enough to be the anchor.
     let after = param(platform.state().polls.last().unwrap(), "since_id");
     assert_eq!(after.as_deref(), Some(support::platform::id(1).as_str()));
 }
 
 #[test]
-fn a_row_to_be_tried_again_holds_back_those_after_it_and_a_panic_counts() {
+fn retried_row_delays_later_rows_and_a_panic_counts_as_an_attempt() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-retry"));
     platform.fill(1, 3, PEER);
     let server = platform.serve();
     let calls = Arc::new(Mutex::new(Vec::new()));
     let seen = calls.clone();
-    let poller = brisk(client(&server), &dir).spawn(move |push| {
-        seen.lock().unwrap().push((push.text().to_owned(), push.delivery_attempt()));
-        match (push.text(), push.delivery_attempt()) {
+    let poller = fast_poller(client(&server), &dir).spawn(move |message| {
+        seen.lock().unwrap().push((message.text().to_owned(), message.delivery_attempt()));
+        match (message.text(), message.delivery_attempt()) {
             ("message 2", 1) => Verdict::Retry,
             ("message 2", 2) => panic!("in a callback"),
             _ => Verdict::Ack,
@@ -157,14 +157,14 @@ fn a_row_to_be_tried_again_holds_back_those_after_it_and_a_panic_counts() {
     });
     eventually("all of them", || calls.lock().unwrap().len() >= 5);
     poller.unwrap().stop();
-    let told: Vec<(String, u32)> = calls.lock().unwrap().clone();
-    let told: Vec<(&str, u32)> = told.iter().map(|(text, attempt)| (text.as_str(), *attempt)).collect();
-    assert_eq!(told, [("message 1", 1), ("message 2", 1), ("message 2", 2), ("message 2", 3), ("message 3", 1)]);
+    let attempts: Vec<(String, u32)> = calls.lock().unwrap().clone();
+    let attempts: Vec<(&str, u32)> = attempts.iter().map(|(text, attempt)| (text.as_str(), *attempt)).collect();
+    assert_eq!(attempts, [("message 1", 1), ("message 2", 1), ("message 2", 2), ("message 2", 3), ("message 3", 1)]);
 }
 
-/// A payload that panics when it is dropped would otherwise take the poller's thread with it.
+/// A panic's payload may itself panic when it is dropped. That must not end the poller's thread.
 #[test]
-fn a_panic_with_a_payload_that_panics_counts_as_any_other() {
+fn panic_with_a_panicking_payload_is_caught() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -175,8 +175,8 @@ fn a_panic_with_a_payload_that_panics_counts_as_any_other() {
     platform.fill(1, 2, PEER);
     let server = platform.serve();
     let tell = |_: &InboxMessage| std::panic::panic_any(Bomb);
-    let mut poller = brisk(client(&server), &dir).on_dead_letter(tell).build().unwrap();
-    let polled = poller.poll_once(|push| match push.text() {
+    let mut poller = fast_poller(client(&server), &dir).on_dead_letter(tell).build().unwrap();
+    let polled = poller.poll_once(|message| match message.text() {
         "message 1" => std::panic::panic_any(Bomb),
         _ => Verdict::Ack,
     });
@@ -184,9 +184,9 @@ fn a_panic_with_a_payload_that_panics_counts_as_any_other() {
     assert_eq!((polled.delivered, polled.dead_lettered), (1, 1));
 }
 
-/// What a peer wrote into one row hides no other.
+/// The content of one row must not hide the others.
 #[test]
-fn a_row_that_no_json_reader_takes_is_delivered_like_those_around_it() {
+fn row_with_unreadable_json_is_delivered() {
     let dir = Dir::new("inbox-unread");
     let row = |n: u32, rest: &str| {
         format!(r#"{{"id":"{n}","created_at":"2026-05-01T00:00:0{n}Z","source_id":"{PEER}","summary":"m{n}"{rest}}}"#)
@@ -194,30 +194,30 @@ fn a_row_that_no_json_reader_takes_is_delivered_like_those_around_it() {
     let deep = format!(r#","request_body":{}{}"#, "[".repeat(130), "]".repeat(130));
     let page = [row(4, r#","x":1e999"#), row(3, r#","x":"\ud800""#), row(2, &deep), row(1, "")].join(",");
     let server = Server::play([Act::reply(200, format!("[{page}]"))]);
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
-    let mut pushes = Vec::new();
-    let polled = poller.poll_once(|push| {
-        pushes.push((push.text().to_owned(), push.row().get("x").cloned()));
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
+    let mut messages = Vec::new();
+    let polled = poller.poll_once(|message| {
+        messages.push((message.text().to_owned(), message.row().get("x").cloned()));
         Verdict::Ack
     });
     assert_eq!(polled.unwrap().delivered, 4);
     let kept = [None, None, Some(json!(r#""\ud800""#)), Some(json!("1e999"))];
-    assert_eq!(pushes, ["m1", "m2", "m3", "m4"].map(str::to_owned).into_iter().zip(kept).collect::<Vec<_>>());
+    assert_eq!(messages, ["m1", "m2", "m3", "m4"].map(str::to_owned).into_iter().zip(kept).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_poison_row_is_given_up_after_five_tries_and_told_of() {
+fn poison_row_is_dead_lettered_after_five_attempts() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-poison"));
     let ids = platform.fill(1, 3, PEER);
     let server = platform.serve();
     let (dead, tries) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-    let (told, tried) = (dead.clone(), tries.clone());
-    let builder = brisk(client(&server), &dir).on_dead_letter(move |push| {
-        told.lock().unwrap().push((push.activity_id().to_owned(), push.delivery_attempt()));
+    let (dead_letters, tried) = (dead.clone(), tries.clone());
+    let builder = fast_poller(client(&server), &dir).on_dead_letter(move |message| {
+        dead_letters.lock().unwrap().push((message.activity_id().to_owned(), message.delivery_attempt()));
         panic!("in a dead-letter callback");
     });
     let mut poller = builder.build().unwrap();
-    let polled = poller.poll_once(|push| match push.text() {
+    let polled = poller.poll_once(|message| match message.text() {
         "message 2" => {
             tried.fetch_add(1, SeqCst);
             Verdict::Retry
@@ -230,43 +230,43 @@ fn a_poison_row_is_given_up_after_five_tries_and_told_of() {
     assert_eq!(poller.poll_once(|_| panic!("nothing is left")).unwrap().delivered, 0);
 }
 
-/// After the last try there is nothing to wait for.
+/// After the last attempt there is no backoff.
 #[test]
-fn what_is_given_up_holds_back_nothing() {
+fn dead_lettered_row_does_not_delay_later_rows() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-last"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
     let patient =
         RetryPolicy::new().with_attempts(1).with_base(Duration::from_secs(600)).with_cap(Duration::from_secs(600));
     let (tried, tries) = mpsc::channel();
-    let poller = brisk(client(&server), &dir).retry(patient).spawn(move |push| {
-        tried.send(push.text().to_owned()).unwrap();
+    let poller = fast_poller(client(&server), &dir).retry(patient).spawn(move |message| {
+        tried.send(message.text().to_owned()).unwrap();
         Verdict::Retry
     });
     assert_eq!([(); 2].map(|()| tries.recv_timeout(SOON).unwrap()), ["message 1", "message 2"]);
     poller.unwrap().stop();
 }
 
-/// The waits between the tries, by the default policy: 1, 2, 4 and 8 s.
+/// The default backoffs are 1, 2, 4 and 8 s.
 #[test]
-fn the_defaults_are_five_tries_and_waits_of_one_to_eight_seconds() {
+fn default_policy_has_five_attempts_and_backoffs_of_1_to_8_seconds() {
     let policy = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
     assert_eq!([1, 2, 3, 4].map(|attempt| policy.backoff(attempt, 0.5).as_secs()), [1, 2, 4, 8]);
     assert_eq!(policy.backoff(4, 1.0).as_secs(), 8);
 }
 
-/// What a push said, and what came of the reply to it.
+/// Text of a message, and the result of the reply to it.
 type Replied = (String, Result<Option<String>, (ErrorKind, String)>);
 
 fn replying(platform: &Platform, name: &str, text: &'static str) -> Vec<Replied> {
     let dir = Dir::new(name);
     let server = platform.serve();
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     let mut replies = Vec::new();
-    let polled = poller.poll_once(|push| {
-        let reply = push.reply(text);
+    let polled = poller.poll_once(|message| {
+        let reply = message.reply(text);
         let reply = reply.map(|reply| reply.map(|reply| reply.text().into_owned()));
-        replies.push((push.text().to_owned(), reply.map_err(|error| (error.kind(), error.to_string()))));
+        replies.push((message.text().to_owned(), reply.map_err(|error| (error.kind(), error.to_string()))));
         Verdict::Ack
     });
     polled.unwrap();
@@ -274,7 +274,7 @@ fn replying(platform: &Platform, name: &str, text: &'static str) -> Vec<Replied>
 }
 
 #[test]
-fn a_reply_goes_to_the_peer_as_an_agent_and_to_the_human_as_a_notice() {
+fn reply_goes_to_a_peer_as_a_message_and_to_a_human_as_a_notice() {
     let platform = Platform::new();
     platform.add(SECOND, PEER, "peer");
     platform.add_row(2 * SECOND, json!({ "summary": "human" }));
@@ -299,9 +299,9 @@ fn a_reply_goes_to_the_peer_as_an_agent_and_to_the_human_as_a_notice() {
     assert_eq!(platform.state().messages.len(), 1);
 }
 
-/// What may have been delivered is not sent again; what cannot have been is.
+/// A reply is repeated only where it cannot have been delivered.
 #[test]
-fn a_reply_that_may_have_arrived_is_not_repeated() {
+fn reply_that_may_have_arrived_is_not_repeated() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-reply-once"));
     platform.add(SECOND, PEER, "peer");
     platform.add_row(2 * SECOND, json!({ "summary": "human" }));
@@ -314,10 +314,10 @@ fn a_reply_that_may_have_arrived_is_not_repeated() {
         }
         _ => inner.answer(request),
     });
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     let mut deliveries = Vec::new();
-    let polled = poller.poll_once(|push| {
-        deliveries.push(push.reply("on it").unwrap_err().delivery());
+    let polled = poller.poll_once(|message| {
+        deliveries.push(message.reply("on it").unwrap_err().delivery());
         Verdict::Ack
     });
     polled.unwrap();
@@ -325,18 +325,18 @@ fn a_reply_that_may_have_arrived_is_not_repeated() {
 }
 
 #[test]
-fn a_stop_ends_a_wait_at_once() {
+fn stop_ends_a_wait_at_once() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-stop-wait"));
     let server = platform.serve();
     let (_, callback) = recorder();
-    let poller = brisk(client(&server), &dir).interval(Duration::from_secs(600)).spawn(callback).unwrap();
+    let poller = fast_poller(client(&server), &dir).interval(Duration::from_secs(600)).spawn(callback).unwrap();
     eventually("the first poll", || !platform.state().polls.is_empty());
-    at_once(|| poller.stop());
+    promptly(|| poller.stop());
     assert!(poller.is_finished());
 }
 
 #[test]
-fn a_stop_ends_a_poll_on_the_wire_at_once_and_so_does_one_while_it_connects() {
+fn stop_ends_a_poll_and_a_connect_at_once() {
     let dir = Dir::new("inbox-stop-wire");
     let (reached, ready) = mpsc::channel();
     let server = Server::decide(move |_, _| {
@@ -344,9 +344,9 @@ fn a_stop_ends_a_poll_on_the_wire_at_once_and_so_does_one_while_it_connects() {
         Act::Hang
     });
     let (_, callback) = recorder();
-    let poller = brisk(client(&server), &dir).spawn(callback).unwrap();
+    let poller = fast_poller(client(&server), &dir).spawn(callback).unwrap();
     ready.recv_timeout(SOON).unwrap();
-    at_once(|| poller.stop());
+    promptly(|| poller.stop());
 
     // A listener that accepts nobody, with its queue full: connecting to it hangs.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -360,9 +360,9 @@ fn a_stop_ends_a_poll_on_the_wire_at_once_and_so_does_one_while_it_connects() {
     }
     let client = Client::builder().platform_url(format!("http://{address}")).workspace_id(WORKSPACE).build().unwrap();
     let (_, callback) = recorder();
-    let poller = brisk(client, &dir).heartbeat(Some(Duration::from_secs(1))).spawn(callback).unwrap();
+    let poller = fast_poller(client, &dir).heartbeat(Some(Duration::from_secs(1))).spawn(callback).unwrap();
     thread::sleep(Duration::from_millis(100));
-    at_once(|| poller.stop());
+    promptly(|| poller.stop());
 }
 
 #[test]
@@ -372,20 +372,20 @@ fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
     let server = platform.serve();
     let patient = RetryPolicy::new().with_base(Duration::from_secs(600)).with_cap(Duration::from_secs(600));
     let (tried, tries) = mpsc::channel();
-    let poller = brisk(client(&server), &dir).retry(patient).spawn(move |push| {
-        tried.send((push.text().to_owned(), push.delivery_attempt())).unwrap();
-        if push.text() == "message 1" { Verdict::Ack } else { Verdict::Retry }
+    let poller = fast_poller(client(&server), &dir).retry(patient).spawn(move |message| {
+        tried.send((message.text().to_owned(), message.delivery_attempt())).unwrap();
+        if message.text() == "message 1" { Verdict::Ack } else { Verdict::Retry }
     });
     let poller = poller.unwrap();
     assert_eq!(tries.recv_timeout(SOON).unwrap(), ("message 1".to_owned(), 1));
     assert_eq!(tries.recv_timeout(SOON).unwrap(), ("message 2".to_owned(), 1));
     assert!(tries.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
-    at_once(|| poller.stop());
+    promptly(|| poller.stop());
     // The acknowledged row does not come again; the other does, and its first try counts.
     let mut again = Vec::new();
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
-    let polled = poller.poll_once(|push| {
-        again.push((push.text().to_owned(), push.delivery_attempt()));
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
+    let polled = poller.poll_once(|message| {
+        again.push((message.text().to_owned(), message.delivery_attempt()));
         Verdict::Ack
     });
     polled.unwrap();
@@ -393,28 +393,28 @@ fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
 }
 
 #[test]
-fn a_stop_waits_for_the_callback_and_one_from_inside_it_does_not() {
+fn stop_waits_for_the_callback_unless_called_from_it() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-stop-inside"));
     platform.fill(1, 3, PEER);
     let server = platform.serve();
     let handle: Arc<OnceLock<PollerHandle>> = Arc::default();
     let (inside, (report, reported)) = (handle.clone(), mpsc::channel());
     let (set, is_set) = mpsc::channel::<()>();
-    let poller = brisk(client(&server), &dir).spawn(move |push| {
+    let poller = fast_poller(client(&server), &dir).spawn(move |message| {
         let _ = is_set.recv();
         inside.get().unwrap().stop();
-        report.send(push.text().to_owned()).unwrap();
+        report.send(message.text().to_owned()).unwrap();
         Verdict::Ack
     });
     let handle = handle.get_or_init(|| poller.unwrap());
     drop(set);
     assert_eq!(reported.recv_timeout(SOON).unwrap(), "message 1");
-    assert_eq!(at_once(|| handle.join()), Some(StopReason::Stopped));
-    assert!(reported.try_recv().is_err(), "no push after the stop");
+    assert_eq!(promptly(|| handle.join()), Some(StopReason::Stopped));
+    assert!(reported.try_recv().is_err(), "no message after the stop");
 
     let running = Arc::new(AtomicBool::new(false));
     let (started, (begun, has_begun)) = (running.clone(), mpsc::channel());
-    let poller = brisk(client(&server), &dir).spawn(move |_| {
+    let poller = fast_poller(client(&server), &dir).spawn(move |_| {
         started.store(true, SeqCst);
         begun.send(()).unwrap();
         thread::sleep(Duration::from_millis(100));
@@ -425,14 +425,14 @@ fn a_stop_waits_for_the_callback_and_one_from_inside_it_does_not() {
     has_begun.recv_timeout(SOON).unwrap();
     poller.stop();
     assert!(!running.load(SeqCst));
-    // The push that was running is through, and the first one was before.
+    // The running message is acked, and so is the first one.
     let (texts, callback) = recorder();
-    brisk(client(&server), &dir).build().unwrap().poll_once(callback).unwrap();
+    fast_poller(client(&server), &dir).build().unwrap().poll_once(callback).unwrap();
     assert_eq!(*texts.lock().unwrap(), ["message 3"]);
 }
 
 #[test]
-fn a_dropped_handle_ends_the_poller_without_waiting() {
+fn dropped_handle_ends_the_poller_without_waiting() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-drop"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
@@ -446,48 +446,48 @@ fn a_dropped_handle_ends_the_poller_without_waiting() {
         }
     }
     let ends = Ends(ended);
-    let poller = brisk(client(&server), &dir).spawn(move |push| {
+    let poller = fast_poller(client(&server), &dir).spawn(move |message| {
         let _ = &ends;
-        begun.send(push.text().to_owned()).unwrap();
+        begun.send(message.text().to_owned()).unwrap();
         let _ = released.recv();
         Verdict::Ack
     });
     assert_eq!(has_begun.recv_timeout(SOON).unwrap(), "message 1");
-    at_once(|| drop(poller));
+    promptly(|| drop(poller));
     assert!(has_ended.try_recv().is_err(), "the callback is still running");
     release.send(()).unwrap();
     has_ended.recv_timeout(SOON).unwrap();
-    assert!(has_begun.try_recv().is_err(), "no push after the drop");
+    assert!(has_begun.try_recv().is_err(), "no message after the drop");
 }
 
 #[test]
-fn a_heartbeat_is_sent_while_a_callback_takes_its_time() {
+fn heartbeat_is_sent_during_a_slow_callback() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-heart"));
     platform.fill(1, 1, PEER);
     let server = platform.serve();
     let (release, released) = mpsc::channel::<()>();
-    let builder = brisk(client(&server), &dir).heartbeat(Some(Duration::from_millis(5)));
-    let poller = builder.spawn(move |push| {
+    let builder = fast_poller(client(&server), &dir).heartbeat(Some(Duration::from_millis(5)));
+    let poller = builder.spawn(move |message| {
         let _ = released.recv();
-        if push.delivery_attempt() == 1 { Verdict::Retry } else { Verdict::Ack }
+        if message.delivery_attempt() == 1 { Verdict::Retry } else { Verdict::Ack }
     });
     let beats = |test: &dyn Fn(&Value) -> bool| platform.state().heartbeats.iter().any(test);
-    eventually("a beat during the callback", || beats(&|beat| beat["active_tasks"] == 1));
+    eventually("a heartbeat during the callback", || beats(&|beat| beat["active_tasks"] == 1));
     release.send(()).unwrap();
-    eventually("a beat that tells of the failed try", || beats(&|beat| beat["error_rate"] == 1.0));
+    eventually("a heartbeat that reports the failed attempt", || beats(&|beat| beat["error_rate"] == 1.0));
     drop(release);
     let before = platform.state().heartbeats.len();
-    eventually("a beat of none at work", || {
+    eventually("a heartbeat without active tasks", || {
         platform.state().heartbeats[before..].iter().any(|beat| beat["active_tasks"] == 0)
     });
-    at_once(|| poller.unwrap().stop());
+    promptly(|| poller.unwrap().stop());
     let beat = platform.state().heartbeats[0].clone();
     assert_eq!((&beat["workspace_id"], &beat["current_task"]), (&WORKSPACE.into(), &"".into()));
     assert!(beat["uptime_seconds"].is_u64() && beat["error_rate"] == 0.0, "{beat}");
 
     let count = platform.state().heartbeats.len();
     let (_, callback) = recorder();
-    let poller = brisk(client(&server), &dir).heartbeat(None).spawn(callback).unwrap();
+    let poller = fast_poller(client(&server), &dir).heartbeat(None).spawn(callback).unwrap();
     let polls = platform.state().polls.len();
     eventually("some polls", || platform.state().polls.len() > polls + 3);
     poller.stop();
@@ -495,7 +495,7 @@ fn a_heartbeat_is_sent_while_a_callback_takes_its_time() {
 }
 
 #[test]
-fn a_removed_workspace_ends_the_poller_with_the_reason() {
+fn removed_workspace_ends_the_poller_with_the_reason() {
     let gone = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     for by_heartbeat in [false, true] {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-removed"));
@@ -505,21 +505,21 @@ fn a_removed_workspace_ends_the_poller_with_the_reason() {
             false => inner.answer(request),
         });
         let (_, callback) = recorder();
-        let builder = brisk(client(&server), &dir).heartbeat(by_heartbeat.then_some(Duration::from_millis(20)));
+        let builder = fast_poller(client(&server), &dir).heartbeat(by_heartbeat.then_some(Duration::from_millis(20)));
         let poller = builder.spawn(callback).unwrap();
         eventually("its end", || poller.is_finished());
-        let Some(StopReason::Removed(removed)) = at_once(|| poller.join()) else { panic!("{poller:?}") };
+        let Some(StopReason::Removed(removed)) = promptly(|| poller.join()) else { panic!("{poller:?}") };
         assert_eq!((removed.id.as_str(), removed.hint.as_str()), ("w", "make another"));
         assert_eq!(poller.reason(), Some(StopReason::Removed(removed)));
         poller.stop();
     }
     let (server, dir) = (Server::play([Act::reply(410, gone)]), Dir::new("inbox-removed-once"));
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap_err().kind(), ErrorKind::Removed);
 }
 
 #[test]
-fn several_workspaces_are_polled_side_by_side() {
+fn several_workspaces_are_polled_in_parallel() {
     let dir = Dir::new("inbox-several");
     let platforms: Vec<Platform> = (0..4).map(|_| Platform::new()).collect();
     let pollers: Vec<_> = platforms
@@ -528,7 +528,7 @@ fn several_workspaces_are_polled_side_by_side() {
         .map(|(n, platform)| {
             platform.fill(1, 20 + n as i64, PEER);
             let (server, (texts, callback)) = (platform.serve(), recorder());
-            let builder = brisk(client(&server), &dir).cursor_file(dir.file(&format!("cursor-{n}")));
+            let builder = fast_poller(client(&server), &dir).cursor_file(dir.file(&format!("cursor-{n}")));
             (builder.spawn(callback).unwrap(), texts, server)
         })
         .collect();
@@ -539,17 +539,17 @@ fn several_workspaces_are_polled_side_by_side() {
 }
 
 #[test]
-fn after_a_full_page_it_polls_again_at_once() {
+fn full_page_is_followed_by_another_poll_at_once() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-full"));
     platform.add(SECOND, PEER, "the first");
     platform.add(10 * SECOND, PEER, "the second");
     let server = platform.serve();
     let (texts, mut callback) = recorder();
-    brisk(client(&server), &dir).build().unwrap().poll_once(&mut callback).unwrap();
+    fast_poller(client(&server), &dir).build().unwrap().poll_once(&mut callback).unwrap();
     platform.fill(20, 1_234, PEER);
     let poller =
-        brisk(client(&server), &dir).interval(Duration::from_secs(600)).page_size(100).spawn(callback).unwrap();
-    eventually("all of them, in one go", || texts.lock().unwrap().len() == 1_236);
+        fast_poller(client(&server), &dir).interval(Duration::from_secs(600)).page_size(100).spawn(callback).unwrap();
+    eventually("all of them without a wait", || texts.lock().unwrap().len() == 1_236);
     poller.stop();
     let expected = (20..1_254).map(|n| format!("message {n}"));
     assert!(texts.lock().unwrap()[2..].iter().cloned().eq(expected));
@@ -557,7 +557,7 @@ fn after_a_full_page_it_polls_again_at_once() {
 }
 
 #[test]
-fn a_poll_that_fails_is_told_typed_and_nothing_is_lost_by_it() {
+fn failed_poll_returns_a_typed_error_and_loses_nothing() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-fails"));
     platform.fill(1, 3, PEER);
     let acts = [
@@ -574,7 +574,7 @@ fn a_poll_that_fails_is_told_typed_and_nothing_is_lost_by_it() {
     ];
     let (inner, count) = (platform.clone(), acts.len());
     let server = Server::decide(move |n, request| acts.get(n).cloned().unwrap_or_else(|| inner.answer(request)));
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     use ErrorKind::{Disconnected, Malformed, Status, Unauthorized};
     let kinds =
         [Status, Status, Malformed, Malformed, Status, Unauthorized, Status, Disconnected, Disconnected, Malformed];
@@ -591,14 +591,14 @@ fn a_poll_that_fails_is_told_typed_and_nothing_is_lost_by_it() {
 }
 
 #[test]
-fn a_page_that_is_too_large_is_asked_for_in_pieces() {
+fn page_that_is_too_large_is_requested_in_quarters() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-large"));
     let text = "x".repeat(1_000_000);
     for n in 0..50 {
         platform.add(n * 10 * SECOND, PEER, &text);
     }
     let server = platform.serve();
-    let mut poller = brisk(client(&server), &dir).build().unwrap();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     let mut delivered = 0;
     while delivered < 50 {
         match poller.poll_once(|_| Verdict::Ack) {
@@ -606,7 +606,7 @@ fn a_page_that_is_too_large_is_asked_for_in_pieces() {
                 assert!(polled.delivered > 0);
                 delivered += polled.delivered;
             }
-            // 50 MB can take a slow machine more than the bound: that has a shorter page asked for, too.
+            // A slow machine may time out on 50 MB, which shortens the page, too.
             Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
         }
     }
@@ -615,7 +615,7 @@ fn a_page_that_is_too_large_is_asked_for_in_pieces() {
 }
 
 #[test]
-fn the_waits_after_failures_grow_and_obey_retry_after() {
+fn backoffs_after_failures_grow_and_honor_retry_after() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-backoff"));
     platform.fill(1, 1, PEER);
     let (inner, times) = (platform.clone(), Arc::new(Mutex::new(Vec::new())));
@@ -629,18 +629,18 @@ fn the_waits_after_failures_grow_and_obey_retry_after() {
         }
     });
     let (texts, callback) = recorder();
-    let poller = brisk(client(&server), &dir).interval(Duration::from_millis(40)).spawn(callback).unwrap();
+    let poller = fast_poller(client(&server), &dir).interval(Duration::from_millis(40)).spawn(callback).unwrap();
     eventually("the row", || texts.lock().unwrap().len() == 1);
-    at_once(|| poller.stop());
+    promptly(|| poller.stop());
     let times = times.lock().unwrap();
     let waits: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // 40 ms ± 25 %, then twice that, then what was asked for.
+    // 40 ms ± 25 %, then twice that, then `Retry-After`.
     assert!(waits[0] >= Duration::from_millis(30) && waits[1] >= Duration::from_millis(60), "{waits:?}");
     assert!(waits[2] >= Duration::from_secs(1), "{waits:?}");
 }
 
 #[test]
-fn after_a_401_the_token_is_read_again() {
+fn token_is_reread_after_a_401() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-token"));
     platform.fill(1, 2, PEER);
     let inner = platform.clone();
@@ -652,18 +652,18 @@ fn after_a_401_the_token_is_read_again() {
     std::fs::write(&file, "old").unwrap();
     let client = support::builder(&server).token_file(&file).build().unwrap();
     std::fs::write(&file, "new").unwrap();
-    // Beside the token file it needs no other name.
+    // With a token file the cursor file needs no setting.
     let mut poller = InboxPoller::builder(client).build().unwrap();
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 2);
     assert!(dir.file(&format!("inbox-cursor-{WORKSPACE}.json")).is_file());
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-settings"));
     let server = platform.serve();
     let with = |change: fn(PollerBuilder) -> PollerBuilder| {
-        let error = change(brisk(client(&server), &dir)).build().unwrap_err();
+        let error = change(fast_poller(client(&server), &dir)).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         error.to_string()
     };
@@ -675,18 +675,18 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(with(|builder| builder.cursor_file("/nonexistent/cursor")).contains("is in no directory that is there"));
     let error = InboxPoller::builder(client(&server)).build().unwrap_err();
     assert!(error.to_string().starts_with("cursor_file: required"), "{error}");
-    // The ends of what is taken are taken.
+    // The limits of the ranges are accepted.
     for (page, backlog) in [(1, Duration::from_secs(1)), (500, Duration::MAX)] {
-        brisk(client(&server), &dir).page_size(page).backlog(backlog).build().unwrap();
+        fast_poller(client(&server), &dir).page_size(page).backlog(backlog).build().unwrap();
     }
-    let poller = brisk(client(&server), &dir).build().unwrap();
+    let poller = fast_poller(client(&server), &dir).build().unwrap();
     assert!(format!("{poller:?}").starts_with("InboxPoller { client: Client"), "{poller:?}");
-    let shown = format!("{:?}", brisk(client(&server), &dir));
+    let shown = format!("{:?}", fast_poller(client(&server), &dir));
     assert!(shown.starts_with("PollerBuilder { client: Client") && shown.contains("interval: 10ms"), "{shown}");
 }
 
 #[test]
-fn what_is_handed_about_may_go_to_other_threads() {
+fn messages_and_handles_are_send() {
     fn shared<T: Send + Sync + 'static>() {}
     fn sent<T: Send + 'static>() {}
     shared::<InboxMessage>();

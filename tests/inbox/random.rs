@@ -1,8 +1,10 @@
-//! A poller against seeded weather: rows in bursts, late, of one time, without a time, entries that are no rows, a platform
-//! that prunes, fails, knows no `since_id`, or commits while it is asked, and restarts. No row is lost in silence, none comes
-//! twice, and none out of order.
+//! A poller against random conditions, by seed.
 //!
-//! `A2A_SEEDS=200 cargo test --release --test inbox_random` goes through more of them.
+//! Rows come in bursts, late, with equal times or without one, between entries that are no rows. The platform prunes,
+//! fails, lacks `since_id`, or commits rows during a request, and the poller restarts. No row is lost without a log
+//! line, none comes twice, and none out of order.
+//!
+//! `A2A_SEEDS=200 cargo test --release --test inbox random` runs more seeds.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -15,36 +17,36 @@ use a2a_blocking::{InboxPoller, Verdict};
 use serde_json::json;
 
 use crate::dice::Dice;
-use crate::poll::{brisk, logged};
+use crate::poll::{fast_poller, logged};
 use crate::support::platform::{Platform, SECOND};
 use crate::support::{Act, Dir, PEER, Server};
 
-/// What kinds of weather there are: a letter each.
-const KINDS: &str = "o: an old platform; d: entries that are no rows; u: rows without a time; p: rows are pruned; \
-                     f: answers fail; c: rows are committed while it is asked";
-const WEATHER: [&str; 14] = ["", "o", "p", "f", "c", "op", "oc", "pfc", "d", "dc", "dp", "df", "u", "up"];
-/// Rows that are committed while it is asked: more would go on for ever.
-const MEANWHILE: usize = 15;
+/// The conditions, a letter each.
+const LEGEND: &str = "o: an old platform; d: entries that are no rows; u: rows without a time; p: rows are pruned; \
+                     f: answers fail; c: rows are committed during requests";
+const CONDITIONS: [&str; 14] = ["", "o", "p", "f", "c", "op", "oc", "pfc", "d", "dc", "dp", "df", "u", "up"];
+/// Number of commits during requests. Without a limit the poller would never catch up.
+const COMMITS_DURING_REQUESTS: usize = 15;
 const ROUNDS: usize = 12;
-/// Polls in a row that bring nothing and say that there is more. A pause is made after 256.
+/// Polls in a row without a row that report more. The poller pauses after 256.
 const ENDLESS: usize = 700;
 
-struct Rain {
+struct Feed {
     dice: Dice,
-    weather: &'static str,
+    conditions: &'static str,
     now: i64,
     rows: Vec<String>,
-    /// Of the rows that were not late: which of them they are.
+    /// The rows that were not late, each with its number.
     in_time: HashMap<String, usize>,
-    meanwhile: usize,
+    commits_left: usize,
 }
 
-impl Rain {
+impl Feed {
     fn is(&self, kind: char) -> bool {
-        self.weather.contains(kind)
+        self.conditions.contains(kind)
     }
 
-    /// Some rows more, of one time or seconds apart, each as late as a row may be.
+    /// Commits some rows, at one time or seconds apart. Each is at most as late as a row may be.
     fn commit(&mut self, platform: &Platform) {
         let pace = [0, 1, 1_000, 100_000, 1_000_000, 7_000_000, 0][self.dice.roll(7) as usize];
         let rows = [0, 1, 1, 2, 3, 7, 20, 40][self.dice.roll(8) as usize];
@@ -77,7 +79,7 @@ impl Rain {
         self.rows.push(id);
     }
 
-    fn clear_up(&mut self, platform: &Platform) {
+    fn add_final_rows(&mut self, platform: &Platform) {
         for _ in 0..2 {
             self.now += 100 * SECOND;
             self.add(platform, self.now, true);
@@ -85,20 +87,20 @@ impl Rain {
     }
 }
 
-/// A platform in that weather, until it is `calm`.
-fn serve(platform: &Platform, rain: &Arc<Mutex<Rain>>, calm: &Arc<AtomicBool>) -> Server {
-    let (platform, rain, calm) = (platform.clone(), rain.clone(), calm.clone());
+/// Starts a platform under these conditions, until it is `settled`.
+fn serve(platform: &Platform, feed: &Arc<Mutex<Feed>>, settled: &Arc<AtomicBool>) -> Server {
+    let (platform, feed, settled) = (platform.clone(), feed.clone(), settled.clone());
     Server::decide(move |_, request| {
-        let mut rain = rain.lock().unwrap();
-        if calm.load(SeqCst) {
+        let mut feed = feed.lock().unwrap();
+        if settled.load(SeqCst) {
             return platform.answer(request);
         }
-        if rain.is('c') && rain.meanwhile > 0 && rain.dice.roll(3) == 0 {
-            rain.meanwhile -= 1;
-            rain.commit(&platform);
+        if feed.is('c') && feed.commits_left > 0 && feed.dice.roll(3) == 0 {
+            feed.commits_left -= 1;
+            feed.commit(&platform);
         }
         let gone = || Act::reply(410, r#"{"error":"since_id cursor not found"}"#);
-        match rain.is('f').then(|| rain.dice.roll(12)) {
+        match feed.is('f').then(|| feed.dice.roll(12)) {
             Some(0) => Act::reply(500, "{}"),
             Some(1) if request.path.contains("since_id") => gone(),
             _ => platform.answer(request),
@@ -106,22 +108,22 @@ fn serve(platform: &Platform, rain: &Arc<Mutex<Rain>>, calm: &Arc<AtomicBool>) -
     })
 }
 
-/// The oldest rows go, of those that are through.
+/// Removes some of the oldest rows, as far as they are acked.
 fn prune(platform: &Platform, got: &[String], dice: &mut Dice) {
-    let through: HashSet<&String> = got.iter().collect();
+    let acked: HashSet<&String> = got.iter().collect();
     let mut state = platform.state();
-    let old = state.rows.iter().take_while(|entry| !entry.row["id"].is_string() || through.contains(&entry.id));
+    let old = state.rows.iter().take_while(|entry| !entry.row["id"].is_string() || acked.contains(&entry.id));
     let cut = dice.roll(old.count() as u64 + 1) as usize;
     state.rows.drain(..cut);
 }
 
-/// Polls until there is no more, or a poll failed; now and then not so far.
-fn poll_on(poller: &mut InboxPoller, got: &mut Vec<String>, fails: bool, stops: &mut impl FnMut() -> bool) {
+/// Polls until there are no more rows or a poll fails. Sometimes it stops earlier.
+fn poll_all(poller: &mut InboxPoller, got: &mut Vec<String>, fails: bool, stops: &mut impl FnMut() -> bool) {
     let mut barren = 0;
     loop {
         let before = got.len();
-        let polled = poller.poll_once(|push| {
-            got.push(push.activity_id().to_owned());
+        let polled = poller.poll_once(|message| {
+            got.push(message.activity_id().to_owned());
             Verdict::Ack
         });
         match polled {
@@ -130,33 +132,40 @@ fn poll_on(poller: &mut InboxPoller, got: &mut Vec<String>, fails: bool, stops: 
             Err(error) => return assert!(fails, "{error}"),
         }
         barren = if got.len() > before { 0 } else { barren + 1 };
-        assert!(barren < ENDLESS, "it goes round for ever, after {} rows", got.len());
+        assert!(barren < ENDLESS, "it polls for ever, after {} rows", got.len());
         if stops() {
             return;
         }
     }
 }
 
-fn run(seed: u64, weather: &'static str, file: &Path) {
+fn run(seed: u64, conditions: &'static str, file: &Path) {
     let (platform, mut dice) = (Platform::new(), Dice(seed ^ 0x1234_5678));
-    platform.state().ignores_since_id = weather.contains('o');
+    platform.state().ignores_since_id = conditions.contains('o');
     let page = 1 + dice.roll(8) as usize;
     let (rows, in_time) = (Vec::new(), HashMap::new());
-    let rain = Rain { dice: Dice(seed), weather, now: 1_000 * SECOND, rows, in_time, meanwhile: MEANWHILE };
-    let (rain, calm) = (Arc::new(Mutex::new(rain)), Arc::new(AtomicBool::new(false)));
-    let server = serve(&platform, &rain, &calm);
+    let feed = Feed {
+        dice: Dice(seed),
+        conditions,
+        now: 1_000 * SECOND,
+        rows,
+        in_time,
+        commits_left: COMMITS_DURING_REQUESTS,
+    };
+    let (feed, settled) = (Arc::new(Mutex::new(feed)), Arc::new(AtomicBool::new(false)));
+    let server = serve(&platform, &feed, &settled);
     let backlog = Duration::from_secs(29 * 86_400);
-    let start = || brisk(&server, file).page_size(page).backlog(backlog).build().unwrap();
-    let (told, mut poller, mut got) = (logged(&["a gap"]), start(), Vec::new());
+    let start = || fast_poller(&server, file).page_size(page).backlog(backlog).build().unwrap();
+    let (gaps_before, mut poller, mut got) = (logged(&["a gap"]), start(), Vec::new());
     for round in 0..=ROUNDS {
         let last = round == ROUNDS;
         if last {
-            calm.store(true, SeqCst);
-            rain.lock().unwrap().clear_up(&platform);
+            settled.store(true, SeqCst);
+            feed.lock().unwrap().add_final_rows(&platform);
         } else {
-            rain.lock().unwrap().commit(&platform);
+            feed.lock().unwrap().commit(&platform);
         }
-        if weather.contains('p') && dice.roll(3) == 0 {
+        if conditions.contains('p') && dice.roll(3) == 0 {
             prune(&platform, &got, &mut dice);
         }
         if dice.roll(6) == 0 {
@@ -164,32 +173,32 @@ fn run(seed: u64, weather: &'static str, file: &Path) {
             poller = start();
         }
         for _ in 0..if last { 6 } else { dice.roll(3) } {
-            poll_on(&mut poller, &mut got, weather.contains('f'), &mut || !last && dice.roll(5) == 0);
+            poll_all(&mut poller, &mut got, conditions.contains('f'), &mut || !last && dice.roll(5) == 0);
         }
     }
-    check(&rain.lock().unwrap(), &got, logged(&["a gap"]) > told);
+    check(&feed.lock().unwrap(), &got, logged(&["a gap"]) > gaps_before);
 }
 
-fn check(rain: &Rain, got: &[String], gap: bool) {
+fn check(feed: &Feed, got: &[String], gap: bool) {
     let once: HashSet<&String> = got.iter().collect();
-    let lost = rain.rows.iter().filter(|id| !once.contains(id)).count();
-    assert!(lost == 0 || gap, "{lost} of {} rows are lost, and nothing was said", rain.rows.len());
-    // A row without a time that was delivered beyond a gap may be forgotten before it is listed once more.
+    let lost = feed.rows.iter().filter(|id| !once.contains(id)).count();
+    assert!(lost == 0 || gap, "{lost} of {} rows are lost without a log line", feed.rows.len());
+    // A row without a time that was delivered beyond a gap may be forgotten before it is listed again.
     let twice = got.len() - once.len();
-    assert!(twice == 0 || (gap && rain.is('u')), "{twice} rows came twice");
-    let order: Vec<usize> = got.iter().filter_map(|id| rain.in_time.get(id).copied()).collect();
+    assert!(twice == 0 || (gap && feed.is('u')), "{twice} rows came twice");
+    let order: Vec<usize> = got.iter().filter_map(|id| feed.in_time.get(id).copied()).collect();
     assert!(order.is_sorted() || gap, "not in order: {order:?}");
 }
 
 #[test]
-fn whatever_the_weather_no_row_is_lost_in_silence_and_none_comes_twice() {
+fn no_row_is_lost_silently_or_delivered_twice() {
     let seeds = env::var("A2A_SEEDS").map_or(2, |seeds| seeds.parse().unwrap());
-    for weather in WEATHER {
+    for conditions in CONDITIONS {
         for seed in 0..seeds {
             let dir = Dir::new("inbox-random");
-            let run = || run(seed, weather, &dir.file("c"));
+            let run = || run(seed, conditions, &dir.file("c"));
             let held = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-            assert!(held.is_ok(), "seed {seed}, weather {weather:?} ({KINDS})");
+            assert!(held.is_ok(), "seed {seed}, conditions {conditions:?} ({LEGEND})");
         }
     }
 }

@@ -1,5 +1,7 @@
-//! A storm: a callback that fails at random, a platform that resets, answers 500, commits rows late and loses the
-//! cursor, and a process that is killed. What was delivered is held against the platform's own ledger.
+//! Random failures of everything.
+//!
+//! The callback fails at random. The platform resets, answers 500, commits rows late and loses the cursor's row. The
+//! process is killed. The tests compare what was delivered with the platform's own list.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -17,24 +19,24 @@ use crate::dice::Dice;
 use crate::support::platform::{Platform, SECOND};
 use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE};
 
-/// Each storm can be played again by its seed: A2A_STORM_SEED=7 plays that one only.
+/// Seeds of the runs. `A2A_STORM_SEED=7` runs that one only.
 const SEEDS: [u64; 4] = [1, 0x5eed, 7_777_777, 0xdead_beef];
-/// In all storms together, so that plain `cargo test` stays short: A2A_STORM_ROWS=100000 is a storm at its full size.
+/// Rows of all runs together, so that `cargo test` stays short. `A2A_STORM_ROWS=100000` is the full size.
 const ROWS: usize = 24_000;
 const KILLS: u64 = 50;
-/// A platform's time in which rows come late.
+/// Longest delay of a late row, by the platform's clock.
 const LATE: i64 = 5 * SECOND;
 
-/// Rows as a platform commits them: now and then many at once, some with the time of another, some late.
-struct LookupSource {
+/// Commits rows as a platform does: sometimes many at once, some at the time of another, some late.
+struct RowSource {
     dice: Dice,
     now: i64,
     left: usize,
-    /// Those that were not late when they came.
+    /// Rows that were not late when they came.
     in_time: HashSet<String>,
 }
 
-impl LookupSource {
+impl RowSource {
     fn commit(&mut self, platform: &Platform) {
         let (rows, pace) = match self.dice.roll(20) {
             0 => (2_000, 1_000),
@@ -55,7 +57,7 @@ impl LookupSource {
     }
 }
 
-fn brisk(client: Client, file: &Path) -> PollerBuilder {
+fn fast_poller(client: Client, file: &Path) -> PollerBuilder {
     let retry = RetryPolicy::new().with_base(Duration::ZERO);
     let builder = InboxPoller::builder(client).cursor_file(file).retry(retry);
     builder.interval(Duration::from_millis(1)).heartbeat(None)
@@ -63,7 +65,7 @@ fn brisk(client: Client, file: &Path) -> PollerBuilder {
 
 #[derive(Default)]
 struct Ledger {
-    /// In the order of their acknowledgement.
+    /// In the order in which they were acked.
     acked: Vec<String>,
     dead: Vec<String>,
     tries: HashMap<String, u32>,
@@ -71,12 +73,12 @@ struct Ledger {
 
 fn storm(seed: u64, rows: usize) {
     let (platform, dir) = (Platform::new(), Dir::new(&format!("storm-{seed}")));
-    let source = LookupSource { dice: Dice(seed), now: 100 * SECOND, left: rows - 10, in_time: HashSet::new() };
+    let source = RowSource { dice: Dice(seed), now: 100 * SECOND, left: rows - 10, in_time: HashSet::new() };
     let source = Arc::new(Mutex::new(source));
     let (inner, rain) = (platform.clone(), source.clone());
     platform.fill(90, 10, PEER);
     let server = Server::decide(move |n, request| {
-        // Once there is a cursor. Before, what is older than the backlog by then is none of the poller's.
+        // From here on there is a cursor. Without one the poller would skip rows older than the backlog.
         if n == 0 {
             return inner.answer(request);
         }
@@ -94,45 +96,45 @@ fn storm(seed: u64, rows: usize) {
     });
     let client = support::client(&server);
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let (told, mut dice) = (ledger.clone(), Dice(!seed));
+    let (ledger_of_callback, mut dice) = (ledger.clone(), Dice(!seed));
     let dead = ledger.clone();
-    let callback = move |push: &InboxMessage| {
-        let mut ledger = told.lock().unwrap();
-        let tries = ledger.tries.entry(push.activity_id().to_owned()).or_default();
+    let callback = move |message: &InboxMessage| {
+        let mut ledger = ledger_of_callback.lock().unwrap();
+        let tries = ledger.tries.entry(message.activity_id().to_owned()).or_default();
         *tries += 1;
-        assert_eq!(*tries, push.delivery_attempt());
+        assert_eq!(*tries, message.delivery_attempt());
         match dice.roll(8) {
             0 => Verdict::Retry,
             1 if dice.roll(20) == 0 => {
                 drop(ledger);
-                // A panic without the words of one.
+                // `resume_unwind` prints no message.
                 std::panic::resume_unwind(Box::new(()));
             }
             _ => {
-                ledger.acked.push(push.activity_id().to_owned());
+                ledger.acked.push(message.activity_id().to_owned());
                 Verdict::Ack
             }
         }
     };
-    let builder = brisk(client, &dir.file("c")).on_dead_letter(move |push| {
-        dead.lock().unwrap().dead.push(push.activity_id().to_owned());
+    let builder = fast_poller(client, &dir.file("c")).on_dead_letter(move |message| {
+        dead.lock().unwrap().dead.push(message.activity_id().to_owned());
     });
     let poller = builder.spawn(callback).unwrap();
     let (start, mut last) = (Instant::now(), 0);
     let mut moved = start;
     loop {
         let ledger = ledger.lock().unwrap();
-        let through = ledger.acked.len() + ledger.dead.len();
+        let handled = ledger.acked.len() + ledger.dead.len();
         drop(ledger);
-        if through != last {
-            (last, moved) = (through, Instant::now());
+        if handled != last {
+            (last, moved) = (handled, Instant::now());
         }
-        if through >= rows || moved.elapsed() > Duration::from_secs(30) {
+        if handled >= rows || moved.elapsed() > Duration::from_secs(30) {
             break;
         }
         thread::sleep(Duration::from_millis(5));
     }
-    // What would come twice comes now.
+    // Repeated rows would come now.
     let polls = platform.state().polls.len();
     while platform.state().polls.len() < polls + 30 && moved.elapsed() < Duration::from_secs(30) {
         thread::sleep(Duration::from_millis(1));
@@ -140,13 +142,13 @@ fn storm(seed: u64, rows: usize) {
     poller.stop();
 
     let (ledger, state) = (ledger.lock().unwrap(), platform.state());
-    let through: HashSet<&String> = ledger.acked.iter().chain(&ledger.dead).collect();
+    let handled: HashSet<&String> = ledger.acked.iter().chain(&ledger.dead).collect();
     let lost: Vec<&str> =
-        state.rows.iter().map(|entry| entry.id.as_str()).filter(|id| !through.contains(&id.to_string())).collect();
+        state.rows.iter().map(|entry| entry.id.as_str()).filter(|id| !handled.contains(&id.to_string())).collect();
     assert_eq!((lost.len(), state.rows.len()), (0, rows), "seed {seed}: {:?}", lost.first());
     assert_eq!(ledger.acked.len() + ledger.dead.len(), rows, "seed {seed}: some came twice");
     assert!(ledger.dead.iter().all(|id| ledger.tries[id] == 5), "seed {seed}");
-    // In order: whatever was not late comes after all that is older and was not.
+    // A row that was not late comes after all older rows that were not late.
     let times: HashMap<&str, (i64, u64)> =
         state.rows.iter().map(|entry| (entry.id.as_str(), (entry.at, entry.arrived))).collect();
     let source = source.lock().unwrap();
@@ -167,15 +169,15 @@ fn storm(seed: u64, rows: usize) {
 }
 
 #[test]
-fn in_a_storm_each_row_is_acknowledged_once_in_order_and_none_is_lost() {
+fn rows_are_acked_once_and_in_order_despite_random_failures() {
     let asked = |name| env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
     let rows = asked("A2A_STORM_ROWS").map_or(ROWS, |rows| rows as usize) / SEEDS.len();
     let seeds = asked("A2A_STORM_SEED").map_or(SEEDS.to_vec(), |seed| vec![seed]);
-    // They wait for most of their time.
+    // The runs mostly wait, so they run in parallel.
     thread::scope(|scope| seeds.into_iter().for_each(|seed| drop(scope.spawn(move || storm(seed, rows)))));
 }
 
-/// Not a test of its own: a poller that writes down what it does, until it is killed.
+/// Runs a poller in a child process, which records what it does until it is killed.
 #[test]
 fn child() {
     let Ok(url) = env::var("A2A_TEST_PLATFORM") else { return };
@@ -185,17 +187,23 @@ fn child() {
     let client = Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
     let open = || File::options().create(true).append(true).open(dir.join("log")).unwrap();
     let (mut log, mut dead) = (open(), open());
-    let (told, number) = (run.clone(), run);
-    let builder = brisk(client, &dir.join("c")).on_dead_letter(move |push| {
-        dead.write_all(format!("{number} dead {} {}\n", push.activity_id(), push.delivery_attempt()).as_bytes())
+    let (ledger_of_callback, number) = (run.clone(), run);
+    let builder = fast_poller(client, &dir.join("c")).on_dead_letter(move |message| {
+        dead.write_all(format!("{number} dead {} {}\n", message.activity_id(), message.delivery_attempt()).as_bytes())
             .unwrap();
     });
-    let poller = builder.spawn(move |push| {
-        log.write_all(format!("{told} begin {} {}\n", push.activity_id(), push.delivery_attempt()).as_bytes()).unwrap();
-        if push.activity_id() == poison {
+    let poller = builder.spawn(move |message| {
+        log.write_all(
+            format!("{ledger_of_callback} begin {} {}\n", message.activity_id(), message.delivery_attempt()).as_bytes(),
+        )
+        .unwrap();
+        if message.activity_id() == poison {
             std::process::abort();
         }
-        log.write_all(format!("{told} ack {} {}\n", push.activity_id(), push.delivery_attempt()).as_bytes()).unwrap();
+        log.write_all(
+            format!("{ledger_of_callback} ack {} {}\n", message.activity_id(), message.delivery_attempt()).as_bytes(),
+        )
+        .unwrap();
         Verdict::Ack
     });
     poller.unwrap().join();
@@ -208,7 +216,7 @@ fn start_child(server: &Server, dir: &Dir, run: u64, poison: &str) -> Child {
     child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Run, what was done, the row's id, the try.
+/// Reads the log of the children: the run, the event, the row's id, and the attempt.
 fn log_of(dir: &Dir) -> Vec<(u64, String, String, u32)> {
     let text = fs::read_to_string(dir.file("log")).unwrap_or_default();
     let whole = text.lines().filter_map(|line| {
@@ -223,28 +231,28 @@ fn wait_for(dir: &Dir, what: &str, holds: impl Fn(&[(u64, String, String, u32)])
     let start = Instant::now();
     while !holds(&log_of(dir)) {
         let late = start.elapsed() > Duration::from_secs(30);
-        assert!(!late, "it never came to this: {what}; the log has {} lines", log_of(dir).len());
+        assert!(!late, "did not happen in time: {what}; the log has {} lines", log_of(dir).len());
         thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn killed_fifty_times_it_loses_nothing_and_repeats_at_most_the_row_in_flight() {
+fn fifty_kills_lose_nothing_and_repeat_at_most_the_row_in_delivery() {
     let (platform, dir) = (Platform::new(), Dir::new("storm-kill"));
     let mut dice = Dice(50);
     let mut ids = Vec::new();
-    // All of it is younger than the backlog.
+    // All rows are within the backlog.
     platform.state().now = 600 * SECOND;
     let server = platform.serve();
     let mut lines = 0;
     for run in 0..KILLS {
-        // As many as a run waits for, however many the one before got through until it was killed.
+        // Enough rows for one run, however many the earlier runs handled.
         let first = ids.len() as i64;
         ids.extend((first..first + 120).map(|n| platform.add(n * SECOND / 9, PEER, "x")));
         let mut child = start_child(&server, &dir, run, "");
         let enough = lines + 1 + dice.roll(200) as usize;
         wait_for(&dir, "some rows in a run", |log| log.len() > enough);
-        // SIGKILL, wherever it is.
+        // SIGKILL, at any point of the delivery.
         child.kill().unwrap();
         child.wait().unwrap();
         lines = log_of(&dir).len();
@@ -275,9 +283,9 @@ fn killed_fifty_times_it_loses_nothing_and_repeats_at_most_the_row_in_flight() {
     println!("{} rows, {KILLS} kills, {} repeats", ids.len(), again.len());
 }
 
-/// A row that takes the process down with it is given up like any other.
+/// A row that ends the process is dead-lettered like any other.
 #[test]
-fn a_row_at_which_the_process_dies_is_given_up_after_five_tries() {
+fn row_that_kills_the_process_is_dead_lettered_after_five_attempts() {
     let (platform, dir) = (Platform::new(), Dir::new("storm-poison"));
     let ids = platform.fill(1, 5, PEER);
     let server = platform.serve();

@@ -215,7 +215,7 @@ fn queued_message_has_its_own_string() {
     let server =
         Server::play([Act::reply(202, r#"{"status":"queued","delivery_mode":"poll","method":"message/send"}"#)]);
     let mut vector = vectors("send")[0].clone();
-    vector["name"] = json!("send_vectors/queued");
+    vector["name"] = json!("send/queued");
     let peer = vector["args"][0].as_str().unwrap();
     let expected = format!("[A2A_QUEUED] target={}/workspaces/{peer}/a2a method=message/send", server.url());
     assert_eq!(global_answer(&vector, &server), json!(expected));
@@ -224,25 +224,24 @@ fn queued_message_has_its_own_string() {
 /// Some vectors ask for a better answer than the Python module's, with a sentence that says which.
 #[test]
 fn answers_are_better_where_the_vectors_ask_for_it() {
-    let send_vectors: Vec<Value> =
-        vectors("send").into_iter().filter(|vector| vector.get("better").is_some()).collect();
+    let better: Vec<Value> = vectors("send").into_iter().filter(|vector| vector.get("better").is_some()).collect();
     let says = |name: &str, words: &[&str]| {
-        let vector = send_vectors.iter().find(|vector| vector["name"] == name).unwrap();
+        let vector = better.iter().find(|vector| vector["name"] == name).unwrap();
         let answer = replay_global(vector);
         for word in words {
             assert!(answer.as_str().unwrap().contains(word), "{name}: {answer}");
         }
     };
-    says("send_vectors/http_200_html", &["HTTP 200", "<html>busy</html>"]);
-    says("send_vectors/http_503_platform_error", &["container restart triggered", "HTTP 503", "restarting"]);
-    says("send_vectors/http_403", &["access denied: workspaces cannot communicate per hierarchy rules", "HTTP 403"]);
+    says("send/http_200_html", &["HTTP 200", "<html>busy</html>"]);
+    says("send/http_503_platform_error", &["container restart triggered", "HTTP 503", "restarting"]);
+    says("send/http_403", &["access denied: workspaces cannot communicate per hierarchy rules", "HTTP 403"]);
     // Where the text is fixed, the sentence applies to the typed error.
-    let vector = send_vectors.iter().find(|vector| vector["name"] == "send_vectors/http_500_json_error").unwrap();
+    let vector = better.iter().find(|vector| vector["name"] == "send/http_500_json_error").unwrap();
     let server = play(vector);
     let error = support::client(&server).send(vector["args"][0].as_str().unwrap(), "x").unwrap_err();
     assert_eq!(error.status(), Some(500));
     assert!(error.to_string().ends_with("m (code=1), HTTP 500"), "{error}");
-    assert_eq!(send_vectors.len(), 4);
+    assert_eq!(better.len(), 4);
 }
 
 #[test]
@@ -273,8 +272,7 @@ fn discover_url_of_each_validate_vector() {
     let client = |url: &str| Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap();
     let card = |url, peer: &str| client(url).discover_url(peer).ok();
     for vector in vectors("validate") {
-        let expected =
-            vector["expect"]["exact"].as_str().map(|id| format!("http://p:1/x/registry/discover_vectors/{id}"));
+        let expected = vector["expect"]["exact"].as_str().map(|id| format!("http://p:1/x/registry/discover/{id}"));
         assert_eq!(card("http://p:1/x/", vector["args"][0].as_str().unwrap()), expected, "{}", vector["name"]);
     }
 }

@@ -1,5 +1,6 @@
-//! The edges of a process: forks in the midst of everything, threads that end, signals, the exit. What would take the
-//! test's own process with it runs in a process of its own, which is this binary again.
+//! The edges of a process: forks while calls are under way, threads that end, signals, and the exit.
+//!
+//! What would end the test's own process runs in a child process, which is this binary again.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,14 +23,14 @@ use crate::alone;
 use crate::support::platform::{Platform, SECOND};
 use crate::support::{Act, Dir, PEER, RECORD, Request, SOON, Server, WORKSPACE, eventually};
 
-/// Far more than any test takes: what waits for it has failed.
+/// Longer than any test takes. A test that waits for it has failed.
 const LONG: Duration = Duration::from_secs(600);
 
-fn other(n: usize) -> String {
+fn peer_id(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-/// What a healthy platform says.
+/// Returns the answer of a platform that works.
 fn healthy(request: &Request) -> Act {
     match request.path.as_str() {
         path if path.starts_with("/registry/discover") => Act::reply(200, RECORD),
@@ -47,7 +48,7 @@ fn poller_of(client: &Client, file: &Path) -> InboxPoller {
     InboxPoller::builder(client.clone()).cursor_file(file).build().unwrap()
 }
 
-/// This binary again, with only the part of that name to do.
+/// Returns a command that runs one part in a child process.
 fn part(name: &str, url: &str, dir: &Dir) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "edges::child", "--nocapture", "--test-threads", "1"]);
@@ -56,7 +57,7 @@ fn part(name: &str, url: &str, dir: &Dir) -> Command {
     command
 }
 
-/// Its end, which must come by itself.
+/// Waits until the child ends by itself.
 fn end_of(mut command: Command) -> Output {
     let mut child = command.spawn().unwrap();
     let start = Instant::now();
@@ -69,7 +70,7 @@ fn end_of(mut command: Command) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Not a test of its own: a part of one, in another process.
+/// Runs a part of a test in a child process.
 #[test]
 fn child() {
     let Ok(name) = env::var("A2A_TEST_PART") else { return };
@@ -78,18 +79,18 @@ fn child() {
         "exit" => exit(&url, &dir),
         "at exit" => at_exit(&url, &dir),
         "storm" => storm(&url, &dir),
-        other => panic!("{other}"),
+        peer_id => panic!("{peer_id}"),
     }
 }
 
-/// Everything that a client has under way at once, none of it answered.
+/// Starts every kind of call and a poller. The server answers none of them.
 fn hang(client: &Client, file: &Path) -> PollerHandle {
     let poller = poller_of(client, file).spawn(|_| Verdict::Ack).unwrap();
     for n in 0..4 {
         let client = client.clone();
-        thread::spawn(move || client.enrich(other(n)));
+        thread::spawn(move || client.enrich(peer_id(n)));
     }
-    client.enrich_nonblocking(other(9));
+    client.enrich_nonblocking(peer_id(9));
     for token in [None, Some(CancelToken::new())] {
         let client = client.clone();
         thread::spawn(move || {
@@ -103,14 +104,14 @@ fn hang(client: &Client, file: &Path) -> PollerHandle {
 fn exit(url: &str, dir: &Path) {
     let client = builder_of(url).build().unwrap();
     let _poller = hang(&client, &dir.join("c.json"));
-    // The parent says when all of it has arrived.
+    // The parent writes a line when all of them have arrived.
     std::io::stdin().read_line(&mut String::new()).unwrap();
     process::exit(7);
 }
 
-/// With a lookup, a refresh, sends, a poll and a heartbeat on the wire, and nobody to answer them.
+/// The process exits with a lookup, a refresh, sends, a poll and a heartbeat on the wire.
 #[test]
-fn a_process_ends_with_its_own_code_and_waits_for_nothing() {
+fn exit_waits_for_no_call_and_keeps_its_code() {
     let _alone = alone();
     let server = Server::play([Act::Hang]);
     let dir = Dir::new("edges-exit");
@@ -128,7 +129,8 @@ fn a_process_ends_with_its_own_code_and_waits_for_nothing() {
 
 static CLIENT: OnceLock<(Client, PathBuf)> = OnceLock::new();
 
-/// Every call that there is, with its answer checked. For where panics are aborts.
+/// Makes every call and returns whether all answers are right. It does not panic, because a panic aborts where it is
+/// used.
 fn every_call(client: &Client, file: &Path, unknown: &str) -> bool {
     let peer = client.enrich(PEER);
     let all = [
@@ -156,8 +158,8 @@ fn every_call(client: &Client, file: &Path, unknown: &str) -> bool {
 
 extern "C" fn call_everything() {
     let (client, file) = CLIENT.get().unwrap();
-    if !every_call(client, file, &other(1)) {
-        // SAFETY: it ends the process, at once.
+    if !every_call(client, file, &peer_id(1)) {
+        // SAFETY: this ends the process at once.
         unsafe { libc::_exit(9) };
     }
 }
@@ -165,23 +167,23 @@ extern "C" fn call_everything() {
 fn at_exit(url: &str, dir: &Path) {
     let client = builder_of(url).build().unwrap();
     client.enrich(PEER).unwrap();
-    client.enrich_nonblocking(other(2));
+    client.enrich_nonblocking(peer_id(2));
     assert!(client.wait_until_idle(SOON));
     CLIENT.set((client, dir.join("c.json"))).ok().unwrap();
-    // SAFETY: it is a function of C's calling convention that lasts as long as the process.
+    // SAFETY: the function has the C calling convention and lasts as long as the process.
     assert_eq!(unsafe { libc::atexit(call_everything) }, 0);
     process::exit(7);
 }
 
 #[test]
-fn every_call_works_from_what_runs_at_exit() {
+fn calls_work_in_an_atexit_handler() {
     let _alone = alone();
     let server = Server::decide(|_, request| healthy(request));
     let output = end_of(part("at exit", &server.url(), &Dir::new("edges-at-exit")));
     assert_eq!(output.status.code(), Some(7), "{output:?}");
 }
 
-/// Calls everything when its thread ends, and says whether all was as it should be.
+/// Makes every call when its thread ends, and records whether all was right.
 struct Late(Client, PathBuf, usize, Option<Peer>);
 
 static LATE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
@@ -189,9 +191,9 @@ static LATE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
 impl Drop for Late {
     fn drop(&mut self) {
         let Late(client, file, n, peer) = self;
-        // A record that was lent by what may be gone by now.
+        // A record whose thread-local cache may be gone by now.
         let named = peer.take().is_none_or(|peer| peer.name() == Some("ops-agent"));
-        let all = named && (0..200).all(|_| client.enrich(PEER).is_some()) && every_call(client, file, &other(*n));
+        let all = named && (0..200).all(|_| client.enrich(PEER).is_some()) && every_call(client, file, &peer_id(*n));
         LATE.lock().unwrap().push(all);
     }
 }
@@ -201,9 +203,9 @@ thread_local! {
     static AFTER: RefCell<Option<Late>> = const { RefCell::new(None) };
 }
 
-/// Destructors of thread-locals run in the order of the system's choice: one of the two is after ours.
+/// The system chooses the order in which destructors of thread-locals run. One of the two runs after the cache's own.
 #[test]
-fn every_call_works_from_a_destructor_of_a_thread_that_ends() {
+fn calls_work_in_destructors_of_thread_locals() {
     let _alone = alone();
     let server = Server::decide(|_, request| healthy(request));
     let dir = Dir::new("edges-late");
@@ -212,7 +214,7 @@ fn every_call_works_from_a_destructor_of_a_thread_that_ends() {
         let (client, file) = (client.clone(), dir.file(&format!("{n}.json")));
         let work = move || {
             BEFORE.set(Some(Late(client.clone(), file.clone(), n, None)));
-            // A thread that has kept nothing yet, too.
+            // Some threads have cached nothing yet.
             if n % 2 == 0 {
                 (0..200).for_each(|_| drop(client.enrich(PEER)));
                 let before = client.enrich(PEER);
@@ -223,9 +225,9 @@ fn every_call_works_from_a_destructor_of_a_thread_that_ends() {
         thread::spawn(work).join().unwrap();
     }
     assert_eq!(*LATE.lock().unwrap(), [true; 16]);
-    // Each answer was counted, whoever was there to count it.
+    // Each answer was counted, also after the thread's counters were gone.
     let stats = client.stats();
-    // What is fetched is counted as fresh, too: three of the calls.
+    // Three of the calls fetch a record, which counts as fresh, too.
     let (hits, asked) = (stats.fresh, 16 * (200 + 3) + 8 + 4 * 201);
     assert_eq!(hits, asked, "{stats:?}");
 }
@@ -236,24 +238,24 @@ extern "C" fn count_signal(_: libc::c_int) {
     SIGNALS.fetch_add(1, SeqCst);
 }
 
-/// The other threads of this process.
+/// Returns the other threads of this process.
 fn other_threads() -> Vec<libc::pid_t> {
-    // SAFETY: it only asks.
+    // SAFETY: this only reads an id.
     let own = unsafe { libc::gettid() };
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let ids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
     ids.filter(|id| *id != own).collect()
 }
 
-/// A signal to every thread each millisecond, whose handler has interrupted calls fail. One to the process would go to
-/// its first thread, which has nothing to do.
+/// Sends a signal to every thread each millisecond. The handler makes interrupted system calls fail. A signal to the
+/// process would go to its first thread, which is idle.
 fn storm(url: &str, dir: &Path) {
-    // SAFETY: all zeros is a valid value of it: an empty mask, no flags. `SA_RESTART` is what is not wanted.
+    // SAFETY: all zeros is a valid value: an empty mask and no flags. `SA_RESTART` must not be set.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = count_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
     // SAFETY: the handler only counts, and the structure outlives the call.
     assert_eq!(unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) }, 0);
-    // SAFETY: it only asks.
+    // SAFETY: this only reads an id.
     let process = unsafe { libc::getpid() };
     thread::spawn(move || {
         loop {
@@ -271,15 +273,15 @@ fn storm(url: &str, dir: &Path) {
             let (client, no_retry) = (&client, &no_retry);
             scope.spawn(move || {
                 for n in first..first + 100 {
-                    assert!(client.discover(other(n)).is_ok(), "{n}: {:?}", client.discover(other(n)));
-                    assert!(client.enrich(other(n)).is_some());
+                    assert!(client.discover(peer_id(n)).is_ok(), "{n}: {:?}", client.discover(peer_id(n)));
+                    assert!(client.enrich(peer_id(n)).is_some());
                     let sent = client.send_with(PEER, &Message::from("hi"), no_retry);
                     assert!(sent.is_ok(), "{n}: {sent:?}");
                 }
             });
         }
         let client = &client;
-        scope.spawn(move || (5_000..5_100).for_each(|n| drop(client.enrich_nonblocking(other(n)))));
+        scope.spawn(move || (5_000..5_100).for_each(|n| drop(client.enrich_nonblocking(peer_id(n)))));
         let seen = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
         let all = seen.clone();
         let poller = InboxPoller::builder(client.clone()).cursor_file(dir.join("c.json"));
@@ -297,14 +299,14 @@ fn storm(url: &str, dir: &Path) {
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.found), (300, 300), "{stats:?}");
     assert!(SIGNALS.load(SeqCst) > 100, "there was no storm");
-    // What was written in the storm is whole.
+    // The cursor file that was written during the signals is complete.
     let mut again = poller_of(&client, &dir.join("c.json"));
     again.poll_once(|push| panic!("{push:?} again")).unwrap();
     println!("all of it ran");
 }
 
 #[test]
-fn a_storm_of_signals_fails_and_loses_nothing() {
+fn signals_to_all_threads_break_nothing() {
     let _alone = alone();
     let platform = Platform::new();
     (0..300).for_each(|n| drop(platform.add(n * SECOND, PEER, "hi")));
@@ -320,33 +322,33 @@ fn a_storm_of_signals_fails_and_loses_nothing() {
     assert!(beats > 1, "{beats} heartbeats");
 }
 
-/// Whether no other thread of this process runs, or is about to.
+/// Returns whether all other threads of this process sleep.
 fn all_asleep() -> bool {
     let stat = |thread| fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
     other_threads().into_iter().all(|thread| stat(thread).rsplit(')').next().is_some_and(|rest| rest.starts_with(" S")))
 }
 
-/// What a forked child did: its process ends by `_exit`, at once.
+/// Runs `work` in a forked child and returns its result. The child ends by `_exit` at once.
 fn in_a_fork(work: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child touches nothing of the test harness, and ends by `_exit`. Whatever else this process has under
-    // way waits for an answer, with no lock held.
+    // SAFETY: the child uses nothing of the test harness, and ends by `_exit`. All other threads of this process wait
+    // for an answer and hold no lock.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: it ends the process, should it wait for what will never be.
+        // SAFETY: this ends the process if it hangs.
         unsafe { libc::alarm(120) };
         let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(false);
-        // SAFETY: it ends the process.
+        // SAFETY: this ends the process.
         unsafe { libc::_exit(if ok { 0 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: it waits for our own child, and writes to the one integer that it is given.
+    // SAFETY: this waits for our own child, and writes to one integer of ours.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     status == 0
 }
 
 /// The parent has lookups, sends, a refresh and a poll on the wire, and threads that wait for them.
 #[test]
-fn a_child_by_fork_is_not_held_up_by_what_its_parent_has_under_way() {
+fn forked_child_is_not_blocked_by_its_parents_calls() {
     let _alone = alone();
     let open = Arc::new(AtomicBool::new(false));
     let gate = open.clone();
@@ -354,11 +356,11 @@ fn a_child_by_fork_is_not_held_up_by_what_its_parent_has_under_way() {
     let dir = Dir::new("edges-fork");
     let client = builder_of(&server.url()).build().unwrap();
     let poller = hang(&client, &dir.file("parent.json"));
-    // Two more that wait for a lookup that is under way.
+    // Two more threads join a lookup that is under way.
     let waiting: Vec<_> = (0..2)
         .map(|_| {
             let client = client.clone();
-            thread::spawn(move || client.enrich(other(0)))
+            thread::spawn(move || client.enrich(peer_id(0)))
         })
         .collect();
     let arrived = |path: &str| server.requests().iter().filter(|request| request.path.contains(path)).count();
@@ -370,14 +372,14 @@ fn a_child_by_fork_is_not_held_up_by_what_its_parent_has_under_way() {
     eventually("nobody does anything", all_asleep);
     let (file, parents) = (dir.file("child.json"), dir.file("parent.json"));
     let ok = in_a_fork(|| {
-        // Among them one whose lookup the parent has under way, which will never end here.
-        let lookups = (0..20).all(|n| client.enrich(other(n)).is_some());
-        let calls = every_call(&client, &file, &other(50));
-        client.enrich_nonblocking(other(60));
-        let refreshed = client.wait_until_idle(SOON) && client.enrich_nonblocking(other(60)).is_some();
+        // For one of them the parent has a lookup under way, which never ends in the child.
+        let lookups = (0..20).all(|n| client.enrich(peer_id(n)).is_some());
+        let calls = every_call(&client, &file, &peer_id(50));
+        client.enrich_nonblocking(peer_id(60));
+        let refreshed = client.wait_until_idle(SOON) && client.enrich_nonblocking(peer_id(60)).is_some();
         let options = SendOptions::new().cancel(&CancelToken::new());
         let sent = client.send_with(PEER, &Message::from("hi"), &options).is_ok();
-        // The parent's poller is not here: nothing waits for it, and it is not ended.
+        // The parent's poller does not run in the child: nothing waits for it, and it is not ended.
         poller.stop();
         let none = poller.join().is_none() && poller.is_finished() && poller.reason().is_none();
         let refused = InboxPoller::builder(client.clone()).cursor_file(&parents).build();
@@ -391,15 +393,15 @@ fn a_child_by_fork_is_not_held_up_by_what_its_parent_has_under_way() {
     drop((poller, waiting));
 }
 
-/// A child by fork has the lock of its parent's cursor, since it has the file. It does not keep it, nor give it up.
+/// A forked child shares the locked cursor file of its parent. It must neither keep the lock nor release it.
 #[test]
-fn the_cursors_lock_is_its_process_own() {
+fn cursor_lock_belongs_to_its_process() {
     let _alone = alone();
     let server = Server::decide(|_, request| healthy(request));
     let (client, dir) = (builder_of(&server.url()).build().unwrap(), Dir::new("edges-lock"));
     let open = || InboxPoller::builder(client.clone()).cursor_file(dir.file("c.json")).build();
     let mut poller = Some(open().unwrap());
-    // A child that lets go of what it has of the poller.
+    // A child that drops its copy of the poller.
     assert!(in_a_fork(|| {
         drop(poller.take());
         true
@@ -407,12 +409,12 @@ fn the_cursors_lock_is_its_process_own() {
     assert_eq!(open().err().map(|error| error.kind()), Some(ErrorKind::Config), "it is locked still");
     // A child that outlives the poller.
     let mut ends = [0; 2];
-    // SAFETY: it writes the two descriptors.
+    // SAFETY: this writes two descriptors.
     assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
     // SAFETY: the child reads from the pipe and ends by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: its own end of the pipe is closed first, so that it hears of the parent's; then it ends.
+        // SAFETY: the child closes its own end of the pipe, so that it sees the parent close the other. Then it ends.
         unsafe {
             libc::close(ends[1]);
             libc::read(ends[0], (&raw mut ends).cast(), 1);
@@ -421,7 +423,7 @@ fn the_cursors_lock_is_its_process_own() {
     }
     drop(poller.take());
     let reopened = open();
-    // SAFETY: the descriptor is ours, and it is our own child that is waited for.
+    // SAFETY: the descriptors and the child are ours.
     unsafe {
         libc::close(ends[1]);
         libc::waitpid(child, std::ptr::null_mut(), 0);
@@ -431,7 +433,7 @@ fn the_cursors_lock_is_its_process_own() {
 }
 
 #[test]
-fn a_panic_elsewhere_leaves_the_client_as_it_was() {
+fn panic_in_a_caller_leaves_the_client_usable() {
     let _alone = alone();
     let server = Server::decide(|_, request| healthy(request));
     let client = builder_of(&server.url()).build().unwrap();
@@ -444,6 +446,6 @@ fn a_panic_elsewhere_leaves_the_client_as_it_was() {
         });
         assert!(ended.join().is_err());
     }
-    assert!(every_call(&client, &Dir::new("edges-panic").file("c.json"), &other(1)));
+    assert!(every_call(&client, &Dir::new("edges-panic").file("c.json"), &peer_id(1)));
     assert_eq!(client.stats().fresh, 1 + 20 * 100 + 3);
 }

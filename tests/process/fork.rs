@@ -1,5 +1,4 @@
-//! After a fork the background threads are started anew: the child has none of its parent's, and what was under way
-//! goes on in the parent only.
+//! After a fork the child starts its own background threads. What was under way goes on in the parent only.
 
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -11,45 +10,45 @@ use a2a_blocking::{CircuitState, LookupSource};
 use crate::alone;
 use crate::support::{Act, PEER, RECORD, SOON, Server, builder};
 
-fn other(n: usize) -> String {
+fn peer(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
-/// Whether it is so in a child of this process. The caller sees to it that nobody holds a lock meanwhile.
+/// Runs `test` in a forked child and returns its result. The caller makes sure that nobody holds a lock meanwhile.
 fn holds_in_a_child(test: impl FnOnce() -> bool) -> bool {
-    // SAFETY: nobody holds a lock at this moment, as the caller says. The child touches nothing of the test
-    // harness and ends by `_exit`.
+    // SAFETY: nobody holds a lock at this moment, as the caller promises. The child uses nothing of the test harness
+    // and ends by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let ok = test();
-        // SAFETY: it ends the process, at once.
+        // SAFETY: this ends the process at once.
         unsafe { libc::_exit(if ok { 0 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: it waits for our own child, and writes to the one integer that it is given.
+    // SAFETY: this waits for our own child, and writes to one integer of ours.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     status == 0
 }
 
 #[test]
-fn a_child_refreshes_on_threads_of_its_own() {
+fn child_refreshes_on_its_own_threads() {
     let _alone = alone();
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = builder(&server).build().unwrap();
     let fetched = |first: usize| {
-        (first..first + 20).for_each(|n| drop(client.enrich_nonblocking(other(n))));
+        (first..first + 20).for_each(|n| drop(client.enrich_nonblocking(peer(n))));
         client.wait_until_idle(Duration::from_secs(20))
-            && (first..first + 20).all(|n| client.enrich_nonblocking(other(n)).is_some())
+            && (first..first + 20).all(|n| client.enrich_nonblocking(peer(n)).is_some())
     };
     assert!(fetched(0));
     assert!(holds_in_a_child(|| fetched(100) && fetched(200)), "the child's refreshes did not come");
     assert!(fetched(300), "the parent goes on");
 }
 
-/// A lookup that was under way is the parent's, and so is the circuit that lets one through at a time: the child makes
-/// its own, and has a circuit of its own.
+/// A lookup under way belongs to the parent, and so does the degraded circuit that admits it. The child makes its own
+/// lookup and has its own circuit.
 #[test]
-fn a_child_does_not_wait_for_what_its_parent_is_doing() {
+fn child_does_not_wait_for_its_parents_lookup() {
     let _alone = alone();
     let (reached, at_server) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
@@ -65,13 +64,13 @@ fn a_child_does_not_wait_for_what_its_parent_is_doing() {
         Act::reply(200, RECORD)
     });
     let client = builder(&server).background_threads(0).lookup_timeout(SOON).build().unwrap();
-    assert_eq!(client.lookup(other(0)).source, LookupSource::Failed);
+    assert_eq!(client.lookup(peer(0)).source, LookupSource::Failed);
     thread::scope(|scope| {
         let parents = scope.spawn(|| client.lookup(PEER));
-        // It reads from its socket now, and holds nothing.
+        // The lookup reads from its socket now, and holds no lock.
         at_server.recv_timeout(SOON).unwrap();
         let in_child = || {
-            let sources = [PEER.to_owned(), other(1), other(2), other(3)].map(|peer| client.lookup(peer).source);
+            let sources = [PEER.to_owned(), peer(1), peer(2), peer(3)].map(|peer| client.lookup(peer).source);
             sources == [LookupSource::Fetched, LookupSource::Failed, LookupSource::Failed, LookupSource::Failed]
                 && client.stats().circuit == CircuitState::Open
         };
@@ -81,9 +80,9 @@ fn a_child_does_not_wait_for_what_its_parent_is_doing() {
     });
 }
 
-/// Whoever is queued in the parent is queued anew in the child, if anybody asks there.
+/// A peer that is queued in the parent is queued again in the child, if it is requested there.
 #[test]
-fn a_child_takes_over_no_queue_of_its_parents() {
+fn child_does_not_inherit_the_queue() {
     let _alone = alone();
     let (reached, at_server) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
@@ -98,13 +97,13 @@ fn a_child_takes_over_no_queue_of_its_parents() {
     let client = builder(&server).background_threads(1).lookup_timeout(SOON).build().unwrap();
     assert_eq!(client.enrich_nonblocking(PEER), None);
     at_server.recv_timeout(SOON).unwrap();
-    assert_eq!(client.enrich_nonblocking(other(1)), None);
-    // The one thread reads from its socket now, and the other peer waits for it.
+    assert_eq!(client.enrich_nonblocking(peer(1)), None);
+    // The only thread reads from its socket now, and the other peer waits for it.
     let in_child = || {
-        let idle = client.enrich_nonblocking(other(1)).is_none() && client.wait_until_idle(SOON);
-        idle && client.enrich_nonblocking(other(1)).is_some()
+        let idle = client.enrich_nonblocking(peer(1)).is_none() && client.wait_until_idle(SOON);
+        idle && client.enrich_nonblocking(peer(1)).is_some()
     };
     assert!(holds_in_a_child(in_child), "it is not asked for in the child");
     release.send(()).unwrap();
-    assert!(client.wait_until_idle(SOON) && client.enrich_nonblocking(other(1)).is_some());
+    assert!(client.wait_until_idle(SOON) && client.enrich_nonblocking(peer(1)).is_some());
 }

@@ -1,4 +1,4 @@
-//! What the tests share: a scripted server on real sockets, and a client for it.
+//! Helpers that the tests share: a scripted server on real sockets, and a client for it.
 #![allow(unreachable_pub, reason = "a module of each test binary")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up fails")]
@@ -19,28 +19,29 @@ pub const WORKSPACE: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 pub const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 pub const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
 
-/// For what takes milliseconds on a machine that has nothing else to do.
+/// Time limit for events that take milliseconds on an idle machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// Waits until `holds` returns true. Panics after [`SOON`].
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < SOON, "it never came to this: {what}");
+        assert!(start.elapsed() < SOON, "did not happen in time: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A builder for a client of the server, whose records all expire after exactly their TTL.
+/// Returns a builder for a client of the server. Its records expire after exactly their TTL.
 pub fn builder(server: &Server) -> ClientBuilder {
     Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).ttl_spread(0.0)
 }
 
-/// A directory of the test's own, gone with it.
+/// A directory for one test. It is removed on drop.
 pub struct Dir(pub std::path::PathBuf);
 
 impl Dir {
     pub fn new(name: &str) -> Dir {
-        // Numbered: two tests of one name run side by side.
+        // Numbered, because two tests with one name may run at the same time.
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst));
         let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -64,20 +65,20 @@ pub fn client(server: &Server) -> Client {
     builder(server).build().unwrap()
 }
 
-/// What the server does with one request.
+/// The server's reaction to one request.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// A whole answer with a length, after a delay; the connection stays open.
+    /// Sends a complete answer with a length after a delay, and keeps the connection open.
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8>, delay: Duration },
-    /// These bytes as they are, then the end of the connection.
+    /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
-    /// A close before any byte of an answer.
+    /// Closes the connection before any byte of an answer.
     Close,
-    /// An RST after these bytes of an answer.
+    /// Resets the connection after these bytes of an answer.
     Reset(Vec<u8>),
-    /// Nothing, until the client goes away.
+    /// Sends nothing until the client closes the connection.
     Hang,
-    /// These bytes at once, then these one by one with a pause between.
+    /// Sends `head` at once, then `slow` byte by byte with a pause between.
     Trickle { head: Vec<u8>, slow: Vec<u8>, pause: Duration },
 }
 
@@ -105,14 +106,14 @@ impl Act {
     }
 }
 
-/// A request as it was read. Header names are in lower case.
+/// A request as the server read it. Header names are in lower case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-    /// Which connection it came on, counted from zero.
+    /// Number of the connection that it came on, from zero.
     pub connection: usize,
 }
 
@@ -122,7 +123,7 @@ impl Request {
     }
 }
 
-/// Plays its acts in order, one a request whatever the connection; the last one repeats.
+/// A scripted server.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -138,18 +139,19 @@ struct Shared {
 }
 
 impl Server {
+    /// Starts a server that reacts in this order, to one request each, whatever the connection. The last reaction repeats.
     pub fn play(acts: impl Into<Vec<Act>>) -> Server {
         let acts: Vec<Act> = acts.into();
         Server::decide(move |n, _| acts[n.min(acts.len() - 1)].clone())
     }
 
-    /// A server that chooses its act by the number of the request and the request.
+    /// Starts a server that chooses its reaction by the number of the request and the request itself.
     pub fn decide(acts: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Server::accept(listener, acts, |shared, n, stream| serve(shared, stream, n))
     }
 
-    /// A server that is `serve` for each connection, counted from zero. It reads nothing by itself.
+    /// Starts a server that calls `serve` for each connection, counted from zero, and reads nothing itself.
     pub fn raw(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Server::accept(listener, |_, _| Act::Close, move |_, n, stream| serve(n, stream))
@@ -218,7 +220,7 @@ fn serve(shared: &Shared, mut stream: TcpStream, connection: usize) {
     }
 }
 
-/// Whether the connection is to be kept.
+/// Performs a reaction. Returns whether the connection stays open.
 fn perform(act: &Act, stream: &mut TcpStream) -> bool {
     match act {
         Act::Reply { status, headers, body, delay } => {
@@ -242,7 +244,7 @@ fn perform(act: &Act, stream: &mut TcpStream) -> bool {
         Act::Reset(bytes) => {
             let _ = stream.write_all(bytes);
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
-            // The reader's clone of the socket goes when `serve` returns: the last one to go sends the RST.
+            // The reader's clone of the socket is dropped when `serve` returns. The last one sends the RST.
             false
         }
         Act::Hang => {

@@ -1,4 +1,4 @@
-//! A platform with an inbox, as the real one orders and cuts it, and a ledger of what it saw.
+//! A platform with an inbox that sorts and pages rows as the real one does. It records the requests.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -8,23 +8,23 @@ use super::{Act, Request, Server, WORKSPACE};
 
 pub const SECOND: i64 = 1_000_000;
 
-/// Its clones are one.
+/// Clones share one state.
 #[derive(Clone, Default)]
 pub struct Platform(Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub struct State {
-    /// By time and order of arrival.
+    /// Sorted by time and order of arrival.
     pub rows: Vec<Entry>,
-    /// What time it is there, in microseconds of 2026-05-01; by default that of the newest row.
+    /// Current time on the platform, in microseconds since 2026-05-01. Default: the time of the newest row.
     pub now: i64,
     pub ignores_since_id: bool,
-    /// Whether it answers 410 to each `since_id`.
+    /// True while it answers 410 to each `since_id`.
     pub knows_no_id: bool,
     pub notices: Vec<String>,
     pub messages: Vec<(String, Value)>,
     pub heartbeats: Vec<Value>,
-    /// The queries for the inbox.
+    /// Queries of the inbox.
     pub polls: Vec<String>,
     arrived: u64,
 }
@@ -41,7 +41,7 @@ pub fn id(n: u64) -> String {
     format!("{:08x}-0000-4000-8000-{n:012x}", n.wrapping_mul(0x9e37_79b9) as u32)
 }
 
-/// Microseconds of May 2026 as the platform writes them.
+/// Formats microseconds since 2026-05-01 as the platform does.
 pub fn time(at: i64) -> String {
     let (seconds, micros) = (at.div_euclid(SECOND), at.rem_euclid(SECOND));
     let (day, second) = (1 + seconds / 86_400, seconds % 86_400);
@@ -66,7 +66,7 @@ impl Platform {
         self.0.lock().unwrap()
     }
 
-    /// A row from a peer that says `text`, at that microsecond. Its id.
+    /// Adds a row from a peer at that microsecond and returns its id.
     pub fn add(&self, at: i64, peer: &str, text: &str) -> String {
         let parts = json!([{ "kind": "text", "text": text }]);
         self.add_row(
@@ -91,7 +91,7 @@ impl Platform {
         id
     }
 
-    /// So many rows, a second apart, the first at `from` seconds: their ids.
+    /// Adds rows a second apart, the first at `from` seconds, and returns their ids.
     pub fn fill(&self, from: i64, rows: i64, peer: &str) -> Vec<String> {
         (from..from + rows).map(|n| self.add(n * SECOND, peer, &format!("message {n}"))).collect()
     }

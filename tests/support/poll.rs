@@ -1,4 +1,4 @@
-//! What tests of pollers share: one that waits for nothing, what it delivers, and the log.
+//! Helpers of the tests of pollers: a poller without waits, what it delivers, and the log.
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -52,28 +52,30 @@ fn has_all(line: &str, words: &[&str]) -> bool {
     words.iter().all(|word| line.contains(word))
 }
 
-pub fn brisk(server: &Server, file: &Path) -> PollerBuilder {
+/// Returns the builder of a poller with short waits. Its log is captured.
+pub fn fast_poller(server: &Server, file: &Path) -> PollerBuilder {
     let _ = log::set_logger(&Capture);
     log::set_max_level(log::LevelFilter::Info);
     let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     InboxPoller::builder(client(server)).cursor_file(file).retry(retry)
 }
 
-/// Polls until there is no more at once: what was delivered.
+/// Polls until there are no more rows, and returns their texts.
 pub fn drain(poller: &mut InboxPoller) -> Vec<String> {
     let mut texts = Vec::new();
     for _ in 0..2_000 {
-        let polled = poller.poll_once(|push: &InboxMessage| {
-            texts.push(push.text().to_owned());
+        let polled = poller.poll_once(|message: &InboxMessage| {
+            texts.push(message.text().to_owned());
             Verdict::Ack
         });
         if !polled.unwrap().has_more {
             return texts;
         }
     }
-    panic!("it goes round for ever: {} pushes", texts.len());
+    panic!("it polls for ever: {} messages", texts.len());
 }
 
+/// Reads the cursor file.
 pub fn saved(file: &Path) -> Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
