@@ -139,8 +139,8 @@ fn list(old: &str) -> String {
     let written = sentences(old);
     let sentence = |what: &str| written.get(what).cloned().unwrap_or(UNWRITTEN.to_owned());
     let mut out = String::from(
-        "# The crates that come with this one\n\nThe list is held against the lock file by `cargo test --test crates`, \
-         which fails when it grows.\n`A2A_WRITE=1 cargo test --test crates` rewrites all but the sentences, and puts a \
+        "# The crates that come with this one\n\n`cargo test --test crates` compares the list with the lock file, \
+         and fails when it grows.\n`A2A_WRITE=1 cargo test --test crates` rewrites all but the sentences, and puts a \
          `?` where one is missing.\n\n",
     );
     writeln!(out, "## How many\n\nOn {TARGET}, without those that only build scripts and macros use.\n").unwrap();
@@ -150,9 +150,8 @@ fn list(old: &str) -> String {
     }
     let tree = tree("normal,no-proc-macro", &[]);
     let unsafes = unsafe_crates(tree.keys().cloned());
-    out += "\n## What each is for\n\nWith the default features. `unsafe`: how often the source has such a block, function or \
-            implementation, whatever\ntarget or feature it is for. In this crate there is none, and the compiler forbids \
-            it.\n\n| crate | asked for by | `unsafe` | for what |\n| --- | --- | ---: | --- |\n";
+    out += "\n## What each is for\n\nWith the default features. `unsafe`: number of such blocks, functions and implementations in \
+            the source, for any\ntarget or feature. This crate has none: the compiler forbids it.\n\n| crate | required by | `unsafe` | purpose |\n| --- | --- | ---: | --- |\n";
     for (id, by) in &tree {
         let (name, version) = id;
         // Each of two versions of a crate has a row.
@@ -161,7 +160,7 @@ fn list(old: &str) -> String {
         let by = by.iter().map(|by| if by == OURS { "us" } else { by }).collect::<Vec<_>>().join(", ");
         writeln!(out, "| {shown} | {by} | {} | {} |", unsafes[id], sentence(&shown)).unwrap();
     }
-    out += "\n## Our own `unsafe`\n\nIn tests and benchmarks only. Each block says beside it why it is sound.\n\n\
+    out += "\n## Our own `unsafe`\n\nIn tests and benchmarks only. A comment at each block says why it is sound.\n\n\
             | file | `unsafe` | why |\n| --- | ---: | --- |\n";
     for (file, count) in unsafe_files() {
         writeln!(out, "| {file} | {count} | {} |", sentence(&file)).unwrap();

@@ -22,7 +22,7 @@ use std::time::Duration;
 use a2a_blocking::{ClientBuilder, ErrorKind, InboxPoller, LookupSource, Verdict};
 use serde_json::json;
 use support::platform::Platform;
-use support::{Act, Dir, PEER, Server, WORKSPACE, read_request};
+use support::{Dir, PEER, Reaction, Server, WORKSPACE, read_request};
 
 /// The system's allocator with a count of the allocated bytes and of their maximum. It counts glibc's blocks, since a
 /// text of one character takes a block of 32 bytes.
@@ -380,7 +380,7 @@ fn retry_after_is_a_number_of_at_most_a_day_or_ignored() {
         ("NaN", None),
         ("Fri, 31 Dec 1999 23:59:59 GMT", None),
     ] {
-        let server = Server::play([Act::reply(429, r#"{"error":"later"}"#).header("Retry-After", header)]);
+        let server = Server::play([Reaction::reply(429, r#"{"error":"later"}"#).header("Retry-After", header)]);
         let wait = support::client(&server).workspace().unwrap_err().retry_after();
         assert_eq!(wait, secs.map(Duration::from_secs), "{header}");
     }

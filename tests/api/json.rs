@@ -6,7 +6,7 @@ use a2a_blocking::{
 use serde_json::{Value, json, to_value};
 
 use crate::support::platform::Platform;
-use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE, builder, client};
+use crate::support::{Dir, PEER, RECORD, Reaction, Server, WORKSPACE, builder, client};
 
 fn record() -> Value {
     serde_json::from_str(RECORD).unwrap()
@@ -26,11 +26,11 @@ fn data_of_the_platform_is_unchanged() {
     let sent = r#"{"result":{"parts":[{"type":"text","text":"x"},{"raw":"aGk","filename":"n"},{"data":[1]},{"a":1}]}}"#;
     let task = r#"{"result":{"id":"t","status":{"state":"completed"}}}"#;
     let server = Server::play([
-        Act::reply(200, RECORD),
-        Act::reply(200, json!({ "id": WORKSPACE, "later": [1] }).to_string()),
-        Act::reply(200, sent),
-        Act::reply(200, task),
-        Act::reply(202, r#"{"status":"queued"}"#),
+        Reaction::reply(200, RECORD),
+        Reaction::reply(200, json!({ "id": WORKSPACE, "later": [1] }).to_string()),
+        Reaction::reply(200, sent),
+        Reaction::reply(200, task),
+        Reaction::reply(202, r#"{"status":"queued"}"#),
     ]);
     let client = client(&server);
     assert_eq!(to_value(client.discover(PEER).unwrap()).unwrap(), record());
@@ -51,7 +51,7 @@ fn data_of_the_platform_is_unchanged() {
 
 #[test]
 fn lookup_and_error_have_the_names_of_the_api() {
-    let server = Server::play([Act::reply(200, RECORD), Act::reply(503, "down").header("Retry-After", "7")]);
+    let server = Server::play([Reaction::reply(200, RECORD), Reaction::reply(503, "down").header("Retry-After", "7")]);
     let client = client(&server);
     let lookup = json!({ "peer": record(), "source": "fetched", "from_cache": false });
     assert_eq!(to_value(client.lookup(PEER)).unwrap(), lookup);
@@ -132,7 +132,7 @@ fn inbox_message_envelope_and_poll_summary() {
 #[test]
 fn stop_reason_is_a_word_and_the_answer_of_the_platform() {
     let gone = r#"{"error":"removed","id":"w","hint":"make another"}"#;
-    let (server, dir) = (Server::play([Act::reply(410, gone)]), Dir::new("json-stop"));
+    let (server, dir) = (Server::play([Reaction::reply(410, gone)]), Dir::new("json-stop"));
     let builder = InboxPoller::builder(client(&server)).cursor_file(dir.file("cursor"));
     let reason = builder.spawn(|_| Verdict::Ack).unwrap().join();
     let removed = json!({ "id": "w", "removed_at": null, "hint": "make another" });

@@ -7,7 +7,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use a2a_blocking::*;
 
-use crate::support::{Act, PEER, RECORD, Server, client};
+use crate::support::{PEER, RECORD, Reaction, Server, client};
 
 fn shared<T: Send + Sync + UnwindSafe + RefUnwindSafe + Debug>() {}
 fn value<T: Clone + Eq + Debug + Send + Sync + UnwindSafe>() {}
@@ -67,9 +67,9 @@ fn data_is_comparable_and_words_are_hashable() {
 #[test]
 fn calls_work_with_a_stack_of_256_kib() {
     let server = Server::decide(|_, request| match request.path.ends_with("/a2a") {
-        true => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
-        false if request.path.ends_with("/peers") => Act::reply(200, format!("[{RECORD}]")),
-        false => Act::reply(200, RECORD),
+        true => Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
+        false if request.path.ends_with("/peers") => Reaction::reply(200, format!("[{RECORD}]")),
+        false => Reaction::reply(200, RECORD),
     });
     let calls = move || {
         let client = client(&server);

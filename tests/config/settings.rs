@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use a2a_blocking::{Client, ClientBuilder, ErrorKind};
 
-use crate::support::{Act, PEER, RECORD, Server, WORKSPACE, builder};
+use crate::support::{PEER, RECORD, Reaction, Server, WORKSPACE, builder};
 
 fn refused(builder: ClientBuilder) -> String {
     let error = builder.build().unwrap_err();
@@ -59,7 +59,7 @@ fn invalid_settings_are_refused_by_name() {
 
 #[test]
 fn platform_url_may_have_a_path_and_a_trailing_slash() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     for (suffix, prefix) in [("", ""), ("/", ""), ("/api/v1/", "/api/v1")] {
         let url = format!("{}{suffix}", server.url());
         let client = Client::builder().platform_url(&url).workspace_id(WORKSPACE).build().unwrap();
@@ -72,7 +72,7 @@ fn platform_url_may_have_a_path_and_a_trailing_slash() {
 
 #[test]
 fn origin_and_organisation_are_sent_as_set() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let sent = |builder: ClientBuilder| {
         builder.build().unwrap().discover(PEER).unwrap();
         let request = server.requests().pop().unwrap();
@@ -125,14 +125,14 @@ fn client_is_built_from_the_environment() {
     let configs = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("configs-{}", std::process::id()));
     std::fs::create_dir_all(&configs).unwrap();
     std::fs::write(configs.join(".auth_token"), "from-the-file\n").unwrap();
-    let server = Server::play([Act::reply(200, RECORD)]);
-    let said = from_env(&[
+    let server = Server::play([Reaction::reply(200, RECORD)]);
+    let output = from_env(&[
         ("PLATFORM_URL", &format!(" {}/ ", server.url())),
         ("WORKSPACE_ID", WORKSPACE),
         ("MOLECULE_ORG_ID", "org-7"),
         ("CONFIGS_DIR", configs.to_str().unwrap()),
     ]);
-    assert!(said.contains(r#"Ok(Some("ops-agent"))"#), "{said}");
+    assert!(output.contains(r#"Ok(Some("ops-agent"))"#), "{output}");
     let request = server.requests().pop().unwrap();
     assert_eq!(request.header("authorization"), Some("Bearer from-the-file"));
     assert_eq!(request.header("x-molecule-org-id"), Some("org-7"));
@@ -152,8 +152,8 @@ fn errors_in_the_environment_name_the_variable() {
         (vec![none, here, ("MOLECULE_ORG_ID", "a b")], "error: MOLECULE_ORG_ID: \"a b\" has ' '"),
         (vec![here, ("CONFIGS_DIR", "/dev/null")], "error: the token file /dev/null/.auth_token cannot be read: "),
     ] {
-        let said = from_env(&variables);
-        assert!(said.contains(error), "{error}\n{said}");
+        let output = from_env(&variables);
+        assert!(output.contains(error), "{error}\n{output}");
     }
 }
 
@@ -165,8 +165,8 @@ fn platform_url_defaults_to_the_local_host_or_the_host_of_the_container() {
     let host = if std::path::Path::new("/.dockerenv").exists() { "host.docker.internal" } else { "localhost" };
     let blank = [base[0], base[1], ("PLATFORM_URL", "")];
     for variables in [&base[..], &blank[..]] {
-        let said = from_env(variables);
-        assert!(said.contains(&format!("http://{host}:8080")), "{said}");
+        let output = from_env(variables);
+        assert!(output.contains(&format!("http://{host}:8080")), "{output}");
     }
     assert!(from_env(&base).contains("/configs/.auth_token"));
 }
@@ -174,13 +174,13 @@ fn platform_url_defaults_to_the_local_host_or_the_host_of_the_container() {
 /// The proxy variables name a port where nothing listens, so a client that used them would fail.
 #[test]
 fn proxy_of_the_environment_is_not_used() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let dead = "http://127.0.0.1:9";
     let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"].map(|name| (name, dead));
     let url = server.url();
     let ours = [("PLATFORM_URL", url.as_str()), ("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", "/nonexistent")];
-    let said = from_env(&[&proxies[..], &ours[..]].concat());
-    assert!(said.contains(r#"Ok(Some("ops-agent"))"#), "{said}");
+    let output = from_env(&[&proxies[..], &ours[..]].concat());
+    assert!(output.contains(r#"Ok(Some("ops-agent"))"#), "{output}");
 }
 
 #[cfg(unix)]
@@ -190,6 +190,6 @@ fn variable_that_is_not_utf_8_is_named() {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["--exact", "settings::child", "--nocapture"]).env("A2A_TEST_CHILD", "1");
     child.env("WORKSPACE_ID", std::ffi::OsStr::from_bytes(b"\xff")).env("CONFIGS_DIR", "/nonexistent");
-    let said = String::from_utf8(child.output().unwrap().stdout).unwrap();
-    assert!(said.contains("error: WORKSPACE_ID: it is not UTF-8"), "{said}");
+    let output = String::from_utf8(child.output().unwrap().stdout).unwrap();
+    assert!(output.contains("error: WORKSPACE_ID: it is not UTF-8"), "{output}");
 }

@@ -9,7 +9,7 @@ use std::thread;
 use a2a_blocking::{Client, ErrorKind, LookupSource};
 use once_cell::sync::Lazy;
 
-use crate::support::{Act, PEER, RECORD, Server, builder};
+use crate::support::{PEER, RECORD, Reaction, Server, builder};
 
 /// Returns a path for this process and test.
 fn path(name: &str) -> PathBuf {
@@ -21,8 +21,8 @@ fn path(name: &str) -> PathBuf {
 /// Starts a registry that accepts one token.
 fn registry(token: &'static str) -> Server {
     Server::decide(move |_, request| match request.header("authorization") {
-        Some(value) if value == format!("Bearer {token}") => Act::reply(200, RECORD),
-        _ => Act::reply(401, r#"{"error":"missing or bad token"}"#),
+        Some(value) if value == format!("Bearer {token}") => Reaction::reply(200, RECORD),
+        _ => Reaction::reply(401, r#"{"error":"missing or bad token"}"#),
     })
 }
 
@@ -47,7 +47,7 @@ fn without_a_token_no_header_is_sent() {
     let blank = path("blank");
     fs::write(&blank, " \n").unwrap();
     for file in [path("never written"), blank] {
-        let server = Server::play([Act::reply(200, RECORD)]);
+        let server = Server::play([Reaction::reply(200, RECORD)]);
         assert!(builder(&server).token_file(file).build().unwrap().enrich(PEER).is_some());
         assert_eq!(sent(&server), [None]);
     }
@@ -75,10 +75,10 @@ fn rotation_is_seen_by_all_threads_that_meet_it_at_once() {
     fs::write(&file, "old\n").unwrap();
     let all_refused = Barrier::new(THREADS);
     let server = Server::decide(move |_, request| match request.header("authorization") {
-        Some("Bearer new") => Act::reply(200, RECORD),
+        Some("Bearer new") => Reaction::reply(200, RECORD),
         _ => {
             all_refused.wait();
-            Act::reply(401, r#"{"error":"missing or bad token"}"#)
+            Reaction::reply(401, r#"{"error":"missing or bad token"}"#)
         }
     });
     let client = builder(&server).token_file(&file).build().unwrap();
@@ -94,7 +94,7 @@ fn rotation_is_seen_by_all_threads_that_meet_it_at_once() {
 /// Connections are pooled, but each request has its own client's token.
 #[test]
 fn clients_that_share_a_thread_send_their_own_tokens() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let client = |token: &str| builder(&server).token(token).build().unwrap();
     let clients = [client("one"), client("another-one"), builder(&server).build().unwrap()];
     for _ in 0..5 {
@@ -136,7 +136,7 @@ fn token_that_changes_at_every_401_is_retried_once() {
 fn unreadable_token_file_keeps_the_old_token() {
     let file = path("unreadable");
     fs::write(&file, "old\n").unwrap();
-    let server = Server::play([Act::reply(401, "{}"), Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(401, "{}"), Reaction::reply(200, RECORD)]);
     let client = builder(&server).token_file(&file).build().unwrap();
     fs::write(&file, b"half\xffway").unwrap();
     assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
@@ -172,10 +172,10 @@ fn token_that_is_no_header_value_is_refused_at_build() {
 #[test]
 fn a_401_without_a_complete_body_rereads_the_token() {
     let head = "HTTP/1.1 401 X\r\nContent-Length: 50\r\n\r\n{";
-    for refused in [Act::raw(head), Act::Reset(head.into()), Act::reply(401, vec![b' '; 300_000])] {
+    for refused in [Reaction::raw(head), Reaction::Reset(head.into()), Reaction::reply(401, vec![b' '; 300_000])] {
         let file = path("broken body");
         fs::write(&file, "old").unwrap();
-        let server = Server::play([refused, Act::reply(200, RECORD)]);
+        let server = Server::play([refused, Reaction::reply(200, RECORD)]);
         let client = builder(&server).token_file(&file).build().unwrap();
         fs::write(&file, "new").unwrap();
         assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
@@ -258,9 +258,9 @@ fn panic_of_the_token_function_fails_the_lookup() {
 
 #[test]
 fn redirect_is_not_followed_and_does_not_leak_the_token() {
-    let elsewhere = Server::play([Act::reply(200, RECORD)]);
+    let elsewhere = Server::play([Reaction::reply(200, RECORD)]);
     for status in [301, 302, 303, 307, 308] {
-        let server = Server::play([Act::reply(status, "").header("Location", &elsewhere.url())]);
+        let server = Server::play([Reaction::reply(status, "").header("Location", &elsewhere.url())]);
         let error = builder(&server).token("hush").build().unwrap().discover(PEER).unwrap_err();
         assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(status)));
     }
@@ -269,10 +269,10 @@ fn redirect_is_not_followed_and_does_not_leak_the_token() {
 
 #[test]
 fn error_masks_a_token_that_the_encoding_header_echoes() {
-    let server = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Bearer quux-99")]);
+    let server = Server::play([Reaction::reply(200, RECORD).header("Content-Encoding", "Bearer quux-99")]);
     let error = builder(&server).token("quux-99").build().unwrap().discover(PEER).unwrap_err();
     assert!(error.to_string().ends_with("has the encoding Bearer [token], which was not asked for"), "{error}");
-    let fine = Server::play([Act::reply(200, RECORD).header("Content-Encoding", "Identity")]);
+    let fine = Server::play([Reaction::reply(200, RECORD).header("Content-Encoding", "Identity")]);
     assert!(builder(&fine).build().unwrap().discover(PEER).is_ok());
 }
 
@@ -311,10 +311,13 @@ fn token_is_in_no_log_error_or_debug_output() {
     let server = Server::decide(|n, request| {
         let echo = request.header("authorization").unwrap_or("none");
         match n % 4 {
-            0 => Act::reply(500, format!(r#"{{"you sent": "{}"}}"#, echo.replace('/', r"\/").replace('=', r"\u003d"))),
-            1 => Act::reply(404, format!(r#"{{"error":"you sent {echo}"}}"#)),
-            2 => Act::reply(200, format!("<html>{echo}")),
-            _ => Act::raw(&format!("HTTP/1.1 {echo}\r\n\r\n")),
+            0 => Reaction::reply(
+                500,
+                format!(r#"{{"you sent": "{}"}}"#, echo.replace('/', r"\/").replace('=', r"\u003d")),
+            ),
+            1 => Reaction::reply(404, format!(r#"{{"error":"you sent {echo}"}}"#)),
+            2 => Reaction::reply(200, format!("<html>{echo}")),
+            _ => Reaction::raw(&format!("HTTP/1.1 {echo}\r\n\r\n")),
         }
     });
     let builder = builder(&server).token(secret);

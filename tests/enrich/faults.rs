@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, ErrorKind, LookupSource};
 
-use crate::support::{self, Act, PEER, RECORD, Server, WORKSPACE, builder, client};
+use crate::support::{self, PEER, RECORD, Reaction, Server, WORKSPACE, builder, client};
 
 /// The timeout is 2 s. The rest is for a machine that is busy with other things.
 const LOOSE: Duration = Duration::from_secs(5);
@@ -32,14 +32,14 @@ fn record_of_256_kib_is_read_and_a_larger_one_refused() {
         let record = record_of(CAP);
         let act = match headers {
             "chunked" => {
-                Act::raw(&head(&format!("Transfer-Encoding: chunked\r\n\r\n{CAP:x}\r\n{record}\r\n0\r\n\r\n")))
+                Reaction::raw(&head(&format!("Transfer-Encoding: chunked\r\n\r\n{CAP:x}\r\n{record}\r\n0\r\n\r\n")))
             }
-            _ => Act::reply(200, &record),
+            _ => Reaction::reply(200, &record),
         };
         let server = Server::play([act]);
         assert_eq!(client(&server).enrich(PEER).unwrap().name().unwrap().len(), CAP - 11, "{headers}");
     }
-    let server = Server::play([Act::reply(200, record_of(CAP + 1))]);
+    let server = Server::play([Reaction::reply(200, record_of(CAP + 1))]);
     assert_eq!(client(&server).discover(PEER).unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
@@ -56,7 +56,7 @@ fn unresolvable_name_is_a_failed_lookup_within_the_timeout() {
 
 #[test]
 fn silent_registry_times_out_after_2_s() {
-    let server = Server::play([Act::Hang]);
+    let server = Server::play([Reaction::Hang]);
     let client = client(&server);
     let start = Instant::now();
     assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
@@ -67,7 +67,11 @@ fn silent_registry_times_out_after_2_s() {
 
 #[test]
 fn sequential_lookups_share_one_connection() {
-    let server = Server::play([Act::reply(200, RECORD), Act::reply(404, r#"{"error":"no"}"#), Act::reply(500, "boom")]);
+    let server = Server::play([
+        Reaction::reply(200, RECORD),
+        Reaction::reply(404, r#"{"error":"no"}"#),
+        Reaction::reply(500, "boom"),
+    ]);
     let client = client(&server);
     for n in 0..10 {
         client.enrich(format!("{n:08x}-0000-4000-8000-000000000000"));
@@ -78,8 +82,8 @@ fn sequential_lookups_share_one_connection() {
 /// A registry may close a pooled connection just as the client uses it.
 #[test]
 fn request_lost_on_a_pooled_connection_is_repeated_on_a_new_one() {
-    for lost in [Act::Close, Act::Reset(Vec::new()), Act::reply(408, "")] {
-        let server = Server::play([Act::reply(200, RECORD), lost, Act::reply(200, RECORD)]);
+    for lost in [Reaction::Close, Reaction::Reset(Vec::new()), Reaction::reply(408, "")] {
+        let server = Server::play([Reaction::reply(200, RECORD), lost, Reaction::reply(200, RECORD)]);
         let client = client(&server);
         client.enrich(OTHER).unwrap();
         assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
@@ -101,11 +105,11 @@ fn burst(client: &Client, first: usize) {
 fn burst_reuses_its_connections_and_a_lost_request_costs_one() {
     let together = Barrier::new(8);
     let server = Server::decide(move |n, _| match n {
-        16 => Act::Close,
-        17 => Act::reply(200, RECORD),
+        16 => Reaction::Close,
+        17 => Reaction::reply(200, RECORD),
         _ => {
             together.wait();
-            Act::reply(200, RECORD)
+            Reaction::reply(200, RECORD)
         }
     });
     let client = builder(&server).lookup_timeout(Duration::from_secs(20)).build().unwrap();
@@ -122,7 +126,7 @@ fn burst_reuses_its_connections_and_a_lost_request_costs_one() {
 
 #[test]
 fn request_is_repeated_only_once() {
-    let server = Server::play([Act::reply(200, RECORD), Act::Close]);
+    let server = Server::play([Reaction::reply(200, RECORD), Reaction::Close]);
     let client = client(&server);
     client.enrich(OTHER).unwrap();
     assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
@@ -131,9 +135,9 @@ fn request_is_repeated_only_once() {
 
 #[test]
 fn request_that_timed_out_or_was_answered_is_not_repeated() {
-    let broken = Act::raw(&head("Content-Length: 50\r\n\r\n{"));
-    for act in [Act::Hang, broken] {
-        let server = Server::play([Act::reply(200, RECORD), act]);
+    let broken = Reaction::raw(&head("Content-Length: 50\r\n\r\n{"));
+    for act in [Reaction::Hang, broken] {
+        let server = Server::play([Reaction::reply(200, RECORD), act]);
         let client = builder(&server).lookup_timeout(Duration::from_millis(300)).build().unwrap();
         client.enrich(OTHER).unwrap();
         assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
@@ -143,7 +147,7 @@ fn request_that_timed_out_or_was_answered_is_not_repeated() {
 
 #[test]
 fn truncated_answer_keeps_its_status() {
-    let server = Server::play([Act::raw(&head("Content-Length: 50\r\n\r\n{"))]);
+    let server = Server::play([Reaction::raw(&head("Content-Length: 50\r\n\r\n{"))]);
     let error = client(&server).discover(PEER).unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Disconnected, Some(200)), "{error}");
 }
@@ -152,7 +156,7 @@ fn truncated_answer_keeps_its_status() {
 #[test]
 fn timeout_covers_all_steps_and_repeats_together() {
     let (bound, step) = (Duration::from_millis(900), Duration::from_millis(600));
-    let slow = Act::reply(200, RECORD).after(step);
+    let slow = Reaction::reply(200, RECORD).after(step);
     // The head after a step, the body after another.
     let server = Server::raw(move |_, mut stream| {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -165,7 +169,7 @@ fn timeout_covers_all_steps_and_repeats_together() {
     assert_eq!(builder(&server).lookup_timeout(bound).build().unwrap().lookup(PEER).source, LookupSource::Failed);
 
     // A 401 after a step, and the answer to the new token after another.
-    let server = Server::play([Act::reply(401, "{}").after(step), slow.clone()]);
+    let server = Server::play([Reaction::reply(401, "{}").after(step), slow.clone()]);
     let tokens = std::sync::atomic::AtomicUsize::new(0);
     let token = move || Some(tokens.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
     let client = builder(&server).lookup_timeout(bound).token_fn(token).build().unwrap();
@@ -174,10 +178,10 @@ fn timeout_covers_all_steps_and_repeats_together() {
 
     // A pooled connection that is closed after a step, and the answer on a fresh one after another.
     let server = Server::decide(move |n, _| match n {
-        0 => Act::reply(200, RECORD),
+        0 => Reaction::reply(200, RECORD),
         1 => {
             thread::sleep(step);
-            Act::Close
+            Reaction::Close
         }
         _ => slow.clone(),
     });
@@ -190,13 +194,13 @@ fn timeout_covers_all_steps_and_repeats_together() {
 /// The leader is blocked in the user's token function. A thread that shares its lookup is not.
 #[test]
 fn waiter_has_its_own_deadline() {
-    let server = Server::play([Act::reply(401, "{}")]);
-    let (asked, is_asked) = mpsc::channel();
+    let server = Server::play([Reaction::reply(401, "{}")]);
+    let (report_request, token_requests) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
     let (calls, gate) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(gate));
     let token = move || {
         if calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
-            asked.send(()).unwrap();
+            report_request.send(()).unwrap();
             let _released = gate.lock().unwrap().recv_timeout(Duration::from_secs(30));
         }
         None
@@ -204,7 +208,7 @@ fn waiter_has_its_own_deadline() {
     let client = builder(&server).lookup_timeout(Duration::from_millis(300)).token_fn(token).build().unwrap();
     thread::scope(|scope| {
         let leader = scope.spawn(|| client.lookup(PEER));
-        is_asked.recv_timeout(Duration::from_secs(20)).unwrap();
+        token_requests.recv_timeout(Duration::from_secs(20)).unwrap();
         let start = Instant::now();
         let waiter = client.lookup(PEER);
         assert_eq!((waiter.source, waiter.from_cache), (LookupSource::Failed, false));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{CircuitState, Client, ClientBuilder, Lookup, LookupSource};
 
-use crate::support::{self, Act, PEER, SOON, Server, eventually};
+use crate::support::{self, PEER, Reaction, Server, TIMEOUT, eventually};
 
 const TTL: Duration = Duration::from_secs(300);
 const NANO: Duration = Duration::from_nanos(1);
@@ -37,10 +37,10 @@ fn registry() -> (Server, Behaviour) {
     let behaviour = Behaviour::default();
     let now = behaviour.clone();
     let server = Server::decide(move |n, _| match now.0.load(SeqCst) {
-        HEALTHY => Act::reply(200, format!(r#"{{"name":"record {n}"}}"#)),
-        DEAD => Act::Close,
-        BROKEN => Act::reply(500, "boom"),
-        _ => Act::reply(404, r#"{"error":"no such workspace"}"#),
+        HEALTHY => Reaction::reply(200, format!(r#"{{"name":"record {n}"}}"#)),
+        DEAD => Reaction::Close,
+        BROKEN => Reaction::reply(500, "boom"),
+        _ => Reaction::reply(404, r#"{"error":"no such workspace"}"#),
     });
     (server, behaviour)
 }
@@ -137,10 +137,10 @@ fn hit_in_the_last_fifth_of_the_ttl_starts_a_background_refresh() {
     let name = |time| client.lookup_at(PEER, start + time).peer.unwrap().name().unwrap().to_owned();
     assert_eq!(name(Duration::ZERO), "record 0");
     assert_eq!(name(TTL * 4 / 5 - NANO), "record 0");
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     assert_eq!(client.stats().refreshes, 0);
     assert_eq!(name(TTL * 4 / 5), "record 0", "the hit itself does not wait");
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     assert_eq!((client.stats().refreshes, name(TTL * 4 / 5).as_str()), (1, "record 1"));
     // A peer in regular use stays fresh past its first TTL.
     assert_eq!(client.lookup_at(PEER, start + TTL).source, LookupSource::Fresh);
@@ -157,11 +157,11 @@ fn failed_refresh_keeps_the_record_and_waits_for_the_negative_ttl() {
     now.set(BROKEN);
     for _ in 0..3 {
         assert_eq!(client.lookup_at(PEER, start + TTL * 4 / 5).source, LookupSource::Fresh);
-        assert!(client.wait_until_idle(SOON));
+        assert!(client.wait_until_idle(TIMEOUT));
     }
     assert_eq!(client.stats().refreshes, 1);
     assert_eq!(client.lookup_at(PEER, start + TTL - NANO).source, LookupSource::Fresh);
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     assert_eq!(client.stats().refreshes, 2, "repeated after the negative TTL");
 }
 
@@ -189,17 +189,17 @@ fn degraded_circuit_admits_one_lookup_at_a_time() {
     let server = Server::decide(move |n, _| {
         if n == 1 {
             reached.send(()).unwrap();
-            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+            gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
         }
-        if n < 2 { Act::Close } else { Act::reply(200, "{}") }
+        if n < 2 { Reaction::Close } else { Reaction::reply(200, "{}") }
     });
-    let client = without_threads(&server).lookup_timeout(SOON).build().unwrap();
+    let client = without_threads(&server).lookup_timeout(TIMEOUT).build().unwrap();
     let start = Instant::now();
     assert_eq!(client.lookup_at(peer(0), start).source, LookupSource::Failed);
     assert_eq!(client.stats().circuit, CircuitState::Degraded);
     thread::scope(|scope| {
         let one = scope.spawn(|| client.lookup_at(peer(1), start));
-        at_server.recv_timeout(SOON).unwrap();
+        at_server.recv_timeout(TIMEOUT).unwrap();
         for n in 1..4 {
             // A lookup of the same peer is refused, too.
             assert_eq!(answer(&client.lookup_at(peer(n), start)), (LookupSource::Shed, true, false));
@@ -221,16 +221,16 @@ fn degraded_circuit_does_not_join_a_lookup_from_before_the_outage() {
     let gate = std::sync::Mutex::new(gate);
     let server = Server::decide(move |_, request| {
         if !request.path.ends_with(PEER) {
-            return Act::Close;
+            return Reaction::Close;
         }
         reached.send(()).unwrap();
-        gate.lock().unwrap().recv_timeout(SOON).unwrap();
-        Act::reply(200, "{}")
+        gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
+        Reaction::reply(200, "{}")
     });
-    let client = without_threads(&server).lookup_timeout(SOON).build().unwrap();
+    let client = without_threads(&server).lookup_timeout(TIMEOUT).build().unwrap();
     thread::scope(|scope| {
         let early = scope.spawn(|| client.lookup(PEER));
-        at_server.recv_timeout(SOON).unwrap();
+        at_server.recv_timeout(TIMEOUT).unwrap();
         assert_eq!(client.lookup(peer(1)).source, LookupSource::Failed);
         assert_eq!(answer(&client.lookup(PEER)), (LookupSource::Shed, true, false));
         // It does not occupy the one place of the degraded circuit, either.
@@ -300,8 +300,8 @@ fn http_status_never_opens_the_circuit() {
 #[test]
 fn retry_after_opens_the_circuit_for_that_time() {
     for status in [429, 503] {
-        let limited = Act::reply(status, r#"{"error":"slow down"}"#).header("Retry-After", "7");
-        let server = Server::play([limited, Act::reply(200, "{}")]);
+        let limited = Reaction::reply(status, r#"{"error":"slow down"}"#).header("Retry-After", "7");
+        let server = Server::play([limited, Reaction::reply(200, "{}")]);
         let client = without_threads(&server).build().unwrap();
         let start = Instant::now();
         assert_eq!(client.lookup_at(peer(0), start).source, LookupSource::Failed);
@@ -327,7 +327,7 @@ fn background_threads_detect_recovery_and_fetch_the_missed_peers() {
     assert!(!client.wait_until_idle(Duration::from_millis(1)), "lookups wait for the registry to recover");
     now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     // No call asks again or waits. This covers lookups that failed and those that were shed.
     for n in 0..50 {
         assert_eq!(client.lookup(peer(n)).source, LookupSource::Fresh, "{n}");
@@ -343,7 +343,7 @@ fn outage_that_only_callers_met_is_probed() {
     let waits = Duration::from_millis(20);
     let client = support::builder(&server).circuit_backoff(waits, waits * 4).build().unwrap();
     client.enrich_nonblocking(PEER);
-    assert!(client.wait_until_idle(SOON), "the threads are idle by now");
+    assert!(client.wait_until_idle(TIMEOUT), "the threads are idle by now");
     now.set(DEAD);
     (0..3).for_each(|n| drop(client.enrich(peer(n))));
     assert_eq!(client.stats().circuit_opened, 1);
@@ -375,28 +375,28 @@ fn slow_background_lookup_blocks_no_other_and_keeps_the_client_busy() {
         let slow = if probe { 3 } else { 0 };
         let server = Server::decide(move |n, _| {
             if n < slow {
-                return Act::Close;
+                return Reaction::Close;
             }
             if n == slow {
                 reached.send(()).unwrap();
-                gate.lock().unwrap().recv_timeout(SOON).unwrap();
+                gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
             }
-            Act::reply(200, "{}")
+            Reaction::reply(200, "{}")
         });
         let waits = Duration::from_millis(20);
-        let client = support::builder(&server).circuit_backoff(waits, waits).lookup_timeout(SOON).build().unwrap();
+        let client = support::builder(&server).circuit_backoff(waits, waits).lookup_timeout(TIMEOUT).build().unwrap();
         (0..slow).for_each(|n| drop(client.enrich(peer(n))));
         if !probe {
             client.enrich_nonblocking(peer(0));
         }
-        at_server.recv_timeout(SOON).unwrap();
+        at_server.recv_timeout(TIMEOUT).unwrap();
         if !probe {
             client.enrich_nonblocking(peer(1));
             eventually("the second record", || client.enrich_nonblocking(peer(1)).is_some());
         }
         assert!(!client.wait_until_idle(Duration::from_millis(20)), "one is under way");
         release.send(()).unwrap();
-        assert!(client.wait_until_idle(SOON));
+        assert!(client.wait_until_idle(TIMEOUT));
     }
 }
 
@@ -422,19 +422,19 @@ fn forgotten_peer_is_not_fetched_after_the_outage() {
     (0..3).for_each(|n| drop(client.enrich(peer(n))));
     // The probes look up the first one.
     client.forget(peer(1));
-    let asked = |n| server.requests().iter().filter(|request| request.path.ends_with(&peer(n))).count();
-    let before = asked(1);
+    let lookups_of = |n| server.requests().iter().filter(|request| request.path.ends_with(&peer(n))).count();
+    let before = lookups_of(1);
     now.set(HEALTHY);
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
     eventually("the other peer's record", || client.peer_name(peer(2)).is_some());
-    assert!(client.wait_until_idle(SOON));
-    assert_eq!((asked(1), client.peer_name(peer(1))), (before, None));
+    assert!(client.wait_until_idle(TIMEOUT));
+    assert_eq!((lookups_of(1), client.peer_name(peer(1))), (before, None));
 }
 
 /// A registry that sends `Retry-After: 0` must not get a request at once.
 #[test]
 fn retry_after_zero_is_not_retried_in_a_loop() {
-    let server = Server::play([Act::reply(503, "{}").header("Retry-After", "0")]);
+    let server = Server::play([Reaction::reply(503, "{}").header("Retry-After", "0")]);
     let client = support::builder(&server).circuit_backoff(SECOND * 5, SECOND * 9).build().unwrap();
     client.enrich(peer(0));
     client.enrich(peer(1));
@@ -442,15 +442,15 @@ fn retry_after_zero_is_not_retried_in_a_loop() {
     assert_eq!(server.requests().len(), 1);
     // `clear` empties the queue and wakes those who wait for it.
     client.clear();
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
 }
 
 /// One peer's lookups hang while those of all others are answered.
 #[test]
 fn one_hanging_peer_costs_callers_one_wait() {
     let server = Server::decide(|_, request| match request.path.ends_with(PEER) {
-        true => Act::Hang,
-        false => Act::reply(200, "{}"),
+        true => Reaction::Hang,
+        false => Reaction::reply(200, "{}"),
     });
     let client = support::builder(&server).lookup_timeout(Duration::from_millis(150)).build().unwrap();
     let mut waits = 0;
@@ -467,12 +467,12 @@ fn enrich_nonblocking_makes_no_request_and_returns_the_record_next_time() {
     let client = support::builder(&server).build().unwrap();
     assert_eq!(client.enrich_nonblocking("nobody"), None);
     assert_eq!(client.enrich_nonblocking(PEER), None);
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     assert_eq!(client.enrich_nonblocking(PEER).unwrap().name(), Some("record 0"));
     now.set(DENYING);
     for _ in 0..3 {
         assert_eq!(client.enrich_nonblocking(peer(1)), None);
-        assert!(client.wait_until_idle(SOON));
+        assert!(client.wait_until_idle(TIMEOUT));
     }
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.refreshes, stats.longest_wait), (2, 2, Duration::ZERO));
@@ -487,13 +487,13 @@ fn peer_is_queued_once_and_a_full_queue_drops_and_counts() {
     let server = Server::decide(move |n, _| {
         if n == 0 {
             reached.send(()).unwrap();
-            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+            gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
         }
-        Act::reply(200, "{}")
+        Reaction::reply(200, "{}")
     });
-    let client = support::builder(&server).background_threads(1).queue(3).lookup_timeout(SOON).build().unwrap();
+    let client = support::builder(&server).background_threads(1).queue(3).lookup_timeout(TIMEOUT).build().unwrap();
     client.enrich_nonblocking(peer(0));
-    at_server.recv_timeout(SOON).unwrap();
+    at_server.recv_timeout(TIMEOUT).unwrap();
     for _ in 0..5 {
         (1..=4).for_each(|n| drop(client.enrich_nonblocking(peer(n))));
     }
@@ -501,10 +501,10 @@ fn peer_is_queued_once_and_a_full_queue_drops_and_counts() {
     client.forget(peer(2));
     client.enrich_nonblocking(peer(4));
     release.send(()).unwrap();
-    assert!(client.wait_until_idle(SOON));
-    let asked: BTreeSet<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert!(client.wait_until_idle(TIMEOUT));
+    let requested: BTreeSet<String> = server.requests().into_iter().map(|request| request.path).collect();
     let expected = [0, 1, 3, 4].map(|n| format!("/registry/discover/{}", peer(n)));
-    assert_eq!((asked, server.requests().len()), (BTreeSet::from(expected), 4));
+    assert_eq!((requested, server.requests().len()), (BTreeSet::from(expected), 4));
 }
 
 #[test]

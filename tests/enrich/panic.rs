@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{CancelToken, Delivery, ErrorKind, Lookup, LookupSource, Message, SendOptions, global};
 
-use crate::support::{Act, PEER, Server, builder};
+use crate::support::{PEER, Reaction, Server, builder};
 
 struct Panicking;
 
@@ -35,7 +35,7 @@ fn child() {
     }
     log::set_logger(&Panicking).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
-    let server = Server::play([Act::reply(500, "boom").after(Duration::from_millis(200))]);
+    let server = Server::play([Reaction::reply(500, "boom").after(Duration::from_millis(200))]);
     // A waiter that was not woken would wait for all of it.
     let bound = Duration::from_secs(60);
     let client = builder(&server).lookup_timeout(bound).build().unwrap();
@@ -58,7 +58,7 @@ fn child() {
 }
 
 fn other_calls_return_an_internal_error() {
-    let server = Server::play([Act::reply(200, "[7]"), Act::Close, Act::reply(200, r#"{"result":{}}"#)]);
+    let server = Server::play([Reaction::reply(200, "[7]"), Reaction::Close, Reaction::reply(200, r#"{"result":{}}"#)]);
     let client = builder(&server).build().unwrap();
     let error = client.peers().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal, "an entry that is no object is logged: {error}");

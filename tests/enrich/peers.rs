@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{ErrorKind, LookupSource, Peer, PeerId};
 use serde_json::{Value, json};
 
-use crate::support::{Act, PEER, Server, WORKSPACE, builder, client};
+use crate::support::{PEER, Reaction, Server, WORKSPACE, builder, client};
 
 const TTL: Duration = Duration::from_secs(300);
 
-fn list(entries: &Value) -> Act {
-    Act::reply(200, entries.to_string())
+fn list(entries: &Value) -> Reaction {
+    Reaction::reply(200, entries.to_string())
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn list_keeps_every_field_and_counts_entries_that_are_no_objects() {
 fn listed_peer_can_be_passed_to_a_call() {
     let server = Server::decide(|_, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "ops-agent"}, {"id": "no uuid", "name": "odd"}])),
-        false => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
+        false => Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"yes"}]}}"#),
     });
     let client = client(&server);
     let peers = client.peers().unwrap();
@@ -71,8 +71,12 @@ fn listed_peer_can_be_passed_to_a_call() {
 fn discovered_record_overlays_the_listed_one_field_by_field() {
     let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "listed", "role": "sre", "status": "online", "take": n}])),
-        false if n == 1 => Act::reply(200, json!({"name": "record 1", "url": "http://u", "once": true}).to_string()),
-        false => Act::reply(200, json!({"id": PEER, "name": format!("record {n}"), "url": "http://u"}).to_string()),
+        false if n == 1 => {
+            Reaction::reply(200, json!({"name": "record 1", "url": "http://u", "once": true}).to_string())
+        }
+        false => {
+            Reaction::reply(200, json!({"id": PEER, "name": format!("record {n}"), "url": "http://u"}).to_string())
+        }
     });
     let client = client(&server);
     let start = Instant::now();
@@ -100,7 +104,7 @@ fn discovered_record_overlays_the_listed_one_field_by_field() {
 fn list_after_a_discover_keeps_the_other_fields() {
     let server = Server::decide(|n, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "listed", "role": format!("record {n}")}])),
-        false => Act::reply(200, json!({"id": PEER, "name": "discovered", "extra": n}).to_string()),
+        false => Reaction::reply(200, json!({"id": PEER, "name": "discovered", "extra": n}).to_string()),
     });
     let client = client(&server);
     let start = Instant::now();
@@ -117,7 +121,7 @@ fn list_after_a_discover_keeps_the_other_fields() {
 
 #[test]
 fn listed_peers_are_fresh_until_the_ttl() {
-    let server = Server::play([list(&json!([{"id": PEER, "name": "x"}])), Act::reply(500, "")]);
+    let server = Server::play([list(&json!([{"id": PEER, "name": "x"}])), Reaction::reply(500, "")]);
     let client = builder(&server).negative_ttl(Duration::from_secs(1)).build().unwrap();
     client.peers().unwrap();
     assert!(client.enrich_at(PEER, Instant::now() + TTL / 2).is_some());
@@ -128,7 +132,7 @@ fn listed_peers_are_fresh_until_the_ttl() {
 fn listing_a_peer_ends_its_absence() {
     let server = Server::decide(|_, request| match request.path.ends_with("/peers") {
         true => list(&json!([{"id": PEER, "name": "new here"}])),
-        false => Act::reply(404, r#"{"error":"workspace not found"}"#),
+        false => Reaction::reply(404, r#"{"error":"workspace not found"}"#),
     });
     let client = client(&server);
     assert_eq!(client.lookup(PEER).source, LookupSource::Absent);
@@ -166,13 +170,13 @@ fn list_requested_before_forget_or_clear_is_not_cached() {
 #[test]
 fn each_failure_has_its_error_kind() {
     for (act, kind, status) in [
-        (Act::reply(401, "{}"), ErrorKind::Unauthorized, Some(401)),
-        (Act::reply(403, "{}"), ErrorKind::Unauthorized, Some(403)),
-        (Act::reply(404, "{}"), ErrorKind::NotFound, Some(404)),
-        (Act::reply(500, "{}"), ErrorKind::Status, Some(500)),
-        (Act::reply(200, "{}"), ErrorKind::Malformed, Some(200)),
-        (Act::reply(200, vec![b' '; 10_000_001]), ErrorKind::TooLarge, Some(200)),
-        (Act::Close, ErrorKind::Disconnected, None),
+        (Reaction::reply(401, "{}"), ErrorKind::Unauthorized, Some(401)),
+        (Reaction::reply(403, "{}"), ErrorKind::Unauthorized, Some(403)),
+        (Reaction::reply(404, "{}"), ErrorKind::NotFound, Some(404)),
+        (Reaction::reply(500, "{}"), ErrorKind::Status, Some(500)),
+        (Reaction::reply(200, "{}"), ErrorKind::Malformed, Some(200)),
+        (Reaction::reply(200, vec![b' '; 10_000_001]), ErrorKind::TooLarge, Some(200)),
+        (Reaction::Close, ErrorKind::Disconnected, None),
     ] {
         let server = Server::play([act]);
         let error = client(&server).peers().unwrap_err();
@@ -184,7 +188,8 @@ fn each_failure_has_its_error_kind() {
 
 #[test]
 fn workspace_keeps_every_field_as_sent() {
-    let server = Server::play([Act::reply(200, r#"{"id":"w","name":"mine","later":{"a":1}}"#), Act::reply(200, "[]")]);
+    let server =
+        Server::play([Reaction::reply(200, r#"{"id":"w","name":"mine","later":{"a":1}}"#), Reaction::reply(200, "[]")]);
     let client = builder(&server).token("tok").build().unwrap();
     let workspace = client.workspace().unwrap();
     assert_eq!((workspace.id(), workspace.name()), (Some("w"), Some("mine")));
@@ -198,7 +203,7 @@ fn workspace_keeps_every_field_as_sent() {
 #[test]
 fn removed_workspace_error_has_time_and_hint() {
     let gone = r#"{"error":"removed","id":"w-7","removed_at":"2026-04-30T12:00:00Z","hint":"make a new one"}"#;
-    let server = Server::play([Act::reply(410, gone), Act::reply(410, "<html>")]);
+    let server = Server::play([Reaction::reply(410, gone), Reaction::reply(410, "<html>")]);
     let client = client(&server);
     let error = client.workspace().unwrap_err();
     let removed = error.removed().unwrap();

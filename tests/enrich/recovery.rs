@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{CircuitState, Client, LookupSource};
 
-use crate::support::{self, Act, SOON, Server, eventually};
+use crate::support::{self, Reaction, Server, TIMEOUT, eventually};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PEERS: usize = 200;
@@ -20,8 +20,8 @@ fn registry() -> (Server, Arc<AtomicBool>) {
     let dead = Arc::new(AtomicBool::new(false));
     let now = dead.clone();
     let server = Server::decide(move |n, _| match now.load(SeqCst) {
-        true => Act::Close,
-        false => Act::reply(200, format!(r#"{{"name":"record {n}"}}"#)),
+        true => Reaction::Close,
+        false => Reaction::reply(200, format!(r#"{{"name":"record {n}"}}"#)),
     });
     (server, dead)
 }
@@ -67,7 +67,7 @@ fn outage_queue_is_for_peers_without_a_record() {
     let builder = support::builder(&server).circuit_backoff(waits, waits).queue(2).ttl(Duration::from_millis(1));
     let client = builder.build().unwrap();
     assert_eq!((0..9).filter(|n| client.enrich(peer(*n)).is_some()).count(), 9);
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     dead.store(true, SeqCst);
     eventually("open", || {
         client.enrich(peer(PEERS));
@@ -80,7 +80,7 @@ fn outage_queue_is_for_peers_without_a_record() {
     assert_eq!([PEERS + 1, PEERS + 2].map(|n| client.enrich_nonblocking(peer(n))), [None, None]);
     assert_eq!(client.stats().dropped, dropped);
     dead.store(false, SeqCst);
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     assert!([PEERS + 1, PEERS + 2].iter().all(|n| client.peer_name(peer(*n)).is_some()));
 }
 
@@ -100,7 +100,7 @@ fn only_the_first_record_of_a_peer_is_refreshed_early() {
         for n in 0..listed {
             assert_eq!(client.lookup_at(peer(n), at).source, LookupSource::Fresh);
         }
-        assert!(client.wait_until_idle(SOON));
+        assert!(client.wait_until_idle(TIMEOUT));
         client.stats().refreshes - before
     };
     let early = refreshed(start + 114 * SECOND);

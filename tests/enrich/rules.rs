@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, Error, ErrorKind, Lookup, LookupSource, Peer, PeerId, Stats};
 
-use crate::support::{Act, PEER, RECORD, Server, WORKSPACE, builder, client};
+use crate::support::{PEER, RECORD, Reaction, Server, WORKSPACE, builder, client};
 
 const TTL: Duration = Duration::from_secs(300);
 const NANO: Duration = Duration::from_nanos(1);
 
-fn absent() -> Act {
-    Act::reply(404, r#"{"error":"workspace not found"}"#)
+fn absent() -> Reaction {
+    Reaction::reply(404, r#"{"error":"workspace not found"}"#)
 }
 
 #[test]
 fn invalid_peer_id_makes_no_request() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let client = client(&server);
     for text in ["", "../../foo", &PEER[1..], "urn:uuid:3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c"] {
         assert_eq!(client.enrich(text), None);
@@ -32,7 +32,7 @@ fn invalid_peer_id_makes_no_request() {
 
 #[test]
 fn all_spellings_of_an_id_share_one_entry() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let client = client(&server);
     let id = PeerId::parse(PEER).unwrap();
     let first = client.enrich(id).unwrap();
@@ -94,7 +94,7 @@ fn status_and_body_decide_between_found_absent_and_failed() {
 
 #[test]
 fn record_is_fresh_until_exactly_its_ttl() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     // Without background threads nothing refreshes it ahead of time.
     let client = builder(&server).background_threads(0).build().unwrap();
     let start = Instant::now();
@@ -109,8 +109,8 @@ fn record_is_fresh_until_exactly_its_ttl() {
 
 #[test]
 fn absent_and_failed_expire_after_the_negative_ttl() {
-    for act in [absent(), Act::reply(500, "boom")] {
-        let server = Server::play([act.clone(), act, Act::reply(200, RECORD)]);
+    for act in [absent(), Reaction::reply(500, "boom")] {
+        let server = Server::play([act.clone(), act, Reaction::reply(200, RECORD)]);
         let client = builder(&server).negative_ttl(Duration::from_secs(7)).build().unwrap();
         let start = Instant::now();
         let seven = Duration::from_secs(7);
@@ -144,7 +144,7 @@ fn negative_ttl_defaults_to_the_ttl_and_may_be_zero() {
 #[test]
 fn negative_ttl_of_zero_caches_nothing() {
     let server =
-        Server::decide(|_, request| if request.path.ends_with(PEER) { Act::reply(200, RECORD) } else { absent() });
+        Server::decide(|_, request| if request.path.ends_with(PEER) { Reaction::reply(200, RECORD) } else { absent() });
     let client = builder(&server).negative_ttl(Duration::ZERO).capacity(4).build().unwrap();
     client.enrich(PEER).unwrap();
     for n in 0..6 {
@@ -155,7 +155,7 @@ fn negative_ttl_of_zero_caches_nothing() {
 
 #[test]
 fn sixteen_threads_that_miss_one_peer_make_one_request() {
-    let server = Server::play([Act::reply(200, RECORD).after(Duration::from_millis(200))]);
+    let server = Server::play([Reaction::reply(200, RECORD).after(Duration::from_millis(200))]);
     let client = client(&server);
     let (barrier, answers) = (Barrier::new(16), mpsc::channel());
     thread::scope(|scope| {
@@ -188,7 +188,7 @@ fn lookups_of_different_peers_run_in_parallel() {
             reached.send(()).unwrap();
             let _released = gate.lock().unwrap().recv_timeout(Duration::from_secs(20));
         }
-        Act::reply(200, RECORD)
+        Reaction::reply(200, RECORD)
     });
     let client = builder(&server).lookup_timeout(Duration::from_secs(20)).build().unwrap();
     thread::scope(|scope| {
@@ -211,7 +211,7 @@ fn lookup_started_before_forget_or_clear_is_not_cached() {
                 reached.send(()).unwrap();
                 gate.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
             }
-            Act::reply(200, format!(r#"{{"name":"record {n}"}}"#))
+            Reaction::reply(200, format!(r#"{{"name":"record {n}"}}"#))
         });
         let client = builder(&server).lookup_timeout(Duration::from_secs(20)).build().unwrap();
         thread::scope(|scope| {
@@ -234,7 +234,7 @@ fn lookup_started_before_forget_or_clear_is_not_cached() {
 
 #[test]
 fn forgotten_and_cleared_peers_are_looked_up_again() {
-    let server = Server::play([Act::reply(200, RECORD), absent(), Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD), absent(), Reaction::reply(200, RECORD)]);
     let client = client(&server);
     assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     client.forget(PEER);
@@ -246,7 +246,7 @@ fn forgotten_and_cleared_peers_are_looked_up_again() {
 
 #[test]
 fn capacity_is_kept_and_peers_in_use_are_not_evicted() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let client = builder(&server).capacity(8).build().unwrap();
     assert!(client.enrich(PEER).is_some());
     for n in 0..40 {
@@ -261,7 +261,7 @@ fn capacity_is_kept_and_peers_in_use_are_not_evicted() {
 #[test]
 fn record_keeps_every_field_as_sent() {
     let record = r#"{"id":"another","name":"søren-日本 🛰","role":null,"status":5,"tier":3,"later":{"a":[1,2.5]}}"#;
-    let server = Server::play([Act::reply(200, record)]);
+    let server = Server::play([Reaction::reply(200, record)]);
     let client = client(&server);
     let peer = client.enrich(PEER).unwrap();
     assert_eq!((peer.id(), peer.name()), (Some("another"), Some("søren-日本 🛰")));
@@ -280,7 +280,7 @@ fn record_keeps_every_field_as_sent() {
 
 #[test]
 fn clients_have_separate_caches_and_clones_share_one() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let (one, other) = (client(&server), client(&server));
     assert_eq!(one.lookup(PEER).source, LookupSource::Fetched);
     assert_eq!(one.clone().lookup(PEER).source, LookupSource::Fresh);
@@ -290,11 +290,11 @@ fn clients_have_separate_caches_and_clones_share_one() {
 #[test]
 fn discover_is_not_cached_and_its_errors_name_the_cause() {
     let server = Server::play([
-        Act::reply(200, RECORD),
+        Reaction::reply(200, RECORD),
         absent(),
-        Act::reply(503, r#"{"error":"workspace is waking","status":"waking"}"#).header("Retry-After", " 7 "),
-        Act::reply(403, ""),
-        Act::reply(200, "[1,2]"),
+        Reaction::reply(503, r#"{"error":"workspace is waking","status":"waking"}"#).header("Retry-After", " 7 "),
+        Reaction::reply(403, ""),
+        Reaction::reply(200, "[1,2]"),
     ]);
     let client = client(&server);
     assert_eq!(client.discover(PEER).unwrap().name(), Some("ops-agent"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, LookupSource};
 
-use crate::support::{Act, PEER, RECORD, Server, WORKSPACE, builder};
+use crate::support::{PEER, RECORD, Reaction, Server, WORKSPACE, builder};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -62,7 +62,7 @@ fn threads_start_on_first_use_and_end_with_the_client() {
 }
 
 fn count_threads_and_descriptors() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let client = builder(&server).build().unwrap();
     client.enrich(PEER).unwrap();
     assert_eq!(threads(), Vec::<String>::new(), "not needed yet");
@@ -113,7 +113,7 @@ fn run_without_threads(url: &str) {
 
 #[test]
 fn without_threads_calls_return_failures() {
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let mut child = Command::new(env::current_exe().unwrap());
     child.env("A2A_TEST_PART", "refused").env("A2A_TEST_URL", server.url());
     run_child(child.env("RUST_MIN_STACK", (1_u64 << 46).to_string()));

@@ -122,9 +122,9 @@ pub fn unsent(kind: ErrorKind, attempts: u32, delivery: &'static [Delivery]) -> 
 }
 
 /// A row in which all lookups have one result, and all other GET requests another one.
-pub fn row(name: impl Into<String>, fault: Fault, looked_up: Answer, asked: Cell, sent: Cell) -> Row {
+pub fn row(name: impl Into<String>, fault: Fault, looked_up: Answer, get: Cell, send: Cell) -> Row {
     let lookup = lookup(looked_up);
-    let cells = [lookup.clone(), lookup, asked.clone(), asked.clone(), asked.clone(), sent, asked];
+    let cells = [lookup.clone(), lookup, get.clone(), get.clone(), get.clone(), send, get];
     Row { group: "", name: name.into(), fault, reach: Reach::Request, wait: Wait::Quick, upload: 2, cells }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::machine::Machine;
 use crate::support::platform::Platform;
-use crate::support::{Act, PEER, RECORD, Request, SOON, WORKSPACE, read_request};
+use crate::support::{PEER, RECORD, Reaction, Request, TIMEOUT, WORKSPACE, read_request};
 
 /// A fault.
 #[derive(Clone)]
@@ -160,7 +160,7 @@ impl Peer {
     pub fn heal(&mut self, made: (usize, usize)) -> Counts {
         let start = std::time::Instant::now();
         let behind = || self.state.connections.load(SeqCst) < made.0 || self.state.requests.load(SeqCst) < made.1;
-        while behind() && start.elapsed() < SOON {
+        while behind() && start.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_millis(1));
         }
         let State { connections, requests, broken, .. } = &*self.state;
@@ -290,7 +290,7 @@ impl State {
             return r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#.to_owned();
         }
         match self.platform.answer(request) {
-            Act::Reply { body, .. } => String::from_utf8(body).unwrap(),
+            Reaction::Reply { body, .. } => String::from_utf8(body).unwrap(),
             other => panic!("{other:?}"),
         }
     }

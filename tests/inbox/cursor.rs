@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::poll::{drain, fast_poller, logged, logged_by_any_thread, saved};
 use crate::support::platform::{Platform, SECOND, id, param};
-use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE};
+use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE};
 
 fn numbered(range: std::ops::Range<i64>) -> Vec<String> {
     range.map(|n| format!("message {n}")).collect()
@@ -560,7 +560,7 @@ fn page_without_a_usable_id_is_skipped() {
 #[test]
 fn cursor_file_must_be_a_regular_file_and_not_the_token() {
     let dir = Dir::new("cursor-no-file");
-    let server = Server::play([Act::reply(200, "[]")]);
+    let server = Server::play([Reaction::reply(200, "[]")]);
     let (folder, token) = (dir.file("folder"), dir.file("c.synced"));
     fs::create_dir(&folder).unwrap();
     fs::write(&token, "secret").unwrap();
@@ -585,7 +585,7 @@ fn backlog_is_clamped_to_thirty_days() {
 #[test]
 fn list_of_too_many_entries_is_refused() {
     let dir = Dir::new("cursor-entries");
-    let server = Server::play([Act::reply(200, json!(vec![7; 100_001]).to_string())]);
+    let server = Server::play([Reaction::reply(200, json!(vec![7; 100_001]).to_string())]);
     let mut poller = fast_poller(&server, &dir.file("c")).page_size(1).build().unwrap();
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap_err().kind(), ErrorKind::TooLarge);
 }
@@ -594,8 +594,8 @@ fn list_of_too_many_entries_is_refused() {
 fn removal_found_by_the_heartbeat_is_logged() {
     let dir = Dir::new("cursor-removed");
     let server = Server::decide(|_, request| match request.path.starts_with("/registry") {
-        true => Act::reply(410, r#"{"error":"removed","hint":"found by the heartbeat"}"#),
-        false => Act::reply(200, "[]"),
+        true => Reaction::reply(410, r#"{"error":"removed","hint":"found by the heartbeat"}"#),
+        false => Reaction::reply(200, "[]"),
     });
     let poller = fast_poller(&server, &dir.file("c")).spawn(|_| Verdict::Ack).unwrap();
     assert!(matches!(poller.join(), Some(StopReason::Removed(_))));
@@ -607,8 +607,8 @@ fn outage_and_recovery_of_the_platform_are_logged_once() {
     let (dir, polls) = (Dir::new("cursor-again"), Arc::new(AtomicUsize::new(0)));
     let counted = polls.clone();
     let server = Server::decide(move |_, _| match counted.fetch_add(1, SeqCst) {
-        0..3 => Act::reply(500, r#"{"error":"not yet"}"#),
-        _ => Act::reply(200, "[]"),
+        0..3 => Reaction::reply(500, r#"{"error":"not yet"}"#),
+        _ => Reaction::reply(200, "[]"),
     });
     let poller = fast_poller(&server, &dir.file("c")).heartbeat(None).interval(Duration::from_millis(5));
     let poller = poller.spawn(|_| Verdict::Ack).unwrap();
@@ -626,9 +626,9 @@ fn failed_heartbeat_is_logged_once_and_ends_nothing() {
     let server = Server::decide(move |_, request| match request.path.starts_with("/registry") {
         true => {
             counted.fetch_add(1, SeqCst);
-            Act::reply(500, r#"{"error":"heartless"}"#)
+            Reaction::reply(500, r#"{"error":"heartless"}"#)
         }
-        false => Act::reply(200, "[]"),
+        false => Reaction::reply(200, "[]"),
     });
     let poller = fast_poller(&server, &dir.file("c")).heartbeat(Some(Duration::from_millis(5)));
     let poller = poller.spawn(|_| Verdict::Ack).unwrap();
@@ -647,9 +647,9 @@ fn pages_without_a_new_row_are_followed_by_a_pause() {
     let first = serde_json::to_vec(&[row(2, 9), row(1, 1)]).unwrap();
     let (one, other) = (page(3..8), page(8..13));
     let server = Server::decide(move |_, request| match param(&request.path, "since_id") {
-        None => Act::reply(200, &first),
-        Some(after) if after == id(7) => Act::reply(200, &other),
-        Some(_) => Act::reply(200, &one),
+        None => Reaction::reply(200, &first),
+        Some(after) if after == id(7) => Reaction::reply(200, &other),
+        Some(_) => Reaction::reply(200, &one),
     });
     let mut poller = fast_poller(&server, &dir.file("c")).page_size(5).build().unwrap();
     poller.poll_once(|_| Verdict::Ack).unwrap();
@@ -672,7 +672,7 @@ fn platform_that_repeats_a_page_is_not_polled_for_ever() {
     let dir = Dir::new("cursor-round");
     let rows: Vec<Value> = (0..5).map(|n| json!({ "id": id(n), "created_at": "2026-05-01T00:00:00Z" })).collect();
     let page = serde_json::to_vec(&rows).unwrap();
-    let server = Server::decide(move |_, _| Act::reply(200, &page));
+    let server = Server::decide(move |_, _| Reaction::reply(200, &page));
     let mut poller = fast_poller(&server, &dir.file("c")).page_size(5).build().unwrap();
     let mut polls = 0;
     while poller.poll_once(|_| Verdict::Ack).unwrap().has_more {

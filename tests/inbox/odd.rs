@@ -362,8 +362,8 @@ fn page_size_of_one_requests_two_rows_until_they_show_their_order() {
     };
     assert_eq!(limits(), (0, "22".to_owned()));
     platform.fill(20, 2, PEER);
-    let (got, asked) = limits();
-    assert!(got == 2 && asked.starts_with("221") && !asked[2..].contains('2'), "{got}: {asked}");
+    let (got, requested) = limits();
+    assert!(got == 2 && requested.starts_with("221") && !requested[2..].contains('2'), "{got}: {requested}");
 }
 
 /// The rows at which the cursor stops have no time, and the rows after them are acked. The anchor stays before them all

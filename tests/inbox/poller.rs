@@ -12,11 +12,11 @@ use a2a_blocking::{
 use serde_json::{Value, json};
 
 use crate::support::platform::{Platform, SECOND, param};
-use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE, client};
+use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE, client};
 
 const SELF: &str = WORKSPACE;
 /// Time limit for events that take milliseconds on an idle machine.
-const SOON: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time limit for what ends at once, on a busy machine.
 const PROMPT: Duration = Duration::from_secs(4);
 
@@ -41,7 +41,7 @@ fn recorder() -> (Texts, impl FnMut(&InboxMessage) -> Verdict + Send + 'static) 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < SOON, "did not happen in time: {what}");
+        assert!(start.elapsed() < TIMEOUT, "did not happen in time: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -106,7 +106,7 @@ fn message_has_the_fields_of_its_row() {
     );
     // The record of the row at once, and later the registry's.
     assert_eq!(peer.sender().unwrap().name(), Some("row-name"));
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     assert_eq!((peer.sender().unwrap().name(), peer.sender().unwrap().role()), (Some("ops-agent"), Some("sre")));
     assert_eq!(peer.enrich().unwrap().name(), Some("ops-agent"));
 
@@ -174,8 +174,8 @@ fn panic_with_a_panicking_payload_is_caught() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-bomb"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
-    let tell = |_: &InboxMessage| std::panic::panic_any(Bomb);
-    let mut poller = fast_poller(client(&server), &dir).on_dead_letter(tell).build().unwrap();
+    let panicking_callback = |_: &InboxMessage| std::panic::panic_any(Bomb);
+    let mut poller = fast_poller(client(&server), &dir).on_dead_letter(panicking_callback).build().unwrap();
     let polled = poller.poll_once(|message| match message.text() {
         "message 1" => std::panic::panic_any(Bomb),
         _ => Verdict::Ack,
@@ -193,7 +193,7 @@ fn row_with_unreadable_json_is_delivered() {
     };
     let deep = format!(r#","request_body":{}{}"#, "[".repeat(130), "]".repeat(130));
     let page = [row(4, r#","x":1e999"#), row(3, r#","x":"\ud800""#), row(2, &deep), row(1, "")].join(",");
-    let server = Server::play([Act::reply(200, format!("[{page}]"))]);
+    let server = Server::play([Reaction::reply(200, format!("[{page}]"))]);
     let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     let mut messages = Vec::new();
     let polled = poller.poll_once(|message| {
@@ -243,7 +243,7 @@ fn dead_lettered_row_does_not_delay_later_rows() {
         tried.send(message.text().to_owned()).unwrap();
         Verdict::Retry
     });
-    assert_eq!([(); 2].map(|()| tries.recv_timeout(SOON).unwrap()), ["message 1", "message 2"]);
+    assert_eq!([(); 2].map(|()| tries.recv_timeout(TIMEOUT).unwrap()), ["message 1", "message 2"]);
     poller.unwrap().stop();
 }
 
@@ -310,7 +310,7 @@ fn reply_that_may_have_arrived_is_not_repeated() {
     let server = Server::decide(move |_, request| match request.method.as_str() {
         "POST" => {
             counted.fetch_add(1, SeqCst);
-            Act::Close
+            Reaction::Close
         }
         _ => inner.answer(request),
     });
@@ -341,11 +341,11 @@ fn stop_ends_a_poll_and_a_connect_at_once() {
     let (reached, ready) = mpsc::channel();
     let server = Server::decide(move |_, _| {
         reached.send(()).unwrap();
-        Act::Hang
+        Reaction::Hang
     });
     let (_, callback) = recorder();
     let poller = fast_poller(client(&server), &dir).spawn(callback).unwrap();
-    ready.recv_timeout(SOON).unwrap();
+    ready.recv_timeout(TIMEOUT).unwrap();
     promptly(|| poller.stop());
 
     // A listener that accepts nobody, with its queue full: connecting to it hangs.
@@ -366,7 +366,7 @@ fn stop_ends_a_poll_and_a_connect_at_once() {
 }
 
 #[test]
-fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
+fn stop_during_a_backoff_leaves_the_cursor_exact() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-stop-retry"));
     platform.fill(1, 2, PEER);
     let server = platform.serve();
@@ -377,8 +377,8 @@ fn a_stop_during_a_wait_for_the_next_try_leaves_the_cursor_exact() {
         if message.text() == "message 1" { Verdict::Ack } else { Verdict::Retry }
     });
     let poller = poller.unwrap();
-    assert_eq!(tries.recv_timeout(SOON).unwrap(), ("message 1".to_owned(), 1));
-    assert_eq!(tries.recv_timeout(SOON).unwrap(), ("message 2".to_owned(), 1));
+    assert_eq!(tries.recv_timeout(TIMEOUT).unwrap(), ("message 1".to_owned(), 1));
+    assert_eq!(tries.recv_timeout(TIMEOUT).unwrap(), ("message 2".to_owned(), 1));
     assert!(tries.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
     promptly(|| poller.stop());
     // The acknowledged row does not come again; the other does, and its first try counts.
@@ -408,7 +408,7 @@ fn stop_waits_for_the_callback_unless_called_from_it() {
     });
     let handle = handle.get_or_init(|| poller.unwrap());
     drop(set);
-    assert_eq!(reported.recv_timeout(SOON).unwrap(), "message 1");
+    assert_eq!(reported.recv_timeout(TIMEOUT).unwrap(), "message 1");
     assert_eq!(promptly(|| handle.join()), Some(StopReason::Stopped));
     assert!(reported.try_recv().is_err(), "no message after the stop");
 
@@ -422,7 +422,7 @@ fn stop_waits_for_the_callback_unless_called_from_it() {
         Verdict::Ack
     });
     let poller = poller.unwrap();
-    has_begun.recv_timeout(SOON).unwrap();
+    has_begun.recv_timeout(TIMEOUT).unwrap();
     poller.stop();
     assert!(!running.load(SeqCst));
     // The running message is acked, and so is the first one.
@@ -452,11 +452,11 @@ fn dropped_handle_ends_the_poller_without_waiting() {
         let _ = released.recv();
         Verdict::Ack
     });
-    assert_eq!(has_begun.recv_timeout(SOON).unwrap(), "message 1");
+    assert_eq!(has_begun.recv_timeout(TIMEOUT).unwrap(), "message 1");
     promptly(|| drop(poller));
     assert!(has_ended.try_recv().is_err(), "the callback is still running");
     release.send(()).unwrap();
-    has_ended.recv_timeout(SOON).unwrap();
+    has_ended.recv_timeout(TIMEOUT).unwrap();
     assert!(has_begun.try_recv().is_err(), "no message after the drop");
 }
 
@@ -501,7 +501,7 @@ fn removed_workspace_ends_the_poller_with_the_reason() {
         let (platform, dir) = (Platform::new(), Dir::new("inbox-removed"));
         let inner = platform.clone();
         let server = Server::decide(move |_, request| match request.path.starts_with("/registry") == by_heartbeat {
-            true => Act::reply(410, gone),
+            true => Reaction::reply(410, gone),
             false => inner.answer(request),
         });
         let (_, callback) = recorder();
@@ -513,7 +513,7 @@ fn removed_workspace_ends_the_poller_with_the_reason() {
         assert_eq!(poller.reason(), Some(StopReason::Removed(removed)));
         poller.stop();
     }
-    let (server, dir) = (Server::play([Act::reply(410, gone)]), Dir::new("inbox-removed-once"));
+    let (server, dir) = (Server::play([Reaction::reply(410, gone)]), Dir::new("inbox-removed-once"));
     let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap_err().kind(), ErrorKind::Removed);
 }
@@ -561,16 +561,16 @@ fn failed_poll_returns_a_typed_error_and_loses_nothing() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-fails"));
     platform.fill(1, 3, PEER);
     let acts = [
-        Act::reply(500, r#"{"error":"query failed"}"#),
-        Act::reply(429, "").header("Retry-After", "7"),
-        Act::reply(200, r#"{"rows":[]}"#),
-        Act::reply(200, "<html>"),
-        Act::reply(404, ""),
-        Act::reply(401, r#"{"error":"bad token"}"#),
-        Act::reply(410, r#"{"error":"gone"}"#),
-        Act::Close,
-        Act::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{".to_vec()),
-        Act::reply(200, b"\x1f\x8b").header("Content-Encoding", "gzip"),
+        Reaction::reply(500, r#"{"error":"query failed"}"#),
+        Reaction::reply(429, "").header("Retry-After", "7"),
+        Reaction::reply(200, r#"{"rows":[]}"#),
+        Reaction::reply(200, "<html>"),
+        Reaction::reply(404, ""),
+        Reaction::reply(401, r#"{"error":"bad token"}"#),
+        Reaction::reply(410, r#"{"error":"gone"}"#),
+        Reaction::Close,
+        Reaction::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{".to_vec()),
+        Reaction::reply(200, b"\x1f\x8b").header("Content-Encoding", "gzip"),
     ];
     let (inner, count) = (platform.clone(), acts.len());
     let server = Server::decide(move |n, request| acts.get(n).cloned().unwrap_or_else(|| inner.answer(request)));
@@ -623,8 +623,8 @@ fn backoffs_after_failures_grow_and_honor_retry_after() {
     let server = Server::decide(move |n, request| {
         noted.lock().unwrap().push(Instant::now());
         match n {
-            0 | 1 => Act::reply(503, ""),
-            2 => Act::reply(429, "").header("Retry-After", "1"),
+            0 | 1 => Reaction::reply(503, ""),
+            2 => Reaction::reply(429, "").header("Retry-After", "1"),
             _ => inner.answer(request),
         }
     });
@@ -646,7 +646,7 @@ fn token_is_reread_after_a_401() {
     let inner = platform.clone();
     let server = Server::decide(move |_, request| match request.header("authorization") {
         Some("Bearer new") => inner.answer(request),
-        _ => Act::reply(401, r#"{"error":"bad token"}"#),
+        _ => Reaction::reply(401, r#"{"error":"bad token"}"#),
     });
     let file = dir.file("token");
     std::fs::write(&file, "old").unwrap();

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::dice::Dice;
 use crate::poll::{fast_poller, logged};
 use crate::support::platform::{Platform, SECOND};
-use crate::support::{Act, Dir, PEER, Server};
+use crate::support::{Dir, PEER, Reaction, Server};
 
 /// The conditions, a letter each.
 const LEGEND: &str = "o: an old platform; d: entries that are no rows; u: rows without a time; p: rows are pruned; \
@@ -99,9 +99,9 @@ fn serve(platform: &Platform, feed: &Arc<Mutex<Feed>>, settled: &Arc<AtomicBool>
             feed.commits_left -= 1;
             feed.commit(&platform);
         }
-        let gone = || Act::reply(410, r#"{"error":"since_id cursor not found"}"#);
+        let gone = || Reaction::reply(410, r#"{"error":"since_id cursor not found"}"#);
         match feed.is('f').then(|| feed.dice.roll(12)) {
-            Some(0) => Act::reply(500, "{}"),
+            Some(0) => Reaction::reply(500, "{}"),
             Some(1) if request.path.contains("since_id") => gone(),
             _ => platform.answer(request),
         }

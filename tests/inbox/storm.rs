@@ -17,7 +17,7 @@ use a2a_blocking::{Client, InboxMessage, InboxPoller, PollerBuilder, RetryPolicy
 
 use crate::dice::Dice;
 use crate::support::platform::{Platform, SECOND};
-use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE};
+use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE};
 
 /// Seeds of the runs. `A2A_STORM_SEED=7` runs that one only.
 const SEEDS: [u64; 4] = [1, 0x5eed, 7_777_777, 0xdead_beef];
@@ -85,12 +85,12 @@ fn storm(seed: u64, rows: usize) {
         let mut source = rain.lock().unwrap();
         source.commit(&inner);
         match source.dice.roll(30) {
-            0 => Act::Reset(Vec::new()),
-            1 => Act::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n[{\"id\":\"half".to_vec()),
-            2 => Act::reply(500, r#"{"error":"query failed"}"#),
-            3 => Act::reply(503, "").header("Retry-After", "0"),
-            4 if request.path.contains("since_id") => Act::reply(410, r#"{"error":"since_id cursor not found"}"#),
-            5 => Act::reply(200, r#"{"not":"a list"}"#),
+            0 => Reaction::Reset(Vec::new()),
+            1 => Reaction::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n[{\"id\":\"half".to_vec()),
+            2 => Reaction::reply(500, r#"{"error":"query failed"}"#),
+            3 => Reaction::reply(503, "").header("Retry-After", "0"),
+            4 if request.path.contains("since_id") => Reaction::reply(410, r#"{"error":"since_id cursor not found"}"#),
+            5 => Reaction::reply(200, r#"{"not":"a list"}"#),
             _ => inner.answer(request),
         }
     });
@@ -170,9 +170,9 @@ fn storm(seed: u64, rows: usize) {
 
 #[test]
 fn rows_are_acked_once_and_in_order_despite_random_failures() {
-    let asked = |name| env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    let rows = asked("A2A_STORM_ROWS").map_or(ROWS, |rows| rows as usize) / SEEDS.len();
-    let seeds = asked("A2A_STORM_SEED").map_or(SEEDS.to_vec(), |seed| vec![seed]);
+    let number_from_env = |name| env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
+    let rows = number_from_env("A2A_STORM_ROWS").map_or(ROWS, |rows| rows as usize) / SEEDS.len();
+    let seeds = number_from_env("A2A_STORM_SEED").map_or(SEEDS.to_vec(), |seed| vec![seed]);
     // The runs mostly wait, so they run in parallel.
     thread::scope(|scope| seeds.into_iter().for_each(|seed| drop(scope.spawn(move || storm(seed, rows)))));
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use a2a_blocking::{Client, Message, Peer, RetryPolicy, SendOptions, global};
 use serde_json::{Value, json};
 
-use crate::support::{self, Act, Request, Server, WORKSPACE};
+use crate::support::{self, Reaction, Request, Server, WORKSPACE};
 
 fn vectors(call: &str) -> Vec<Value> {
     let all: Value = serde_json::from_str(include_str!("vectors.json")).unwrap();
@@ -20,7 +20,7 @@ fn vectors(call: &str) -> Vec<Value> {
     ours
 }
 
-fn act(act: &Value) -> Act {
+fn reaction(act: &Value) -> Reaction {
     let body = match &act["json"] {
         Value::Null if act.get("json").is_none() => act["body"].as_str().unwrap_or_default().to_owned(),
         json => json.to_string(),
@@ -28,20 +28,20 @@ fn act(act: &Value) -> Act {
     match act["fault"].as_str() {
         None => {
             let delay = Duration::from_secs_f64(act["delay_s"].as_f64().unwrap_or(0.0));
-            let mut reply = Act::reply(u16::try_from(act["status"].as_u64().unwrap()).unwrap(), body).after(delay);
+            let mut reply = Reaction::reply(u16::try_from(act["status"].as_u64().unwrap()).unwrap(), body).after(delay);
             for (name, value) in act["headers"].as_object().into_iter().flatten() {
                 reply = reply.header(name, value.as_str().unwrap());
             }
             reply
         }
-        Some("close_before_reply") => Act::Close,
-        Some("close_mid_headers") => Act::raw("HTTP/1.1 200 OK\r\nContent-Le"),
+        Some("close_before_reply") => Reaction::Close,
+        Some("close_mid_headers") => Reaction::raw("HTTP/1.1 200 OK\r\nContent-Le"),
         Some("close_mid_body") => {
             let half = &body[..body.len() / 2];
-            Act::raw(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{half}", body.len()))
+            Reaction::raw(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{half}", body.len()))
         }
-        Some("reset") => Act::Reset(Vec::new()),
-        Some("hang") => Act::Hang,
+        Some("reset") => Reaction::Reset(Vec::new()),
+        Some("hang") => Reaction::Hang,
         Some(other) => panic!("no such fault: {other}"),
     }
 }
@@ -73,7 +73,7 @@ fn seen(server: &Server) -> Value {
 }
 
 fn play(vector: &Value) -> Server {
-    Server::play(vector["acts"].as_array().unwrap().iter().map(act).collect::<Vec<_>>())
+    Server::play(vector["acts"].as_array().unwrap().iter().map(reaction).collect::<Vec<_>>())
 }
 
 /// Plays a vector about one peer's record, and checks the answers and the requests.
@@ -213,7 +213,7 @@ fn send_vectors() {
 #[test]
 fn queued_message_has_its_own_string() {
     let server =
-        Server::play([Act::reply(202, r#"{"status":"queued","delivery_mode":"poll","method":"message/send"}"#)]);
+        Server::play([Reaction::reply(202, r#"{"status":"queued","delivery_mode":"poll","method":"message/send"}"#)]);
     let mut vector = vectors("send")[0].clone();
     vector["name"] = json!("send/queued");
     let peer = vector["args"][0].as_str().unwrap();

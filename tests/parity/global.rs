@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use a2a_blocking::global;
 
-use crate::support::{Act, PEER, RECORD, Server, client};
+use crate::support::{PEER, RECORD, Reaction, Server, client};
 
 static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -55,7 +55,8 @@ fn child() {
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert!(logged[0].starts_with("no A2A client: WORKSPACE_ID: not set"), "{logged:?}");
 
-    let server = Server::play([Act::reply(200, RECORD), Act::reply(500, "boom"), Act::reply(200, RECORD)]);
+    let server =
+        Server::play([Reaction::reply(200, RECORD), Reaction::reply(500, "boom"), Reaction::reply(200, RECORD)]);
     global::init(client(&server)).unwrap();
     assert_eq!(global::enrich_peer_metadata(PEER).unwrap().name(), Some("ops-agent"));
     assert_eq!(global::enrich_peer_metadata(PEER).unwrap().role(), Some("sre"));
@@ -67,7 +68,7 @@ fn child() {
     assert_eq!(global::agent_card_url_for(PEER), Some(format!("{}/registry/discover/{PEER}", server.url())));
     assert_eq!(global::agent_card_url_for("nope"), None);
 
-    let other = client(&Server::play([Act::Close]));
+    let other = client(&Server::play([Reaction::Close]));
     assert!(global::init(other).is_err(), "there is one already, and the other is returned");
     assert_eq!(format!("{:?}", global::client().unwrap()), format!("{:?}", client(&server)));
     println!("all of it ran");

@@ -21,7 +21,7 @@ use a2a_blocking::{
 
 use crate::alone;
 use crate::support::platform::{Platform, SECOND};
-use crate::support::{Act, Dir, PEER, RECORD, Request, SOON, Server, WORKSPACE, eventually};
+use crate::support::{Dir, PEER, RECORD, Reaction, Request, Server, TIMEOUT, WORKSPACE, eventually};
 
 /// Longer than any test takes. A test that waits for it has failed.
 const LONG: Duration = Duration::from_secs(600);
@@ -31,12 +31,12 @@ fn peer_id(n: usize) -> String {
 }
 
 /// Returns the answer of a platform that works.
-fn healthy(request: &Request) -> Act {
+fn healthy(request: &Request) -> Reaction {
     match request.path.as_str() {
-        path if path.starts_with("/registry/discover") => Act::reply(200, RECORD),
-        path if path.ends_with("/peers") || path.contains("/activity") => Act::reply(200, "[]"),
-        path if path.ends_with("/a2a") => Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hi"}]}}"#),
-        _ => Act::reply(200, "{}"),
+        path if path.starts_with("/registry/discover") => Reaction::reply(200, RECORD),
+        path if path.ends_with("/peers") || path.contains("/activity") => Reaction::reply(200, "[]"),
+        path if path.ends_with("/a2a") => Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hi"}]}}"#),
+        _ => Reaction::reply(200, "{}"),
     }
 }
 
@@ -58,7 +58,7 @@ fn part(name: &str, url: &str, dir: &Dir) -> Command {
 }
 
 /// Waits until the child ends by itself.
-fn end_of(mut command: Command) -> Output {
+fn wait_for_end(mut command: Command) -> Output {
     let mut child = command.spawn().unwrap();
     let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -113,7 +113,7 @@ fn exit(url: &str, dir: &Path) {
 #[test]
 fn exit_waits_for_no_call_and_keeps_its_code() {
     let _alone = alone();
-    let server = Server::play([Act::Hang]);
+    let server = Server::play([Reaction::Hang]);
     let dir = Dir::new("edges-exit");
     let mut child = part("exit", &server.url(), &dir).stdin(Stdio::piped()).spawn().unwrap();
     let arrived = |path: &str| server.requests().iter().any(|request| request.path.contains(path));
@@ -168,7 +168,7 @@ fn at_exit(url: &str, dir: &Path) {
     let client = builder_of(url).build().unwrap();
     client.enrich(PEER).unwrap();
     client.enrich_nonblocking(peer_id(2));
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     CLIENT.set((client, dir.join("c.json"))).ok().unwrap();
     // SAFETY: the function has the C calling convention and lasts as long as the process.
     assert_eq!(unsafe { libc::atexit(call_everything) }, 0);
@@ -179,7 +179,7 @@ fn at_exit(url: &str, dir: &Path) {
 fn calls_work_in_an_atexit_handler() {
     let _alone = alone();
     let server = Server::decide(|_, request| healthy(request));
-    let output = end_of(part("at exit", &server.url(), &Dir::new("edges-at-exit")));
+    let output = wait_for_end(part("at exit", &server.url(), &Dir::new("edges-at-exit")));
     assert_eq!(output.status.code(), Some(7), "{output:?}");
 }
 
@@ -228,8 +228,8 @@ fn calls_work_in_destructors_of_thread_locals() {
     // Each answer was counted, also after the thread's counters were gone.
     let stats = client.stats();
     // Three of the calls fetch a record, which counts as fresh, too.
-    let (hits, asked) = (stats.fresh, 16 * (200 + 3) + 8 + 4 * 201);
-    assert_eq!(hits, asked, "{stats:?}");
+    let (hits, expected) = (stats.fresh, 16 * (200 + 3) + 8 + 4 * 201);
+    assert_eq!(hits, expected, "{stats:?}");
 }
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
@@ -295,7 +295,7 @@ fn storm(url: &str, dir: &Path) {
         handle.stop();
         assert!(seen.lock().unwrap().values().all(|times| *times == 1));
     });
-    assert!(client.wait_until_idle(SOON));
+    assert!(client.wait_until_idle(TIMEOUT));
     let stats = client.stats();
     assert_eq!((stats.lookups, stats.found), (300, 300), "{stats:?}");
     assert!(SIGNALS.load(SeqCst) > 100, "there was no storm");
@@ -315,7 +315,7 @@ fn signals_to_all_threads_break_nothing() {
         true => inbox.answer(request),
         false => healthy(request),
     });
-    let output = end_of(part("storm", &server.url(), &Dir::new("edges-storm")));
+    let output = wait_for_end(part("storm", &server.url(), &Dir::new("edges-storm")));
     let (text, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("all of it ran"), "{:?} {text}\n{why}", output.status);
     let beats = server.requests().iter().filter(|request| request.path.contains("heartbeat")).count();
@@ -352,7 +352,7 @@ fn forked_child_is_not_blocked_by_its_parents_calls() {
     let _alone = alone();
     let open = Arc::new(AtomicBool::new(false));
     let gate = open.clone();
-    let server = Server::decide(move |_, request| if gate.load(SeqCst) { healthy(request) } else { Act::Hang });
+    let server = Server::decide(move |_, request| if gate.load(SeqCst) { healthy(request) } else { Reaction::Hang });
     let dir = Dir::new("edges-fork");
     let client = builder_of(&server.url()).build().unwrap();
     let poller = hang(&client, &dir.file("parent.json"));
@@ -376,7 +376,7 @@ fn forked_child_is_not_blocked_by_its_parents_calls() {
         let lookups = (0..20).all(|n| client.enrich(peer_id(n)).is_some());
         let calls = every_call(&client, &file, &peer_id(50));
         client.enrich_nonblocking(peer_id(60));
-        let refreshed = client.wait_until_idle(SOON) && client.enrich_nonblocking(peer_id(60)).is_some();
+        let refreshed = client.wait_until_idle(TIMEOUT) && client.enrich_nonblocking(peer_id(60)).is_some();
         let options = SendOptions::new().cancel(&CancelToken::new());
         let sent = client.send_with(PEER, &Message::from("hi"), &options).is_ok();
         // The parent's poller does not run in the child: nothing waits for it, and it is not ended.

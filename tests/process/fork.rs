@@ -8,14 +8,14 @@ use std::time::Duration;
 use a2a_blocking::{CircuitState, LookupSource};
 
 use crate::alone;
-use crate::support::{Act, PEER, RECORD, SOON, Server, builder};
+use crate::support::{PEER, RECORD, Reaction, Server, TIMEOUT, builder};
 
 fn peer(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
 /// Runs `test` in a forked child and returns its result. The caller makes sure that nobody holds a lock meanwhile.
-fn holds_in_a_child(test: impl FnOnce() -> bool) -> bool {
+fn holds_in_child(test: impl FnOnce() -> bool) -> bool {
     // SAFETY: nobody holds a lock at this moment, as the caller promises. The child uses nothing of the test harness
     // and ends by `_exit`.
     let child = unsafe { libc::fork() };
@@ -33,7 +33,7 @@ fn holds_in_a_child(test: impl FnOnce() -> bool) -> bool {
 #[test]
 fn child_refreshes_on_its_own_threads() {
     let _alone = alone();
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let client = builder(&server).build().unwrap();
     let fetched = |first: usize| {
         (first..first + 20).for_each(|n| drop(client.enrich_nonblocking(peer(n))));
@@ -41,7 +41,7 @@ fn child_refreshes_on_its_own_threads() {
             && (first..first + 20).all(|n| client.enrich_nonblocking(peer(n)).is_some())
     };
     assert!(fetched(0));
-    assert!(holds_in_a_child(|| fetched(100) && fetched(200)), "the child's refreshes did not come");
+    assert!(holds_in_child(|| fetched(100) && fetched(200)), "the child's refreshes did not come");
     assert!(fetched(300), "the parent goes on");
 }
 
@@ -55,26 +55,26 @@ fn child_does_not_wait_for_its_parents_lookup() {
     let gate = Mutex::new(gate);
     let server = Server::decide(move |n, request| {
         if !request.path.ends_with(PEER) {
-            return Act::Close;
+            return Reaction::Close;
         }
         if n == 1 {
             reached.send(()).unwrap();
-            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+            gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
         }
-        Act::reply(200, RECORD)
+        Reaction::reply(200, RECORD)
     });
-    let client = builder(&server).background_threads(0).lookup_timeout(SOON).build().unwrap();
+    let client = builder(&server).background_threads(0).lookup_timeout(TIMEOUT).build().unwrap();
     assert_eq!(client.lookup(peer(0)).source, LookupSource::Failed);
     thread::scope(|scope| {
         let parents = scope.spawn(|| client.lookup(PEER));
         // The lookup reads from its socket now, and holds no lock.
-        at_server.recv_timeout(SOON).unwrap();
+        at_server.recv_timeout(TIMEOUT).unwrap();
         let in_child = || {
             let sources = [PEER.to_owned(), peer(1), peer(2), peer(3)].map(|peer| client.lookup(peer).source);
             sources == [LookupSource::Fetched, LookupSource::Failed, LookupSource::Failed, LookupSource::Failed]
                 && client.stats().circuit == CircuitState::Open
         };
-        assert!(holds_in_a_child(in_child), "the child waits for its parent, or forgets what it learnt");
+        assert!(holds_in_child(in_child), "the child waits for its parent, or has a closed circuit");
         release.send(()).unwrap();
         assert_eq!(parents.join().unwrap().source, LookupSource::Fetched);
     });
@@ -90,20 +90,20 @@ fn child_does_not_inherit_the_queue() {
     let server = Server::decide(move |n, _| {
         if n == 0 {
             reached.send(()).unwrap();
-            gate.lock().unwrap().recv_timeout(SOON).unwrap();
+            gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
         }
-        Act::reply(200, RECORD)
+        Reaction::reply(200, RECORD)
     });
-    let client = builder(&server).background_threads(1).lookup_timeout(SOON).build().unwrap();
+    let client = builder(&server).background_threads(1).lookup_timeout(TIMEOUT).build().unwrap();
     assert_eq!(client.enrich_nonblocking(PEER), None);
-    at_server.recv_timeout(SOON).unwrap();
+    at_server.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(client.enrich_nonblocking(peer(1)), None);
     // The only thread reads from its socket now, and the other peer waits for it.
     let in_child = || {
-        let idle = client.enrich_nonblocking(peer(1)).is_none() && client.wait_until_idle(SOON);
+        let idle = client.enrich_nonblocking(peer(1)).is_none() && client.wait_until_idle(TIMEOUT);
         idle && client.enrich_nonblocking(peer(1)).is_some()
     };
-    assert!(holds_in_a_child(in_child), "it is not asked for in the child");
+    assert!(holds_in_child(in_child), "the child does not look the peer up");
     release.send(()).unwrap();
-    assert!(client.wait_until_idle(SOON) && client.enrich_nonblocking(peer(1)).is_some());
+    assert!(client.wait_until_idle(TIMEOUT) && client.enrich_nonblocking(peer(1)).is_some());
 }

@@ -7,7 +7,7 @@ use a2a_blocking::{Client, InboxPoller, Message, RetryPolicy, SendOptions, Verdi
 use serde_json::json;
 
 use crate::support::platform::SECOND;
-use crate::support::{self, Act, Dir, PEER, Server, WORKSPACE, builder};
+use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE, builder};
 
 /// Makes every call that sends a request, whatever its result.
 fn every_call(client: &Client, dir: &Dir) {
@@ -38,7 +38,7 @@ fn is_ours(path: &str) -> bool {
 }
 
 /// Makes every call to a platform that answers so, and checks that all requests are ours.
-fn only_the_platform_is_asked(what: &str, act: impl Fn(&support::Request) -> Act + Send + Sync + 'static) {
+fn only_the_platform_is_asked(what: &str, act: impl Fn(&support::Request) -> Reaction + Send + Sync + 'static) {
     let (server, dir) = (Server::decide(move |_, request| act(request)), Dir::new("elsewhere"));
     every_call(&builder(&server).token("hush-hush").build().unwrap(), &dir);
     let requests = server.requests();
@@ -52,7 +52,7 @@ fn only_the_platform_is_asked(what: &str, act: impl Fn(&support::Request) -> Act
 
 #[test]
 fn no_redirect_is_followed() {
-    let elsewhere = Server::play([Act::reply(200, "{}")]);
+    let elsewhere = Server::play([Reaction::reply(200, "{}")]);
     let address = elsewhere.url().replace("http://", "");
     for to in [
         format!("http://{address}/x"),
@@ -70,7 +70,7 @@ fn no_redirect_is_followed() {
         for status in [300, 301, 302, 303, 305, 307, 308] {
             let to = to.clone();
             only_the_platform_is_asked(&format!("{status} {to}"), move |_| {
-                Act::reply(status, "").header("Location", &to)
+                Reaction::reply(status, "").header("Location", &to)
             });
         }
     }
@@ -79,7 +79,7 @@ fn no_redirect_is_followed() {
 
 #[test]
 fn no_header_of_an_answer_leads_elsewhere() {
-    let elsewhere = Server::play([Act::reply(200, "{}")]);
+    let elsewhere = Server::play([Reaction::reply(200, "{}")]);
     let (url, address) = (elsewhere.url(), elsewhere.url().replace("http://", ""));
     for (name, value) in [
         ("Location", url.clone()),
@@ -97,7 +97,7 @@ fn no_header_of_an_answer_leads_elsewhere() {
         for status in [200, 201, 202, 401, 402, 404, 407, 421, 426, 503] {
             let value = value.clone();
             only_the_platform_is_asked(&format!("{status} {name}"), move |_| {
-                Act::reply(status, "{}").header(name, &value).header("Retry-After", "0")
+                Reaction::reply(status, "{}").header(name, &value).header("Retry-After", "0")
             });
         }
     }
@@ -107,7 +107,7 @@ fn no_header_of_an_answer_leads_elsewhere() {
 /// Records, cards, hints and rows contain addresses. Only the caller may use them.
 #[test]
 fn no_address_in_a_body_is_requested() {
-    let elsewhere = Server::play([Act::reply(200, "{}")]);
+    let elsewhere = Server::play([Reaction::reply(200, "{}")]);
     let url = elsewhere.url();
     let card = json!({ "url": url, "endpoint": url, "preferredTransport": "JSONRPC",
         "additionalInterfaces": [{ "url": url, "transport": "HTTP+JSON" }], "provider": { "url": url } });
@@ -122,15 +122,15 @@ fn no_address_in_a_body_is_requested() {
     let task = json!({ "result": { "status": { "state": "working" }, "url": url, "pushNotificationConfig": { "url": url },
         "artifacts": [{ "parts": [file] }] } });
     let answer = move |request: &support::Request| match request.path.split('?').next().unwrap() {
-        path if path.ends_with("/activity") => Act::reply(200, json!([row]).to_string()),
-        path if path.ends_with("/a2a") => Act::reply(200, task.to_string()),
-        path if path.ends_with("/peers") => Act::reply(200, json!([record]).to_string()),
-        _ => Act::reply(200, record.to_string()),
+        path if path.ends_with("/activity") => Reaction::reply(200, json!([row]).to_string()),
+        path if path.ends_with("/a2a") => Reaction::reply(200, task.to_string()),
+        path if path.ends_with("/peers") => Reaction::reply(200, json!([record]).to_string()),
+        _ => Reaction::reply(200, record.to_string()),
     };
     only_the_platform_is_asked("records", answer);
     for status in [403, 404, 409, 410, 429, 503] {
         let refusal = refusal.to_string();
-        only_the_platform_is_asked("hints", move |_| Act::reply(status, &refusal));
+        only_the_platform_is_asked("hints", move |_| Reaction::reply(status, &refusal));
     }
     assert_eq!(elsewhere.connections(), 0);
 }

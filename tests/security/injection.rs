@@ -11,7 +11,7 @@ use a2a_blocking::{Client, ClientBuilder, ErrorKind, InboxPoller, Message, Retry
 use serde_json::{Value, json};
 
 use crate::support::platform::{SECOND, time};
-use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE, read_request};
+use crate::support::{Dir, PEER, RECORD, Reaction, Server, WORKSPACE, read_request};
 
 /// Strings that have broken some client: line ends, control characters and characters that look like them, ends of a
 /// part of a URL, text direction, and length.
@@ -330,7 +330,7 @@ fn rows_and_cursors_stay_in_their_query_parameters() {
 
 #[test]
 fn error_text_of_a_peer_is_not_sent_on() {
-    let server = Server::play([Act::reply(403, json!({ "error": "x\r\nX-Evil: 1" }).to_string())]);
+    let server = Server::play([Reaction::reply(403, json!({ "error": "x\r\nX-Evil: 1" }).to_string())]);
     let client = Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).build().unwrap();
     for _ in 0..2 {
         let error = client.discover(PEER).unwrap_err().to_string();

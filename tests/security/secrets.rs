@@ -22,7 +22,7 @@ use base64::Engine;
 use serde_json::json;
 
 use crate::support::platform::{Platform, SECOND};
-use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE};
+use crate::support::{Dir, PEER, RECORD, Reaction, Server, WORKSPACE};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::tls_server;
 
@@ -166,8 +166,8 @@ fn good(platform: &Platform) -> Server {
             "another token"
         );
         match request.path.as_str() {
-            path if path.ends_with("/peers") => Act::reply(200, format!("[{RECORD},7]")),
-            path if path == format!("/workspaces/{WORKSPACE}") => Act::reply(200, r#"{"id":"w","name":"me"}"#),
+            path if path.ends_with("/peers") => Reaction::reply(200, format!("[{RECORD},7]")),
+            path if path == format!("/workspaces/{WORKSPACE}") => Reaction::reply(200, r#"{"id":"w","name":"me"}"#),
             _ => platform.answer(request),
         }
     })
@@ -175,9 +175,9 @@ fn good(platform: &Platform) -> Server {
 
 /// Starts platforms that fail in different ways.
 fn bad() -> Vec<(&'static str, Server)> {
-    let status = |status, body: &str| Server::play([Act::reply(status, body)]);
-    let redirect = Act::reply(307, "").header("Location", "http://127.0.0.1:9/elsewhere?token=1");
-    let trickle = Act::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 12], pause: Duration::from_millis(40) };
+    let status = |status, body: &str| Server::play([Reaction::reply(status, body)]);
+    let redirect = Reaction::reply(307, "").header("Location", "http://127.0.0.1:9/elsewhere?token=1");
+    let trickle = Reaction::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 12], pause: Duration::from_millis(40) };
     let early = |_, mut stream: std::net::TcpStream| {
         let _ = stream.peek(&mut [0]);
         let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 413 X\r\nContent-Length: 3\r\n\r\nbig");
@@ -193,14 +193,14 @@ fn bad() -> Vec<(&'static str, Server)> {
         ("a 404", status(404, r#"{"error":"nobody"}"#)),
         ("a 410", status(410, r#"{"error":"removed","id":"w","removed_at":"t","hint":"gone"}"#)),
         ("a 500", status(500, "<html>")),
-        ("a 503", Server::play([Act::reply(503, r#"{"error":"e","waking":true}"#).header("Retry-After", "0")])),
+        ("a 503", Server::play([Reaction::reply(503, r#"{"error":"e","waking":true}"#).header("Retry-After", "0")])),
         ("no JSON", status(200, "hello")),
         ("an RPC error", status(200, r#"{"error":{"code":-1,"message":"no"}}"#)),
         ("a redirect", Server::play([redirect])),
-        ("a close", Server::play([Act::Close])),
-        ("a reset", Server::play([Act::Reset(b"HTTP/1.1 200 OK\r\n".to_vec())])),
-        ("no HTTP", Server::play([Act::raw("SSH-2.0-OpenSSH_9.6\r\n\r\n")])),
-        ("half a body", Server::play([Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")])),
+        ("a close", Server::play([Reaction::Close])),
+        ("a reset", Server::play([Reaction::Reset(b"HTTP/1.1 200 OK\r\n".to_vec())])),
+        ("no HTTP", Server::play([Reaction::raw("SSH-2.0-OpenSSH_9.6\r\n\r\n")])),
+        ("half a body", Server::play([Reaction::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")])),
         ("silence", Server::raw(silence)),
         ("a trickle", Server::play([trickle])),
         ("an early answer", Server::raw(early)),
@@ -209,25 +209,29 @@ fn bad() -> Vec<(&'static str, Server)> {
 
 /// Starts platforms that return the token, each in another place.
 fn echoes() -> Vec<(&'static str, Server)> {
-    type Echo = fn(&str) -> Act;
+    type Echo = fn(&str) -> Reaction;
     let acts: [(&str, Echo); 6] = [
-        ("a body", |token| Act::reply(500, format!("you sent {token}"))),
+        ("a body", |token| Reaction::reply(500, format!("you sent {token}"))),
         ("an error of the platform's", |token| {
-            Act::reply(403, json!({"error": format!("you sent {token}")}).to_string())
+            Reaction::reply(403, json!({"error": format!("you sent {token}")}).to_string())
         }),
-        ("a removal", |token| Act::reply(410, json!({"error": "removed", "id": token, "hint": token}).to_string())),
-        ("a header", |token| Act::reply(200, "{}").header("Content-Encoding", token)),
-        ("a status line", |token| Act::raw(&format!("HTTP/1.1 {token}\r\n\r\n"))),
-        ("a hint", |token| Act::reply(503, json!({"error": token, "restarting": true, "retry_after": 0}).to_string())),
+        ("a removal", |token| {
+            Reaction::reply(410, json!({"error": "removed", "id": token, "hint": token}).to_string())
+        }),
+        ("a header", |token| Reaction::reply(200, "{}").header("Content-Encoding", token)),
+        ("a status line", |token| Reaction::raw(&format!("HTTP/1.1 {token}\r\n\r\n"))),
+        ("a hint", |token| {
+            Reaction::reply(503, json!({"error": token, "restarting": true, "retry_after": 0}).to_string())
+        }),
     ];
     let server =
         |echo: Echo| Server::decide(move |_, request| echo(request.header("authorization").unwrap_or_default()));
     // Where a record is requested any object is one. Its data is shown as received.
     let agent = Server::decide(|_, request| match (request.method.as_str(), request.header("authorization")) {
         ("POST", Some(token)) => {
-            Act::reply(200, json!({ "error": { "code": 1, "message": token, "data": token } }).to_string())
+            Reaction::reply(200, json!({ "error": { "code": 1, "message": token, "data": token } }).to_string())
         }
-        _ => Act::reply(404, "{}"),
+        _ => Reaction::reply(404, "{}"),
     });
     acts.map(|(what, echo)| (what, server(echo))).into_iter().chain([("an error of an agent's", agent)]).collect()
 }
@@ -260,13 +264,13 @@ fn child() {
     every_call("no such proxy", at(&server).token(TOKEN).proxy(&nobody), &dir);
     // A proxy's password is a secret, too.
     let password: String = TOKEN.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let asks = Server::play([Act::raw("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")]);
-    for proxy in [&nobody, &asks.url()] {
+    let auth_proxy = Server::play([Reaction::raw("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")]);
+    for proxy in [&nobody, &auth_proxy.url()] {
         let proxy = proxy.replace("http://", &format!("http://me:{password}@"));
         every_call("a proxy with a password", at(&server).token(TOKEN).proxy(proxy), &dir);
     }
-    let asked = asks.requests();
-    assert!(asked.iter().all(|request| request.header("proxy-authorization").is_some()) && !asked.is_empty());
+    let proxied = auth_proxy.requests();
+    assert!(proxied.iter().all(|request| request.header("proxy-authorization").is_some()) && !proxied.is_empty());
     for (what, server) in bad() {
         every_call(what, at(&server).token_file(&file), &dir);
     }
@@ -425,18 +429,24 @@ fn binary_never_prints_the_token_and_takes_it_from_no_argument() {
     let (file, cursor, platform) = (dir.file("token"), dir.file("cursor.json"), Platform::new());
     fs::write(&file, TOKEN).unwrap();
     platform.add(SECOND, PEER, "disk is full");
-    let said = |url: &str, arguments: &[&str]| {
+    let run_binary = |url: &str, arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_a2a-peer"));
         command.args(["--platform", url, "--workspace", WORKSPACE, "--token-file"]).arg(&file).args(arguments);
         let output = command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         let (bytes, plain) = dumped(&text);
-        assert!([&text, &bytes, &plain].iter().all(|text| found(text).is_none()), "it is in what {arguments:?} says");
+        assert!(
+            [&text, &bytes, &plain].iter().all(|text| found(text).is_none()),
+            "the output of {arguments:?} contains it"
+        );
         text
     };
     let cursor = cursor.to_str().unwrap();
-    let servers =
-        [good(&platform), Server::play([Act::reply(401, r#"{"error":"bad token"}"#)]), Server::play([Act::Close])];
+    let servers = [
+        good(&platform),
+        Server::play([Reaction::reply(401, r#"{"error":"bad token"}"#)]),
+        Server::play([Reaction::Close]),
+    ];
     for server in servers {
         for arguments in [
             &["enrich", "-v", PEER][..],
@@ -447,15 +457,15 @@ fn binary_never_prints_the_token_and_takes_it_from_no_argument() {
             &["poll", "--once", "--cursor", cursor, "--reply-with", "on it"],
             &["doctor", "--json"],
         ] {
-            let text = said(&server.url(), arguments);
+            let text = run_binary(&server.url(), arguments);
             assert!(text.contains("DEBUG ureq::run") || text.contains("TRACE"), "{arguments:?}: nothing was logged");
         }
         assert!(server.connections() > 5);
     }
-    let help = said("http://localhost", &["--help"]);
+    let help = run_binary("http://localhost", &["--help"]);
     assert!(help.contains("--token-file") && !help.contains("--token ") && !help.contains("--token="), "{help}");
     for given in [&format!("--token={TOKEN}")[..], &format!("--auth={TOKEN}")] {
-        said("http://localhost", &[given, "peers"]);
+        run_binary("http://localhost", &[given, "peers"]);
     }
 }
 

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{Client, Delivery, Error, ErrorKind, Message, Part, Reply, RetryPolicy, SendOptions, SendProgress};
 use serde_json::{Value, json};
 
-use crate::support::{self, Act, PEER, Server, WORKSPACE, builder, client};
+use crate::support::{self, PEER, Reaction, Server, WORKSPACE, builder, client};
 
 /// For a machine that is busy with other things.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
-fn ok() -> Act {
-    Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)
+fn ok() -> Reaction {
+    Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)
 }
 
 /// Returns the default policy with waits that a test can afford.
@@ -39,13 +39,16 @@ fn ids(server: &Server) -> Vec<(String, String)> {
 #[test]
 fn transport_failures_are_retried_with_the_same_ids_on_a_new_connection() {
     for (fault, act) in [
-        ("close before the answer", Act::Close),
-        ("close inside the headers", Act::raw("HTTP/1.1 200 OK\r\nContent-Le")),
-        ("close after the headers", Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")),
-        ("close inside the body", Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"")),
-        ("close inside a chunk", Act::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{")),
-        ("reset before the answer", Act::Reset(Vec::new())),
-        ("reset inside the body", Act::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"".to_vec())),
+        ("close before the answer", Reaction::Close),
+        ("close inside the headers", Reaction::raw("HTTP/1.1 200 OK\r\nContent-Le")),
+        ("close after the headers", Reaction::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")),
+        ("close inside the body", Reaction::raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"")),
+        ("close inside a chunk", Reaction::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{")),
+        ("reset before the answer", Reaction::Reset(Vec::new())),
+        (
+            "reset inside the body",
+            Reaction::Reset(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"result\"".to_vec()),
+        ),
     ] {
         let server = Server::play([act.clone(), act.clone(), ok()]);
         assert_eq!(send(&server, short_waits()).unwrap().text(), "hello", "{fault}");
@@ -92,30 +95,30 @@ fn refused_connection_is_retried_and_reported_as_not_sent() {
 fn answers_are_not_retried_and_decide_the_delivery() {
     use Delivery::{Delivered, NotSent, Unknown};
     use ErrorKind::{Agent, Malformed, Platform, Protocol, Rpc, Status, TooLarge, Unauthorized};
-    let gzip = Act::reply(200, b"\x1f\x8b\x08").header("Content-Encoding", "gzip");
+    let gzip = Reaction::reply(200, b"\x1f\x8b\x08").header("Content-Encoding", "gzip");
     for (act, kind, delivery) in [
-        (Act::reply(200, r#"{"error":{"code":-1,"message":"no"}}"#), Rpc, Delivered),
-        (Act::reply(200, r#"{"result":{"parts":[{"text":"Agent error: it broke"}]}}"#), Agent, Delivered),
-        (Act::reply(403, r#"{"error":"not your peer"}"#), Platform, NotSent),
-        (Act::reply(401, r#"{"error":"bad token"}"#), Unauthorized, NotSent),
-        (Act::reply(402, ""), Status, NotSent),
-        (Act::reply(429, r#"{"error":"slow down"}"#), Platform, NotSent),
-        (Act::reply(500, "boom"), Status, Unknown),
-        (Act::reply(502, "<html>"), Status, Unknown),
-        (Act::reply(503, r#"{"error":"busy","busy":true}"#).header("Retry-After", "0"), Platform, Unknown),
-        (Act::reply(503, r#"{"error":"e","restarting":true,"retry_after":0}"#), Platform, NotSent),
-        (Act::reply(502, b"\x1f\x8b").header("Content-Encoding", "gzip"), Status, Unknown),
-        (Act::reply(401, b"\x1f\x8b").header("Content-Encoding", "gzip"), Unauthorized, NotSent),
-        (Act::raw("HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n{"), ErrorKind::Disconnected, Unknown),
-        (Act::reply(400, r#"{"error":{"code":-32603,"message":"failed halfway"}}"#), Rpc, Unknown),
-        (Act::reply(302, "").header("Location", "/elsewhere"), Status, NotSent),
-        (Act::reply(200, "<html>"), Malformed, Unknown),
-        (Act::reply(200, ""), Malformed, Unknown),
-        (Act::reply(200, "[1]"), Malformed, Unknown),
-        (Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":5}]}}"#), Malformed, Unknown),
+        (Reaction::reply(200, r#"{"error":{"code":-1,"message":"no"}}"#), Rpc, Delivered),
+        (Reaction::reply(200, r#"{"result":{"parts":[{"text":"Agent error: it broke"}]}}"#), Agent, Delivered),
+        (Reaction::reply(403, r#"{"error":"not your peer"}"#), Platform, NotSent),
+        (Reaction::reply(401, r#"{"error":"bad token"}"#), Unauthorized, NotSent),
+        (Reaction::reply(402, ""), Status, NotSent),
+        (Reaction::reply(429, r#"{"error":"slow down"}"#), Platform, NotSent),
+        (Reaction::reply(500, "boom"), Status, Unknown),
+        (Reaction::reply(502, "<html>"), Status, Unknown),
+        (Reaction::reply(503, r#"{"error":"busy","busy":true}"#).header("Retry-After", "0"), Platform, Unknown),
+        (Reaction::reply(503, r#"{"error":"e","restarting":true,"retry_after":0}"#), Platform, NotSent),
+        (Reaction::reply(502, b"\x1f\x8b").header("Content-Encoding", "gzip"), Status, Unknown),
+        (Reaction::reply(401, b"\x1f\x8b").header("Content-Encoding", "gzip"), Unauthorized, NotSent),
+        (Reaction::raw("HTTP/1.1 403 X\r\nContent-Length: 99\r\n\r\n{"), ErrorKind::Disconnected, Unknown),
+        (Reaction::reply(400, r#"{"error":{"code":-32603,"message":"failed halfway"}}"#), Rpc, Unknown),
+        (Reaction::reply(302, "").header("Location", "/elsewhere"), Status, NotSent),
+        (Reaction::reply(200, "<html>"), Malformed, Unknown),
+        (Reaction::reply(200, ""), Malformed, Unknown),
+        (Reaction::reply(200, "[1]"), Malformed, Unknown),
+        (Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":5}]}}"#), Malformed, Unknown),
         (gzip, Malformed, Unknown),
-        (Act::reply(200, vec![b' '; 10_000_001]), TooLarge, Unknown),
-        (Act::raw("SSH-2.0-OpenSSH_9.6\r\n\r\n"), Protocol, Unknown),
+        (Reaction::reply(200, vec![b' '; 10_000_001]), TooLarge, Unknown),
+        (Reaction::raw("SSH-2.0-OpenSSH_9.6\r\n\r\n"), Protocol, Unknown),
     ] {
         let shown = format!("{act:.60?}");
         let server = Server::play([act, ok()]);
@@ -130,9 +133,9 @@ fn replies_with_unusual_framing_are_read() {
     let body = r#"{"result":{"parts":[{"kind":"text","text":"grüße"}]}}"#;
     let chunks: Vec<u8> = body.bytes().flat_map(|byte| [b"1\r\n", &[byte][..], b"\r\n"].concat()).collect();
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let chunked = Act::Raw([&head[..], &chunks, b"0\r\n\r\n"].concat());
+    let chunked = Reaction::Raw([&head[..], &chunks, b"0\r\n\r\n"].concat());
     let whole = format!("{body}{}", " ".repeat(10_000_000 - body.len()));
-    for act in [chunked, Act::raw(&format!("HTTP/1.1 200 OK\r\n\r\n{body}")), Act::reply(200, whole)] {
+    for act in [chunked, Reaction::raw(&format!("HTTP/1.1 200 OK\r\n\r\n{body}")), Reaction::reply(200, whole)] {
         assert_eq!(send(&Server::play([act]), short_waits()).unwrap().text(), "grüße");
     }
 }
@@ -140,9 +143,12 @@ fn replies_with_unusual_framing_are_read() {
 #[test]
 fn each_kind_of_reply_is_returned() {
     let server = Server::play([
-        Act::reply(202, r#"{"status":"queued","delivery_mode":"poll"}"#),
-        Act::reply(200, r#"{"result":{"status":{"state":"completed"},"artifacts":[{"parts":[{"text":"done"}]}]}}"#),
-        Act::reply(200, r#"{"result":{"parts":[{"kind":"data","data":{"a":1}},{"kind":"text","text":"see"}]}}"#),
+        Reaction::reply(202, r#"{"status":"queued","delivery_mode":"poll"}"#),
+        Reaction::reply(
+            200,
+            r#"{"result":{"status":{"state":"completed"},"artifacts":[{"parts":[{"text":"done"}]}]}}"#,
+        ),
+        Reaction::reply(200, r#"{"result":{"parts":[{"kind":"data","data":{"a":1}},{"kind":"text","text":"see"}]}}"#),
     ]);
     let client = client(&server);
     assert!(matches!(client.send(PEER, "x").unwrap(), Reply::Queued(_)));
@@ -154,7 +160,7 @@ fn each_kind_of_reply_is_returned() {
 
 #[test]
 fn only_undelivered_does_not_retry_what_may_have_been_sent() {
-    let server = Server::play([Act::Close, ok()]);
+    let server = Server::play([Reaction::Close, ok()]);
     let error = send(&server, short_waits().only_undelivered()).unwrap_err();
     assert_eq!((error.attempts(), error.delivery()), (1, Delivery::Unknown));
     assert_eq!(server.requests().len(), 1);
@@ -181,8 +187,9 @@ fn delivery_covers_all_attempts() {
 #[test]
 fn budget_ends_a_send_whatever_the_peer_does() {
     let budget = Duration::from_secs(2);
-    let trickle = Act::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 1000], pause: Duration::from_millis(50) };
-    for (act, attempts) in [(Act::Hang, 1), (trickle, 1), (Act::Close, 3)] {
+    let trickle =
+        Reaction::Trickle { head: b"HTTP".to_vec(), slow: vec![b'/'; 1000], pause: Duration::from_millis(50) };
+    for (act, attempts) in [(Reaction::Hang, 1), (trickle, 1), (Reaction::Close, 3)] {
         let server = Server::play([act]);
         let start = Instant::now();
         // The pauses are a half, one and two seconds: the third does not fit.
@@ -222,7 +229,7 @@ fn broken_upload_is_retried_and_never_reported_as_delivered() {
 
 #[test]
 fn silence_is_retried_and_five_attempts_keep_the_budget() {
-    let server = Server::play([Act::Hang]);
+    let server = Server::play([Reaction::Hang]);
     let budget = Duration::from_secs(2);
     let start = Instant::now();
     let error = send(&server, short_waits().with_budget(budget).with_silence(Duration::from_millis(60))).unwrap_err();
@@ -236,10 +243,10 @@ fn silence_is_retried_and_five_attempts_keep_the_budget() {
 fn retry_after_is_honored_only_when_enabled() {
     let restarting = r#"{"error":"come again","restarting":true,"retry_after":0}"#;
     for act in [
-        Act::reply(429, "").header("Retry-After", "0"),
-        Act::reply(429, r#"{"error":"slow down","retry_after":0.001}"#),
-        Act::reply(503, restarting),
-        Act::reply(503, restarting.replace("restarting", "waking")),
+        Reaction::reply(429, "").header("Retry-After", "0"),
+        Reaction::reply(429, r#"{"error":"slow down","retry_after":0.001}"#),
+        Reaction::reply(503, restarting),
+        Reaction::reply(503, restarting.replace("restarting", "waking")),
     ] {
         let server = Server::play([act.clone(), ok()]);
         assert_eq!(send(&server, short_waits()).unwrap_err().attempts(), 1);
@@ -253,7 +260,7 @@ fn retry_after_is_honored_only_when_enabled() {
         (r#"{"error":"e","restarting":true,"delivery_confirmed":true}"#, Delivery::Delivered),
     ] {
         for status in [429, 503] {
-            let server = Server::play([Act::reply(status, body).header("Retry-After", "0"), ok()]);
+            let server = Server::play([Reaction::reply(status, body).header("Retry-After", "0"), ok()]);
             let error = send(&server, short_waits().honor_retry_after().only_undelivered()).unwrap_err();
             assert_eq!(error.delivery(), delivery);
             assert_eq!(server.requests().len(), 1, "a message that may have arrived is not sent again");
@@ -263,23 +270,23 @@ fn retry_after_is_honored_only_when_enabled() {
 
 #[test]
 fn retry_after_beyond_the_budget_ends_the_send_at_once() {
-    let server = Server::play([Act::reply(429, "").header("Retry-After", "601")]);
+    let server = Server::play([Reaction::reply(429, "").header("Retry-After", "601")]);
     let start = Instant::now();
     let error = send(&server, RetryPolicy::new().honor_retry_after()).unwrap_err();
     assert_eq!((error.attempts(), error.retry_after()), (1, Some(Duration::from_secs(601))));
     assert!(start.elapsed() < TOLERANCE);
     // Each wait counts as an attempt.
-    let server = Server::play([Act::reply(429, "").header("Retry-After", "0")]);
+    let server = Server::play([Reaction::reply(429, "").header("Retry-After", "0")]);
     assert_eq!(send(&server, RetryPolicy::new().honor_retry_after()).unwrap_err().attempts(), 5);
 }
 
 #[test]
-fn a_401_reads_the_token_again_once_and_keeps_the_ids() {
+fn a_401_rereads_the_token_once_and_keeps_the_ids() {
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("send-token-{}", std::process::id()));
     fs::write(&file, "old").unwrap();
     let server = Server::decide(|_, request| match request.header("authorization") {
         Some("Bearer new") => ok(),
-        _ => Act::reply(401, r#"{"error":"bad token"}"#),
+        _ => Reaction::reply(401, r#"{"error":"bad token"}"#),
     });
     let client = builder(&server).token_file(&file).build().unwrap();
     fs::write(&file, "new").unwrap();
@@ -379,7 +386,7 @@ fn callers_strings_cannot_inject_headers_or_requests() {
 
 #[test]
 fn on_progress_gets_each_attempt_and_each_pause() {
-    let server = Server::play([Act::Close, Act::Close, ok()]);
+    let server = Server::play([Reaction::Close, Reaction::Close, ok()]);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let policy = RetryPolicy::new().with_base(Duration::from_millis(1)).with_jitter(0.0);
@@ -398,7 +405,7 @@ fn on_progress_gets_each_attempt_and_each_pause() {
 fn peers_error_text_is_stripped_of_control_characters_and_the_token() {
     let server = Server::decide(|_, request| {
         let echo = request.header("authorization").unwrap();
-        Act::reply(
+        Reaction::reply(
             200,
             json!({"error": {"code": 1, "message": format!("\u{1b}[2Jyou sent {echo}\nline two")}}).to_string(),
         )

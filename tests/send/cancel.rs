@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{CancelToken, Client, Delivery, Error, ErrorKind, Message, RetryPolicy, SendOptions};
 
-use crate::support::{self, Act, PEER, Server, WORKSPACE, client};
+use crate::support::{self, PEER, Reaction, Server, WORKSPACE, client};
 
 /// The promise is 100 ms; a machine that is busy with other things gets more.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ fn cancel_ends_a_wait_for_a_silent_peer() {
     let (reached, ready) = mpsc::channel();
     let server = Server::decide(move |_, _| {
         reached.send(()).unwrap();
-        Act::Hang
+        Reaction::Hang
     });
     let error = cancelled(&client(&server), &Message::from("hi"), RetryPolicy::new(), &ready);
     assert_eq!(error.delivery(), Delivery::Unknown, "the server has read it");
@@ -48,7 +48,7 @@ fn cancel_ends_a_wait_between_attempts() {
     let (reached, ready) = mpsc::channel();
     let server = Server::decide(move |_, _| {
         reached.send(()).unwrap();
-        Act::Close
+        Reaction::Close
     });
     let policy = RetryPolicy::new().with_base(Duration::from_secs(60)).with_cap(Duration::from_secs(60));
     let error = cancelled(&client(&server), &Message::from("hi"), policy, &ready);
@@ -128,7 +128,7 @@ fn cancel_and_budget_close_the_connection() {
 
 #[test]
 fn cancelled_token_prevents_a_send() {
-    let server = Server::play([Act::Close]);
+    let server = Server::play([Reaction::Close]);
     let token = CancelToken::new();
     token.cancel();
     let error = client(&server).send_with(PEER, &Message::from("hi"), &SendOptions::new().cancel(&token)).unwrap_err();
@@ -138,8 +138,8 @@ fn cancelled_token_prevents_a_send() {
 
 #[test]
 fn token_that_is_not_cancelled_changes_nothing() {
-    let ok = Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#);
-    let server = Server::play([Act::Close, ok]);
+    let ok = Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#);
+    let server = Server::play([Reaction::Close, ok]);
     let token = CancelToken::new();
     let options = SendOptions::new().retry(RetryPolicy::new().with_base(Duration::from_millis(1))).cancel(&token);
     for _ in 0..3 {
@@ -147,7 +147,7 @@ fn token_that_is_not_cancelled_changes_nothing() {
     }
     assert_eq!(server.requests().len(), 4);
     // The budget is as hard as without a token.
-    let server = Server::play([Act::Hang]);
+    let server = Server::play([Reaction::Hang]);
     let short = SendOptions::new().retry(RetryPolicy::new().with_budget(Duration::from_millis(300))).cancel(&token);
     let start = Instant::now();
     let error = client(&server).send_with(PEER, &Message::from("hi"), &short).unwrap_err();

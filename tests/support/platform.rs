@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
-use super::{Act, Request, Server, WORKSPACE};
+use super::{Reaction, Request, Server, WORKSPACE};
 
 pub const SECOND: i64 = 1_000_000;
 
@@ -101,7 +101,7 @@ impl Platform {
         Server::decide(move |_, request| platform.answer(request))
     }
 
-    pub fn answer(&self, request: &Request) -> Act {
+    pub fn answer(&self, request: &Request) -> Reaction {
         let body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let mut state = self.state();
@@ -112,20 +112,20 @@ impl Platform {
         }
         if path.ends_with("/notify") {
             state.notices.push(body()["message"].as_str().unwrap_or_default().to_owned());
-            return Act::reply(200, "{}");
+            return Reaction::reply(200, "{}");
         }
         if path == "/registry/heartbeat" {
             state.heartbeats.push(body());
-            return Act::reply(200, "{}");
+            return Reaction::reply(200, "{}");
         }
         if let Some(peer) = path.strip_prefix("/workspaces/").and_then(|rest| rest.strip_suffix("/a2a")) {
             state.messages.push((peer.to_owned(), body()));
-            return Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#);
+            return Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#);
         }
         if let Some(peer) = path.strip_prefix("/registry/discover/") {
-            return Act::reply(200, json!({ "id": peer, "name": "ops-agent", "role": "sre" }).to_string());
+            return Reaction::reply(200, json!({ "id": peer, "name": "ops-agent", "role": "sre" }).to_string());
         }
-        Act::reply(404, r#"{"error":"no such endpoint"}"#)
+        Reaction::reply(404, r#"{"error":"no such endpoint"}"#)
     }
 }
 
@@ -135,7 +135,7 @@ pub fn param(query: &str, name: &str) -> Option<String> {
 }
 
 impl State {
-    fn list(&self, query: &str) -> Act {
+    fn list(&self, query: &str) -> Reaction {
         assert_eq!(param(query, "type").as_deref(), Some("a2a_receive"));
         assert_eq!(param(query, "include").as_deref(), Some("peer_info"));
         let limit = param(query, "limit").map_or(100, |limit| limit.parse::<usize>().unwrap()).min(500);
@@ -143,7 +143,7 @@ impl State {
         let rows: Vec<&Value> = match since {
             Some(since) => {
                 let Some(place) = self.rows.iter().position(|entry| entry.id == since && !self.knows_no_id) else {
-                    return Act::reply(410, r#"{"error":"since_id cursor not found"}"#);
+                    return Reaction::reply(410, r#"{"error":"since_id cursor not found"}"#);
                 };
                 self.rows[place + 1..].iter().take(limit).map(|entry| &entry.row).collect()
             }
@@ -151,10 +151,10 @@ impl State {
                 let before = param(query, "before_ts").map_or(i64::MAX, |before| micros(&before));
                 let oldest = param(query, "since_secs")
                     .map_or(i64::MIN, |secs| self.now - secs.parse::<i64>().unwrap() * SECOND);
-                let asked = |entry: &&Entry| entry.at < before && entry.at >= oldest;
-                self.rows.iter().rev().filter(asked).take(limit).map(|entry| &entry.row).collect()
+                let is_requested = |entry: &&Entry| entry.at < before && entry.at >= oldest;
+                self.rows.iter().rev().filter(is_requested).take(limit).map(|entry| &entry.row).collect()
             }
         };
-        Act::reply(200, serde_json::to_vec(&rows).unwrap())
+        Reaction::reply(200, serde_json::to_vec(&rows).unwrap())
     }
 }

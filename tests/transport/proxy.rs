@@ -10,20 +10,20 @@ use a2a_blocking::{
 };
 
 use crate::connect_proxy::Proxy;
-use crate::support::{Act, PEER, RECORD, Server, builder};
+use crate::support::{PEER, RECORD, Reaction, Server, builder};
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 use crate::tls_server;
 
 const TOKEN: &str = "tok-of-the-proxy-tests";
 
-fn ok() -> Act {
-    Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)
+fn ok() -> Reaction {
+    Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#)
 }
 
 #[test]
 fn every_call_uses_the_configured_proxy() {
     let proxy = Proxy::working();
-    let server = Server::decide(|_, request| if request.method == "GET" { Act::reply(200, RECORD) } else { ok() });
+    let server = Server::decide(|_, request| if request.method == "GET" { Reaction::reply(200, RECORD) } else { ok() });
     let client = builder(&server).token(TOKEN).proxy(proxy.url("me:p%40ss@")).build().unwrap();
     assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     client.discover(PEER).unwrap();
@@ -82,8 +82,8 @@ fn refusing_proxy_is_a_connect_error() {
 
 #[test]
 fn silent_proxy_cannot_exceed_the_timeout() {
-    let silent = Server::play([Act::Hang]);
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let silent = Server::play([Reaction::Hang]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let bound = Duration::from_millis(300);
     let client = builder(&server).proxy(silent.url()).lookup_timeout(bound).build().unwrap();
     let start = Instant::now();
@@ -104,7 +104,7 @@ fn trickling_proxy_cannot_exceed_the_timeout() {
             }
         }
     });
-    let server = Server::play([Act::reply(200, RECORD)]);
+    let server = Server::play([Reaction::reply(200, RECORD)]);
     let bound = Duration::from_millis(300);
     let client = builder(&server).proxy(slow.url()).lookup_timeout(bound).build().unwrap();
     let start = Instant::now();

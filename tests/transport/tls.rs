@@ -210,7 +210,7 @@ fn truncated_body_is_never_taken_for_a_complete_one() {
     let to_the_end = format!("HTTP/1.1 200 X\r\n\r\n{half}");
     let authority = Authority::new();
     let config = authority.certify();
-    let asked = |notify, bytes: String| {
+    let discover_from = |notify, bytes: String| {
         let (server, _) = answering(config.clone(), notify, move |_| bytes.clone().into_bytes());
         trusting(&authority, &server).build().unwrap().discover(PEER)
     };
@@ -220,12 +220,12 @@ fn truncated_body_is_never_taken_for_a_complete_one() {
             (&chunked, ErrorKind::Disconnected),
             (&to_the_end, ErrorKind::Malformed),
         ] {
-            let error = asked(notify, bytes.clone()).unwrap_err();
+            let error = discover_from(notify, bytes.clone()).unwrap_err();
             assert_eq!((error.kind(), error.status()), (kind, Some(200)), "{notify} {bytes}: {error:?}");
             assert_eq!(error.is_transient(), kind == ErrorKind::Disconnected);
         }
         for whole in [length.replace(half, RECORD), to_the_end.replace(half, RECORD)] {
-            assert_eq!(asked(notify, whole).unwrap().name(), Some("ops-agent"));
+            assert_eq!(discover_from(notify, whole).unwrap().name(), Some("ops-agent"));
         }
     }
 }
