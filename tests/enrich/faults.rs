@@ -157,7 +157,7 @@ fn truncated_answer_keeps_its_status() {
 fn timeout_covers_all_steps_and_repeats_together() {
     let (bound, step) = (Duration::from_millis(900), Duration::from_millis(600));
     let slow = Reaction::reply(200, RECORD).after(step);
-    // The head after a step, the body after another.
+    // The head comes after a step, the body after another.
     let server = Server::raw(move |_, mut stream| {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         support::read_request(&mut reader, 0).unwrap();
@@ -168,7 +168,7 @@ fn timeout_covers_all_steps_and_repeats_together() {
     });
     assert_eq!(builder(&server).lookup_timeout(bound).build().unwrap().lookup(PEER).source, LookupSource::Failed);
 
-    // A 401 after a step, and the answer to the new token after another.
+    // The 401 comes after a step, the answer to the new token after another.
     let server = Server::play([Reaction::reply(401, "{}").after(step), slow.clone()]);
     let tokens = std::sync::atomic::AtomicUsize::new(0);
     let token = move || Some(tokens.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
@@ -176,7 +176,7 @@ fn timeout_covers_all_steps_and_repeats_together() {
     assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
     assert_eq!(server.requests().len(), 2);
 
-    // A pooled connection that is closed after a step, and the answer on a fresh one after another.
+    // The pooled connection is closed after a step, the answer on a new one comes after another.
     let server = Server::decide(move |n, _| match n {
         0 => Reaction::reply(200, RECORD),
         1 => {

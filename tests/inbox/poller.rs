@@ -348,7 +348,7 @@ fn stop_ends_a_poll_and_a_connect_at_once() {
     ready.recv_timeout(TIMEOUT).unwrap();
     promptly(|| poller.stop());
 
-    // A listener that accepts nobody, with its queue full: connecting to it hangs.
+    // A listener with a full queue that accepts no connection, so connecting to it hangs.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
@@ -381,7 +381,7 @@ fn stop_during_a_backoff_leaves_the_cursor_exact() {
     assert_eq!(tries.recv_timeout(TIMEOUT).unwrap(), ("message 2".to_owned(), 1));
     assert!(tries.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
     promptly(|| poller.stop());
-    // The acknowledged row does not come again; the other does, and its first try counts.
+    // The acked row is not repeated. The other one is, and its first attempt counts.
     let mut again = Vec::new();
     let mut poller = fast_poller(client(&server), &dir).build().unwrap();
     let polled = poller.poll_once(|message| {

@@ -407,7 +407,7 @@ fn cursor_lock_belongs_to_its_process() {
         true
     }));
     assert_eq!(open().err().map(|error| error.kind()), Some(ErrorKind::Config), "it is locked still");
-    // A child that outlives the poller.
+    // This child outlives the poller.
     let mut ends = [0; 2];
     // SAFETY: this writes two descriptors.
     assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);

@@ -483,7 +483,7 @@ fn no_output_of_a_process_contains_the_token() {
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     let (bytes, plain) = dumped(&text);
     for (what, searched) in [("output", &text), ("dump", &bytes), ("dump's text", &plain)] {
-        // Not the text itself: a failing test must not print it either.
+        // The message does not contain the text, because a failing test must not print it either.
         assert!(found(searched).is_none(), "the token, or a piece of it, is in the {what}");
     }
     let last: Vec<&str> = text.lines().rev().take(40).collect();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{self, PEER, Reaction, Server, WORKSPACE, builder, client};
 
-/// For a machine that is busy with other things.
+/// Tolerance of the time limits on a machine that is busy with other things.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
 fn ok() -> Reaction {
@@ -310,7 +310,7 @@ fn early_413_on_a_large_body_is_read() {
 }
 
 /// The server answers at once and closes with the upload unread. That breaks the upload, and must not lose the answer.
-#[cfg(target_os = "linux")] // Elsewhere a reset may throw away what came before it.
+#[cfg(target_os = "linux")] // Elsewhere a reset may discard the data before it.
 #[test]
 fn early_answer_is_read_although_the_upload_breaks() {
     for (head, body, kind) in [
@@ -416,7 +416,7 @@ fn peers_error_text_is_stripped_of_control_characters_and_the_token() {
 }
 
 /// The peer reads slowly, so that each part of a write is in time although the whole is not.
-#[cfg(target_os = "linux")] // What a socket takes for a peer of small segments is the system's own affair.
+#[cfg(target_os = "linux")] // Elsewhere a socket may buffer another amount for a peer with small segments.
 #[test]
 fn peer_that_reads_slowly_cannot_exceed_the_budget() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -10,7 +10,7 @@ use a2a_blocking::{CancelToken, Client, Delivery, Error, ErrorKind, Message, Ret
 
 use crate::support::{self, PEER, Reaction, Server, WORKSPACE, client};
 
-/// The promise is 100 ms; a machine that is busy with other things gets more.
+/// The documented limit is 100 ms. A machine that is busy with other things gets more.
 const PROMPT: Duration = Duration::from_secs(2);
 
 /// Starts a send, cancels it shortly after `ready` reports, and returns its error.
@@ -146,7 +146,7 @@ fn token_that_is_not_cancelled_changes_nothing() {
         assert_eq!(client(&server).send_with(PEER, &Message::from("hi"), &options).unwrap().text(), "hello");
     }
     assert_eq!(server.requests().len(), 4);
-    // The budget is as hard as without a token.
+    // The budget holds as it does without a token.
     let server = Server::play([Reaction::Hang]);
     let short = SendOptions::new().retry(RetryPolicy::new().with_budget(Duration::from_millis(300))).cancel(&token);
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! A proxy that makes tunnels.
+//! An HTTP proxy that tunnels connections (`CONNECT`).
 #![allow(unreachable_pub, dead_code, reason = "a module of each test binary, which uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up fails")]
 

@@ -231,7 +231,7 @@ fn truncated_body_is_never_taken_for_a_complete_one() {
 }
 
 /// An upload that breaks because of an early answer, over TLS.
-#[cfg(target_os = "linux")] // Elsewhere a reset may throw away what came before it.
+#[cfg(target_os = "linux")] // Elsewhere a reset may discard the data before it.
 #[test]
 fn early_answer_is_read_over_tls() {
     let (authority, seen) = (Authority::new(), Seen::default());
@@ -282,7 +282,7 @@ fn proxy_of_the_environment_is_not_used_for_https() {
 }
 
 /// Only builds with that feature use the system's trust store.
-#[cfg(target_os = "linux")] // Elsewhere it is not named by an environment variable.
+#[cfg(target_os = "linux")] // Elsewhere no environment variable names the store.
 #[test]
 fn trust_store_of_the_system_is_used_by_the_builds_that_ask_for_it() {
     let authority = Authority::new();
