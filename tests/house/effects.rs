@@ -16,7 +16,15 @@ const EFFECTS: &[Effect] = &[
     (r"\bRwLock\b", &["src/cache/", "src/token/"]),
     (
         r"\bMutex\b|\bCondvar\b",
-        &["src/inbox/", "src/enrich/", "src/cancel/", "src/stats/", "src/util/", "src/token/", "src/cache/local/"],
+        &[
+            "src/inbox/",
+            "src/enrich/",
+            "src/cancel/",
+            "src/util/",
+            "src/token/",
+            "src/cache/answers/",
+            "src/cache/local/",
+        ],
     ),
     (r"\bcatch_unwind\b", &["src/util/panic.rs"]),
     (r"\bFile::|\bfs::|\bOpenOptions\b", &["src/inbox/store/", "src/token/", "src/test_util"]),

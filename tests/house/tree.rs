@@ -266,9 +266,11 @@ fn read_paths(module: &[String], code: &str) -> Vec<ModulePath> {
                 open.push(is_module.then(|| at(i - 1).to_owned()));
             }
             "}" => drop(open.pop()),
+            // The path of a visibility, such as `pub(in crate::a)`, imports nothing.
+            "pub" if at(i + 1) == "(" => i = (i..tokens.len()).find(|j| at(*j) == ")").unwrap_or(i),
             "use" if at(i + 1) != "<" => {
-                let is_public =
-                    (i.saturating_sub(4)..i).any(|j| at(j) == "pub" && !tokens[j..i].contains(&";".to_owned()));
+                let before = tokens[..i].iter().rev().take_while(|token| !matches!(token.as_str(), ";" | "{" | "}"));
+                let is_public = before.into_iter().any(|token| token == "pub");
                 let end = (i..tokens.len()).find(|j| at(*j) == ";").unwrap_or(tokens.len());
                 let mut position = i + 1;
                 for (segments, binding) in read_tree(&tokens[..end], &mut position, &[]) {
@@ -342,7 +344,10 @@ fn imports_are_read_whatever_their_form() {
     let tree = Tree::of(&[
         ("lib.rs", "mod a; pub use a::A;"),
         ("a/mod.rs", "mod b; mod c; pub use b::B; use c::{C, deep::D as E}; struct A(C, E);"),
-        ("a/b.rs", "use super::c; use super::A; struct B(c::C); /* use crate::x; */ const T: &str = \"crate::y::Z\";"),
+        (
+            "a/b.rs",
+            "use super::c; use super::A; pub(in crate::x) struct B(c::C); /* use crate::x; */ const T: &str = \"crate::y::Z\";",
+        ),
         ("a/c/mod.rs", "mod deep; mod inline { use super::super::b::B; } #[cfg(test)] use crate::x::X; struct C;"),
         ("a/c/deep.rs", "fn f(b: crate::a::B) { super::super::A::new() } struct D;"),
         ("x.rs", "use crate::A; use crate::a::*; use std::a::Z;"),
