@@ -3,7 +3,6 @@
 
 mod faults;
 mod outage;
-mod panic;
 mod peers;
 mod recovery;
 mod rules;
