@@ -4,11 +4,17 @@
 mod cursor;
 #[path = "../support/dice.rs"]
 mod dice;
+mod lifecycle;
+mod logging;
+mod look_back;
 mod odd;
+mod pages;
 #[path = "../support/poll.rs"]
 mod poll;
 mod poller;
+mod polling;
 mod random;
+mod reply;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

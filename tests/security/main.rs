@@ -3,6 +3,7 @@
 
 mod destinations;
 mod injection;
+mod search;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
