@@ -1,7 +1,7 @@
-//! The crates that a program gets with this one, and the `unsafe` in them and in our own tests, as `crates.md` beside
-//! this file lists them. What is added fails here until it has its sentence there.
+//! The crates that come with this one, and the `unsafe` code in them and in our tests, as listed in `crates.md`. A new
+//! one fails the test until it has a sentence there.
 //!
-//! `A2A_WRITE=1 cargo test --test crates` rewrites what can be rewritten; the sentences are written by hand.
+//! `A2A_WRITE=1 cargo test --test crates` rewrites everything but the sentences, which are written by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +14,11 @@ use std::process::Command;
 use serde_json::Value;
 
 const LIST: &str = "tests/crates.md";
-/// The list is of one target, wherever the test runs.
+/// The list is for one target, on whatever machine the test runs.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const UNWRITTEN: &str = "?";
 const OURS: &str = "a2a-blocking";
-/// Of which sets of features the crates are counted.
+/// The sets of features for which the crates are counted.
 const FEATURES: &[(&str, &[&str])] = &[
     ("the default (`rustls`)", &[]),
     ("no features", &["--no-default-features"]),
@@ -31,8 +31,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What cargo says, of what the lock file has. It fetches what a plain `cargo test` had no need of: the crates of other
-/// features. After a `cargo fetch` there is nothing to fetch.
+/// Runs cargo on the lock file and returns its output. It fetches crates of other features, which a plain `cargo test`
+/// does not need. After a `cargo fetch` there is nothing to fetch.
 fn cargo(args: &[&str]) -> String {
     let cargo = env::var("CARGO").unwrap_or("cargo".to_owned());
     let mut command = Command::new(cargo);
@@ -42,7 +42,7 @@ fn cargo(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The crates of a tree, each with its version and the crates that ask for it. Ours is not among them.
+/// Returns the crates of a tree with their versions, and for each the crates that depend on it. Our own is left out.
 fn tree(edges: &str, features: &[&str]) -> BTreeMap<(String, String), BTreeSet<String>> {
     tree_for(TARGET, edges, features)
 }
@@ -77,7 +77,7 @@ fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// How often a file has an `unsafe` block, function or the like, outside lines that are comments.
+/// Counts `unsafe` blocks, functions, implementations and traits in a file, without lines that are comments.
 fn unsafes(file: &Path) -> usize {
     let text = String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -90,7 +90,7 @@ fn unsafes(file: &Path) -> usize {
     code.match_indices("unsafe").filter(|found| !in_a_name(found) && begins(found)).count()
 }
 
-/// What cargo knows of each crate of the lock file.
+/// Cargo's metadata of each crate in the lock file.
 struct Packages(Vec<Value>);
 
 impl Packages {
@@ -105,7 +105,7 @@ impl Packages {
     }
 }
 
-/// How often each crate's source says `unsafe`.
+/// Counts the `unsafe` code of each crate.
 fn unsafe_crates(crates: impl Iterator<Item = (String, String)>) -> BTreeMap<(String, String), usize> {
     let packages = Packages::read();
     let count = |id: &(String, String)| {
@@ -117,30 +117,30 @@ fn unsafe_crates(crates: impl Iterator<Item = (String, String)>) -> BTreeMap<(St
     crates.map(|id| (id.clone(), count(&id))).collect()
 }
 
-/// How often files of ours say `unsafe`, where they do.
+/// Counts the `unsafe` code of our own files that have some.
 fn unsafe_files() -> BTreeMap<String, usize> {
     let mut files = Vec::new();
     ["src", "tests", "benches"].iter().for_each(|dir| rust_files(&root().join(dir), &mut files));
-    // It only speaks of it.
+    // This file only mentions it.
     files.retain(|file| !file.ends_with(file!()));
     let shown = |file: &PathBuf| file.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
     files.iter().map(|file| (shown(file), unsafes(file))).filter(|(_, count)| *count > 0).collect()
 }
 
-/// The last column of the rows of a list, by the first.
+/// Returns the last column of each row, by its first.
 fn sentences(list: &str) -> BTreeMap<String, String> {
     let rows = list.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
     cells.filter_map(|row| Some((row.first()?.to_string(), row.last()?.to_string()))).collect()
 }
 
-/// The list as it is to be, with the sentences that there are.
+/// Returns the list as it should be, with the existing sentences.
 fn list(old: &str) -> String {
-    let told = sentences(old);
-    let tell = |what: &str| told.get(what).cloned().unwrap_or(UNWRITTEN.to_owned());
+    let written = sentences(old);
+    let sentence = |what: &str| written.get(what).cloned().unwrap_or(UNWRITTEN.to_owned());
     let mut out = String::from(
-        "# The crates that come with this one\n\nThe list is held against the lock file by `cargo test --test crates`, \
-         which fails when it grows.\n`A2A_WRITE=1 cargo test --test crates` rewrites all but the sentences, and puts a \
+        "# The crates that come with this one\n\n`cargo test --test crates` compares the list with the lock file, \
+         and fails when it grows.\n`A2A_WRITE=1 cargo test --test crates` rewrites all but the sentences, and puts a \
          `?` where one is missing.\n\n",
     );
     writeln!(out, "## How many\n\nOn {TARGET}, without those that only build scripts and macros use.\n").unwrap();
@@ -150,34 +150,33 @@ fn list(old: &str) -> String {
     }
     let tree = tree("normal,no-proc-macro", &[]);
     let unsafes = unsafe_crates(tree.keys().cloned());
-    out += "\n## What each is for\n\nWith the default features. `unsafe`: how often the source has such a block, function or \
-            implementation, whatever\ntarget or feature it is for. In this crate there is none, and the compiler forbids \
-            it.\n\n| crate | asked for by | `unsafe` | for what |\n| --- | --- | ---: | --- |\n";
+    out += "\n## What each is for\n\nWith the default features. `unsafe`: number of such blocks, functions and implementations in \
+            the source, for any\ntarget or feature. This crate has none: the compiler forbids it.\n\n| crate | required by | `unsafe` | purpose |\n| --- | --- | ---: | --- |\n";
     for (id, by) in &tree {
         let (name, version) = id;
-        // Of two versions of one crate each has its row.
+        // Each of two versions of a crate has a row.
         let twice = tree.keys().filter(|(other, _)| other == name).count() > 1;
         let shown = if twice { format!("{name} {version}") } else { name.clone() };
         let by = by.iter().map(|by| if by == OURS { "us" } else { by }).collect::<Vec<_>>().join(", ");
-        writeln!(out, "| {shown} | {by} | {} | {} |", unsafes[id], tell(&shown)).unwrap();
+        writeln!(out, "| {shown} | {by} | {} | {} |", unsafes[id], sentence(&shown)).unwrap();
     }
-    out += "\n## Our own `unsafe`\n\nIn tests and benchmarks only. Each block says beside it why it is sound.\n\n\
+    out += "\n## Our own `unsafe`\n\nIn tests and benchmarks only. A comment at each block says why it is sound.\n\n\
             | file | `unsafe` | why |\n| --- | ---: | --- |\n";
     for (file, count) in unsafe_files() {
-        writeln!(out, "| {file} | {count} | {} |", tell(&file)).unwrap();
+        writeln!(out, "| {file} | {count} | {} |", sentence(&file)).unwrap();
     }
     out
 }
 
 #[test]
-fn the_list_of_crates_is_that_of_the_lock_file() {
+fn list_of_crates_matches_the_lock_file() {
     let path = root().join(LIST);
     let old = fs::read_to_string(&path).unwrap_or_default();
     let new = list(&old);
     if env::var_os("A2A_WRITE").is_some() {
         fs::write(&path, &new).unwrap();
     }
-    // The published package is without the comparison with others.
+    // The published package lacks the comparison with other libraries.
     let old: String = match root().join("benches/peers").is_dir() {
         true => old,
         false => {
@@ -192,7 +191,7 @@ fn the_list_of_crates_is_that_of_the_lock_file() {
     assert!(missing.is_empty(), "{LIST}: these have no sentence yet: {missing:?}");
 }
 
-/// Whether a licence's expression is met by the allowed ones.
+/// Returns whether a licence expression is met by the allowed licences.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();
@@ -216,7 +215,7 @@ fn is_allowed(expression: &str, allowed: &[String]) -> bool {
             return words.next() == Some(")") && met;
         }
         let met = words.next().is_some_and(|licence| allowed.iter().any(|allowed| allowed == licence));
-        // An exception only allows more.
+        // An exception only grants more.
         if words.next_if_eq(&"WITH").is_some() {
             words.next();
         }
@@ -226,7 +225,7 @@ fn is_allowed(expression: &str, allowed: &[String]) -> bool {
 }
 
 #[test]
-fn an_expression_of_licences_is_read_as_it_is_meant() {
+fn licence_expressions_are_evaluated() {
     let allowed = ["MIT", "Apache-2.0"].map(str::to_owned);
     for (expression, is) in [
         ("MIT", true),
@@ -244,15 +243,15 @@ fn an_expression_of_licences_is_read_as_it_is_meant() {
     }
 }
 
-/// What `cargo deny` holds too, where it is installed: with any features, on each system that it names, each crate is from crates.io, under
-/// a licence that fits every program, not one that is banned, and there once.
+/// Checks the rules of `deny.toml`, as `cargo deny` does where it is installed. With any features and on each target,
+/// each crate is from crates.io, under an allowed licence, not banned, and there once.
 #[test]
-fn what_comes_with_the_crate_may() {
+fn dependencies_obey_deny_toml() {
     let Ok(rules) = fs::read_to_string(root().join("deny.toml")) else {
-        // As in the published package.
+        // The published package lacks the file.
         return;
     };
-    // The entries of one of its lists: texts, or tables with a crate.
+    // Returns the entries of one of its lists: texts, or tables with a crate.
     let list = |name: &str| -> Vec<String> {
         let (_, rest) = rules.split_once(&format!("\n{name} = [")).unwrap();
         let lines = rest.lines().map(|line| line.trim()).take_while(|line| *line != "]");
@@ -289,7 +288,7 @@ fn what_comes_with_the_crate_may() {
 }
 
 #[test]
-fn there_is_no_unsafe_in_the_crate() {
+fn crate_has_no_unsafe_code() {
     assert_eq!(unsafe_files().keys().filter(|file| file.starts_with("src/")).count(), 0);
     for root_file in ["src/lib.rs", "src/bin/a2a-peer/main.rs"] {
         assert!(fs::read_to_string(root().join(root_file)).unwrap().contains("#![forbid(unsafe_code)]"), "{root_file}");
@@ -297,10 +296,10 @@ fn there_is_no_unsafe_in_the_crate() {
 }
 
 #[test]
-fn what_is_unsafe_is_counted() {
+fn unsafe_code_is_counted() {
     let mut found = Vec::new();
     rust_files(&root().join("tests"), &mut found);
     assert!(found.iter().any(|file| file.ends_with("support/mod.rs")));
     assert_eq!(unsafes(&root().join("tests/hit.rs")), 5);
-    assert_eq!(unsafes(&root().join("src/lib.rs")), 0, "a lint's name is none");
+    assert_eq!(unsafes(&root().join("src/lib.rs")), 0, "the name of a lint does not count");
 }

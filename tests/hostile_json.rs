@@ -1,6 +1,8 @@
-//! Hostile JSON: whatever the platform, a peer or a file says, reading it takes a bounded multiple of its size, and no
-//! more stack than a small thread has. An allocator that counts all of the process tells it: hence a test binary of its
-//! own, and one test at a time.
+//! Hostile JSON, of the platform, of a peer or in a file. Reading it takes a bounded multiple of its size in memory,
+//! and no more stack than a small thread has.
+//!
+//! The allocator counts the memory of the whole process. So this is a separate test binary, and its tests run one at a
+//! time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, unsafe_code)]
 
 mod support;
@@ -20,46 +22,46 @@ use std::time::Duration;
 use a2a_blocking::{ClientBuilder, ErrorKind, InboxPoller, LookupSource, Verdict};
 use serde_json::json;
 use support::platform::Platform;
-use support::{Act, Dir, PEER, Server, WORKSPACE, read_request};
+use support::{Dir, PEER, Reaction, Server, WORKSPACE, read_request};
 
-/// The system's, with a count of what is held, and of the most that was: in blocks as glibc has them, since a text of one
-/// character takes one of 32 bytes.
+/// The system's allocator with a count of the allocated bytes and of their maximum. It counts glibc's blocks, since a
+/// text of one character takes a block of 32 bytes.
 struct Counting;
 
-static HELD: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The block for so many bytes.
+/// Returns the size of the block for an allocation.
 fn block_of(bytes: usize) -> usize {
     (bytes + 8).next_multiple_of(16).max(32)
 }
 
-fn grew(by: usize) {
-    PEAK.fetch_max(HELD.fetch_add(by, SeqCst) + by, SeqCst);
+fn count_growth(by: usize) {
+    PEAK.fetch_max(ALLOCATED.fetch_add(by, SeqCst) + by, SeqCst);
 }
 
-// SAFETY: each call goes to the system's allocator as it came.
+// SAFETY: each call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grew(block_of(layout.size()));
-        // SAFETY: the caller's promise.
+        count_growth(block_of(layout.size()));
+        // SAFETY: the caller keeps the contract of the allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        HELD.fetch_sub(block_of(layout.size()), SeqCst);
-        // SAFETY: the caller's promise, and it was the system's.
+        ALLOCATED.fetch_sub(block_of(layout.size()), SeqCst);
+        // SAFETY: the caller keeps the contract, and the block is one of the system's.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Large blocks are moved by their page tables, and are never there twice.
-        HELD.fetch_sub(block_of(layout.size()), SeqCst);
-        grew(block_of(size));
-        // SAFETY: the caller's promise, and it was the system's.
+        // glibc moves large blocks by their page tables, so they are never allocated twice.
+        ALLOCATED.fetch_sub(block_of(layout.size()), SeqCst);
+        count_growth(block_of(size));
+        // SAFETY: the caller keeps the contract, and the block is one of the system's.
         unsafe { System.realloc(block, layout, size) }
     }
 }
@@ -70,15 +72,15 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The most bytes that were held meanwhile beyond what was held before.
+/// Returns the maximum of allocated bytes during `work`, beyond those before it.
 fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
-    let before = HELD.load(SeqCst);
+    let before = ALLOCATED.load(SeqCst);
     PEAK.store(before, SeqCst);
     let done = work();
     (PEAK.load(SeqCst).saturating_sub(before), done)
 }
 
-/// A server with one answer, which is made beforehand.
+/// Starts a server with one answer, which is allocated beforehand.
 fn answering(status: u16, body: impl AsRef<[u8]>) -> Server {
     let body = body.as_ref();
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -98,11 +100,11 @@ const SHAPES: &[(&str, &str)] = &[
     ("objects", r#"{"":0},"#),
     ("objects of texts", r#"{"a":"b"},"#),
     ("objects of objects", r#"{"":{"":{"":{"":0}}}},"#),
-    // One field more than a node of a map has room for.
+    // One field more than fits into a node of the map.
     ("objects of twelve", r#"{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"j":0,"k":0,"l":0},"#),
 ];
 
-/// About so many bytes of JSON between two texts: one list of one shape.
+/// Returns about this many bytes of JSON: one list of one shape between two texts.
 fn filled(before: &str, element: &str, after: &str, bytes: usize) -> String {
     let n = (bytes - before.len() - after.len() - 8) / element.len();
     let mut text = String::with_capacity(bytes);
@@ -129,7 +131,7 @@ fn poller(builder: ClientBuilder, dir: &Dir) -> InboxPoller {
 }
 
 fn poll(builder: ClientBuilder, dir: &Dir) -> String {
-    // There is no shorter page to ask for.
+    // With pages of one row there is no shorter page to request.
     let poller = InboxPoller::builder(builder.build().unwrap()).cursor_file(dir.file("c.json")).page_size(1);
     outcome(poller.build().unwrap().poll_once(|_| Verdict::Ack))
 }
@@ -158,9 +160,10 @@ fn notify(builder: ClientBuilder, _: &Dir) -> String {
     outcome(builder.build().unwrap().notify("x"))
 }
 
-/// What is promised: eight times the body, and a room besides. The test's own threads and connections take some, too.
+/// The promise is eight times the body and some room besides. The test's own threads and connections need some memory,
+/// too.
 #[test]
-fn what_is_read_takes_a_bounded_multiple_of_its_size() {
+fn memory_is_a_bounded_multiple_of_the_body() {
     let _alone = alone();
     const LARGE: usize = 500_000;
     let calls: [(&str, u16, usize, &str, &str, usize, Call); 12] = [
@@ -189,9 +192,9 @@ fn what_is_read_takes_a_bounded_multiple_of_its_size() {
     }
 }
 
-/// The shape that took 120 times its size, at the full size of each list.
+/// The shape that once took 120 times its size, at the full size of each list.
 #[test]
-fn the_largest_bodies_take_no_more() {
+fn largest_bodies_keep_the_memory_bound() {
     let _alone = alone();
     for (bytes, before, after, room, call) in [
         (9_999_999, "", "", 65 * MIB, peers as Call),
@@ -207,9 +210,9 @@ fn the_largest_bodies_take_no_more() {
     }
 }
 
-/// All of them are one field of a map, and what is to be told of them is not kept, either.
+/// All values belong to one field of a map, and the report of unreadable fields must not keep them all.
 #[test]
-fn a_row_of_one_field_again_and_again_takes_no_more() {
+fn row_with_a_repeated_field_keeps_the_memory_bound() {
     let _alone = alone();
     let row = format!(r#"[{{"id":"1"{}}}]"#, r#","":1e999"#.repeat(16 * MIB / 9));
     let (server, dir, length) = (answering(200, &row), Dir::new("hostile-again"), row.len());
@@ -218,9 +221,9 @@ fn a_row_of_one_field_again_and_again_takes_no_more() {
     assert!(outcome == "ok" && peak <= 8 * length, "{peak} bytes for {length}; {outcome}");
 }
 
-/// Each byte that is no UTF-8 becomes a character of three.
+/// Each byte that is not UTF-8 becomes a character of three bytes.
 #[test]
-fn a_page_that_is_no_utf8_takes_half_as_much_again() {
+fn page_of_invalid_utf8_takes_half_as_much_again() {
     let _alone = alone();
     let body = [br#"[{"id":"1","summary":""#.as_slice(), &vec![0xff; 4 * MIB], br#""}]"#].concat();
     let (server, dir) = (answering(200, &body), Dir::new("hostile-utf8"));
@@ -230,7 +233,7 @@ fn a_page_that_is_no_utf8_takes_half_as_much_again() {
 }
 
 #[test]
-fn a_list_that_would_take_too_much_is_refused_with_the_bound() {
+fn list_above_the_memory_bound_is_refused() {
     let _alone = alone();
     let server = answering(200, filled("", r#"{"":0},"#, "", 1_500_000));
     let error = support::client(&server).peers().unwrap_err();
@@ -241,9 +244,9 @@ fn a_list_that_would_take_too_much_is_refused_with_the_bound() {
 
 const OTHER: &str = "9a3d2b10-1c4f-4e7b-8a55-0c6d7e8f9012";
 
-/// What one peer made of its entry hides no other.
+/// The entry of one peer must not hide the others.
 #[test]
-fn a_hostile_entry_of_the_list_hides_only_itself() {
+fn hostile_entry_of_the_list_hides_only_itself() {
     let _alone = alone();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for bad in [filled("", r#"{"":0},"#, "", 300_000), deep, r#""\ud800""#.to_owned(), "1e999".to_owned()] {
@@ -256,10 +259,10 @@ fn a_hostile_entry_of_the_list_hides_only_itself() {
 }
 
 #[test]
-fn a_hostile_row_hides_no_other_and_stays_text() {
+fn hostile_row_hides_no_other_and_stays_text() {
     let _alone = alone();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    // The same as a text is not read either.
+    // The same JSON inside a text is not read, either.
     let heavy = filled("", r#"{"":0},"#, "", 300_000);
     let as_text = serde_json::to_string(&heavy).unwrap();
     for bad in [&heavy, &as_text, &deep] {
@@ -279,9 +282,9 @@ fn a_hostile_row_hides_no_other_and_stays_text() {
     }
 }
 
-/// Each of these rows has what it may, and a page has not: they come in shorter pages, and as they are.
+/// Each of these rows is within the bounds, and a page of them is not. They come in shorter pages and unchanged.
 #[test]
-fn rows_that_are_too_much_together_come_in_shorter_pages() {
+fn rows_that_exceed_the_bound_together_come_in_shorter_pages() {
     let _alone = alone();
     let (platform, dir) = (Platform::new(), Dir::new("hostile-page"));
     let points: serde_json::Value = serde_json::from_str(&filled("", r#"{"x":1,"y":2},"#, "", 120_000)).unwrap();
@@ -303,10 +306,10 @@ fn rows_that_are_too_much_together_come_in_shorter_pages() {
     assert!(platform.state().polls.iter().any(|poll| poll.contains("limit=125")), "{:?}", platform.state().polls);
 }
 
-/// The JSON library reads the text behind one key as JSON again, with all the depth that there is, and so on inside it:
-/// with it, 80 KB like these end the process.
+/// The JSON library reads the text behind one key as JSON again, with its full depth limit, and so on inside it. With
+/// it, 80 KB of this text would overflow the stack.
 #[test]
-fn no_key_opens_a_way_around_the_bounds() {
+fn raw_value_key_does_not_bypass_the_bounds() {
     let _alone = alone();
     let mut text = "[".repeat(120) + &"]".repeat(120);
     for _ in 0..13 {
@@ -322,11 +325,11 @@ fn no_key_opens_a_way_around_the_bounds() {
     assert!(value["$serde_json::private::RawValue"].is_string());
 }
 
-/// What is no JSON, or only just, has a clear outcome in each reader.
+/// Invalid and unusual JSON has a defined outcome in each reader.
 #[test]
-fn odd_json_has_a_clear_outcome() {
+fn unusual_json_has_a_defined_outcome() {
     let _alone = alone();
-    // More would be too large for the answer to a notice.
+    // A longer text would be too large for the answer to a notice.
     let deep = "[".repeat(50_000);
     let cases: [(&[u8], bool); 10] = [
         (b"{\"id\":\"x\",\"id\":\"y\"}", true),
@@ -354,7 +357,7 @@ fn odd_json_has_a_clear_outcome() {
         let source = client.lookup(PEER).source;
         assert_eq!(source == LookupSource::Fetched, is_read, "{shown}: {source:?}");
         client.notify("nothing of the answer is read").unwrap();
-        // As the words of an error: none can be had of it.
+        // As an error body it gives no error text.
         let server = answering(500, body);
         let client = support::client(&server);
         assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Status);
@@ -365,9 +368,9 @@ fn odd_json_has_a_clear_outcome() {
 }
 
 #[test]
-fn a_retry_after_is_a_number_within_a_day_or_none() {
+fn retry_after_is_a_number_of_at_most_a_day_or_ignored() {
     let _alone = alone();
-    for (said, secs) in [
+    for (header, secs) in [
         ("7", Some(7)),
         (" 0 ", Some(0)),
         ("18446744073709551615", Some(86_400)),
@@ -377,18 +380,18 @@ fn a_retry_after_is_a_number_within_a_day_or_none() {
         ("NaN", None),
         ("Fri, 31 Dec 1999 23:59:59 GMT", None),
     ] {
-        let server = Server::play([Act::reply(429, r#"{"error":"later"}"#).header("Retry-After", said)]);
+        let server = Server::play([Reaction::reply(429, r#"{"error":"later"}"#).header("Retry-After", header)]);
         let wait = support::client(&server).workspace().unwrap_err().retry_after();
-        assert_eq!(wait, secs.map(Duration::from_secs), "{said}");
+        assert_eq!(wait, secs.map(Duration::from_secs), "{header}");
     }
-    for said in ["1e300", "-1", "1e18", "\"x\"", "[]", "18446744073709551616"] {
-        let server = answering(503, format!(r#"{{"error":"x","restarting":true,"retry_after":{said}}}"#));
+    for header in ["1e300", "-1", "1e18", "\"x\"", "[]", "18446744073709551616"] {
+        let server = answering(503, format!(r#"{{"error":"x","restarting":true,"retry_after":{header}}}"#));
         assert_eq!(support::client(&server).send(PEER, "x").unwrap_err().kind(), ErrorKind::Platform);
     }
 }
 
 #[test]
-fn a_hostile_cursor_file_is_kept_aside_and_a_hostile_token_file_refused() {
+fn hostile_cursor_file_is_set_aside_and_hostile_token_file_refused() {
     let _alone = alone();
     let dir = Dir::new("hostile-files");
     let server = answering(200, "[]");
@@ -408,10 +411,10 @@ fn a_hostile_cursor_file_is_kept_aside_and_a_hostile_token_file_refused() {
     }
 }
 
-/// In KiB, as the documentation has it. An unoptimised build takes 240; `A2A_TEST_STACK` sets another, to measure it.
+/// In KiB, as documented. An unoptimised build takes 240. `A2A_TEST_STACK` sets another size, to measure it.
 const STACK: &str = "256";
 
-/// Not a test of its own: a process whose calls run on a small stack, and have the deepest there is to read.
+/// Runs in a child process: calls on a small stack that read the deepest JSON.
 #[test]
 fn child() {
     let (Ok(stack), Ok(call)) = (env::var("A2A_TEST_STACK"), env::var("A2A_TEST_CALL")) else { return };
@@ -462,7 +465,7 @@ fn child() {
 }
 
 #[test]
-fn a_small_stack_is_enough_for_the_deepest_there_is() {
+fn stack_of_256_kib_is_enough_for_the_deepest_json() {
     let _alone = alone();
     for call in ["calls", "poll"] {
         let mut child = Command::new(env::current_exe().unwrap());

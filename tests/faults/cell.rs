@@ -1,4 +1,4 @@
-//! What the table is made of: calls, what they answer, and how a cell is written down.
+//! The parts of the table: calls, their results, and cells.
 
 use std::ops::RangeInclusive;
 
@@ -21,39 +21,40 @@ pub enum Call {
     Poll,
 }
 
-/// What a call answers.
+/// Result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The record, the list, the reply, the rows.
+    /// The expected result: a record, a list, a reply or rows.
     Good,
-    /// Of a lookup: the registry's own no. An older record is dropped.
+    /// A lookup that the registry answered with "no such peer". An older record is dropped.
     Absent,
-    /// Of a lookup: no usable answer. An older record stands in.
+    /// A lookup without a usable answer. An older record is returned instead.
     Failed,
-    /// Of a lookup that nobody waits for: it was not made, and nothing is remembered.
+    /// A background lookup that was not made. Nothing is remembered.
     Unasked,
     Error(ErrorKind),
 }
 
-/// What may come of a cell.
+/// One result that a cell allows.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub answer: Answer,
-    /// Of a send its attempts; of the others their requests, or where none arrives their connections.
+    /// Number of attempts of a send. For other calls the number of requests, or of connections where no request
+    /// arrives.
     pub tries: RangeInclusive<u32>,
-    /// What is known of the message; for what sends none, that it was not sent.
+    /// Delivery that is reported. `NotSent` for a call that sends no message.
     pub delivery: &'static [Delivery],
 }
 
 #[derive(Debug, Clone)]
 pub enum Cell {
-    /// One of these: several where the kernel decides what we get to see of the fault.
+    /// One of these results. There are several where the kernel decides how much of the fault the client sees.
     Any(Vec<Outcome>),
-    /// The fault cannot be made to this call, and why.
+    /// The fault cannot happen to this call. Contains the reason.
     Pointless(&'static str),
 }
 
-/// How far a try gets with the peer.
+/// Furthest point that an attempt reaches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reach {
     /// No connection.
@@ -64,27 +65,27 @@ pub enum Reach {
     Request,
 }
 
-/// Whether a timeout is to end it, and so how short those are that a caller can choose.
+/// The timeout that ends the call. The test sets those that it can choose to short values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Wait {
-    /// None: all are long.
+    /// No timeout. All of them are long.
     Quick,
-    /// Silence ends an attempt of a send, so that there are several.
+    /// The silence timeout ends an attempt of a send, so there are several attempts.
     Silence,
     /// The budget ends a send.
     Budget,
 }
 
-/// A fault, and what each call makes of it.
+/// A fault, and the result of each call.
 #[derive(Clone)]
 pub struct Row {
-    /// The row of the README's table that it belongs to.
+    /// Heading in the README's table.
     pub group: &'static str,
     pub name: String,
     pub fault: Fault,
     pub reach: Reach,
     pub wait: Wait,
-    /// How long the message is that is sent.
+    /// Length of the message's text in bytes.
     pub upload: usize,
     cells: [Cell; 7],
 }
@@ -93,14 +94,14 @@ pub const NOT_SENT: &[Delivery] = &[Delivery::NotSent];
 pub const UNKNOWN: &[Delivery] = &[Delivery::Unknown];
 pub const DELIVERED: &[Delivery] = &[Delivery::Delivered];
 pub const ACCEPTED: &[Delivery] = &[Delivery::Accepted];
-/// How much of the upload the kernel took is its own affair.
+/// The kernel decides how much of the upload it takes.
 pub const NOT_DELIVERED: &[Delivery] = &[Delivery::NotSent, Delivery::Unknown];
 
 pub fn good() -> Cell {
     Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: NOT_SENT }])
 }
 
-/// A lookup's own answer, by one request.
+/// A lookup with this result, by one request.
 pub fn lookup(answer: Answer) -> Cell {
     Cell::Any(vec![Outcome { answer, tries: 1..=1, delivery: NOT_SENT }])
 }
@@ -110,30 +111,30 @@ pub fn error(kind: ErrorKind) -> Cell {
     Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: 1..=1, delivery: NOT_SENT }])
 }
 
-/// A send that brings a reply at its first attempt.
+/// A send that gets a reply at its first attempt.
 pub fn replied() -> Cell {
     Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: DELIVERED }])
 }
 
-/// A send that fails after so many attempts, and what is known of the message then.
+/// A send that fails after this number of attempts.
 pub fn unsent(kind: ErrorKind, attempts: u32, delivery: &'static [Delivery]) -> Cell {
     Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: attempts..=attempts, delivery }])
 }
 
-/// A row of a fault that all lookups, and all other GETs, take alike.
-pub fn row(name: impl Into<String>, fault: Fault, looked_up: Answer, asked: Cell, sent: Cell) -> Row {
+/// A row in which all lookups have one result, and all other GET requests another one.
+pub fn row(name: impl Into<String>, fault: Fault, looked_up: Answer, get: Cell, send: Cell) -> Row {
     let lookup = lookup(looked_up);
-    let cells = [lookup.clone(), lookup, asked.clone(), asked.clone(), asked.clone(), sent, asked];
+    let cells = [lookup.clone(), lookup, get.clone(), get.clone(), get.clone(), send, get];
     Row { group: "", name: name.into(), fault, reach: Reach::Request, wait: Wait::Quick, upload: 2, cells }
 }
 
-/// The rows under one heading of the README's table.
+/// Puts the rows under one heading of the README's table.
 pub fn group(words: &'static str, rows: impl IntoIterator<Item = Row>) -> Vec<Row> {
     rows.into_iter().map(|row| row.under(words)).collect()
 }
 
 impl Row {
-    /// In that row of the README's table.
+    /// Sets the heading in the README's table.
     pub fn under(self, group: &'static str) -> Row {
         Row { group, ..self }
     }
@@ -146,18 +147,18 @@ impl Row {
         Row { wait, ..self }
     }
 
-    /// With a large message.
+    /// Sets the length of the message's text in bytes.
     pub fn upload(self, upload: usize) -> Row {
         Row { upload, ..self }
     }
 
-    /// But for one call.
+    /// Replaces the cell of one call.
     pub fn but(mut self, call: Call, cell: Cell) -> Row {
         self.cells[call as usize] = cell;
         self
     }
 
-    /// Of sends alone: the other calls upload nothing.
+    /// Leaves only sends: the other calls upload nothing.
     pub fn sends_only(mut self) -> Row {
         for call in CALLS.into_iter().filter(|call| *call != Call::Send) {
             self.cells[call as usize] = Cell::Pointless("it uploads nothing");

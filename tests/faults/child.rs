@@ -1,4 +1,4 @@
-//! Cells that need a process of their own: the parent has the peer, and the child breaks its own machine.
+//! Cells that run in a child process. The platform is in the parent, and the child breaks its own machine.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write, stdin};
@@ -10,16 +10,16 @@ use std::{env, thread};
 
 use serde_json::{Value, json};
 
-use crate::ask::{Observed, Site, ask};
+use crate::calls::{Observed, Site, run_call};
 use crate::cell::{CALLS, Call, Cell, Row};
 use crate::machine::{Machine, NAME, break_down};
 use crate::peer::Fault;
-use crate::run::{Here, caught, check, is_in_order};
+use crate::run::{Here, caught, check, check_requests};
 use crate::table;
 
 const SAYS: &str = "the cell's child: ";
 
-/// The machine that a row breaks.
+/// Returns the part of the machine that a row breaks.
 pub fn machine(row: &Row) -> Option<Machine> {
     match row.fault {
         Fault::Machine(what) | Fault::SilentAnd(what) => Some(what),
@@ -27,8 +27,8 @@ pub fn machine(row: &Row) -> Option<Machine> {
     }
 }
 
-/// The cell, by a child whose machine breaks.
-pub fn there(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
+/// Runs the cell in a child process whose machine breaks.
+pub fn run_in_child(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
     let Cell::Any(outcomes) = row.cell(call) else { return Ok(()) };
     let mut site = Here::new(&row.fault);
     site.set(row, outcomes);
@@ -60,26 +60,26 @@ pub fn there(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
     let text = |name: &str| observed[name].as_str().unwrap_or_default().to_owned();
     let attempts = observed["attempts"].as_u64().and_then(|attempts| u32::try_from(attempts).ok());
     let observed = Observed { answer: text("answer"), attempts, delivery: text("delivery") };
-    is_in_order(call, row.upload, site.sent())?;
+    check_requests(call, row.upload, site.sent())?;
     check(row, call, outcomes, &observed, site.counts())
 }
 
-/// The child's part. Without a word in the environment it is none.
+/// Runs the child's part. Does nothing if the environment names no cell.
 pub fn run() {
     let (Ok(name), Ok(call)) = (env::var("A2A_FAULT"), env::var("A2A_FAULT_CALL")) else { return };
     let row = table::find(&name);
     let call = CALLS.into_iter().find(|one| one.name() == call).unwrap();
     let (url, dir) = (env::var("A2A_FAULT_URL").unwrap(), env::var("A2A_FAULT_DIR").unwrap());
     let mut site = There { url, machine: machine(&row).unwrap(), dir: dir.clone().into() };
-    match caught(|| ask(call, row.wait, row.upload, &mut site, Path::new(&dir))) {
+    match caught(|| run_call(call, row.wait, row.upload, &mut site, Path::new(&dir))) {
         Ok(Observed { answer, attempts, delivery }) => {
-            say(&json!({ "answer": answer, "attempts": attempts, "delivery": delivery }).to_string());
+            tell_parent(&json!({ "answer": answer, "attempts": attempts, "delivery": delivery }).to_string());
         }
         Err(why) => panic!("{why}"),
     }
 }
 
-/// The machine of this process, and a peer in the parent.
+/// The machine of this process, with a platform in the parent.
 struct There {
     url: String,
     machine: Machine,
@@ -87,11 +87,11 @@ struct There {
 }
 
 impl There {
-    /// Whether it shows that the machine is broken: without that such a cell would prove nothing.
+    /// Returns whether the fault has an effect. Without one the cell would prove nothing.
     fn is_broken(&self) -> bool {
         match self.machine {
             Machine::NoSuchName => (NAME, 80).to_socket_addrs().is_err(),
-            // It takes for ever to find out.
+            // To check it would take as long as the fault lasts.
             Machine::SilentResolver => true,
             Machine::NoThreads => thread::Builder::new().spawn(|| ()).is_err(),
             Machine::NoDescriptors => File::open(&self.dir).is_err(),
@@ -115,19 +115,19 @@ impl Site for There {
     }
 
     fn break_down(&mut self) {
-        say("break");
+        tell_parent("break");
         break_down(self.machine, true);
         assert!(self.is_broken(), "{:?} has no effect", self.machine);
     }
 
     fn heal(&mut self) {
         break_down(self.machine, false);
-        say("heal");
+        tell_parent("heal");
     }
 }
 
-/// Says it to the parent, and waits until it was heard.
-fn say(word: &str) {
+/// Prints a word for the parent, and waits until the parent has read it.
+fn tell_parent(word: &str) {
     println!("\n{SAYS}{word}");
     stdin().read_line(&mut String::new()).unwrap();
 }

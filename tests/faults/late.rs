@@ -1,4 +1,4 @@
-//! How late threads wake on this machine: by what a bound may be overrun where others want its cores, too.
+//! How late threads wake on this machine. A bound may be exceeded by that where other processes use the processors.
 
 use std::sync::{Mutex, Once};
 use std::thread;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use crate::machine;
 
 const STEP: Duration = Duration::from_millis(5);
-/// Less than this is no lateness that matters.
+/// Shorter delays are ignored.
 const NOTICED: Duration = Duration::from_millis(20);
 
 static SEEN: Mutex<Seen> = Mutex::new(Seen { woke: Duration::ZERO, late: Vec::new() });
 
 struct Seen {
-    /// When the thread that watches last woke.
+    /// Time at which the watching thread last woke.
     woke: Duration,
-    /// When it woke late, and by how much.
+    /// Times at which it woke late, with the delay.
     late: Vec<(Duration, Duration)>,
 }
 
-/// Begins to watch: before a machine breaks that may have no thread to give then.
+/// Starts the watching thread. Called before the fault, which may leave no thread to start.
 pub fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -39,7 +39,7 @@ pub fn watch() {
     });
 }
 
-/// By how much a thread has been late at the most since `start`.
+/// Returns the longest delay of a thread since `start`.
 pub fn since(start: Duration) -> Duration {
     let seen = SEEN.lock().unwrap();
     let pending = (machine::now() - seen.woke).saturating_sub(STEP);

@@ -1,8 +1,10 @@
-//! What goes wrong with this machine. It is process-wide, so each such cell has a process of its own: this test binary
-//! once more. There the C library's functions that the crate's own libraries call are ours, and refuse on demand.
+//! Faults of the machine.
+//!
+//! They affect a whole process, so each such cell runs in a child process, which is this test binary again. There this
+//! file replaces functions of the C library, and they fail on demand.
 #![cfg_attr(all(target_os = "linux", target_env = "gnu"), allow(unsafe_code))]
 
-/// A part of the machine.
+/// A part of the machine that can fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Machine {
     /// The platform's name does not resolve.
@@ -16,10 +18,10 @@ pub enum Machine {
     StandingClock,
 }
 
-/// The name that the platform has where names do not resolve.
+/// Host name of the platform in tests of name resolution.
 pub const NAME: &str = "platform.test";
 
-/// Whether the machine can be made to go wrong.
+/// True where this file can make the machine fail.
 pub const CAN_BREAK: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -49,10 +51,10 @@ mod linux {
     static SILENT: AtomicBool = AtomicBool::new(false);
     static NO_THREADS: AtomicBool = AtomicBool::new(false);
     static STANDING: AtomicBool = AtomicBool::new(false);
-    /// Where each clock stands.
+    /// Time at which each clock stands still, in seconds and nanoseconds.
     static CLOCKS: [(AtomicI64, AtomicI64); 12] = [const { (AtomicI64::new(0), AtomicI64::new(0)) }; 12];
 
-    /// Breaks it, or mends it.
+    /// Breaks or repairs a part of the machine.
     pub fn break_down(what: Machine, broken: bool) {
         match what {
             Machine::NoSuchName => NO_NAME.store(broken, SeqCst),
@@ -60,7 +62,7 @@ mod linux {
             Machine::NoThreads => NO_THREADS.store(broken, SeqCst),
             Machine::NoDescriptors => limit(libc::RLIMIT_NOFILE, broken, 1),
             Machine::FullDisk => {
-                // SAFETY: it changes what a signal does that nobody else here handles.
+                // SAFETY: this changes the handling of a signal that nothing else here handles.
                 unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
                 limit(libc::RLIMIT_FSIZE, broken, 0);
             }
@@ -75,7 +77,7 @@ mod linux {
         }
     }
 
-    /// Sets the soft limit, or lifts it again.
+    /// Sets the soft limit, or raises it to the hard limit again.
     fn limit(what: libc::__rlimit_resource_t, set: bool, to: libc::rlim_t) {
         let mut limits = rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: both take a pointer to a struct of ours.
@@ -86,7 +88,7 @@ mod linux {
         }
     }
 
-    /// The real time, though the clocks stand still.
+    /// Returns the real time, also while the clocks stand still.
     pub fn now() -> Duration {
         let now = read(libc::CLOCK_MONOTONIC).unwrap();
         Duration::new(u64::try_from(now.tv_sec).unwrap(), u32::try_from(now.tv_nsec).unwrap())
@@ -98,7 +100,7 @@ mod linux {
         (unsafe { libc::syscall(libc::SYS_clock_gettime, id, &raw mut now) } == 0).then_some(now)
     }
 
-    /// The C library's own function of that name.
+    /// Returns the C library's own function of that name.
     fn real(name: &CStr) -> *mut c_void {
         // SAFETY: it looks a name up.
         let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };

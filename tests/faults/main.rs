@@ -1,8 +1,10 @@
-//! Every call against every fault: one table, by hand, and a test that runs it. The README's table is made from it.
+//! Every call against every fault.
+//!
+//! The table in [`table`] is written by hand. `tests/faults/README.md` is generated from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(unreachable_pub, reason = "the modules of a test binary")]
 
-mod ask;
+mod calls;
 mod cell;
 mod child;
 mod late;
@@ -24,26 +26,27 @@ use cell::{CALLS, Call, Cell, Row, Wait};
 use run::Here;
 use support::Dir;
 
-/// How long nothing may end: twice what the longest cell takes, on a machine that has other things to do.
+/// Time without a result after which the test fails: twice the longest cell, on a machine that is busy with other
+/// things.
 const STALLED: Duration = Duration::from_secs(120);
-/// How many cells run at once that do not wait for a timeout.
+/// Number of cells that run at the same time and wait for no timeout.
 const BUSY: usize = 4;
 
 type Job = (Row, Call);
 type Report = (String, Result<(), String>);
 
 #[test]
-fn every_call_against_every_fault() {
+fn every_call_meets_every_fault_as_the_table_says() {
     let table = table::table();
     let names: BTreeSet<&str> = table.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names.len(), table.len(), "two rows have one name");
     let jobs: Vec<Job> = table.iter().flat_map(|row| CALLS.map(|call| (row.clone(), call))).collect();
     for job in &jobs {
         if let Cell::Pointless(why) = job.0.cell(job.1) {
-            println!("no such cell: {}: {why}", title(job));
+            println!("left out: {}: {why}", title(job));
         }
     }
-    let jobs = jobs.into_iter().filter(|(row, call)| run::is_asked(row, *call));
+    let jobs = jobs.into_iter().filter(|(row, call)| run::is_run(row, *call));
     let (jobs, left_out): (Vec<Job>, Vec<Job>) =
         jobs.partition(|(row, _)| machine::CAN_BREAK || child::machine(row).is_none());
     println!("{} cells", jobs.len());
@@ -53,9 +56,9 @@ fn every_call_against_every_fault() {
     let expected: BTreeSet<String> = jobs.iter().map(title).collect();
     let (waiting, busy): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|(row, _)| row.wait != Wait::Quick);
     let (report, reports) = mpsc::channel();
-    // What waits for timeouts costs a thread, and nothing else.
+    // A cell that waits for a timeout costs a thread and nothing else.
     for job in waiting {
-        work(vec![job], report.clone());
+        run_all(vec![job], report.clone());
     }
     let queue = Arc::new(Mutex::new(busy));
     for _ in 0..BUSY {
@@ -70,9 +73,9 @@ fn every_call_against_every_fault() {
     conclude(expected, &reports);
 }
 
-/// One server for all of them, and another for each call.
+/// Uses one server per call for all statuses.
 #[test]
-fn every_call_against_every_status() {
+fn every_call_meets_every_status_as_the_table_says() {
     let rows = table::statuses();
     let expected = rows.iter().flat_map(|row| CALLS.map(|call| title(&(row.clone(), call)))).collect();
     let (report, reports) = mpsc::channel();
@@ -90,14 +93,14 @@ fn every_call_against_every_status() {
     conclude(expected, &reports);
 }
 
-/// Not a test of its own: a process whose machine breaks.
+/// Runs a cell in a child process whose machine is broken.
 #[test]
 fn child() {
     child::run();
 }
 
 #[test]
-fn the_readme_has_the_table() {
+fn readme_has_the_table() {
     readme::check();
 }
 
@@ -105,7 +108,7 @@ fn title((row, call): &Job) -> String {
     format!("{}, {}", call.name(), row.name)
 }
 
-fn work(jobs: Vec<Job>, report: Sender<Report>) {
+fn run_all(jobs: Vec<Job>, report: Sender<Report>) {
     thread::spawn(move || {
         for job in jobs {
             let _ = report.send((title(&job), cell(&job)));
@@ -116,12 +119,12 @@ fn work(jobs: Vec<Job>, report: Sender<Report>) {
 fn cell((row, call): &Job) -> Result<(), String> {
     let dir = Dir::new("fault");
     if child::machine(row).is_some() {
-        return run::caught(|| child::there(row, *call, &dir.0)).and_then(|outcome| outcome);
+        return run::caught(|| child::run_in_child(row, *call, &dir.0)).and_then(|outcome| outcome);
     }
     run::here(row, *call, &mut Here::new(&row.fault), &dir.0)
 }
 
-/// Waits for all of them, and tells of all that are not as the table has them.
+/// Waits for all cells, then fails with a list of those that differ from the table.
 fn conclude(mut left: BTreeSet<String>, reports: &mpsc::Receiver<Report>) {
     let mut wrong = Vec::new();
     while !left.is_empty() {
@@ -130,8 +133,8 @@ fn conclude(mut left: BTreeSet<String>, reports: &mpsc::Receiver<Report>) {
                 left.remove(&title);
                 wrong.extend(outcome.err().map(|why| format!("{title}: {why}")));
             }
-            Err(_) => panic!("these never end: {left:?}\n{}", wrong.join("\n")),
+            Err(_) => panic!("these do not end: {left:?}\n{}", wrong.join("\n")),
         }
     }
-    assert!(wrong.is_empty(), "{} cells are not as the table has them:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} cells differ from the table:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! The platform at the other end: well, until it is told to break, and well again.
+//! The platform at the other end. It works until it is broken, and works again once it is repaired.
 
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,49 +9,50 @@ use std::time::Duration;
 
 use crate::machine::Machine;
 use crate::support::platform::Platform;
-use crate::support::{Act, PEER, RECORD, Request, SOON, WORKSPACE, read_request};
+use crate::support::{PEER, RECORD, Reaction, Request, TIMEOUT, WORKSPACE, read_request};
 
-/// What is wrong.
+/// A fault.
 #[derive(Clone)]
 pub enum Fault {
-    /// No connection is taken.
+    /// It refuses connections.
     Refuse,
-    /// Connections are neither taken nor refused.
+    /// It neither accepts nor refuses connections.
     FullBacklog,
-    /// A connection is taken, and nothing is read.
-    OnAccept(Then),
-    /// The request is read; then come these bytes, made from the good answer's body and where else there is a server.
-    Answer(Make, Then),
-    /// The bytes come while the request is on its way, and nothing of it is read.
-    Early(Vec<u8>, Then),
-    /// The platform is well; this machine is not.
+    /// It accepts a connection and reads nothing.
+    OnAccept(Ending),
+    /// It reads the request and sends these bytes. They are made from the body of a good answer and the address of
+    /// another server.
+    Answer(Make, Ending),
+    /// It sends the bytes while the request is on its way, and reads nothing of it.
+    Early(Vec<u8>, Ending),
+    /// The platform works, but this machine does not.
     Machine(Machine),
-    /// The same, with a platform that says nothing.
+    /// The same, and the platform sends nothing.
     SilentAnd(Machine),
 }
 
 pub type Make = Arc<dyn Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync>;
 
-/// What follows.
+/// Behaviour after the bytes.
 #[derive(Clone)]
-pub enum Then {
+pub enum Ending {
     Close,
     Reset,
-    /// Nothing, for as long as it is broken.
+    /// Nothing, until the fault is over.
     Hold,
     /// The next request, on the same connection.
     Keep,
-    /// These bytes again and again, with pauses, until the client goes away.
+    /// These bytes again and again with a pause between, until the client closes.
     Endless(Vec<u8>, Duration),
-    /// The end of what is said, but not of what is heard.
+    /// It closes its sending side and reads on.
     Drain,
 }
 
-/// How many there were while it was broken.
+/// Counts during the fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
     pub connections: usize,
-    /// Those that were read whole.
+    /// Requests that were read completely.
     pub requests: usize,
     /// Connections to another address that an answer pointed to.
     pub elsewhere: usize,
@@ -60,9 +61,9 @@ pub struct Counts {
 pub struct Peer {
     address: SocketAddr,
     state: Arc<State>,
-    /// Of a full backlog: what it is filled with.
+    /// Connections that fill the backlog.
     queue: Vec<TcpStream>,
-    /// Who does not take connections yet.
+    /// A socket that does not listen yet.
     waiting: Option<socket2::Socket>,
     begins_well: bool,
 }
@@ -75,9 +76,9 @@ struct State {
     requests: AtomicUsize,
     platform: Platform,
     elsewhere: SocketAddr,
-    /// Connections that were made there.
+    /// Number of connections to that address.
     strayed: AtomicUsize,
-    /// The requests that were read while it was broken.
+    /// Requests that were read during the fault.
     sent: Mutex<Vec<Request>>,
 }
 
@@ -85,14 +86,15 @@ impl Peer {
     pub fn new(fault: &Fault, platform: Platform) -> Peer {
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        // Of a large upload as little as possible goes into the kernel's hands.
+        // The kernel buffers as little as possible of a large upload.
         if matches!(fault, Fault::Early(..)) {
             socket.set_recv_buffer_size(1).unwrap();
         }
         #[cfg(unix)]
-        if matches!(fault, Fault::OnAccept(Then::Hold)) {
-            // Nor on the sender's side, whose buffer is as large as loopback's segments else. With these sizes the kernel takes a
-            // part of a write when its timeout is over, and then of the rest of it, so that to write it all takes three.
+        if matches!(fault, Fault::OnAccept(Ending::Hold)) {
+            // The sender's buffer is as large as loopback's segments otherwise. With these sizes the kernel takes a
+            // part of a write when its timeout has passed. It then takes part of the rest, so a complete write takes
+            // three timeouts.
             socket.set_tcp_mss(536).unwrap();
             socket.set_recv_buffer_size(2_048).unwrap();
         }
@@ -119,7 +121,7 @@ impl Peer {
         });
         let mut peer = Peer { address, state, queue, waiting, begins_well };
         match fault {
-            // Bound, but not listening: the port stays ours.
+            // The socket is bound and does not listen, so no other process gets the port.
             Fault::Refuse => {}
             Fault::FullBacklog => peer.fill_backlog(),
             _ => peer.take_connections(),
@@ -131,12 +133,12 @@ impl Peer {
         self.address
     }
 
-    /// Whether it can be well before it breaks.
+    /// Returns whether it works before it is broken.
     pub fn begins_well(&self) -> bool {
         self.begins_well
     }
 
-    /// The next thing to go wrong.
+    /// Sets the next fault.
     pub fn set(&self, fault: &Fault) {
         *self.state.fault.lock().unwrap() = fault.clone();
     }
@@ -149,16 +151,16 @@ impl Peer {
         broken.store(true, SeqCst);
     }
 
-    /// What was sent to it while it was broken.
+    /// Returns the requests that were read during the fault.
     pub fn sent(&self) -> Vec<Request> {
         self.state.sent.lock().unwrap().clone()
     }
 
-    /// It is well from now on. So many connections and requests have been made, though it may not have got to them.
+    /// Repairs it, once it has seen at least the connections and requests of `made`. It may not have handled them yet.
     pub fn heal(&mut self, made: (usize, usize)) -> Counts {
         let start = std::time::Instant::now();
         let behind = || self.state.connections.load(SeqCst) < made.0 || self.state.requests.load(SeqCst) < made.1;
-        while behind() && start.elapsed() < SOON {
+        while behind() && start.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_millis(1));
         }
         let State { connections, requests, broken, .. } = &*self.state;
@@ -213,13 +215,13 @@ impl State {
         loop {
             let fault = self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone());
             match fault {
-                Some(Fault::OnAccept(then)) => return self.go_on(&then, stream),
-                Some(Fault::Early(bytes, then)) => {
-                    // Before its first byte is there the client may not know yet that it is connected, and a reset would
-                    // be a connection that failed.
+                Some(Fault::OnAccept(ending)) => return self.finish(&ending, stream),
+                Some(Fault::Early(bytes, ending)) => {
+                    // Before the first byte arrives, the client may not know that it is connected. A reset would then
+                    // be a failed connection.
                     let _ = stream.peek(&mut [0]);
                     let _ = stream.write_all(&bytes);
-                    return self.go_on(&then, stream);
+                    return self.finish(&ending, stream);
                 }
                 _ => {}
             }
@@ -228,20 +230,20 @@ impl State {
                 self.sent.lock().unwrap().push(request.clone());
             }
             self.requests.fetch_add(1, SeqCst);
-            let (bytes, then) = match self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone()) {
+            let (bytes, ending) = match self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone()) {
                 Some(Fault::Answer(make, then)) => (make(&self.good(&request), self.elsewhere), then),
-                Some(Fault::SilentAnd(_)) => (Vec::new(), Then::Hold),
+                Some(Fault::SilentAnd(_)) => (Vec::new(), Ending::Hold),
                 _ => {
                     let body = self.good(&request);
                     let head =
                         format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-                    ((head + &body).into_bytes(), Then::Close)
+                    ((head + &body).into_bytes(), Ending::Close)
                 }
             };
             let written = stream.write_all(&bytes);
-            if !matches!(then, Then::Keep) {
+            if !matches!(ending, Ending::Keep) {
                 drop(reader);
-                return self.go_on(&then, stream);
+                return self.finish(&ending, stream);
             }
             if written.is_err() {
                 return;
@@ -249,22 +251,22 @@ impl State {
         }
     }
 
-    fn go_on(&self, then: &Then, mut stream: TcpStream) {
-        match then {
-            Then::Keep | Then::Close => {
+    fn finish(&self, ending: &Ending, mut stream: TcpStream) {
+        match ending {
+            Ending::Keep | Ending::Close => {
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            Then::Reset => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
-            Then::Hold => {
+            Ending::Reset => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+            Ending::Hold => {
                 while self.broken.load(SeqCst) && !self.stop.load(SeqCst) {
                     thread::sleep(Duration::from_millis(20));
                 }
             }
-            Then::Drain => {
+            Ending::Drain => {
                 let _ = stream.shutdown(Shutdown::Write);
                 let _ = std::io::copy(&mut stream, &mut std::io::sink());
             }
-            Then::Endless(bytes, pause) => {
+            Ending::Endless(bytes, pause) => {
                 while !self.stop.load(SeqCst) && stream.write_all(bytes).is_ok() {
                     thread::sleep(*pause);
                 }
@@ -272,7 +274,7 @@ impl State {
         }
     }
 
-    /// The body of a good answer.
+    /// Returns the body of a good answer.
     fn good(&self, request: &Request) -> String {
         let path = request.path.split('?').next().unwrap_or_default();
         if path == format!("/registry/discover/{PEER}") {
@@ -288,7 +290,7 @@ impl State {
             return r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#.to_owned();
         }
         match self.platform.answer(request) {
-            Act::Reply { body, .. } => String::from_utf8(body).unwrap(),
+            Reaction::Reply { body, .. } => String::from_utf8(body).unwrap(),
             other => panic!("{other:?}"),
         }
     }

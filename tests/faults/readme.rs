@@ -1,4 +1,4 @@
-//! The README's table, from ours.
+//! The table in `tests/faults/README.md`, generated from the one in [`table`].
 
 use std::collections::BTreeSet;
 use std::{env, fs, path::Path};
@@ -8,23 +8,23 @@ use a2a_blocking::{Client, Delivery, Settings};
 use crate::cell::{Answer, CALLS, Call, Cell, Outcome, Row, Wait};
 use crate::{run, table};
 
-const BEGIN: &str = "<!-- reliability: begin -->\n";
-const END: &str = "<!-- reliability: end -->";
-const REWRITE: &str = "A2A_WRITE_README";
+const BEGIN: &str = "<!-- faults: begin -->\n";
+const END: &str = "<!-- faults: end -->";
+const REWRITE: &str = "A2A_WRITE";
 
-/// Holds the README against the table, or with `A2A_WRITE_README` set writes it.
+/// Compares the README with the table. With `A2A_WRITE` set, writes the README instead.
 pub fn check() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/README.md");
     let text = fs::read_to_string(&file).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the README has no place for the table");
-    let (found, after) = rest.split_once(END).expect("the README's table has no end");
+    let (before, rest) = text.split_once(BEGIN).expect("tests/faults/README.md has no place for the table");
+    let (found, after) = rest.split_once(END).expect("the table of tests/faults/README.md has no end");
     let table = render();
     if env::var_os(REWRITE).is_some() {
         fs::write(file, [before, BEGIN, &table, END, after].concat()).unwrap();
         return;
     }
-    let command = format!("{REWRITE}=1 cargo test --test faults the_readme_has_the_table");
-    assert!(found == table, "the README's table is not what tests/faults says: {command}");
+    let command = format!("{REWRITE}=1 cargo test --test faults readme_has_the_table");
+    assert!(found == table, "tests/faults/README.md is out of date; to rewrite it: {command}");
 }
 
 fn render() -> String {
@@ -43,11 +43,11 @@ fn render() -> String {
         out += &format!("| {heading} | {} |\n", cells.join(" | "));
     }
     let cells = rows.iter().flat_map(|row| CALLS.map(|call| (row, call)));
-    let cells = cells.filter(|(row, call)| run::is_asked(row, *call)).count();
+    let cells = cells.filter(|(row, call)| run::is_run(row, *call)).count();
     out + &format!("\n{} faults, {cells} cells.\n", rows.len())
 }
 
-/// What the call makes of all of these rows, in a few words.
+/// Describes the results of a call for all of these rows in a few words.
 fn words<'a>(rows: impl Iterator<Item = &'a Row>, call: Call) -> String {
     let mut all: Vec<(String, BTreeSet<&str>)> = Vec::new();
     for row in rows {
@@ -61,18 +61,18 @@ fn words<'a>(rows: impl Iterator<Item = &'a Row>, call: Call) -> String {
             all[at].1.extend(delivery(call, outcome));
         }
     }
-    let told = |(word, delivery): (String, BTreeSet<&str>)| match delivery.is_empty() {
+    let described = |(word, delivery): (String, BTreeSet<&str>)| match delivery.is_empty() {
         true => word,
         false => format!("{word}: {}", delivery.into_iter().collect::<Vec<_>>().join(" or ")),
     };
-    if all.is_empty() { "–".to_owned() } else { all.into_iter().map(told).collect::<Vec<_>>().join("; or ") }
+    if all.is_empty() { "–".to_owned() } else { all.into_iter().map(described).collect::<Vec<_>>().join("; or ") }
 }
 
-/// What is known of a message that failed.
+/// Returns what is known of the delivery of a message that failed.
 fn delivery(call: Call, outcome: &Outcome) -> Vec<&'static str> {
     let failed = call == Call::Send && outcome.answer != Answer::Good;
-    let told = |delivery: &Delivery| if *delivery == Delivery::NotSent { "not sent" } else { "unknown" };
-    outcome.delivery.iter().filter(|_| failed).map(told).collect()
+    let words = |delivery: &Delivery| if *delivery == Delivery::NotSent { "not sent" } else { "unknown" };
+    outcome.delivery.iter().filter(|_| failed).map(words).collect()
 }
 
 fn word(call: Call, wait: Wait, outcome: &Outcome) -> String {

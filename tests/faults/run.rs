@@ -1,19 +1,19 @@
-//! Runs cells, and holds what came of each against the table.
+//! Runs cells and compares the results with the table.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::ask::{Observed, Site, TOKEN, ask, inbox};
+use crate::calls::{Observed, Site, TOKEN, inbox, run_call};
 use crate::cell::{Call, Cell, Outcome, Reach, Row, Wait};
 use crate::peer::{Counts, Fault, Peer};
 use crate::support::{PEER, Request, WORKSPACE};
 
-/// A peer in this process.
+/// A platform in this process.
 pub struct Here {
     pub peer: Peer,
-    /// How many connections and requests there will be at the least.
+    /// Least number of connections and requests to expect.
     made: (usize, usize),
     counts: Option<Counts>,
     sent: Vec<Request>,
@@ -24,7 +24,7 @@ impl Here {
         Here { peer: Peer::new(fault, inbox()), made: (0, 0), counts: None, sent: Vec::new() }
     }
 
-    /// For the next cell.
+    /// Prepares the next cell.
     pub fn set(&mut self, row: &Row, outcomes: &[Outcome]) {
         let least = outcomes.iter().map(|outcome| *outcome.tries.start()).min().unwrap_or(0) as usize;
         self.made = match row.reach {
@@ -36,12 +36,12 @@ impl Here {
         self.peer.set(&row.fault);
     }
 
-    /// What there was while it was broken for the first time.
+    /// Returns the counts of the first fault.
     pub fn counts(&self) -> Option<Counts> {
         self.counts
     }
 
-    /// What was sent to it then.
+    /// Returns the requests of the first fault.
     pub fn sent(&self) -> &[Request] {
         &self.sent
     }
@@ -64,22 +64,23 @@ impl Site for Here {
         let made = if self.counts.is_none() { self.made } else { (0, 0) };
         let counts = self.peer.heal(made);
         if self.counts.is_none() {
-            (self.counts, self.sent) = (Some(counts), self.peer.sent());
+            self.counts = Some(counts);
+            self.sent = self.peer.sent();
         }
     }
 }
 
-/// The cell, on a peer of this process.
+/// Runs the cell on a platform in this process.
 pub fn here(row: &Row, call: Call, site: &mut Here, dir: &Path) -> Result<(), String> {
     let Cell::Any(outcomes) = row.cell(call) else { return Ok(()) };
     site.set(row, outcomes);
-    let observed = caught(|| ask(call, row.wait, row.upload, site, dir))?;
-    is_in_order(call, row.upload, site.sent())?;
+    let observed = caught(|| run_call(call, row.wait, row.upload, site, dir))?;
+    check_requests(call, row.upload, site.sent())?;
     check(row, call, outcomes, &observed, site.counts())
 }
 
-/// Each request is that of the call, ours by its headers, and of a message the same at each attempt.
-pub fn is_in_order(call: Call, upload: usize, sent: &[Request]) -> Result<(), String> {
+/// Checks that each request belongs to the call and has our headers. A message must be the same at each attempt.
+pub fn check_requests(call: Call, upload: usize, sent: &[Request]) -> Result<(), String> {
     for request in sent {
         let Request { method, path, body, .. } = request;
         let expected = match call {
@@ -94,13 +95,13 @@ pub fn is_in_order(call: Call, upload: usize, sent: &[Request]) -> Result<(), St
         let is_ours = request.header("authorization") == Some(&bearer) && request.header("origin").is_none();
         let same = sent[0].body == *body && (call != Call::Send || is_message(body, upload));
         if format!("{method} {path}") != expected || !is_ours || !same || (call != Call::Send && !body.is_empty()) {
-            return Err(format!("it sent {request:?}, where {expected} was to be sent"));
+            return Err(format!("it sent {request:?}, expected {expected}"));
         }
     }
     Ok(())
 }
 
-/// Whether it is the message, whole.
+/// Returns whether a body is the complete message.
 fn is_message(body: &[u8], upload: usize) -> bool {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
     let message = &body["params"]["message"];
@@ -109,7 +110,7 @@ fn is_message(body: &[u8], upload: usize) -> bool {
     body["method"] == "message/send" && is_id(&body["id"]) && is_id(&message["messageId"]) && is_text
 }
 
-/// A panic, whether the crate's or that of an assertion, is told with the cell that it is of.
+/// Turns a panic, of the crate or of an assertion, into an error.
 pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -124,9 +125,9 @@ pub fn check(
     observed: &Observed,
     counts: Option<Counts>,
 ) -> Result<(), String> {
-    let counts = counts.ok_or("it was never well again")?;
+    let counts = counts.ok_or("it was never repaired")?;
     let Counts { connections, requests, elsewhere } = counts;
-    let told =
+    let mismatch =
         |what: &str| Err(format!("{what}: {observed:?}, {counts:?}; the table has {outcomes:?}, {:?}", row.reach));
     let tries = match (observed.attempts, row.reach) {
         (Some(attempts), _) => Some(attempts as usize),
@@ -135,31 +136,31 @@ pub fn check(
         (None, Reach::Request) => Some(requests),
     };
     let fits = |outcome: &Outcome| {
-        // Where a GET's time is over, a busy machine may not have got to it.
+        // Where a GET request has timed out, a busy machine may not have handled it.
         let none = tries == Some(0) && row.wait != Wait::Quick;
-        let as_told = |tries| u32::try_from(tries).is_ok_and(|tries| outcome.tries.contains(&tries));
-        let by_tries = none || tries.is_none_or(as_told);
+        let is_listed = |tries| u32::try_from(tries).is_ok_and(|tries| outcome.tries.contains(&tries));
+        let by_tries = none || tries.is_none_or(is_listed);
         let by_delivery = outcome.delivery.iter().any(|delivery| format!("{delivery:?}") == observed.delivery);
         format!("{:?}", outcome.answer) == observed.answer && by_tries && by_delivery
     };
     if !outcomes.iter().any(fits) {
-        return told("another outcome");
+        return mismatch("another result");
     }
     let tries = tries.unwrap_or(0);
     let reached = match row.reach {
         Reach::Nothing => (connections, requests) == (0, 0),
         Reach::Connection => (connections, requests) == (tries, 0),
-        // A message has a connection of its own at each attempt.
+        // Each attempt of a message uses a new connection.
         Reach::Request if call == Call::Send => (connections, requests) == (tries, tries),
         Reach::Request => connections <= requests || row.wait != Wait::Quick,
     };
     if !reached || elsewhere > 0 {
-        return told("it asked otherwise");
+        return mismatch("other connections or requests");
     }
     Ok(())
 }
 
-/// How many cells of the table say something.
-pub fn is_asked(row: &Row, call: Call) -> bool {
+/// Returns whether the call is made for this row.
+pub fn is_run(row: &Row, call: Call) -> bool {
     matches!(row.cell(call), Cell::Any(_))
 }

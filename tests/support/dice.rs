@@ -1,7 +1,7 @@
-//! Numbers that are random enough, and the same each time.
+//! Pseudo-random numbers that are the same in each run.
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 
-/// SplitMix64.
+/// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
 pub struct Dice(pub u64);
 
 impl Dice {

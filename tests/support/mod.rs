@@ -1,4 +1,4 @@
-//! What the tests share: a scripted server on real sockets, and a client for it.
+//! Helpers that the tests share: a scripted server on real sockets, and a client for it.
 #![allow(unreachable_pub, reason = "a module of each test binary")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up fails")]
@@ -19,28 +19,31 @@ pub const WORKSPACE: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 pub const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 pub const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
 
-/// For what takes milliseconds on a machine that has nothing else to do.
-pub const SOON: Duration = Duration::from_secs(20);
+/// Time limit for events that take milliseconds on an idle machine.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+// The name in `tests/cli`.
+pub const SOON: Duration = TIMEOUT;
 
+/// Waits until `holds` returns true. Panics after [`TIMEOUT`].
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < SOON, "it never came to this: {what}");
+        assert!(start.elapsed() < TIMEOUT, "did not happen in time: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A builder for a client of the server, whose records all expire after exactly their TTL.
+/// Returns a builder for a client of the server. Its records expire after exactly their TTL.
 pub fn builder(server: &Server) -> ClientBuilder {
     Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).ttl_spread(0.0)
 }
 
-/// A directory of the test's own, gone with it.
+/// A directory for one test. It is removed on drop.
 pub struct Dir(pub std::path::PathBuf);
 
 impl Dir {
     pub fn new(name: &str) -> Dir {
-        // Numbered: two tests of one name run side by side.
+        // Numbered, because two tests with one name may run at the same time.
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst));
         let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -64,55 +67,59 @@ pub fn client(server: &Server) -> Client {
     builder(server).build().unwrap()
 }
 
-/// What the server does with one request.
+/// The server's reaction to one request.
 #[derive(Debug, Clone)]
-pub enum Act {
-    /// A whole answer with a length, after a delay; the connection stays open.
+pub enum Reaction {
+    /// Sends a complete answer with a length after a delay, and keeps the connection open.
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8>, delay: Duration },
-    /// These bytes as they are, then the end of the connection.
+    /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
-    /// A close before any byte of an answer.
+    /// Closes the connection before any byte of an answer.
     Close,
-    /// An RST after these bytes of an answer.
+    /// Resets the connection after these bytes of an answer.
     Reset(Vec<u8>),
-    /// Nothing, until the client goes away.
+    /// Sends nothing until the client closes the connection.
     Hang,
-    /// These bytes at once, then these one by one with a pause between.
+    /// Sends `head` at once, then `slow` byte by byte with a pause between.
     Trickle { head: Vec<u8>, slow: Vec<u8>, pause: Duration },
 }
 
-impl Act {
-    pub fn reply(status: u16, body: impl AsRef<[u8]>) -> Act {
-        Act::Reply { status, headers: Vec::new(), body: body.as_ref().to_vec(), delay: Duration::ZERO }
+// The name in `tests/cli`, `tests/programs.rs` and `tests/hit.rs`.
+#[allow(unused_imports, reason = "only some test binaries use it")]
+pub use Reaction as Act;
+
+impl Reaction {
+    pub fn reply(status: u16, body: impl AsRef<[u8]>) -> Reaction {
+        Reaction::Reply { status, headers: Vec::new(), body: body.as_ref().to_vec(), delay: Duration::ZERO }
     }
 
-    pub fn raw(text: &str) -> Act {
-        Act::Raw(text.as_bytes().to_vec())
+    pub fn raw(text: &str) -> Reaction {
+        Reaction::Raw(text.as_bytes().to_vec())
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Act {
-        if let Act::Reply { headers, .. } = &mut self {
+    pub fn header(mut self, name: &str, value: &str) -> Reaction {
+        if let Reaction::Reply { headers, .. } = &mut self {
             headers.push((name.into(), value.into()));
         }
         self
     }
 
-    pub fn after(mut self, wait: Duration) -> Act {
-        if let Act::Reply { delay, .. } = &mut self {
+    pub fn after(mut self, wait: Duration) -> Reaction {
+        if let Reaction::Reply { delay, .. } = &mut self {
             *delay = wait;
         }
         self
     }
 }
 
-/// A request as it was read. Header names are in lower case.
+/// A request as the server read it. Header names are in lower case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-    /// Which connection it came on, counted from zero.
+    /// Number of the connection that it came on, from zero.
     pub connection: usize,
 }
 
@@ -122,47 +129,48 @@ impl Request {
     }
 }
 
-/// Plays its acts in order, one a request whatever the connection; the last one repeats.
+/// A scripted server.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-type Decide = dyn Fn(usize, &Request) -> Act + Send + Sync;
+type Decide = dyn Fn(usize, &Request) -> Reaction + Send + Sync;
 
 struct Shared {
-    acts: Box<Decide>,
+    reactions: Box<Decide>,
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
     stop: AtomicUsize,
 }
 
 impl Server {
-    pub fn play(acts: impl Into<Vec<Act>>) -> Server {
-        let acts: Vec<Act> = acts.into();
-        Server::decide(move |n, _| acts[n.min(acts.len() - 1)].clone())
+    /// Starts a server that reacts in this order, to one request each, whatever the connection. The last reaction repeats.
+    pub fn play(reactions: impl Into<Vec<Reaction>>) -> Server {
+        let reactions: Vec<Reaction> = reactions.into();
+        Server::decide(move |n, _| reactions[n.min(reactions.len() - 1)].clone())
     }
 
-    /// A server that chooses its act by the number of the request and the request.
-    pub fn decide(acts: impl Fn(usize, &Request) -> Act + Send + Sync + 'static) -> Server {
+    /// Starts a server that chooses its reaction by the number of the request and the request itself.
+    pub fn decide(reactions: impl Fn(usize, &Request) -> Reaction + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Server::accept(listener, acts, |shared, n, stream| serve(shared, stream, n))
+        Server::accept(listener, reactions, |shared, n, stream| serve(shared, stream, n))
     }
 
-    /// A server that is `serve` for each connection, counted from zero. It reads nothing by itself.
+    /// Starts a server that calls `serve` for each connection, counted from zero, and reads nothing itself.
     pub fn raw(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Server::accept(listener, |_, _| Act::Close, move |_, n, stream| serve(n, stream))
+        Server::accept(listener, |_, _| Reaction::Close, move |_, n, stream| serve(n, stream))
     }
 
     fn accept(
         listener: TcpListener,
-        acts: impl Fn(usize, &Request) -> Act + Send + Sync + 'static,
+        reactions: impl Fn(usize, &Request) -> Reaction + Send + Sync + 'static,
         serve: impl Fn(&Shared, usize, TcpStream) + Send + Sync + 'static,
     ) -> Server {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            acts: Box::new(acts),
+            reactions: Box::new(reactions),
             requests: Mutex::default(),
             connections: AtomicUsize::new(0),
             stop: AtomicUsize::new(0),
@@ -212,16 +220,16 @@ fn serve(shared: &Shared, mut stream: TcpStream, connection: usize) {
             requests.push(request.clone());
             requests.len() - 1
         };
-        if !perform(&(shared.acts)(n, &request), &mut stream) {
+        if !perform(&(shared.reactions)(n, &request), &mut stream) {
             return;
         }
     }
 }
 
-/// Whether the connection is to be kept.
-fn perform(act: &Act, stream: &mut TcpStream) -> bool {
+/// Performs a reaction. Returns whether the connection stays open.
+fn perform(act: &Reaction, stream: &mut TcpStream) -> bool {
     match act {
-        Act::Reply { status, headers, body, delay } => {
+        Reaction::Reply { status, headers, body, delay } => {
             thread::sleep(*delay);
             let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
             for (name, value) in headers {
@@ -230,26 +238,26 @@ fn perform(act: &Act, stream: &mut TcpStream) -> bool {
             let answer = [format!("{head}\r\n").as_bytes(), body].concat();
             stream.write_all(&answer).is_ok()
         }
-        Act::Raw(bytes) => {
+        Reaction::Raw(bytes) => {
             let _ = stream.write_all(bytes);
             let _ = stream.shutdown(Shutdown::Both);
             false
         }
-        Act::Close => {
+        Reaction::Close => {
             let _ = stream.shutdown(Shutdown::Both);
             false
         }
-        Act::Reset(bytes) => {
+        Reaction::Reset(bytes) => {
             let _ = stream.write_all(bytes);
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
-            // The reader's clone of the socket goes when `serve` returns: the last one to go sends the RST.
+            // The reader's clone of the socket is dropped when `serve` returns. The last one sends the RST.
             false
         }
-        Act::Hang => {
+        Reaction::Hang => {
             let _ = stream.read(&mut [0]);
             false
         }
-        Act::Trickle { head, slow, pause } => {
+        Reaction::Trickle { head, slow, pause } => {
             let mut gone = stream.write_all(head).is_err();
             for byte in slow {
                 thread::sleep(*pause);

@@ -1,30 +1,30 @@
-//! A platform with an inbox, as the real one orders and cuts it, and a ledger of what it saw.
+//! A platform with an inbox that sorts and pages rows as the real one does. It records the requests.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
-use super::{Act, Request, Server, WORKSPACE};
+use super::{Reaction, Request, Server, WORKSPACE};
 
 pub const SECOND: i64 = 1_000_000;
 
-/// Its clones are one.
+/// Clones share one state.
 #[derive(Clone, Default)]
 pub struct Platform(Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub struct State {
-    /// By time and order of arrival.
+    /// Sorted by time and order of arrival.
     pub rows: Vec<Entry>,
-    /// What time it is there, in microseconds of 2026-05-01; by default that of the newest row.
+    /// Current time on the platform, in microseconds since 2026-05-01. Default: the time of the newest row.
     pub now: i64,
     pub ignores_since_id: bool,
-    /// Whether it answers 410 to each `since_id`.
+    /// True while it answers 410 to each `since_id`.
     pub knows_no_id: bool,
     pub notices: Vec<String>,
     pub messages: Vec<(String, Value)>,
     pub heartbeats: Vec<Value>,
-    /// The queries for the inbox.
+    /// Queries of the inbox.
     pub polls: Vec<String>,
     arrived: u64,
 }
@@ -41,7 +41,7 @@ pub fn id(n: u64) -> String {
     format!("{:08x}-0000-4000-8000-{n:012x}", n.wrapping_mul(0x9e37_79b9) as u32)
 }
 
-/// Microseconds of May 2026 as the platform writes them.
+/// Formats microseconds since 2026-05-01 as the platform does.
 pub fn time(at: i64) -> String {
     let (seconds, micros) = (at.div_euclid(SECOND), at.rem_euclid(SECOND));
     let (day, second) = (1 + seconds / 86_400, seconds % 86_400);
@@ -66,7 +66,7 @@ impl Platform {
         self.0.lock().unwrap()
     }
 
-    /// A row from a peer that says `text`, at that microsecond. Its id.
+    /// Adds a row from a peer at that microsecond and returns its id.
     pub fn add(&self, at: i64, peer: &str, text: &str) -> String {
         let parts = json!([{ "kind": "text", "text": text }]);
         self.add_row(
@@ -91,7 +91,7 @@ impl Platform {
         id
     }
 
-    /// So many rows, a second apart, the first at `from` seconds: their ids.
+    /// Adds rows a second apart, the first at `from` seconds, and returns their ids.
     pub fn fill(&self, from: i64, rows: i64, peer: &str) -> Vec<String> {
         (from..from + rows).map(|n| self.add(n * SECOND, peer, &format!("message {n}"))).collect()
     }
@@ -101,7 +101,7 @@ impl Platform {
         Server::decide(move |_, request| platform.answer(request))
     }
 
-    pub fn answer(&self, request: &Request) -> Act {
+    pub fn answer(&self, request: &Request) -> Reaction {
         let body = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let mut state = self.state();
@@ -112,20 +112,20 @@ impl Platform {
         }
         if path.ends_with("/notify") {
             state.notices.push(body()["message"].as_str().unwrap_or_default().to_owned());
-            return Act::reply(200, "{}");
+            return Reaction::reply(200, "{}");
         }
         if path == "/registry/heartbeat" {
             state.heartbeats.push(body());
-            return Act::reply(200, "{}");
+            return Reaction::reply(200, "{}");
         }
         if let Some(peer) = path.strip_prefix("/workspaces/").and_then(|rest| rest.strip_suffix("/a2a")) {
             state.messages.push((peer.to_owned(), body()));
-            return Act::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#);
+            return Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#);
         }
         if let Some(peer) = path.strip_prefix("/registry/discover/") {
-            return Act::reply(200, json!({ "id": peer, "name": "ops-agent", "role": "sre" }).to_string());
+            return Reaction::reply(200, json!({ "id": peer, "name": "ops-agent", "role": "sre" }).to_string());
         }
-        Act::reply(404, r#"{"error":"no such endpoint"}"#)
+        Reaction::reply(404, r#"{"error":"no such endpoint"}"#)
     }
 }
 
@@ -135,7 +135,7 @@ pub fn param(query: &str, name: &str) -> Option<String> {
 }
 
 impl State {
-    fn list(&self, query: &str) -> Act {
+    fn list(&self, query: &str) -> Reaction {
         assert_eq!(param(query, "type").as_deref(), Some("a2a_receive"));
         assert_eq!(param(query, "include").as_deref(), Some("peer_info"));
         let limit = param(query, "limit").map_or(100, |limit| limit.parse::<usize>().unwrap()).min(500);
@@ -143,7 +143,7 @@ impl State {
         let rows: Vec<&Value> = match since {
             Some(since) => {
                 let Some(place) = self.rows.iter().position(|entry| entry.id == since && !self.knows_no_id) else {
-                    return Act::reply(410, r#"{"error":"since_id cursor not found"}"#);
+                    return Reaction::reply(410, r#"{"error":"since_id cursor not found"}"#);
                 };
                 self.rows[place + 1..].iter().take(limit).map(|entry| &entry.row).collect()
             }
@@ -151,10 +151,10 @@ impl State {
                 let before = param(query, "before_ts").map_or(i64::MAX, |before| micros(&before));
                 let oldest = param(query, "since_secs")
                     .map_or(i64::MIN, |secs| self.now - secs.parse::<i64>().unwrap() * SECOND);
-                let asked = |entry: &&Entry| entry.at < before && entry.at >= oldest;
-                self.rows.iter().rev().filter(asked).take(limit).map(|entry| &entry.row).collect()
+                let is_requested = |entry: &&Entry| entry.at < before && entry.at >= oldest;
+                self.rows.iter().rev().filter(is_requested).take(limit).map(|entry| &entry.row).collect()
             }
         };
-        Act::reply(200, serde_json::to_vec(&rows).unwrap())
+        Reaction::reply(200, serde_json::to_vec(&rows).unwrap())
     }
 }

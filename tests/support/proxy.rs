@@ -1,4 +1,4 @@
-//! A proxy that makes tunnels.
+//! An HTTP proxy that tunnels connections (`CONNECT`).
 #![allow(unreachable_pub, dead_code, reason = "a module of each test binary, which uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up fails")]
 
@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::support::Server;
 
-/// One with all that it saw: the heads that it was sent, and what went through to the server.
+/// A proxy that records the heads that it received and the bytes that it forwarded.
 pub struct Proxy {
     server: Server,
     heads: Arc<Mutex<Vec<String>>>,
@@ -19,13 +19,13 @@ pub struct Proxy {
 impl Proxy {
     pub fn new(status: &'static str) -> Proxy {
         let (heads, through) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        let (told, passed) = (heads.clone(), through.clone());
+        let (seen_heads, forwarded) = (heads.clone(), through.clone());
         let server = Server::raw(move |_, mut client| {
             let mut reader = BufReader::new(client.try_clone().unwrap());
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
             let target = head.split(' ').nth(1).unwrap_or_default().replace("localhost", "127.0.0.1");
-            told.lock().unwrap().push(head);
+            seen_heads.lock().unwrap().push(head);
             let _ = client.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
             if !status.starts_with("200") {
                 return;
@@ -38,7 +38,7 @@ impl Proxy {
             });
             let mut bytes = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut bytes) {
-                passed.lock().unwrap().extend_from_slice(&bytes[..n]);
+                forwarded.lock().unwrap().extend_from_slice(&bytes[..n]);
                 if server.write_all(&bytes[..n]).is_err() {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! An authority of the tests' own, and servers with its certificates. A module of its own, since not every
+//! A certificate authority for tests, and servers with its certificates. It is a separate module, because not every
 //! test binary needs a TLS library.
 #![allow(unreachable_pub, dead_code, reason = "a module of each test binary, which uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up fails")]
@@ -15,7 +15,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::{Request, Server, read_request};
 
-/// Who signs.
+/// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Vec<u8>,
@@ -26,7 +26,7 @@ impl Authority {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // Told apart by their names, as real ones are.
+        // Each has its own name, as real ones do.
         params.distinguished_name.push(DnType::CommonName, format!("authority {}", NEXT.fetch_add(1, SeqCst)));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).unwrap().der().to_vec();
@@ -39,7 +39,7 @@ impl Authority {
         format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n")
     }
 
-    /// A server's side with a certificate for `localhost`.
+    /// Returns a server's configuration with a certificate for `localhost`.
     pub fn certify(&self) -> Arc<ServerConfig> {
         self.certify_as("localhost", |_| {})
     }
@@ -53,7 +53,7 @@ impl Authority {
     }
 }
 
-/// A server's side that nobody but itself has signed.
+/// Returns a server's configuration with a self-signed certificate.
 pub fn self_signed() -> Arc<ServerConfig> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     config(certified.cert.der().clone(), &certified.signing_key)
@@ -66,7 +66,7 @@ fn config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConf
     Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
 }
 
-/// All that a server has decrypted.
+/// The bytes that a server has decrypted.
 #[derive(Clone, Default)]
 pub struct Seen(Arc<Mutex<Vec<u8>>>);
 
@@ -76,7 +76,7 @@ impl Seen {
     }
 }
 
-/// A TLS connection as its server has it.
+/// The server's side of a TLS connection.
 pub struct Tls {
     stream: StreamOwned<ServerConnection, TcpStream>,
     seen: Seen,
@@ -97,20 +97,20 @@ impl Tls {
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
-        // The client may be gone.
+        // The client may have closed the connection.
         let _ = self.stream.write_all(bytes);
         let _ = self.stream.flush();
     }
 
-    /// Says that this was all, as TLS wants it.
+    /// Sends TLS's closing alert.
     pub fn close(&mut self) {
         self.stream.conn.send_close_notify();
         let _ = self.stream.flush();
     }
 }
 
-/// A server of TLS that answers each request by these bytes, and what it has decrypted. It ends a connection
-/// after the answer, with or without TLS's word for that.
+/// Starts a TLS server that answers each request with these bytes. Returns it with the bytes that it decrypts. It
+/// closes a connection after the answer, with or without TLS's closing alert.
 pub fn answering(
     config: Arc<ServerConfig>,
     notify: bool,
@@ -129,7 +129,7 @@ pub fn answering(
     (server, seen)
 }
 
-/// The server's address for a client that wants TLS.
+/// Returns the server's address as an https URL.
 pub fn https(server: &Server) -> String {
     server.url().replace("http://127.0.0.1", "https://localhost")
 }

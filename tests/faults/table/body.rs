@@ -1,4 +1,4 @@
-//! Whole answers of 200 whose bodies are not what they should be.
+//! Complete answers of status 200 with unexpected bodies.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{body, head, makes, says, whole, with_field};
 use crate::cell::Answer::{Error, Failed, Good};
 use crate::cell::ErrorKind::{Malformed, TooLarge};
 use crate::cell::{Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, group, replied, row, unsent};
-use crate::peer::{Fault, Then};
+use crate::peer::{Ending, Fault};
 
 pub fn rows() -> Vec<Row> {
     [not_json(), hostile(), too_large(), encoded()].concat()
@@ -49,13 +49,13 @@ fn not_json() -> Vec<Row> {
             ],
         ),
         group(
-            "JSON of another kind",
+            "JSON of another type",
             [
                 is("null", "null"),
                 is("a number", "17"),
                 is("a text", "\"yes\""),
-                is("a truth", "true"),
-                // An empty inbox is what an empty list is: the rows that are hidden so come with the next poll.
+                is("a boolean", "true"),
+                // An empty list is an empty inbox. The hidden rows come with the next poll.
                 nothing_listed.but(Call::Poll, Cell::Pointless("a list without rows is a good answer")),
                 objects(is("an empty object", "{}")),
             ],
@@ -64,18 +64,18 @@ fn not_json() -> Vec<Row> {
     .concat()
 }
 
-/// A value inside an otherwise good answer. The inbox's rows are delivered all the same: what one peer wrote hides no
-/// other's.
+/// An unreadable value inside an otherwise good answer. The inbox delivers its rows all the same, because one peer must
+/// not hide the rows of others.
 fn hostile() -> Vec<Row> {
     let inside =
         |name, value: Vec<u8>| malformed(name, body(move |good| with_field(good, &value))).but(Call::Poll, good());
-    // Of a list only the entry is left out; without valid UTF-8 nothing of it is read.
+    // Only this entry is left out of a list. A body with invalid UTF-8 is not read at all.
     let of_an_entry = |name, value: Vec<u8>| inside(name, value).but(Call::Peers, good());
     let deep =
         |open: &str, close: &str, n: usize| [open.repeat(n), "1".to_owned(), close.repeat(n)].concat().into_bytes();
     [
         group(
-            "JSON that no reader takes: too deep, lone surrogates, invalid UTF-8, `1e999999`",
+            "JSON that cannot be read: too deep, lone surrogates, invalid UTF-8, `1e999999`",
             [
                 of_an_entry("200 nested lists", deep("[", "]", 200)),
                 of_an_entry("100,000 nested lists", deep("[", "]", 100_000)),
@@ -90,7 +90,7 @@ fn hostile() -> Vec<Row> {
             ],
         ),
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
                 fine("keys twice", body(|good| with_field(good, b"1,\"extra\":2,\"id\":\"x\",\"result\":7"))),
                 fine("a NUL in a text", body(|good| with_field(good, b"\"a\\u0000b\""))),
@@ -104,9 +104,9 @@ fn hostile() -> Vec<Row> {
 }
 
 fn too_large() -> Vec<Row> {
-    let blanks = || Then::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
-    // A page that is too large is asked for in quarters: 500, 125, 31 and 7 rows, then two, whose order shows
-    // whether the platform is an old one, and one.
+    let blanks = || Ending::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
+    // A page that is too large is requested in quarters: 500, 125, 31 and 7 rows. Ending two rows, whose order shows
+    // whether the platform is an old one, and then one.
     let quarters = Cell::Any(vec![Outcome { answer: Error(TooLarge), tries: 6..=6, delivery: NOT_SENT }]);
     let large = |name, fault| {
         row(name, fault, Failed, error(TooLarge), unsent(TooLarge, 1, UNKNOWN)).but(Call::Poll, quarters.clone())
@@ -116,12 +116,12 @@ fn too_large() -> Vec<Row> {
         "a body above the limit",
         [
             large("huge, with a length", says(head("Content-Length: 1000000000000\r\n\r\n"), blanks())),
-            // None of it needs to come.
-            large("huge by its length, and silent", says(head("Content-Length: 1000000000000\r\n\r\n"), Then::Hold)),
+            // The length alone is enough.
+            large("huge by its length, and silent", says(head("Content-Length: 1000000000000\r\n\r\n"), Ending::Hold)),
             large("endless, without a length", says(head("\r\n"), blanks())),
             large(
                 "endless chunks",
-                says(head("Transfer-Encoding: chunked\r\n\r\n"), Then::Endless(chunk, Duration::ZERO)),
+                says(head("Transfer-Encoding: chunked\r\n\r\n"), Ending::Endless(chunk, Duration::ZERO)),
             ),
         ],
     )
@@ -129,21 +129,21 @@ fn too_large() -> Vec<Row> {
 
 fn encoded() -> Vec<Row> {
     let labelled =
-        |headers: &'static str, with: fn(&str) -> Vec<u8>| makes(move |good| whole(headers, &with(good)), Then::Keep);
+        |headers: &'static str, with: fn(&str) -> Vec<u8>| makes(move |good| whole(headers, &with(good)), Ending::Keep);
     let plain = |good: &str| good.as_bytes().to_vec();
-    let squeezed = |_: &str| b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0".to_vec();
+    let gzipped = |_: &str| b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0".to_vec();
     [
         group(
-            "an encoding that nobody asked for",
+            "an encoding that was not requested",
             [
-                malformed("gzip", labelled("Content-Encoding: gzip\r\n", squeezed)),
-                malformed("gzip without saying so", labelled("", squeezed)),
+                malformed("gzip", labelled("Content-Encoding: gzip\r\n", gzipped)),
+                malformed("gzip without saying so", labelled("", gzipped)),
                 malformed("said to be gzip, and is not", labelled("Content-Encoding: gzip\r\n", plain)),
                 malformed("said to be br", labelled("Content-Encoding: br\r\n", plain)),
                 malformed("encoded twice", labelled("Content-Encoding: gzip, br\r\n", plain)),
             ],
         ),
-        group("odd, but whole", [fine("encoded as identity", labelled("Content-Encoding: identity\r\n", plain))]),
+        group("unusual but complete", [fine("encoded as identity", labelled("Content-Encoding: identity\r\n", plain))]),
     ]
     .concat()
 }

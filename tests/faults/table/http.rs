@@ -1,4 +1,4 @@
-//! Answers that are HTTP in a bad way, or not at all.
+//! Answers that are malformed HTTP, or no HTTP.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use super::{head, makes, points, says};
 use crate::cell::Answer::{Failed, Good};
 use crate::cell::ErrorKind::{Malformed, Protocol, Status};
 use crate::cell::{NOT_SENT, Row, UNKNOWN, error, good, group, replied, row, unsent};
-use crate::peer::{Fault, Then};
+use crate::peer::{Ending, Fault};
 
 pub fn rows() -> Vec<Row> {
     [lengths(), headers(), not_http(), informational(), redirects()].concat()
@@ -21,12 +21,13 @@ fn fine(name: &str, fault: Fault) -> Row {
 }
 
 fn lengths() -> Vec<Row> {
-    let headed =
-        |headers: &'static str| makes(move |good| head(&format!("{headers}\r\n\r\n{good}")).into_bytes(), Then::Close);
+    let headed = |headers: &'static str| {
+        makes(move |good| head(&format!("{headers}\r\n\r\n{good}")).into_bytes(), Ending::Close)
+    };
     let chunk = |size: &'static str| {
         makes(
             move |good| head(&format!("Transfer-Encoding: chunked\r\n\r\n{size}\r\n{good}\r\n0\r\n\r\n")).into_bytes(),
-            Then::Close,
+            Ending::Close,
         )
     };
     let cut = |good: &str| head(&format!("Content-Length: {}\r\n\r\n{good}", good.len() / 2)).into_bytes();
@@ -41,7 +42,7 @@ fn lengths() -> Vec<Row> {
     };
     [
         group(
-            "lengths that contradict each other, or are none",
+            "lengths that contradict each other, or are invalid",
             [
                 protocol("two lengths", headed("Content-Length: 7\r\nContent-Length: 8")),
                 protocol("two lengths in one", headed("Content-Length: 7, 8")),
@@ -58,20 +59,20 @@ fn lengths() -> Vec<Row> {
             "a length that is too short",
             [row(
                 "a length too short",
-                makes(cut, Then::Keep),
+                makes(cut, Ending::Keep),
                 Failed,
                 error(Malformed),
                 unsent(Malformed, 1, UNKNOWN),
             )],
         ),
-        // What RFC 9112 has a reader put up with.
+        // RFC 9112, section 6.3, has a recipient accept these.
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
-                fine("the same length twice", makes(twice, Then::Close)),
-                fine("a length beside chunks", makes(both, Then::Close)),
+                fine("the same length twice", makes(twice, Ending::Close)),
+                fine("a length beside chunks", makes(both, Ending::Close)),
                 fine("no length, and a close", headed("X: y")),
-                fine("HTTP/1.0", makes(|good| format!("HTTP/1.0 200 OK\r\n\r\n{good}").into_bytes(), Then::Close)),
+                fine("HTTP/1.0", makes(|good| format!("HTTP/1.0 200 OK\r\n\r\n{good}").into_bytes(), Ending::Close)),
             ],
         ),
     ]
@@ -83,10 +84,10 @@ fn headers() -> Vec<Row> {
     let with = |headers: String| {
         makes(
             move |good| head(&format!("{headers}Content-Length: {}\r\n\r\n{good}", good.len())).into_bytes(),
-            Then::Keep,
+            Ending::Keep,
         )
     };
-    let endless = Then::Endless(vec![b'x'; 4096], std::time::Duration::from_millis(1));
+    let endless = Ending::Endless(vec![b'x'; 4096], std::time::Duration::from_millis(1));
     [
         group(
             "more than 64 KiB of headers, or more than 100",
@@ -101,7 +102,7 @@ fn headers() -> Vec<Row> {
             ],
         ),
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
                 fine("90 headers", with(many(90))),
                 fine("a header of 50 KiB", with(format!("X: {}\r\n", "x".repeat(50 * 1024)))),
@@ -112,11 +113,11 @@ fn headers() -> Vec<Row> {
 }
 
 fn not_http() -> Vec<Row> {
-    let says = |name, bytes: &[u8]| protocol(name, says(bytes, Then::Close));
+    let says = |name, bytes: &[u8]| protocol(name, says(bytes, Ending::Close));
     group(
         "does not speak HTTP/1",
         [
-            protocol("HTTP/0.9", makes(|good| good.as_bytes().to_vec(), Then::Close)),
+            protocol("HTTP/0.9", makes(|good| good.as_bytes().to_vec(), Ending::Close)),
             says("the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
             says("HTTP/2 settings", b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80"),
             says("HTTP/2 in words", b"HTTP/2 200 OK\r\n\r\n"),
@@ -142,18 +143,18 @@ fn informational() -> Vec<Row> {
                 [what.repeat(200).as_bytes(), head(&format!("Content-Length: {}\r\n\r\n{good}", good.len())).as_bytes()]
                     .concat()
             },
-            Then::Keep,
+            Ending::Keep,
         )
     };
     [
         group(
-            "odd, but whole",
+            "unusual but complete",
             [
                 fine("200 times 100, then the answer", before("HTTP/1.1 100 Continue\r\n\r\n")),
                 fine("200 times 103, then the answer", before("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")),
             ],
         ),
-        // The HTTP client takes no header with a 100.
+        // The HTTP client accepts no header with a 100.
         group(
             "does not speak HTTP/1",
             [protocol("a 100 with headers", before("HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"))],

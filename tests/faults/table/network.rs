@@ -1,4 +1,4 @@
-//! Connections that do not come about, say nothing, break, or trickle.
+//! Connections that fail, are silent, break or trickle.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{head, makes, says};
 use crate::cell::Answer::{Failed, Good};
 use crate::cell::ErrorKind::{Connect, Disconnected, Malformed, Status, Timeout};
 use crate::cell::{NOT_DELIVERED, NOT_SENT, Reach, Row, UNKNOWN, Wait, error, good, group, replied, row, unsent};
-use crate::peer::{Fault, Then};
+use crate::peer::{Ending, Fault};
 
 const SLOW: Duration = Duration::from_millis(20);
 
@@ -16,7 +16,7 @@ pub fn rows() -> Vec<Row> {
 
 fn without_a_connection() -> Vec<Row> {
     let refused = row("refuses", Fault::Refuse, Failed, error(Connect), unsent(Connect, 5, NOT_SENT));
-    // A connect has 30 s of its own, so it is the budget that ends it here.
+    // Connecting may take 30 s, so the budget ends the send first.
     let full = row("backlog full", Fault::FullBacklog, Failed, error(Timeout), unsent(Timeout, 1, NOT_SENT));
     [
         group("refuses connections", [refused.reach(Reach::Nothing)]),
@@ -31,7 +31,7 @@ fn silent() -> Vec<Row> {
     let part = "HTTP/1.1 200 OK\r\nContent-Le";
     let upload = row(
         "never reads a large upload",
-        Fault::OnAccept(Then::Hold),
+        Fault::OnAccept(Ending::Hold),
         Failed,
         error(Timeout),
         unsent(Timeout, 1, NOT_DELIVERED),
@@ -39,24 +39,24 @@ fn silent() -> Vec<Row> {
     group(
         "accepts and says nothing, or no more",
         [
-            silent("accepts and reads nothing", Fault::OnAccept(Then::Hold)).reach(Reach::Connection),
-            silent("reads and says nothing", says("", Then::Hold)),
-            silent("stops inside the headers", says(part, Then::Hold)),
-            silent("stops after the headers", says(head("Content-Length: 9\r\n\r\n"), Then::Hold)),
-            silent("stops after a 100", says("HTTP/1.1 100 Continue\r\n\r\n", Then::Hold)),
-            silent("a body shorter than its length", says(head("Content-Length: 99\r\n\r\n{}"), Then::Hold)),
+            silent("accepts and reads nothing", Fault::OnAccept(Ending::Hold)).reach(Reach::Connection),
+            silent("reads and says nothing", says("", Ending::Hold)),
+            silent("stops inside the headers", says(part, Ending::Hold)),
+            silent("stops after the headers", says(head("Content-Length: 9\r\n\r\n"), Ending::Hold)),
+            silent("stops after a 100", says("HTTP/1.1 100 Continue\r\n\r\n", Ending::Hold)),
+            silent("a body shorter than its length", says(head("Content-Length: 99\r\n\r\n{}"), Ending::Hold)),
             upload.reach(Reach::Connection).wait(Wait::Budget).upload(1_000_000).sends_only(),
         ],
     )
 }
 
-/// Each of these once with a proper end of the connection, and once with a reset.
+/// Each row once with a close of the connection and once with a reset.
 fn broken() -> Vec<Row> {
     let broken = |name: &str, fault, reach, delivery| {
         row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, delivery)).reach(reach)
     };
     let mut rows = Vec::new();
-    for (how, then) in [("closes", Then::Close), ("resets", Then::Reset)] {
+    for (how, then) in [("closes", Ending::Close), ("resets", Ending::Reset)] {
         let on_accept = Fault::OnAccept(then.clone());
         rows.push(broken(&format!("{how} at once"), on_accept, Reach::Connection, NOT_DELIVERED));
         for (place, bytes) in [
@@ -75,29 +75,29 @@ fn broken() -> Vec<Row> {
             rows.push(broken(&name, says(bytes, then.clone()), Reach::Request, UNKNOWN));
         }
     }
-    // The last chunk says that it is the last: nothing of the body is missing.
+    // The last chunk marks the end of the body: nothing is missing.
     let last = |good: &str| {
         head(&format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n", good.len())).into_bytes()
     };
     let mut rows = group("closes or resets before the answer is whole", rows);
-    let whole = row("closes inside the end of the chunks", makes(last, Then::Close), Good, good(), replied());
-    rows.extend(group("odd, but whole", [whole]));
+    let whole = row("closes inside the end of the chunks", makes(last, Ending::Close), Good, good(), replied());
+    rows.extend(group("unusual but complete", [whole]));
     rows
 }
 
-/// Without a length the end of the connection is the end of the body: whether it is all of it, only the JSON can tell.
+/// Without a length the body ends with the connection. Only the JSON shows whether it is complete.
 fn without_a_length() -> Vec<Row> {
     let half = |good: &str| [head("\r\n").as_bytes(), &good.as_bytes()[..good.len() / 2]].concat();
     let truncated = |name, fault| row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN));
     let closes = [
-        truncated("closes inside a body without a length", makes(half, Then::Close)),
-        truncated("closes after the headers, without a length", says(head("\r\n"), Then::Close)),
+        truncated("closes inside a body without a length", makes(half, Ending::Close)),
+        truncated("closes after the headers, without a length", says(head("\r\n"), Ending::Close)),
     ];
-    // A reset is no end of a body.
+    // A reset does not end a body.
     let reset = |name, fault| row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
     let resets = [
-        reset("resets inside a body without a length", makes(half, Then::Reset)),
-        reset("resets after the headers, without a length", says(head("\r\n"), Then::Reset)),
+        reset("resets inside a body without a length", makes(half, Ending::Reset)),
+        reset("resets after the headers, without a length", says(head("\r\n"), Ending::Reset)),
     ];
     [group("closes inside a body without a length", closes), group("resets inside a body without a length", resets)]
         .concat()
@@ -105,7 +105,7 @@ fn without_a_length() -> Vec<Row> {
 
 fn trickling() -> Vec<Row> {
     let slow = |name, start: String, again: &str, pause| {
-        let fault = says(start, Then::Endless(again.into(), pause));
+        let fault = says(start, Ending::Endless(again.into(), pause));
         row(name, fault, Failed, error(Timeout), unsent(Timeout, 1, UNKNOWN)).wait(Wait::Budget)
     };
     let chunked = head("Transfer-Encoding: chunked\r\n\r\n");
@@ -133,7 +133,7 @@ fn trickling() -> Vec<Row> {
     .concat()
 }
 
-/// An answer before the request was read.
+/// Answers that come before the request is read.
 fn early() -> Vec<Row> {
     let refusal = "HTTP/1.1 413 X\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
     let early = |name, bytes: &str, then, sent| {
@@ -142,24 +142,24 @@ fn early() -> Vec<Row> {
     };
     let reply = r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#;
     let reply = head(&format!("Connection: close\r\nContent-Length: {}\r\n\r\n{reply}", reply.len()));
-    // The writes break then; the answer is read all the same.
+    // The writes fail, and the answer is read all the same.
     let refused = || unsent(Status, 1, NOT_SENT);
     [
         group(
             "answers before the upload is read",
             [
-                early("an early 413, and the rest is read", refusal, Then::Drain, unsent(Status, 1, NOT_SENT)),
-                early("an early reply, and the rest is read", &reply, Then::Drain, replied()),
+                early("an early 413, and the rest is read", refusal, Ending::Drain, unsent(Status, 1, NOT_SENT)),
+                early("an early reply, and the rest is read", &reply, Ending::Drain, replied()),
             ],
         ),
         group(
             "answers before the upload is read, and closes",
             [
-                early("an early 413 and a close", refusal, Then::Close, refused()),
-                early("an early 413 and a reset", refusal, Then::Reset, refused()),
-                // Whoever answers has what is needed for it.
-                early("an early reply and a close", &reply, Then::Close, replied()),
-                early("an early reply and a reset", &reply, Then::Reset, replied()),
+                early("an early 413 and a close", refusal, Ending::Close, refused()),
+                early("an early 413 and a reset", refusal, Ending::Reset, refused()),
+                // The platform would not reply without the message.
+                early("an early reply and a close", &reply, Ending::Close, replied()),
+                early("an early reply and a reset", &reply, Ending::Reset, replied()),
             ],
         ),
     ]

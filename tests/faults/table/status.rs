@@ -1,39 +1,39 @@
-//! Every status from 100 to 599: with the platform's own words, and without a body.
+//! Every status from 100 to 599, with a platform error and without a body.
 
 use super::says;
 use crate::cell::Answer::{Absent, Error, Failed, Good};
 use crate::cell::ErrorKind::{self, Disconnected, Malformed, Platform, Removed, Status, Unauthorized};
 use crate::cell::{ACCEPTED, Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, row, unsent};
-use crate::peer::Then;
+use crate::peer::Ending;
 
 pub fn statuses() -> Vec<Row> {
     let rows = (100..=599).flat_map(|status| [with(status, true), with(status, false)]);
     rows.chain([removed()]).collect()
 }
 
-/// What the platform says of a workspace that was removed. Of a peer it is a no like another.
+/// The platform's answer for a removed workspace. For a peer it means absent.
 fn removed() -> Row {
     let body = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     let text = format!("HTTP/1.1 410 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    row("410 removed", says(text, Then::Keep), Absent, error(Removed), sent(410, true))
+    row("410 removed", says(text, Ending::Keep), Absent, error(Removed), sent(410, true))
         .but(Call::Discover, error(ErrorKind::NotFound))
         .under("410 `removed`")
 }
 
 fn with(status: u16, words: bool) -> Row {
     let body = if words { r#"{"error":"said no"}"# } else { "" };
-    let name = format!("{status} {}", if words { "with the platform's words" } else { "without a body" });
-    // By HTTP these have no body, whatever is said of its length.
+    let name = format!("{status} {}", if words { "with a platform error" } else { "without a body" });
+    // By RFC 9110 these have no body, whatever their length header says.
     let text = match status {
         100..200 | 204 | 304 => format!("HTTP/1.1 {status} X\r\n\r\n"),
         _ => format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
     };
-    // After a 1xx the answer is still to come; but a 101 is one.
-    let then = if status < 200 { Then::Close } else { Then::Keep };
+    // After a 1xx the answer follows, except after a 101.
+    let then = if status < 200 { Ending::Close } else { Ending::Keep };
     let words = words && !matches!(status, 100..200 | 204 | 304);
     if status < 200 && status != 101 {
         let row = row(name, says(text, then), Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
-        return row.under("a 1xx, and then nothing");
+        return row.under("only a 1xx");
     }
     let is_no = words && matches!(status, 403 | 404 | 410);
     let found = status == 200 && words;
@@ -60,13 +60,13 @@ fn heading(status: u16, words: bool) -> &'static str {
         (100..300, _) => "any other 2xx, and 101",
         (300..400, _) => "any other 3xx",
         (401, _) => "401",
-        (403, true) => "403 in the platform's words",
-        (404, true) => "404 in the platform's words",
+        (403, true) => "403 with a platform error",
+        (404, true) => "404 with a platform error",
         (410, true) => "410 with an error that is not `removed`",
         (403, false) => "403 without a body",
         (404, false) => "404 without a body",
         (410, false) => "410 without a body",
-        (400..500, true) => "any other 4xx in the platform's words",
+        (400..500, true) => "any other 4xx with a platform error",
         (400..500, false) => "any other 4xx without a body",
         _ => "any 5xx",
     }
@@ -104,18 +104,19 @@ fn polled(status: u16) -> Cell {
     match status {
         200 => error(Malformed),
         401 | 403 => error(Unauthorized),
-        // The row to begin after is gone: it looks back by time, which is answered by 410, too.
+        // The cursor's row is gone, so the poller looks back by time. The answer is 410 again.
         410 => Cell::Any(vec![Outcome { answer: Error(Status), tries: 2..=2, delivery: NOT_SENT }]),
         _ => error(Status),
     }
 }
 
-/// In its own words the platform refuses before it passes a message on; a bare status may be an agent's that has it.
+/// With an error of the platform the message was not passed on. A bare status may come from the agent, which then has
+/// the message.
 fn sent(status: u16, words: bool) -> Cell {
     let refused_before = matches!(status, 300..=399 | 401..=405 | 411 | 413..=415 | 417 | 421 | 426 | 429 | 431);
     let delivery = if refused_before || (words && matches!(status, 400..500)) { NOT_SENT } else { UNKNOWN };
     let kind = match status {
-        // It was taken, to be delivered later.
+        // The message was accepted for later delivery.
         202 if !words => return Cell::Any(vec![Outcome { answer: Good, tries: 1..=1, delivery: ACCEPTED }]),
         401 => Unauthorized,
         _ if words => Platform,

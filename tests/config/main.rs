@@ -1,0 +1,7 @@
+//! Configuration: the settings of a client, and its token.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod settings;
+#[path = "../support/mod.rs"]
+mod support;
+mod token;

@@ -1,0 +1,14 @@
+//! Enrichment: lookups, the cache, the circuit breaker and the background threads, against a scripted registry.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod background;
+mod circuit;
+mod faults;
+mod outage;
+mod peers;
+mod recovery;
+mod rules;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(target_os = "linux")]
+mod threads;

@@ -1,0 +1,264 @@
+//! The cursor: which rows are delivered again, and which are not.
+//!
+//! Over restarts, late rows, platforms that prune rows or lack `since_id`, and files that cannot be read or written.
+
+use std::fs;
+
+use a2a_blocking::{ErrorKind, InboxPoller, Verdict};
+use serde_json::{Value, json};
+
+use crate::poll::{drain, fast_poller, logged, saved};
+use crate::support::platform::{Platform, SECOND, id, param};
+use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE};
+
+pub(crate) fn numbered(range: std::ops::Range<i64>) -> Vec<String> {
+    range.map(|n| format!("message {n}")).collect()
+}
+
+#[test]
+fn acked_rows_are_not_repeated_after_a_restart() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-restart"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(100, 20, PEER);
+    assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()), numbered(100..120));
+    platform.fill(120, 3, PEER);
+    let mut poller = fast_poller(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller), numbered(120..123));
+    assert!(drain(&mut poller).is_empty());
+    // The anchor is a row five seconds behind the newest one, and the cursor has the rows since.
+    let poll = platform.state().polls.last().unwrap().clone();
+    assert_eq!(param(&poll, "since_id"), Some(id(18)), "{poll}");
+    let saved = saved(&file);
+    assert_eq!(
+        (&saved["version"], &saved["workspace"], &saved["anchor"][0]),
+        (&1.into(), &WORKSPACE.into(), &id(18).into())
+    );
+    let acked: Vec<&Value> = saved["acked"].as_array().unwrap().iter().map(|mark| &mark[0]).collect();
+    assert_eq!(acked, (18..=23).map(|n| Value::from(id(n))).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    assert_eq!(saved["tries"], json!({}));
+}
+
+/// The file is complete, and names the row being delivered, whenever a callback runs.
+#[test]
+fn row_and_its_attempts_are_written_before_delivery() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-flight"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let ids = platform.fill(1, 9, PEER);
+    let mut poller = fast_poller(&server, &file).build().unwrap();
+    let mut acked_rows = 0;
+    let polled = poller.poll_once(|message| {
+        let saved = saved(&file);
+        assert_eq!(saved["tries"], json!({ message.activity_id(): message.delivery_attempt() }));
+        let acked = saved["acked"].as_array().unwrap();
+        let is_acked = |id: &String| acked.iter().any(|mark| mark[0] == **id);
+        let anchored = ids.iter().position(|id| saved["anchor"][0] == **id);
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(is_acked(id) || anchored.is_some_and(|at| n <= at), n < acked_rows, "{n}: {saved}");
+        }
+        if message.delivery_attempt() < 3 {
+            return Verdict::Retry;
+        }
+        acked_rows += 1;
+        Verdict::Ack
+    });
+    assert_eq!(polled.unwrap().delivered, 9);
+    assert_eq!(saved(&file)["tries"], json!({}));
+}
+
+#[test]
+fn rows_up_to_five_seconds_late_are_delivered_once() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-late"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = fast_poller(&server, &file).build().unwrap();
+    platform.add(100 * SECOND, PEER, "first");
+    assert_eq!(drain(&mut poller), ["first"]);
+    // A row before the first one, while there is no anchor yet.
+    platform.add(96 * SECOND, PEER, "late");
+    assert_eq!(drain(&mut poller), ["late"]);
+    for n in 1..200 {
+        let newest = (100 + n) * SECOND;
+        platform.add(newest, PEER, &format!("row {n}"));
+        let mut expected = vec![format!("row {n}")];
+        if n % 3 == 0 {
+            assert_eq!(drain(&mut poller), expected);
+            platform.add(newest - 5 * SECOND, PEER, &format!("five late {n}"));
+            platform.add(newest - 5 * SECOND, PEER, &format!("as late {n}"));
+            platform.add(newest - 1, PEER, &format!("just late {n}"));
+            platform.add(newest, PEER, &format!("tied {n}"));
+            expected = ["five late", "as late", "just late", "tied"].map(|word| format!("{word} {n}")).to_vec();
+        }
+        if n % 7 == 0 {
+            drop(poller);
+            poller = fast_poller(&server, &file).build().unwrap();
+        }
+        assert_eq!(drain(&mut poller), expected);
+        assert!(drain(&mut poller).is_empty());
+    }
+}
+
+/// Late rows on earlier pages are found while the pages are full.
+#[test]
+fn late_rows_are_found_at_more_than_a_page_in_five_seconds() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-load"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.add(0, PEER, "start");
+    platform.add(10 * SECOND, PEER, "start");
+    let mut poller = fast_poller(&server, &file).page_size(10).build().unwrap();
+    drain(&mut poller);
+    // Ten rows a second are five pages in the time by which a row may be late.
+    let mut at = 20 * SECOND;
+    let (mut added, mut seen) = (Vec::new(), Vec::new());
+    let inner = platform.clone();
+    for n in 0..1_500 {
+        at += SECOND / 10;
+        let late = if n % 4 == 3 { 49 * SECOND / 10 } else { 0 };
+        added.push(inner.add(at - late, PEER, "x"));
+        if n % 6 == 0 {
+            let polled = poller.poll_once(|message| {
+                seen.push(message.activity_id().to_owned());
+                Verdict::Ack
+            });
+            polled.unwrap();
+        }
+    }
+    for _ in 0..1_000 {
+        let polled = poller.poll_once(|message| {
+            seen.push(message.activity_id().to_owned());
+            Verdict::Ack
+        });
+        if !polled.unwrap().has_more {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), added.len(), "none is missing or repeated");
+    added.sort();
+    seen.sort();
+    assert_eq!(seen, added);
+}
+
+#[test]
+fn unreadable_cursor_is_logged_kept_and_replaced() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-bad"));
+    let server = platform.serve();
+    platform.fill(1, 3, PEER);
+    for (n, bad) in [
+        "not json",
+        "",
+        "[]",
+        r#"{"version":2}"#,
+        r#"{"version":1}"#,
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","anchor":[1]}}"#),
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","floor":"yesterday","acked":[]}}"#),
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","acked":[["a"]]}}"#),
+        &format!(r#"{{"version":1,"workspace":"{WORKSPACE}","acked":[],"snapshot":true}}"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = dir.file(&format!("bad-{n}"));
+        fs::write(&file, bad).unwrap();
+        assert_eq!(drain(&mut fast_poller(&server, &file).build().unwrap()).len(), 3, "{bad}");
+        assert_eq!(logged(&["ERROR", "is unreadable", &format!("bad-{n} ")]), 1, "{bad}");
+        assert_eq!(fs::read_to_string(dir.file(&format!("bad-{n}.unreadable"))).unwrap(), bad);
+        assert!(drain(&mut fast_poller(&server, &file).build().unwrap()).is_empty());
+    }
+}
+
+#[test]
+fn cursor_file_serves_one_poller_of_one_workspace() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-lock"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(1, 3, PEER);
+    let mut first = fast_poller(&server, &file).build().unwrap();
+    let error = fast_poller(&server, &file).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("another poller has"), "{error}");
+    drain(&mut first);
+    let running = first.spawn(|_| Verdict::Ack).unwrap();
+    assert!(fast_poller(&server, &file).build().is_err());
+    running.stop();
+    assert!(drain(&mut fast_poller(&server, &file).build().unwrap()).is_empty(), "free as soon as it was stopped");
+    let other = support::builder(&server).workspace_id("other").build().unwrap();
+    let error = InboxPoller::builder(other).cursor_file(&file).build().unwrap_err();
+    assert!(error.to_string().contains(&format!("is of the workspace {WORKSPACE}")), "{error}");
+}
+
+/// The directory disappears in the middle of a poll. The error is logged and delivery goes on. The file is written
+/// again once the directory is back.
+#[test]
+fn delivery_goes_on_while_the_cursor_cannot_be_written() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-gone"));
+    let server = platform.serve();
+    fs::create_dir(dir.file("sub")).unwrap();
+    let file = dir.file("sub").join("c");
+    platform.fill(1, 10, PEER);
+    let mut poller = fast_poller(&server, &file).build().unwrap();
+    let mut texts = Vec::new();
+    let polled = poller.poll_once(|message| {
+        if message.text() == "message 3" {
+            fs::remove_dir_all(dir.file("sub")).unwrap();
+        }
+        texts.push(message.text().to_owned());
+        Verdict::Ack
+    });
+    assert_eq!((polled.unwrap().delivered, texts.len()), (10, 10));
+    assert_eq!(logged(&["ERROR", "cursor-gone", "cannot be written"]), 1);
+    platform.fill(11, 5, PEER);
+    assert_eq!(drain(&mut poller), numbered(11..16), "the acked rows are kept in memory");
+    fs::create_dir(dir.file("sub")).unwrap();
+    platform.fill(16, 1, PEER);
+    drain(&mut poller);
+    assert_eq!(logged(&["WARN", "cursor-gone", "can be written again"]), 1);
+    drop(poller);
+    assert!(drain(&mut fast_poller(&server, &file).build().unwrap()).is_empty());
+}
+
+/// `/dev/full` behaves like a full disk: see `man 4 full`.
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_is_logged_and_delivery_goes_on() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-full"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    std::os::unix::fs::symlink("/dev/full", dir.file("c.new")).unwrap();
+    platform.fill(1, 600, PEER);
+    let mut poller = fast_poller(&server, &file).build().unwrap();
+    assert_eq!(drain(&mut poller).len(), 600);
+    assert_eq!(logged(&["ERROR", "cursor-full", "cannot be written (No space left on device"]), 1);
+    assert!(!file.exists());
+}
+
+#[test]
+fn row_keeps_its_attempts_over_a_crash_although_another_comes_first() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-tries"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let ids = platform.fill(100, 1, PEER);
+    // The file of a crash in the fourth attempt.
+    let acked = json!({ "version": 1, "workspace": WORKSPACE, "anchor": null, "floor": null, "acked": [],
+        "tries": { ids[0].clone(): 4 }, "snapshot": false });
+    fs::write(&file, acked.to_string()).unwrap();
+    platform.add(99 * SECOND, PEER, "another");
+    let mut seen = Vec::new();
+    let polled = fast_poller(&server, &file).build().unwrap().poll_once(|message| {
+        seen.push((message.text().to_owned(), message.delivery_attempt()));
+        if message.text() == "another" { Verdict::Ack } else { Verdict::Retry }
+    });
+    let polled = polled.unwrap();
+    assert_eq!((polled.delivered, polled.dead_lettered), (1, 1));
+    assert_eq!(seen, [("another".to_owned(), 1), ("message 100".to_owned(), 5)]);
+}
+
+#[test]
+fn cursor_file_must_be_a_regular_file_and_not_the_token() {
+    let dir = Dir::new("cursor-no-file");
+    let server = Server::play([Reaction::reply(200, "[]")]);
+    let (folder, token) = (dir.file("folder"), dir.file("c.synced"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&token, "secret").unwrap();
+    let client = support::builder(&server).token_file(&token).build().unwrap();
+    for path in [&folder, &token, &folder.join("../c.synced"), &dir.file("c")] {
+        let refused = InboxPoller::builder(client.clone()).cursor_file(path).build().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains(path.to_str().unwrap()), "{refused}");
+    }
+    assert!(folder.is_dir() && fs::read_to_string(&token).unwrap() == "secret");
+}

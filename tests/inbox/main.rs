@@ -1,0 +1,20 @@
+//! The inbox: delivery to the callback, the cursor, malformed feeds, and random load.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod cursor;
+#[path = "../support/dice.rs"]
+mod dice;
+mod lifecycle;
+mod logging;
+mod look_back;
+mod odd;
+mod pages;
+#[path = "../support/poll.rs"]
+mod poll;
+mod poller;
+mod polling;
+mod random;
+mod reply;
+mod storm;
+#[path = "../support/mod.rs"]
+mod support;
