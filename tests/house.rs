@@ -30,7 +30,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     (r"\benv::|env_var", &["config", "test_util"]),
     (r"\b(Instant|SystemTime)::now\b|coarsetime::|\.elapsed\(\)", &["util"]),
     (r"\bRwLock\b", &["cache", "token"]),
-    (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "stats", "util", "token"]),
+    (r"\bMutex\b|\bCondvar\b", &["inbox", "enrich", "cancel", "cache", "util", "token"]),
     (r"\bTcp(Stream|Listener)\b", &["http"]),
     (r"\bFile::|\bfs::", &["inbox", "token", "test_util"]),
 ];

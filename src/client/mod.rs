@@ -206,7 +206,7 @@ impl Client {
 
     /// The same as [`enrich_at`](Client::enrich_at), with where the answer came from.
     pub fn lookup_at(&self, peer: impl PeerRef, now: Instant) -> Lookup {
-        self.inner.enricher.lookup_at(&peer, CoarseInstant::at(now))
+        self.inner.enricher.lookup_at(peer.name(), CoarseInstant::at(now))
     }
 
     /// Asks the registry for a peer's record, past the cache, in 10 s at the most.

@@ -2,63 +2,70 @@
 
 use super::Enricher;
 use super::lookup::{Lookup, LookupDue, LookupSource};
-use crate::cache::CacheAnswer;
-use crate::peer::{LocalAnswer, Negative, PeerId, PeerRef};
+use crate::cache::{CacheAnswer, LocalAnswer};
+use crate::peer::{PeerId, PeerName, PeerRef};
 use crate::util::clock::{CoarseInstant, Deadline};
 
 impl Enricher {
     /// What is known of the peer, or what one lookup brings.
     #[inline]
     pub(crate) fn lookup(&self, peer: &impl PeerRef) -> Lookup {
-        match self.get_local(peer) {
+        let name = peer.name();
+        match self.get_local(name) {
             Ok(lookup) => lookup,
-            Err(now) => self.lookup_at(peer, now),
+            Err(now) => self.lookup_at(name, now),
         }
     }
 
     /// What is known of the peer, and no waiting: a lookup that is due is made in the background.
     #[inline]
     pub(crate) fn lookup_nonblocking(&self, peer: &impl PeerRef) -> Lookup {
-        match self.get_local(peer) {
+        let name = peer.name();
+        match self.get_local(name) {
             Ok(lookup) => lookup,
-            Err(now) => self.lookup_nonblocking_at(peer, now),
+            Err(now) => self.lookup_nonblocking_at(name, now),
         }
     }
 
     /// What nearly every call comes to; otherwise, the time that it is.
     #[inline]
-    fn get_local(&self, peer: &impl PeerRef) -> Result<Lookup, CoarseInstant> {
-        match self.cache.get_local(peer) {
+    fn get_local(&self, name: PeerName<'_>) -> Result<Lookup, CoarseInstant> {
+        match self.cache.get_local(name) {
             LocalAnswer::Found(record) => Ok(Lookup::new(Some(record), LookupSource::Fresh, true)),
-            LocalAnswer::Negative(Negative::Absent) => Ok(Lookup::new(None, LookupSource::Absent, true)),
-            LocalAnswer::Negative(Negative::Failed) => Ok(Lookup::new(None, LookupSource::Failed, true)),
+            LocalAnswer::Absent => Ok(Lookup::new(None, LookupSource::Absent, true)),
+            LocalAnswer::Failed => Ok(Lookup::new(None, LookupSource::Failed, true)),
             LocalAnswer::Miss(now) => Err(now),
         }
     }
 
     /// The same as [`lookup`](Enricher::lookup) at a time of the caller's, whatever this thread keeps.
     #[inline(never)]
-    pub(crate) fn lookup_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
-        let Some((id, spelling)) = peer.read() else { return Lookup::INVALID };
-        let lookup = match self.cache.get_and_keep(id, spelling.as_ref(), now) {
-            CacheAnswer::Fresh { record, refresh: false } => Lookup::new(Some(record), LookupSource::Fresh, true),
-            known => self.settle(id, now, known),
-        };
-        self.cache.count(lookup.answered());
+    pub(crate) fn lookup_at(&self, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
+        let Some(id) = name.id() else { return Lookup::INVALID };
+        if let Some(record) = self.cache.get_record(id, name, now) {
+            return Lookup::new(Some(record), LookupSource::Fresh, true);
+        }
+        self.lookup_slowly(id, name, now)
+    }
+
+    #[inline(never)]
+    fn lookup_slowly(&self, id: PeerId, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
+        let lookup = self.settle(id, now, self.cache.get(id, now));
+        self.cache.count(lookup.answered(), id, name, now);
         lookup
     }
 
     #[inline(never)]
-    fn lookup_nonblocking_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
-        let Some((id, spelling)) = peer.read() else { return Lookup::INVALID };
-        let lookup = match self.cache.get_and_keep(id, spelling.as_ref(), now) {
+    fn lookup_nonblocking_at(&self, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
+        let Some(id) = name.id() else { return Lookup::INVALID };
+        let lookup = match self.cache.get(id, now) {
             CacheAnswer::Due(stale) | CacheAnswer::Retry(stale) => {
                 self.queue_up(id, now);
                 Lookup::stand_in(stale, LookupSource::Failed, true)
             }
             known => self.settle(id, now, known),
         };
-        self.cache.count(lookup.answered());
+        self.cache.count(lookup.answered(), id, name, now);
         lookup
     }
 

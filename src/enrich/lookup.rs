@@ -1,8 +1,7 @@
 //! What an enrichment answers.
 
-use crate::cache::CacheAnswer;
+use crate::cache::{Answered, CacheAnswer};
 use crate::peer::Peer;
-use crate::stats::Answered;
 use crate::util::str_enum::str_enum;
 
 /// An enrichment, and where it came from.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cache::CacheUpdate;
+use crate::cache::{CacheUpdate, fraction};
 use crate::config::Settings;
 use crate::peer::{Peer, PeerId};
 use crate::util::clock::CoarseInstant;
-use crate::util::random::fraction;
 
 /// What tells apart the fractions that are asked for of one peer at one time.
 const SHORTEN: u64 = 0;

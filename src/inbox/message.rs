@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 use super::envelope::PromptEnvelope;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
-use crate::peer::{Peer, PeerId, strip};
+use crate::peer::{Peer, PeerId};
 use crate::retry::RetryPolicy;
 use crate::send::SendOptions;
 use crate::util::str_enum::str_enum;
+use crate::util::text::strip;
 use crate::wire::{self, Attachment, Message, Reply, Row};
 
 /// The time that an answer has in all.

@@ -1,6 +1,5 @@
 //! Counters, and the plain numbers that a user reads.
 
-mod answers;
 mod prometheus;
 
 use std::fmt;
@@ -9,8 +8,6 @@ use std::time::Duration;
 
 use crate::error::ErrorKind;
 use crate::util::str_enum::str_enum;
-
-pub(crate) use answers::{Answered, Answers, Counts};
 
 /// Which of its states a circuit is in: how a client treats its registry after lookups that nobody answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

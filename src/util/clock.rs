@@ -47,11 +47,6 @@ impl CoarseInstant {
         self.0
     }
 
-    /// The moment of so many units.
-    pub(crate) fn of_units(units: u64) -> Self {
-        CoarseInstant(units)
-    }
-
     /// This moment and `wait`, or the end of time.
     #[inline]
     pub(crate) fn plus(self, wait: Duration) -> Self {

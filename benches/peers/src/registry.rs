@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{Client, ClientBuilder, Peer, LookupSource};
+use a2a_blocking::{Client, ClientBuilder, LookupSource, Peer};
 
 /// Longer than any run: that a record expires is none of what is measured.
 const DAY: Duration = Duration::from_secs(86_400);

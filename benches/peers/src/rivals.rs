@@ -1,9 +1,8 @@
-//! The crate, the floor, and what anyone would use in its place: each from `&str` to a record that is read.
+//! The crate, the floor, and other caches and maps: each from `&str` to a record that is read.
 //!
-//! All have records of their own, in the crate's own handle ([`Peer`], which is an `Arc`), and read the same of
-//! them: the first byte of the id that the record is filed under, which is one load from the record's memory.
-//! A field's name would cost all of them the same search in a map, and make the slow look less slow. All but
-//! the naive ports have the same parse, clock, keys and hash.
+//! Each has its own records, in the crate's handle ([`Peer`], which is an `Arc`). All read the first byte of the record's
+//! id, which is a load from the record's memory. To read a field by its name would cost all of them the same search in a
+//! map, and would make slow ones look less slow. All but the naive ports use the same parser, clock, keys and hash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +21,8 @@ use crate::repetition::{Run, calls};
 
 pub const OURS: &str = "a2a-blocking";
 pub const ABSENT: &str = "a2a-blocking, absent";
+/// The cache that threads share, without the thread-local tier before it.
+pub const SHARED: &str = "a2a-blocking, shared tier";
 pub const FLOOR: &str = "floor";
 pub const MOKA: &str = "moka";
 pub const QUICK_CACHE: &str = "quick_cache";
@@ -33,7 +34,7 @@ pub const NAIVE: &str = "naive port, cloned";
 
 const TTL: Duration = Duration::from_secs(86_400);
 
-/// A record, and until when it counts.
+/// A record and its expiry.
 #[derive(Clone)]
 struct Held {
     expires: u64,
@@ -45,13 +46,13 @@ fn now() -> u64 {
     coarsetime::Instant::now_without_cache_update().as_ticks()
 }
 
-/// What all read of a record.
+/// Reads what all candidates read of a record.
 #[inline]
 fn read(record: &Peer) -> u8 {
     record.peer_id().map_or(0, |id| id.as_bytes()[0])
 }
 
-/// New records of all of the ids, by key.
+/// Returns new records of all ids, by key.
 fn held(ids: &[&str]) -> impl Iterator<Item = (u128, Held)> {
     let expires = now() + coarsetime::Duration::new(TTL.as_secs(), 0).as_ticks();
     let records = registry::records(ids).into_iter();
@@ -63,7 +64,7 @@ fn held(ids: &[&str]) -> impl Iterator<Item = (u128, Held)> {
         .into_iter()
 }
 
-/// All of them, each filled with all of the ids. Ours is the first.
+/// Returns all candidates, each filled with all ids. This crate is the first.
 pub fn rivals(ids: &[&str]) -> Vec<(&'static str, Run)> {
     let (client, _) = registry::filled(ids);
     vec![
@@ -83,26 +84,27 @@ pub fn ours(client: Client) -> Run {
     calls(move |id| client.enrich(id).map(|peer| read(&peer)))
 }
 
-/// For a client that knows of none of the ids.
+/// For a client whose registry knows none of the ids.
 pub fn ours_absent(client: Client) -> Run {
     calls(move |id| client.enrich(id).is_none())
 }
 
-/// What no cache can be faster than: the parse, one load from a table that nobody writes to and that was laid
-/// out for these very ids, the clock. It hands out no handle, only a look at the record.
+/// The floor, which no cache can beat: the parser, one load from a table, and the clock.
+///
+/// The table is built for these very ids, and nothing writes to it. It hands out no handle but only reads the record.
 pub fn floor(ids: &[&str]) -> Run {
     let slots = (ids.len() * 4).next_power_of_two();
     let shift = 64 - slots.trailing_zeros();
     let place = move |key: u128, factor: u64| (key as u64).wrapping_mul(factor).wrapping_shr(shift) as usize;
-    // The factor that gives the fewest ids the place of another: none up to 64.
+    // The factor with the fewest collisions: up to 64 ids have none.
     let entries: Vec<_> = held(ids).collect();
-    let clashes = |factor: &u64| {
+    let collisions = |factor: &u64| {
         let mut taken = vec![false; slots];
         entries.iter().filter(|(key, _)| std::mem::replace(&mut taken[place(*key, *factor)], true)).count()
     };
     let tries = (4_000_000 / ids.len() as u64).min(40_000);
     let factors = (1..=tries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let factor = factors.min_by_key(clashes).unwrap();
+    let factor = factors.min_by_key(collisions).unwrap();
 
     let mut table: Vec<Option<(u128, Held)>> = vec![None; slots];
     for (key, held) in entries {
@@ -125,7 +127,7 @@ pub fn floor(ids: &[&str]) -> Run {
     })
 }
 
-/// With its own clock and its own TTL.
+/// Uses its own clock and its own TTL.
 pub fn moka(ids: &[&str]) -> Run {
     let builder = moka::sync::Cache::builder().max_capacity(2 * ids.len() as u64).time_to_live(TTL);
     let cache = builder.build_with_hasher(RandomState::default());
@@ -173,7 +175,7 @@ pub fn papaya(ids: &[&str]) -> Run {
     })
 }
 
-/// One lock around one map, well made.
+/// One lock around one map, with the same parser, hash and clock.
 pub fn rwlock(ids: &[&str]) -> Run {
     let map: RwLock<HashMap<u128, Held, RandomState>> = RwLock::new(held(ids).collect());
     calls(move |id| {
@@ -186,12 +188,12 @@ pub fn rwlock(ids: &[&str]) -> Run {
     })
 }
 
-/// The original's algorithm, as one writes it down in Rust, with a value that is cloned.
+/// The algorithm of the Python module `a2a_client`, ported naively. The value is cloned.
 pub fn naive(ids: &[&str]) -> Run {
     naive_of(ids, |record| record)
 }
 
-/// The same with a value that is shared.
+/// The same port with a shared value.
 pub fn naive_arc(ids: &[&str]) -> Run {
     naive_of(ids, Arc::new)
 }
