@@ -28,7 +28,7 @@ pub(crate) enum CacheUpdate {
     Failed { until: CoarseInstant, outage: Option<u64> },
 }
 
-/// What the cache knows of a peer at a time.
+/// The cache's knowledge of a peer at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CacheAnswer {
     /// A record younger than its TTL. `refresh` is true once a refresh is due.

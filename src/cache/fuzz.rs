@@ -28,7 +28,7 @@ fn text(n: usize, form: usize) -> String {
     }
 }
 
-/// What the rules of enrichment say of a peer.
+/// An entry by the rules of enrichment.
 #[derive(Debug, Clone)]
 struct EntryModel {
     record: Option<u64>,

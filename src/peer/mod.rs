@@ -40,7 +40,7 @@ pub(crate) mod sealed {
     /// The name of a peer as a call gives it.
     #[derive(Debug, Clone, Copy)]
     pub enum PeerName<'a> {
-        /// A text that nobody has parsed yet.
+        /// A text that is not parsed yet.
         Text(&'a str),
         Id(PeerId),
         /// A record that came without a valid id.

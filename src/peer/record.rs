@@ -1,7 +1,7 @@
 //! The registry's record of a peer, and the handles to it.
 //!
 //! A [`Peer`] is an `Arc` of a [`Handle`], which is around an `Arc` of the [`Record`]. A thread that keeps a record in
-//! its own cache puts a handle of its own around it and clones that one for its callers. So it counts references in
+//! its cache puts a new handle around it, and clones that one for its callers. So it counts references in
 //! memory that no other thread writes to; a counter that threads share costs them more than all the rest of a hit.
 
 use std::fmt;

@@ -85,10 +85,9 @@ impl Bench {
                 let (run, mut walk) = (&runs[0].1, walk.clone());
                 candidates.push(Candidate::new(OURS_ALONE, move || one(run, &mut walk, length)));
             }
-            let (shared, lines) = (ours(registry::filled(&ids).0), lines(&ids));
-            let mut lines = Walk::new(&lines, pattern);
             if case == (1, Uniform, 1) {
-                candidates.push(Candidate::new(SHARED, || one(&shared, &mut lines, length)));
+                let (run, mut walk) = (ours(registry::filled(&ids).0), Walk::new(&lines(&ids), pattern));
+                candidates.push(Candidate::new(SHARED, move || one(&run, &mut walk, length)));
                 candidates.extend(pythons(ids[0], length));
             }
             self.results.push((case, Rounds::measure(candidates, &self.effort)));

@@ -1,5 +1,4 @@
-//! What the benches of this package share: how to measure on a noisy machine, the crate's rivals, and how to
-//! print what came of it.
+//! Shared code of this package's benches: measuring on a noisy machine, the crate's rivals, and printing results.
 
 #[cfg(feature = "rivals")]
 pub mod chart;

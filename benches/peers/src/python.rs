@@ -1,16 +1,17 @@
-//! The original's way of a hit, in Python, timed by its own `timeit` whenever its turn comes.
+//! The hit of the Python module `a2a_client`, timed by Python's `timeit`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::repetition::Repetition;
 
-pub const PLAIN: &str = "the original (Python)";
+pub const PLAIN: &str = "a2a_client (Python)";
 pub const LRU: &str = "its later LRU (Python)";
 
-/// What the original does for a hit: strip, regular expression, lower case, monotonic clock, dict. Its later
-/// form keeps the order of use under a lock. For each line with a number it makes so many calls, and
-/// answers with the seconds that they took and those that a core was ours.
+/// The code of a hit in the module: strip, regular expression, lower case, monotonic clock, dict.
+///
+/// A later version of the module keeps the order of use under a lock. For each line with a number the script makes that
+/// many calls. It prints the seconds that they took, and the share of them in which the thread had a core.
 const SCRIPT: &str = r#"
 import collections, json, re, sys, threading, time, timeit
 
@@ -61,36 +62,36 @@ for line in sys.stdin:
     print(seconds, cpu / wall, flush=True)
 "#;
 
-/// A Python that waits for its turn.
+/// A Python process that waits for the next measurement.
 pub struct Python {
     child: Child,
-    ask: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
     calls: u32,
 }
 
 impl Python {
-    /// `None` where there is no `python3`, or none that runs it.
+    /// Starts the process. Returns `None` if there is no `python3`, or if it cannot run the script.
     pub fn start(function: &str, id: &str, record: &str, calls: u32) -> Option<Self> {
         let mut command = Command::new("python3");
         command.args(["-c", SCRIPT, function, id, record]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().ok()?;
-        let (ask, answers) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
-        let mut python = Python { child, ask, answers, calls };
-        python.answer().map(|_| python)
+        let (stdin, stdout) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
+        let mut python = Python { child, stdin, stdout, calls };
+        python.try_measure().map(|_| python)
     }
 
-    fn answer(&mut self) -> Option<Repetition> {
-        writeln!(self.ask, "{}", self.calls).ok()?;
+    fn try_measure(&mut self) -> Option<Repetition> {
+        writeln!(self.stdin, "{}", self.calls).ok()?;
         let mut line = String::new();
-        self.answers.read_line(&mut line).ok()?;
+        self.stdout.read_line(&mut line).ok()?;
         let (seconds, busy) = line.trim().split_once(' ')?;
         let seconds: f64 = seconds.parse().ok()?;
         Some(Repetition { nanos: seconds * 1e9 / f64::from(self.calls), busy: busy.parse().ok()? })
     }
 
     pub fn measure(&mut self) -> Repetition {
-        self.answer().unwrap()
+        self.try_measure().unwrap()
     }
 }
 

@@ -1,62 +1,64 @@
-//! All candidates round-robin, so that what the machine does to one it does to all, and the medians of the
-//! ratios within a round, which hold where nanoseconds do not.
+//! Measures all candidates round-robin, so that the machine disturbs all of them equally.
+//!
+//! The results are medians of the ratios within a round. They are stable where nanoseconds are not.
 
 use std::cell::Cell;
 
 use crate::ids::Random;
 use crate::repetition::Repetition;
 
-/// Below this share of a core a repetition is thrown away and made again,
-const BUSY: f64 = 0.985;
-/// so many times at most, and in a whole run twice as many as count and some. After that the best of them
-/// counts: a bench must end.
-const TRIES: usize = 40;
-const SPARE: usize = 1_000;
+/// Share of a core that a repetition needs. Below it, it is discarded and repeated.
+const MIN_BUSY: f64 = 0.985;
+/// Number of times that a repetition is tried. After that the best one counts, so that the bench ends.
+const MAX_TRIES: usize = 40;
+/// Number of repetitions that a run may discard, besides two for each that counts.
+const MAX_DISCARDED: usize = 1_000;
 
-/// How much is measured, and what the machine did to it.
+/// The number of rounds, and the number of repetitions that they took.
 pub struct Effort {
     pub rounds: usize,
-    /// How many repetitions counted, were thrown away, and counted although the machine disturbed them.
+    /// Number of repetitions that count.
     pub counted: Cell<usize>,
-    pub thrown_away: Cell<usize>,
+    /// Number of repetitions that were discarded because the machine disturbed them.
+    pub discarded: Cell<usize>,
+    /// Number of repetitions that count although the machine disturbed them.
     pub disturbed: Cell<usize>,
 }
 
 impl Effort {
     pub fn new(rounds: usize) -> Self {
-        Effort { rounds, counted: Cell::new(0), thrown_away: Cell::new(0), disturbed: Cell::new(0) }
+        Effort { rounds, counted: Cell::new(0), discarded: Cell::new(0), disturbed: Cell::new(0) }
     }
 
     pub fn print(&self) {
-        let [counted, thrown_away, disturbed] = [&self.counted, &self.thrown_away, &self.disturbed].map(Cell::get);
-        println!(
-            "{counted} repetitions; {thrown_away} others thrown away; {disturbed} disturbed and counted all the same"
-        );
+        let [counted, discarded, disturbed] = [&self.counted, &self.discarded, &self.disturbed].map(Cell::get);
+        println!("{counted} repetitions; {discarded} others discarded; {disturbed} counted although disturbed");
     }
 
-    fn undisturbed(&self, measure: &mut Measure<'_>) -> f64 {
+    /// Measures until a repetition is undisturbed. Returns its nanoseconds.
+    fn measure_undisturbed(&self, measure: &mut Measure<'_>) -> f64 {
         let mut best = measure();
-        for _ in 1..TRIES {
-            let patience = SPARE + 2 * self.counted.get();
-            if best.busy >= BUSY || self.thrown_away.get() >= patience {
+        for _ in 1..MAX_TRIES {
+            let max_discarded = MAX_DISCARDED + 2 * self.counted.get();
+            if best.busy >= MIN_BUSY || self.discarded.get() >= max_discarded {
                 break;
             }
-            self.thrown_away.set(self.thrown_away.get() + 1);
+            self.discarded.set(self.discarded.get() + 1);
             let again = measure();
             if again.busy > best.busy {
                 best = again;
             }
         }
         self.counted.set(self.counted.get() + 1);
-        self.disturbed.set(self.disturbed.get() + usize::from(best.busy < BUSY));
+        self.disturbed.set(self.disturbed.get() + usize::from(best.busy < MIN_BUSY));
         best.nanos
     }
 }
 
-/// Measures one repetition.
+/// A function that measures one repetition.
 pub type Measure<'a> = Box<dyn FnMut() -> Repetition + 'a>;
 
-/// What is measured, under a name.
+/// A named implementation that is measured.
 pub struct Candidate<'a> {
     pub name: &'static str,
     pub measure: Measure<'a>,
@@ -68,13 +70,13 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// What the candidates took, round by round.
+/// The nanoseconds of all candidates, round by round.
 pub struct Rounds {
     names: Vec<&'static str>,
     nanos: Vec<Vec<f64>>,
 }
 
-/// The median of many, and the quartiles around it.
+/// A median with its quartiles.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     pub low: f64,
@@ -88,10 +90,10 @@ impl Rounds {
         let mut nanos = vec![Vec::new(); candidates.len()];
         let (mut random, mut order) = (Random::new(), (0..candidates.len()).collect::<Vec<_>>());
         for _ in 0..effort.rounds {
-            // In another order each time, so that nobody always follows the same.
+            // In random order, so that no candidate always follows the same one.
             order.sort_by_cached_key(|_| random.next());
             for &n in &order {
-                nanos[n].push(effort.undisturbed(&mut candidates[n].measure));
+                nanos[n].push(effort.measure_undisturbed(&mut candidates[n].measure));
             }
         }
         Rounds { names, nanos }
@@ -101,22 +103,22 @@ impl Rounds {
         &self.names
     }
 
-    fn of(&self, name: &str) -> Option<&[f64]> {
+    fn nanos_of(&self, name: &str) -> Option<&[f64]> {
         Some(&self.nanos[self.names.iter().position(|other| *other == name)?])
     }
 
-    /// Nanoseconds a call; `None` for who did not take part.
+    /// Returns the median nanoseconds of a call, or `None` if there is no such candidate.
     pub fn nanos(&self, name: &str) -> Option<f64> {
-        Some(spread(self.of(name)?.to_vec()).median)
+        Some(spread(self.nanos_of(name)?.to_vec()).median)
     }
 
-    /// How many times the time of `under` it is that `over` took, round by round.
+    /// Returns the time of `over` divided by that of `under`, computed round by round.
     pub fn ratio(&self, over: &str, under: &str) -> Option<Spread> {
-        let pairs = self.of(over)?.iter().zip(self.of(under)?);
+        let pairs = self.nanos_of(over)?.iter().zip(self.nanos_of(under)?);
         Some(spread(pairs.map(|(over, under)| over / under).collect()))
     }
 
-    /// Which of them took the least.
+    /// Returns the candidate with the least time.
     pub fn fastest(&self, names: &[&'static str]) -> Option<&'static str> {
         let known = names.iter().filter_map(|name| Some((self.nanos(name)?, *name)));
         known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
@@ -134,22 +136,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disturbed_repetition_is_made_again_and_the_bench_ends() {
+    fn disturbed_repetition_is_repeated_until_the_limit() {
         let effort = Effort::new(3);
-        let mut made = 0;
+        let mut repetitions = 0;
         let busy = Candidate::new("busy", || Repetition { nanos: 1.0, busy: 1.0 });
-        let hindered = Candidate::new("hindered", || {
-            made += 1;
+        let disturbed = Candidate::new("disturbed", || {
+            repetitions += 1;
             Repetition { nanos: 2.0, busy: 0.5 }
         });
-        let rounds = Rounds::measure(vec![busy, hindered], &effort);
-        assert_eq!(rounds.ratio("hindered", "busy").unwrap().median, 2.0);
+        let rounds = Rounds::measure(vec![busy, disturbed], &effort);
+        assert_eq!(rounds.ratio("disturbed", "busy").unwrap().median, 2.0);
         assert_eq!((effort.counted.get(), effort.disturbed.get()), (6, 3));
-        assert_eq!(made, 3 * TRIES);
+        assert_eq!(repetitions, 3 * MAX_TRIES);
     }
 
     #[test]
-    fn the_median_and_the_quartiles() {
+    fn spread_has_the_median_and_the_quartiles() {
         let Spread { low, median, high } = spread((0..=100).rev().map(f64::from).collect());
         assert_eq!((low, median, high), (25.0, 50.0, 75.0));
     }

@@ -1,10 +1,10 @@
-//! Tables in Markdown that a terminal shows well, too, and the targets.
+//! Tables in Markdown that can be read in a terminal, and the targets.
 
 use std::fmt::Display;
 
 use crate::rounds::Spread;
 
-/// A table with its columns aligned: the first to the left, all others to the right.
+/// Returns a table with aligned columns: the first to the left, all others to the right.
 pub fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -27,7 +27,7 @@ pub fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
     [line(&head), line(&rule)].into_iter().chain(rows.iter().map(|row| line(row))).collect()
 }
 
-/// A time in three digits or so.
+/// Formats a time with about three digits.
 pub fn nanos(nanos: f64) -> String {
     match nanos {
         ..99.95 => format!("{nanos:.1} ns"),
@@ -37,17 +37,17 @@ pub fn nanos(nanos: f64) -> String {
     }
 }
 
-/// What a ratio has to be.
+/// The bound that a ratio must keep.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound {
-    /// So many times the other's time at most.
+    /// At most this multiple of the other's time.
     AtMost(f64),
-    /// So many times faster than the other.
+    /// At least this many times faster than the other.
     Faster(f64),
 }
 
 impl Bound {
-    /// A ratio counts as it is printed.
+    /// Returns whether a ratio, rounded as it is printed, keeps the bound.
     fn holds(self, ratio: f64) -> bool {
         let ratio = (ratio * 100.0).round() / 100.0;
         match self {
@@ -67,7 +67,7 @@ impl Display for Bound {
     }
 }
 
-/// What was to be reached, and what was.
+/// The targets, with the results beside them.
 #[derive(Default)]
 pub struct Targets {
     met: usize,
@@ -75,8 +75,9 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// One row, with the ratio as the target has it: ours to the peer's where a multiple is the most that
-    /// it may be, the peer's to ours where it is to be faster. Without a ratio it was not measured, and not met.
+    /// Adds a row. The ratio is in the direction of its bound: ours to theirs for a multiple, theirs to ours for a factor.
+    ///
+    /// A target without a ratio was not measured, and counts as not met.
     pub fn check(&mut self, case: &str, ours: &str, peer: (&str, &str), ratio: Option<Spread>, bound: Bound) {
         let met = ratio.is_some_and(|ratio| bound.holds(ratio.median));
         let ratio = ratio.map_or("not measured".to_owned(), |Spread { low, median, high }| {
@@ -85,13 +86,14 @@ impl Targets {
         self.push(case, ours, &format!("{}: {}", peer.0, peer.1), &ratio, &bound.to_string(), met);
     }
 
+    /// Adds a row of texts.
     pub fn push(&mut self, case: &str, ours: &str, peer: &str, ratio: &str, target: &str, met: bool) {
         self.met += usize::from(met);
         let verdict = if met { "yes" } else { "NO" };
         self.rows.push([case, ours, peer, ratio, target, verdict].map(str::to_owned).to_vec());
     }
 
-    /// All of them, and the count as the last line. What the `ratio` is goes above it.
+    /// Prints all rows, and their count as the last line. `ratio` is the head of the column with the ratios.
     pub fn print(&self, ratio: &str) {
         let head = ["case", "ours", "peer", ratio, "target", "met?"];
         println!("\n{}", markdown(&head, &self.rows));
@@ -104,13 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_counts_as_it_is_printed() {
+    fn ratio_is_rounded_before_it_is_compared() {
         assert!(Bound::AtMost(1.25).holds(1.2549) && !Bound::AtMost(1.25).holds(1.2551));
         assert!(Bound::Faster(1.0).holds(0.9951) && !Bound::Faster(1.0).holds(0.9949));
     }
 
     #[test]
-    fn columns_are_aligned() {
+    fn table_has_aligned_columns() {
         let table = markdown(&["a", "of"], &[vec!["long".into(), "1".into()]]);
         assert_eq!(table, "| a    | of |\n| ---- | -: |\n| long |  1 |\n");
     }

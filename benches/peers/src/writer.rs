@@ -1,4 +1,4 @@
-//! Who keeps the entries of a client fresh while others read them.
+//! A thread that refreshes a client's entries while others read them.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,28 +11,29 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::registry;
 
-/// Refreshes a client's entries at a rate, through `peers()`: each call files all of a list. It takes turns
-/// with those who measure without it.
+/// Refreshes a client's entries at a constant rate, by `peers()`: each call stores all entries of a list.
 ///
-/// A call costs this thread, the registry's and the resolver's that `ureq` starts some 0.2 ms of CPU, all of
-/// it on the core that the reader leaves free on a machine of two. So many lists a second is what it can
-/// read beside a reader that is not to be disturbed; the CPU filter throws away where it was.
+/// It writes only while [`beside`](Writer::beside) runs, and rests while others are measured.
+///
+/// A call costs 0.2 ms of CPU time, in this thread, in the registry's and in the resolver's that `ureq` starts. On a
+/// machine with two cores that is the core that the reader leaves free, which limits the number of lists a second. A
+/// repetition in which the reader was disturbed is discarded by its CPU time.
 pub struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<WriterState>,
     entries: usize,
-    on_for: Cell<Duration>,
+    active_time: Cell<Duration>,
 }
 
 #[derive(Default)]
-struct Shared {
-    on: Mutex<bool>,
+struct WriterState {
+    is_active: Mutex<bool>,
     changed: Condvar,
-    over: AtomicBool,
+    is_dropped: AtomicBool,
     calls: AtomicUsize,
 }
 
 impl Writer {
-    /// A writer that rests. Lists of so many `entries` go round the `ids`; so many of them are read a second.
+    /// Creates a client and its writer, which rests. Each list has `entries` of the `ids`, in rotation.
     pub fn new(ids: &[&'static str], entries: usize, lists_a_second: u32) -> (Client, Self) {
         let all = registry::listing(ids.iter().copied());
         let list = |start: usize| registry::listing(ids.iter().cycle().skip(start * entries).take(entries).copied());
@@ -44,53 +45,53 @@ impl Writer {
         });
         let client = registry::builder(&url).build().unwrap();
         client.peers().unwrap();
-        let shared = Arc::new(Shared::default());
-        let (writes, of) = (shared.clone(), client.clone());
-        thread::spawn(move || writes.run(&of, Duration::from_secs(1) / lists_a_second));
-        (client, Writer { shared, entries, on_for: Cell::default() })
+        let shared = Arc::new(WriterState::default());
+        let (state, target) = (shared.clone(), client.clone());
+        thread::spawn(move || state.run(&target, Duration::from_secs(1) / lists_a_second));
+        (client, Writer { shared, entries, active_time: Cell::default() })
     }
 
-    /// Has it write while the work is done.
+    /// Writes while `work` runs. Returns the result of `work`.
     pub fn beside<T>(&self, work: impl FnOnce() -> T) -> T {
-        *self.shared.on.lock() = true;
+        *self.shared.is_active.lock() = true;
         let start = Instant::now();
         self.shared.changed.notify_all();
-        // The first write is over: from here on its rate is what it shall be.
+        // After the first write, which comes at once, the rate is constant.
         thread::sleep(Duration::from_millis(2));
         let done = work();
-        // It holds this lock while it writes, so that nothing is under way any more.
-        *self.shared.on.lock() = false;
-        self.on_for.set(self.on_for.get() + start.elapsed());
+        // The writer holds this lock while it writes: when it is free, no write is in progress.
+        *self.shared.is_active.lock() = false;
+        self.active_time.set(self.active_time.get() + start.elapsed());
         done
     }
 
-    /// How many entries it refreshed in a second, where it wrote.
+    /// Returns the number of entries that it refreshed a second while it was active.
     pub fn rate(&self) -> f64 {
         let entries = self.shared.calls.load(Ordering::Relaxed) * self.entries;
-        entries as f64 / self.on_for.get().as_secs_f64()
+        entries as f64 / self.active_time.get().as_secs_f64()
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.is_dropped.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
     }
 }
 
-impl Shared {
+impl WriterState {
     fn run(&self, client: &Client, interval: Duration) {
         let mut next = Instant::now();
-        while !self.over.load(Ordering::Relaxed) {
-            let mut on = self.on.lock();
-            if !*on {
-                self.changed.wait_for(&mut on, Duration::from_secs(1));
+        while !self.is_dropped.load(Ordering::Relaxed) {
+            let mut is_active = self.is_active.lock();
+            if !*is_active {
+                self.changed.wait_for(&mut is_active, Duration::from_secs(1));
                 next = Instant::now();
                 continue;
             }
             client.peers().unwrap();
             self.calls.fetch_add(1, Ordering::Relaxed);
-            drop(on);
+            drop(is_active);
             next += interval;
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }

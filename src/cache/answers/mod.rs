@@ -42,7 +42,7 @@ pub(super) struct Answers {
 #[derive(Default)]
 struct CountedThreads {
     living: Vec<Arc<ThreadCounts>>,
-    /// Answers counted by threads that have ended, and by those that have no counts of their own.
+    /// Number of answers of threads that have ended, and of those that could not register.
     past: [u64; 4],
 }
 

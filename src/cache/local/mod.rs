@@ -15,14 +15,15 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
 use super::answers::{Answered, Answers};
-use crate::peer::{CachedValue, Peer, PeerId, PeerName};
+use crate::peer::{CachedValue, PeerId, PeerName};
 use crate::util::clock::CoarseInstant;
 use raw_key::{RawKey, of_id};
+pub(crate) use slots::LocalAnswer;
 use slots::LocalCache;
 pub(super) use slots::release_invalidated;
 
 thread_local! {
-    /// This thread's cache. Whoever works with it takes it out: a nested call finds none and does without.
+    /// This thread's cache. A call takes it out while it uses it: a nested call finds none and does without.
     ///
     /// [`DROP`] drops it: a thread-local with a destructor is more expensive to reach. Where the system's keys emulate
     /// thread-locals, as on Android, a thread that ends may leak it.
@@ -37,18 +38,6 @@ impl Drop for DropLocal {
     fn drop(&mut self) {
         drop(LOCAL.with(|local| ManuallyDrop::into_inner(local.take())));
     }
-}
-
-/// The answer of a thread's cache.
-///
-/// It is returned in two registers. That needs variants with one word or nothing: through memory it would cost half
-/// of a hit.
-pub(crate) enum LocalAnswer {
-    Found(Peer),
-    Absent,
-    Failed,
-    /// The shared cache must be asked. With the time at which this thread looked.
-    Miss(CoarseInstant),
 }
 
 /// Looks a peer up in this thread's cache. Counts the answer, unless it is a `Miss`.

@@ -11,6 +11,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::cache::{Cache, CacheAnswer, CacheUpdate};
+use crate::peer::Peer;
 
 const PEERS: u64 = 6;
 

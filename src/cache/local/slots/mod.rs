@@ -9,10 +9,9 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::LocalAnswer;
 use super::raw_key::{RawKey, has_same_start, hash, is_equal};
 use crate::cache::answers::{Answered, Answers, ThreadCounts};
-use crate::peer::{CachedValue, Negative};
+use crate::peer::{CachedValue, Negative, Peer};
 use crate::util::clock::CoarseInstant;
 use crate::util::sync::Arc;
 
@@ -39,6 +38,18 @@ static RELEASES: AtomicUsize = AtomicUsize::new(0);
 pub(crate) fn release_invalidated() {
     // Release: a thread that sees the new number also sees the states that were written before it.
     RELEASES.fetch_add(1, Release);
+}
+
+/// The answer of a thread's cache.
+///
+/// It is returned in two registers. That needs variants with one word or nothing: through memory it would cost half
+/// of a hit.
+pub(crate) enum LocalAnswer {
+    Found(Peer),
+    Absent,
+    Failed,
+    /// The shared cache must be asked. With the time at which this thread looked.
+    Miss(CoarseInstant),
 }
 
 /// One thread's cache.
@@ -217,7 +228,7 @@ impl LocalCache {
         slot.key = *key;
         slot.cache = cache;
         slot.until = until;
-        // In the order of the slots, whoever is in them: a busy peer is soon kept again.
+        // In the order of the slots, whichever peers are in them: a busy one is soon kept again.
         let mut hand = self.hand;
         while self.bytes - freed + bytes > MAX_BYTES {
             hand = (hand + 1) % SLOTS;

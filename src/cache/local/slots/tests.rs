@@ -6,7 +6,7 @@ use serde_json::Map;
 use super::*;
 use crate::cache::local::raw_key::of_id;
 use crate::cache::local::{count, get_at, keep, with_local};
-use crate::peer::{Peer, PeerId, PeerName};
+use crate::peer::{PeerId, PeerName};
 
 fn id(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-{:012x}", n * 7)
