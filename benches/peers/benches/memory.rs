@@ -145,7 +145,7 @@ fn main() {
 fn allocations(ids: &[&'static str]) -> usize {
     let (client, _) = registry::filled(ids);
     // The first calls fill the slots.
-    (0..100).for_each(|_| ids.iter().for_each(|id| drop(client.enrich(id))));
+    (0..400).for_each(|_| ids.iter().for_each(|id| drop(client.enrich(id))));
     let _settled = heap_bytes();
     let region = Region::new(ALLOCATOR);
     for id in ids.iter().cycle().take(100_000) {
