@@ -1,6 +1,7 @@
-//! The hit, from `&str` to a readable record, beside a naive port of the original in the same run.
+//! Measures a hit, from `&str` to a readable record, beside a naive port of the Python module `a2a_client`.
 //!
-//! `cargo bench --bench cache`; a part of it by name: `cargo bench --bench cache -- 'one thread/'`.
+//! Run it with `cargo bench --bench cache`, or a part of it by name: `cargo bench --bench cache -- 'one thread/'`. The
+//! comparison with other caches is in `benches/peers`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::HashMap;
@@ -18,11 +19,11 @@ use parking_lot::RwLock;
 use regex::Regex;
 use serde_json::Value;
 
-/// The last is near what 64 MiB of records hold.
+/// Numbers of peers. The records of the last almost fill the 64 MiB of a cache.
 const SIZES: [usize; 4] = [1, 64, 1_024, 40_000];
 const RECORD: &str = r#"{"id":"3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c","name":"ops-agent","role":"sre","status":"online","url":"http://ws-3f2b8c1a:8000"}"#;
 
-/// Ids that no cache line or branch predictor can guess, the same in every run.
+/// Returns pseudo-random ids, the same in every run.
 fn ids(count: usize) -> Vec<String> {
     let mut state = 0x853c_49e6_748f_ea9b_u64;
     let mut next = || {
@@ -36,11 +37,11 @@ fn ids(count: usize) -> Vec<String> {
     (0..count).map(|_| id(next(), next())).collect()
 }
 
-/// A registry that knows everybody, or nobody.
-fn registry(known: bool) -> String {
+/// Starts a registry that knows every peer, or none. Returns its URL.
+fn registry(knows_peers: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (status, body) = if known { (200, RECORD) } else { (404, r#"{"error":"workspace not found"}"#) };
+    let (status, body) = if knows_peers { (200, RECORD) } else { (404, r#"{"error":"workspace not found"}"#) };
     let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let serve = move |mut stream: TcpStream| {
         stream.set_nodelay(true).unwrap();
@@ -60,31 +61,31 @@ fn registry(known: bool) -> String {
     url
 }
 
-/// A client that remembers all of the ids, filled by real lookups.
-fn filled(ids: &[String], known: bool) -> Client {
+/// Returns a client that has an answer for every id in its cache, from real lookups.
+fn filled(ids: &[String], knows_peers: bool) -> Client {
     let day = Duration::from_secs(86_400);
-    let builder = Client::builder().platform_url(registry(known)).workspace_id("bench").ttl(day);
+    let builder = Client::builder().platform_url(registry(knows_peers)).workspace_id("bench").ttl(day);
     let client = builder.capacity(ids.len()).lookup_timeout(Duration::from_secs(30)).build().unwrap();
     thread::scope(|scope| {
         for part in ids.chunks(ids.len().div_ceil(4)) {
             scope.spawn(|| part.iter().for_each(|id| drop(client.enrich(id))));
         }
     });
-    let expected = if known { LookupSource::Fresh } else { LookupSource::Absent };
+    let expected = if knows_peers { LookupSource::Fresh } else { LookupSource::Absent };
     assert!(ids.iter().all(|id| client.lookup(id).source == expected && client.lookup(id).from_cache));
     client
 }
 
-/// The original's algorithm in Rust, as one writes it down: a lock, a map of texts, a value that is cloned.
-struct Naive {
+/// A naive port of the Python module's cache: a lock, a map of texts, and a value that is cloned.
+struct NaivePort {
     cache: RwLock<HashMap<String, (Instant, Option<Value>)>>,
 }
 
-impl Naive {
+impl NaivePort {
     fn filled(ids: &[String]) -> Self {
         let record: Value = serde_json::from_str(RECORD).unwrap();
         let entry = |id: &String| (id.clone(), (Instant::now(), Some(record.clone())));
-        Naive { cache: RwLock::new(ids.iter().map(entry).collect()) }
+        NaivePort { cache: RwLock::new(ids.iter().map(entry).collect()) }
     }
 
     fn enrich(&self, peer: &str) -> Option<Value> {
@@ -101,7 +102,7 @@ impl Naive {
     }
 }
 
-/// One call for each of `iters`, over the ids in their order.
+/// Makes `iters` calls, with the ids in their order.
 fn run<T>(ids: &[String], iters: u64, call: impl Fn(&str) -> T) {
     let mut ids = ids.iter().cycle();
     for _ in 0..iters {
@@ -111,11 +112,11 @@ fn run<T>(ids: &[String], iters: u64, call: impl Fn(&str) -> T) {
     }
 }
 
-/// The wall time in which two threads make so many calls each.
-fn two<T>(ids: &[String], iters: u64, call: impl Fn(&str) -> T + Sync) -> Duration {
+/// Returns the wall time in which two threads make `iters` calls each.
+fn run_on_two_threads<T>(ids: &[String], iters: u64, call: impl Fn(&str) -> T + Sync) -> Duration {
     let barrier = Barrier::new(3);
     thread::scope(|scope| {
-        // Each has peers of its own, unless there is but one.
+        // Each thread asks for its half of the peers. A single peer is asked for by both.
         let (low, high) = ids.split_at(ids.len() / 2);
         for half in [if low.is_empty() { high } else { low }, high] {
             let (barrier, call) = (&barrier, &call);
@@ -137,7 +138,7 @@ fn hits(c: &mut Criterion) {
         let ids = Lazy::new(move || ids(size));
         let found = Lazy::new(|| filled(&ids, true));
         let absent = Lazy::new(|| filled(&ids, false));
-        let naive = Lazy::new(|| Naive::filled(&ids));
+        let naive = Lazy::new(|| NaivePort::filled(&ids));
 
         let mut one = c.benchmark_group("one thread");
         one.throughput(Throughput::Elements(1));
@@ -159,20 +160,21 @@ fn hits(c: &mut Criterion) {
         both.throughput(Throughput::Elements(2));
         both.bench_function(BenchmarkId::new("found", size), |b| {
             let found = &*found;
-            b.iter_custom(|iters| two(&ids, iters, |id| found.enrich(id)));
+            b.iter_custom(|iters| run_on_two_threads(&ids, iters, |id| found.enrich(id)));
         });
         both.bench_function(BenchmarkId::new("absent", size), |b| {
             let absent = &*absent;
-            b.iter_custom(|iters| two(&ids, iters, |id| absent.enrich(id)));
+            b.iter_custom(|iters| run_on_two_threads(&ids, iters, |id| absent.enrich(id)));
         });
         both.bench_function(BenchmarkId::new("naive", size), |b| {
             let naive = &*naive;
-            b.iter_custom(|iters| two(&ids, iters, |id| naive.enrich(id)));
+            b.iter_custom(|iters| run_on_two_threads(&ids, iters, |id| naive.enrich(id)));
         });
         both.finish();
     }
 }
 
+/// Returns the wall time of `work`.
 fn timed(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();

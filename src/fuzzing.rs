@@ -11,11 +11,16 @@ pub use crate::inbox::envelope::fuzz::notification as envelope;
 pub use crate::inbox::feed::cursor::fuzz::cursor;
 pub use crate::inbox::feed::fuzz::activity_rows;
 pub use crate::inbox::store::fuzz::cursor_file;
-pub use crate::peer::fuzz::peer_id;
 pub use crate::platform::response::fuzz::reply;
 pub use crate::token::fuzz::token;
 pub use crate::wire::record::fuzz::record;
 pub use crate::wire::time::fuzz::{moment, time};
+
+/// The id of a peer, and the key under which a thread keeps its answers.
+pub fn peer_id(data: &[u8]) {
+    crate::peer::id::fuzz::peer_id(data);
+    crate::cache::local::fuzz::raw_key(data);
+}
 
 /// A fuzz target.
 pub type Body = fn(&[u8]);

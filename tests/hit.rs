@@ -1,4 +1,4 @@
-//! A hit: it takes no memory, and what a thread keeps of the answers is what it was answered.
+//! A hit allocates nothing, and a thread keeps each answer under the text that it was found by.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 mod support;
@@ -12,31 +12,31 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{LookupSource, PeerId};
 use support::{Act, PEER, RECORD, Server};
 
-/// The system's, with a count of what this thread allocates.
-struct Counting;
+/// The system's allocator, which also counts the allocations of each thread.
+struct CountingAllocator;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-// SAFETY: each call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: each call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, and it was the system's.
+        // SAFETY: the caller keeps the contract, and the block is of the system's allocator.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// How often this thread allocates meanwhile.
+/// Returns the number of allocations that this thread makes in `work`.
 fn allocations(work: impl FnOnce()) -> usize {
     let before = COUNT.get();
     work();
@@ -46,27 +46,27 @@ fn allocations(work: impl FnOnce()) -> usize {
 const STRANGER: &str = "00000000-0000-4000-8000-000000000001";
 
 #[test]
-fn a_hit_allocates_nothing() {
-    assert!(allocations(|| drop(std::hint::black_box(vec![1]))) > 0, "it counts");
+fn hit_allocates_nothing() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1]))) > 0, "allocations are counted");
     let server = Server::decide(|_, request| match request.path.contains(PEER) {
         true => Act::reply(200, RECORD),
         false => Act::reply(404, r#"{"error":"no such workspace"}"#),
     });
     let client = support::client(&server);
     let id: PeerId = PEER.parse().unwrap();
-    let shouted = format!(" {} ", PEER.to_uppercase());
+    let padded = format!(" {} ", PEER.to_uppercase());
     assert_eq!(
         (client.lookup(PEER).source, client.lookup(STRANGER).source),
         (LookupSource::Fetched, LookupSource::Absent)
     );
-    // By now the thread keeps all that it may.
+    // Often enough that the thread keeps every answer that it may keep.
     for _ in 0..200 {
         assert!(client.enrich(PEER).is_some() && client.enrich(id).is_some() && client.enrich(STRANGER).is_none());
     }
     let hits = allocations(|| {
         for _ in 0..1_000 {
             assert_eq!(client.enrich(PEER).unwrap().peer_id(), Some(id));
-            assert!(client.enrich(id).is_some() && client.enrich(&shouted).is_some());
+            assert!(client.enrich(id).is_some() && client.enrich(&padded).is_some());
             assert!(client.enrich_nonblocking(PEER).is_some());
             assert!(client.enrich(STRANGER).is_none() && client.enrich("no id").is_none());
         }
@@ -77,9 +77,9 @@ fn a_hit_allocates_nothing() {
     assert_eq!((stats.fresh, stats.absent), (1 + 400 + 4_000, 1 + 200 + 1_000));
 }
 
-/// Past four fifths of its TTL a record is to be refreshed, and each hit tells: that costs no memory either.
+/// In the last fifth of its TTL a record is due for a refresh, and every hit asks for it.
 #[test]
-fn a_hit_that_is_to_be_refreshed_allocates_nothing() {
+fn hit_with_a_refresh_due_allocates_nothing() {
     let server = Server::play([Act::reply(200, RECORD)]);
     let client = support::builder(&server).background_threads(0).build().unwrap();
     let start = Instant::now();
@@ -90,17 +90,17 @@ fn a_hit_that_is_to_be_refreshed_allocates_nothing() {
     assert_eq!(hits, 0);
 }
 
-/// A text that is another each time that it is looked at.
-struct Turning([&'static str; 2], AtomicUsize);
+/// A name that returns its two texts in turn.
+struct TwoTexts([&'static str; 2], AtomicUsize);
 
-impl AsRef<str> for Turning {
+impl AsRef<str> for TwoTexts {
     fn as_ref(&self) -> &str {
         self.0[self.1.fetch_add(1, SeqCst) % 2]
     }
 }
 
 #[test]
-fn no_answer_is_kept_under_a_text_that_it_was_not_found_by() {
+fn answer_is_kept_only_under_the_text_that_it_was_found_by() {
     let server = Server::decide(|_, request| {
         let id = request.path.rsplit('/').next().unwrap_or_default().to_owned();
         Act::reply(200, format!(r#"{{"id":"{id}"}}"#))
@@ -109,7 +109,7 @@ fn no_answer_is_kept_under_a_text_that_it_was_not_found_by() {
     let bad = "../../../etc/passwd?xxxxxxxxxxxxxxxx";
     for other in [STRANGER, bad] {
         for n in 0..300 {
-            drop(client.enrich(Turning([PEER, other], AtomicUsize::new(n))));
+            drop(client.enrich(TwoTexts([PEER, other], AtomicUsize::new(n))));
         }
     }
     for _ in 0..100 {

@@ -1,50 +1,59 @@
-//! What is filed of one peer, and what that comes to at a moment.
+//! A peer's entry in the cache, and the answer that it gives at a time.
 
 use std::time::Duration;
 
+use super::jitter::fraction;
 use super::sieve::NodeId;
 use crate::peer::{CachedValue, Negative, Peer, PeerId};
 use crate::util::clock::CoarseInstant;
-use crate::util::random::fraction;
 
-/// What is to be filed of a peer, and until when it counts.
+/// The outcome of a lookup, with the times until which it holds.
 #[derive(Debug, Clone)]
 pub(crate) enum CacheUpdate {
-    /// The registry's record: fresh until one moment, to be refreshed ahead of it from another, and good
-    /// enough while the registry is down until a third.
-    Found { record: Peer, refresh_at: CoarseInstant, fresh_until: CoarseInstant, stale_until: CoarseInstant },
-    /// The registry's own no. It drops an older record.
+    /// The registry returned a record.
+    Found {
+        record: Peer,
+        /// The time from which a hit asks for a refresh.
+        refresh_at: CoarseInstant,
+        fresh_until: CoarseInstant,
+        /// The time until which the record may be served while lookups fail.
+        stale_until: CoarseInstant,
+    },
+    /// The registry says that there is no such peer. This removes an older record.
     Absent { until: CoarseInstant },
-    /// Negative usable answer. It keeps an older record. Where not so much as a status came, it counts only as long
-    /// as the [outage](Cache::outage) that it belongs to.
+    /// The lookup brought no usable answer. This keeps an older record.
+    ///
+    /// `outage` is set where not even an HTTP status came. The failure then counts only as long as
+    /// [that outage](super::Cache::outage) lasts.
     Failed { until: CoarseInstant, outage: Option<u64> },
 }
 
-/// What is known of a peer at a moment.
+/// The cache's knowledge of a peer at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CacheAnswer {
-    /// A record younger than its TTL, and whether it is time to refresh it.
+    /// A record younger than its TTL. `refresh` is true once a refresh is due.
     Fresh { record: Peer, refresh: bool },
-    /// An older record; a lookup has failed not long ago, or is to wait for its turn after an outage.
+    /// An older record. A lookup failed recently, or must wait for its turn after an outage.
     Stale(Peer),
-    /// The registry's own no.
+    /// The registry said recently that there is no such peer.
     Absent,
-    /// Negative record; a lookup has failed not long ago.
+    /// A lookup failed recently, and there is no record to serve instead.
     Failed,
-    /// A lookup was not answered not long ago, in an outage that is over. Perhaps it was the peer's own: it is
-    /// worth a lookup that nobody waits for. With the record that stands in.
+    /// A lookup got no answer recently, in an outage that has ended, and there may be an older record.
+    ///
+    /// The peer itself may be the cause, so the lookup should be repeated where no caller waits for it.
     Retry(Option<Peer>),
-    /// A lookup is due. The record is what may stand in for one that fails.
+    /// A lookup is due. The record may be served if it fails.
     Due(Option<Peer>),
 }
 
-/// What is filed of a peer. It is small, so that many are near at hand; what a hit does not need is elsewhere.
+/// The entry of one peer. It is small, so that many fit into the CPU's caches: what a hit does not need is boxed.
 pub(super) struct CacheEntry {
-    /// The last good record, kept past its TTL, or that there is none.
+    /// The last record, kept past its TTL, or a note that there is none.
     pub(super) value: CachedValue,
-    /// Until when that is the whole answer, whatever happens beside: no refresh is due, and no outage's end changes it.
+    /// The time until which `value` is the whole answer: no refresh falls due, and the end of an outage changes nothing.
     pub(super) stable_until: CoarseInstant,
-    more: Box<EntryDetails>,
+    details: Box<EntryDetails>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,70 +61,56 @@ struct EntryDetails {
     refresh_at: CoarseInstant,
     fresh_until: CoarseInstant,
     stale_until: CoarseInstant,
-    /// What a lookup brought since then in place of another, and until when that counts.
-    no: Negative,
-    no_until: CoarseInstant,
-    /// The outage that an unanswered lookup belongs to; zero for none.
+    /// The outcome of a later lookup that returned no record.
+    negative: Negative,
+    /// The time until which `negative` counts.
+    negative_until: CoarseInstant,
+    /// The outage in which a lookup got no answer, or zero.
     outage: u64,
-    place: NodeId,
+    node: NodeId,
 }
 
 impl CacheEntry {
-    pub(super) fn new(place: NodeId) -> Self {
-        let more = EntryDetails {
+    pub(super) fn new(node: NodeId) -> Self {
+        let details = EntryDetails {
             refresh_at: CoarseInstant::START,
             fresh_until: CoarseInstant::START,
             stale_until: CoarseInstant::START,
-            no: Negative::Failed,
-            no_until: CoarseInstant::START,
+            negative: Negative::Failed,
+            negative_until: CoarseInstant::START,
             outage: 0,
-            place,
+            node,
         };
         CacheEntry {
-            value: CachedValue::nothing(Negative::Failed),
+            value: CachedValue::negative(Negative::Failed),
             stable_until: CoarseInstant::START,
-            more: Box::new(more),
+            details: Box::new(details),
         }
     }
 
     pub(super) fn node(&self) -> NodeId {
-        self.more.place
+        self.details.node
     }
 
-    /// Files what came of a lookup. What it takes the place of, unless an older record stays.
+    /// Applies the outcome of a lookup. Returns the value that it replaced, or `None` if an older record stays.
     pub(super) fn apply(&mut self, update: CacheUpdate) -> Option<CachedValue> {
-        let more = &mut *self.more;
-        let filed = match update {
-            CacheUpdate::Found { record, refresh_at, fresh_until, stale_until } => {
-                (more.refresh_at, more.fresh_until, more.stale_until) = (refresh_at, fresh_until, stale_until);
-                (more.no_until, more.outage) = (CoarseInstant::START, 0);
-                CachedValue::record(&record)
-            }
-            CacheUpdate::Absent { until } => {
-                (more.no, more.no_until, more.outage) = (Negative::Absent, until, 0);
-                Some(CachedValue::nothing(Negative::Absent))
-            }
-            CacheUpdate::Failed { until, outage } => {
-                (more.no, more.no_until, more.outage) = (Negative::Failed, until, outage.unwrap_or(0));
-                // A record that is still fresh is not refreshed again meanwhile, either; nor the sooner for it.
-                more.refresh_at = more.refresh_at.max(until);
-                self.value.state().negative().map(|_| CachedValue::nothing(Negative::Failed))
-            }
-        };
-        let is_record = filed.as_ref().unwrap_or(&self.value).state().negative().is_none();
-        self.stable_until = match (is_record, more.outage) {
-            (true, _) => more.refresh_at.min(more.fresh_until),
-            (false, 0) => more.no_until,
-            (false, _) => CoarseInstant::START,
-        };
-        let filed = filed?;
+        let value = self.details.apply(update, self.value.state().negative());
+        let is_record = value.as_ref().unwrap_or(&self.value).state().negative().is_none();
+        self.stable_until = self.details.stable_until(is_record);
+        let value = value?;
         if self.value.state().take_visited() {
-            filed.state().visit();
+            value.state().visit();
         }
-        Some(std::mem::replace(&mut self.value, filed))
+        Some(std::mem::replace(&mut self.value, value))
     }
 
-    /// What is known before `stable_until`.
+    /// Returns the record if it is the whole answer at `now` and marked as visited: all that most hits need.
+    #[inline]
+    pub(super) fn visited_record(&self, now: CoarseInstant) -> Option<Peer> {
+        if now < self.stable_until && self.value.state().is_visited_record() { self.value.peer() } else { None }
+    }
+
+    /// Returns the answer for a time before `stable_until`.
     pub(super) fn stable_answer(&self) -> CacheAnswer {
         match (self.value.peer(), self.value.state().negative()) {
             (Some(record), _) => CacheAnswer::Fresh { record, refresh: false },
@@ -124,32 +119,73 @@ impl CacheEntry {
         }
     }
 
-    /// What is needed of it when its shard is free again.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot { record: self.value.peer(), more: *self.more }
+    /// Returns a copy that can be read after the shard's lock is released.
+    pub(super) fn snapshot(&self) -> EntrySnapshot {
+        EntrySnapshot { record: self.value.peer(), details: *self.details }
     }
 }
 
-/// An entry as it was.
-pub(super) struct Snapshot {
-    record: Option<Peer>,
-    more: EntryDetails,
+impl EntryDetails {
+    /// Applies the outcome of a lookup. Returns the new value, or `None` if the present one stays.
+    ///
+    /// `present` says why the entry has no record, if it has none.
+    fn apply(&mut self, update: CacheUpdate, present: Option<Negative>) -> Option<CachedValue> {
+        match update {
+            CacheUpdate::Found { record, refresh_at, fresh_until, stale_until } => {
+                self.refresh_at = refresh_at;
+                self.fresh_until = fresh_until;
+                self.stale_until = stale_until;
+                self.negative_until = CoarseInstant::START;
+                self.outage = 0;
+                Some(CachedValue::record(&record))
+            }
+            CacheUpdate::Absent { until } => {
+                self.negative = Negative::Absent;
+                self.negative_until = until;
+                self.outage = 0;
+                Some(CachedValue::negative(Negative::Absent))
+            }
+            CacheUpdate::Failed { until, outage } => {
+                self.negative = Negative::Failed;
+                self.negative_until = until;
+                self.outage = outage.unwrap_or(0);
+                // A record that is still fresh is not refreshed before the failure expires.
+                self.refresh_at = self.refresh_at.max(until);
+                present.map(|_| CachedValue::negative(Negative::Failed))
+            }
+        }
+    }
+
+    fn stable_until(&self, is_record: bool) -> CoarseInstant {
+        match (is_record, self.outage) {
+            (true, _) => self.refresh_at.min(self.fresh_until),
+            (false, 0) => self.negative_until,
+            // The end of the outage changes the answer.
+            (false, _) => CoarseInstant::START,
+        }
+    }
 }
 
-impl Snapshot {
-    /// What is known at `now`.
+/// A copy of an entry.
+pub(super) struct EntrySnapshot {
+    record: Option<Peer>,
+    details: EntryDetails,
+}
+
+impl EntrySnapshot {
+    /// Returns the answer at `now`.
     pub(super) fn answer(self, peer: PeerId, now: CoarseInstant, recovery: &Recovery) -> CacheAnswer {
-        let Snapshot { record, more } = self;
-        if now < more.fresh_until {
+        let EntrySnapshot { record, details } = self;
+        if now < details.fresh_until {
             if let Some(record) = record {
-                let refresh = now >= more.refresh_at && !recovery.puts_off(peer, &more, now);
+                let refresh = now >= details.refresh_at && !recovery.defers(peer, &details, now);
                 return CacheAnswer::Fresh { record, refresh };
             }
         }
-        match (more.no, record.filter(|_| now < more.stale_until)) {
-            (_, Some(record)) if recovery.puts_off(peer, &more, now) => CacheAnswer::Stale(record),
-            (_, stale) if now >= more.no_until => CacheAnswer::Due(stale),
-            (Negative::Failed, stale) if recovery.has_ended(more.outage) => CacheAnswer::Retry(stale),
+        match (details.negative, record.filter(|_| now < details.stale_until)) {
+            (_, Some(record)) if recovery.defers(peer, &details, now) => CacheAnswer::Stale(record),
+            (_, stale) if now >= details.negative_until => CacheAnswer::Due(stale),
+            (Negative::Failed, stale) if recovery.has_ended(details.outage) => CacheAnswer::Retry(stale),
             (Negative::Absent, _) => CacheAnswer::Absent,
             (Negative::Failed, Some(record)) => CacheAnswer::Stale(record),
             (Negative::Failed, None) => CacheAnswer::Failed,
@@ -157,24 +193,25 @@ impl Snapshot {
     }
 }
 
-/// The end of the last outage: what fell due in it is not to be asked for all at once.
+/// The end of the last outage. Refreshes that fell due in it are spread over `window`.
 pub(super) struct Recovery {
-    /// The number of the present outage, or of the next one where there is none, counted from 1.
+    /// The number of the current outage, or of the next one if none is going on. Counted from 1.
     pub(super) outage: u64,
     pub(super) ended_at: CoarseInstant,
-    /// The time over which refreshes are made up for.
+    /// The time over which the refreshes are spread.
     pub(super) window: Duration,
 }
 
 impl Recovery {
-    /// Whether an outage is over; it is none's number that is zero.
+    /// Returns whether an outage has ended. Zero is not the number of one.
     fn has_ended(&self, outage: u64) -> bool {
         outage != 0 && outage != self.outage
     }
 
-    /// Whether a record that fell due in the outage is yet to wait for its turn, a moment of the window that is
-    /// each peer's own.
-    fn puts_off(&self, peer: PeerId, entry: &EntryDetails, now: CoarseInstant) -> bool {
+    /// Returns whether a refresh that fell due in the outage must still wait.
+    ///
+    /// Each peer waits for another part of the window, so that the registry does not get all refreshes at once.
+    fn defers(&self, peer: PeerId, entry: &EntryDetails, now: CoarseInstant) -> bool {
         let fell_due = entry.refresh_at <= self.ended_at || self.has_ended(entry.outage);
         fell_due && now < self.ended_at.plus(self.window.mul_f64(fraction(peer, self.ended_at, 0)))
     }

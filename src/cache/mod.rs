@@ -11,9 +11,12 @@
 //!
 //! SIEVE: Zhang et al., NSDI 2024, <https://cachemon.github.io/SIEVE-website/>.
 
+mod answers;
 mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod jitter;
+pub(crate) mod local;
 pub(crate) mod sieve;
 
 use std::collections::HashMap;
@@ -23,13 +26,15 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
-use crate::peer::{
-    CachedValue, LocalAnswer, Peer, PeerId, PeerRef, RawKey, count, keep, release_invalidated, should_keep,
-};
-use crate::stats::{Answered, Answers};
+use crate::peer::{CachedValue, Peer, PeerId, PeerName};
 use crate::util::clock::CoarseInstant;
+pub(crate) use answers::Answered;
+use answers::Answers;
 pub(crate) use entry::{CacheAnswer, CacheUpdate};
 use entry::{CacheEntry, Recovery};
+pub(crate) use jitter::fraction;
+pub(crate) use local::LocalAnswer;
+use local::release_invalidated;
 use sieve::SieveQueue;
 
 /// Number of shards. Two threads that ask for different peers meet at the same lock in one of 16 cases.
@@ -62,36 +67,60 @@ impl Cache {
     ///
     /// Counts the answer, unless it is `Miss`.
     #[inline]
-    pub(crate) fn get_local(&self, peer: &impl PeerRef) -> LocalAnswer {
-        peer.get_local(self.answers.id())
+    pub(crate) fn get_local(&self, name: PeerName<'_>) -> LocalAnswer {
+        local::get(self.answers.id(), name)
+    }
+
+    /// Like [`get_local`](Self::get_local) at another time than now.
+    #[cfg(any(test, fuzzing))]
+    fn get_local_at(&self, text: &str, now: CoarseInstant) -> LocalAnswer {
+        local::get_at(self.answers.id(), text, now)
+    }
+
+    /// Returns the record of a peer where nothing but a hit has to be done for it, and counts the hit.
+    ///
+    /// That is a record before its refresh falls due that was asked for before: the short path of the shared cache.
+    /// Where it returns `None`, [`get`](Self::get) has the answer, and the caller has to [`count`](Self::count) it.
+    #[inline]
+    pub(crate) fn get_record(&self, peer: PeerId, name: PeerName<'_>, now: CoarseInstant) -> Option<Peer> {
+        let record = self.shard(peer).entries.read().get(&peer)?.visited_record(now)?;
+        self.count(Answered::Fresh, peer, name, now);
+        Some(record)
     }
 
     /// Returns what the cache knows of a peer at `now`. A record is fresh before its expiry, and no longer fresh at it.
     pub(crate) fn get(&self, peer: PeerId, now: CoarseInstant) -> CacheAnswer {
-        self.get_and_keep(peer, None, now)
-    }
-
-    /// Like [`get`](Self::get), and stores some answers in this thread's cache under `key`.
-    ///
-    /// It stores answers that only an invalidation can change before they expire, and not each of those: see
-    /// [`should_keep`].
-    pub(crate) fn get_and_keep(&self, peer: PeerId, key: Option<&RawKey>, now: CoarseInstant) -> CacheAnswer {
         let shard = self.shard(peer).entries.read();
         let Some(entry) = shard.get(&peer) else { return CacheAnswer::Due(None) };
         entry.value.state().visit();
         if now < entry.stable_until {
-            let answer = entry.stable_answer();
-            let kept = key.filter(|_| should_keep()).map(|key| (key, entry.stable_until, entry.value.clone()));
-            drop(shard);
-            // A concurrent invalidation is harmless: the value's state tells the thread that it is out of date.
-            if let Some((key, until, value)) = kept {
-                keep(self.answers.id(), key, until, value);
-            }
-            return answer;
+            return entry.stable_answer();
         }
         let entry = entry.snapshot();
         drop(shard);
         entry.answer(peer, now, &self.state.read().recovery)
+    }
+
+    /// Counts an answer of [`get`](Self::get) or of a lookup. One in a few of them is kept in this thread's cache.
+    ///
+    /// [`get_local`](Self::get_local) and [`get_record`](Self::get_record) count their own answers.
+    #[inline]
+    pub(crate) fn count(&self, answered: Answered, peer: PeerId, name: PeerName<'_>, now: CoarseInstant) {
+        if local::count(&self.answers, answered) {
+            self.keep(peer, name, now);
+        }
+    }
+
+    /// Stores the present answer in this thread's cache under `name`, if only an invalidation can change it.
+    #[cold]
+    #[inline(never)]
+    fn keep(&self, peer: PeerId, name: PeerName<'_>, now: CoarseInstant) {
+        let shard = self.shard(peer).entries.read();
+        let Some(entry) = shard.get(&peer).filter(|entry| now < entry.stable_until) else { return };
+        let (value, until) = (entry.value.clone(), entry.stable_until);
+        drop(shard);
+        // A concurrent invalidation is harmless: the value's state tells the thread that it is out of date.
+        local::keep(self.answers.id(), name, until, value);
     }
 
     /// Returns the record of a peer, however old.
@@ -164,11 +193,6 @@ impl Cache {
     pub(crate) fn end_outage(&self, now: CoarseInstant, window: Duration) {
         let recovery = &mut self.state.write().recovery;
         *recovery = Recovery { outage: recovery.outage + 1, ended_at: now, window };
-    }
-
-    /// Counts an answer of [`get`](Self::get) or of a lookup. [`get_local`](Self::get_local) counts its own.
-    pub(crate) fn count(&self, answered: Answered) {
-        count(&self.answers, answered);
     }
 
     /// Returns the numbers of fresh, stale, absent and unknown answers.
@@ -273,7 +297,3 @@ fn is_release_due(invalidations: u64) -> bool {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(not(a2a_loom))]
-#[cfg(test)]
-mod front_tests;

@@ -8,12 +8,12 @@ fn peer(n: u64) -> PeerId {
     PeerId::parse(&format!("{:08x}-0000-4000-8000-{:012x}", n >> 32, n & 0xffff_ffff)).unwrap()
 }
 
-/// A record that takes a little more than so many bytes.
+/// Returns a record that takes a little more than `bytes`.
 fn record(peer: PeerId, bytes: usize) -> Peer {
     Peer::discovered(peer, Map::from_iter([("name".to_owned(), "x".repeat(bytes).into())]))
 }
 
-/// Such a record, fresh until then and never refreshed or served for longer.
+/// Returns the update of such a record: fresh until `until`, with no refresh and no stale time.
 fn found(peer: PeerId, bytes: usize, until: CoarseInstant) -> CacheUpdate {
     CacheUpdate::Found { record: record(peer, bytes), refresh_at: until, fresh_until: until, stale_until: until }
 }
@@ -26,45 +26,45 @@ fn failed(until: CoarseInstant) -> CacheUpdate {
     CacheUpdate::Failed { until, outage: None }
 }
 
-fn fresh(cache: &Cache, peer: PeerId) -> bool {
+fn is_fresh(cache: &Cache, peer: PeerId) -> bool {
     matches!(cache.get(peer, CoarseInstant::now()), CacheAnswer::Fresh { .. })
 }
 
-fn never() -> CoarseInstant {
+fn in_an_hour() -> CoarseInstant {
     CoarseInstant::now().plus(Duration::from_secs(3600))
 }
 
-fn consistent(cache: &Cache) {
+fn assert_stats_are_true(cache: &Cache) {
     let shards = cache.shards.each_ref().map(|shard| {
         let entries = shard.entries.read();
         (entries.len(), entries.values().map(|entry| entry.value.bytes()).sum::<usize>())
     });
-    let fill = cache.stats();
-    let held = shards.iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-    assert_eq!((fill.entries, fill.bytes), held);
+    let stats = cache.stats();
+    let sum = shards.iter().fold((0, 0), |sum, shard| (sum.0 + shard.0, sum.1 + shard.1));
+    assert_eq!((stats.entries, stats.bytes), sum);
 }
 
 const NANO: Duration = Duration::from_nanos(1);
 const TTL: Duration = Duration::from_secs(300);
 
 #[test]
-fn an_entry_counts_a_nanosecond_before_its_expiry_and_not_at_it() {
+fn entry_counts_a_nanosecond_before_its_expiry_but_not_at_it() {
     let start = Instant::now();
     let until = CoarseInstant::at(start).plus(TTL);
     let fresh = CacheAnswer::Fresh { record: record(peer(1), 9), refresh: false };
-    for (filing, known) in
+    for (update, answer) in
         [(found(peer(1), 9, until), fresh), (absent(until), CacheAnswer::Absent), (failed(until), CacheAnswer::Failed)]
     {
         let cache = Cache::new(10);
-        drop(cache.insert(peer(1), filing));
-        assert_eq!(cache.get(peer(1), CoarseInstant::at(start + TTL - NANO)), known);
+        drop(cache.insert(peer(1), update));
+        assert_eq!(cache.get(peer(1), CoarseInstant::at(start + TTL - NANO)), answer);
         assert_eq!(cache.get(peer(1), CoarseInstant::at(start + TTL)), CacheAnswer::Due(None));
     }
 }
 
-/// Each of a record's three moments, at its edges.
+/// Each of a record's three times, to the nanosecond.
 #[test]
-fn a_record_is_refreshed_ahead_then_stale_then_gone() {
+fn record_is_refreshed_ahead_then_stale_then_gone() {
     let (cache, start) = (Cache::new(10), Instant::now());
     let at = |secs| start + Duration::from_secs(secs);
     let [refresh_at, fresh_until, stale_until] = [10, 20, 30].map(|secs| CoarseInstant::at(at(secs)));
@@ -80,74 +80,74 @@ fn a_record_is_refreshed_ahead_then_stale_then_gone() {
 }
 
 #[test]
-fn a_failure_keeps_the_record_and_counts_for_its_time() {
+fn failure_keeps_the_record_and_counts_until_it_expires() {
     let (cache, start) = (Cache::new(10), Instant::now());
     let at = |secs| CoarseInstant::at(start + Duration::from_secs(secs));
-    let filing =
+    let update =
         CacheUpdate::Found { record: record(peer(1), 9), refresh_at: at(8), fresh_until: at(10), stale_until: at(100) };
-    drop(cache.insert(peer(1), filing));
-    // A refresh ahead that failed takes nothing of the freshness, and is not tried again meanwhile.
+    drop(cache.insert(peer(1), update));
+    // A failed refresh leaves a fresh record fresh, and is not repeated before the failure expires.
     drop(cache.insert(peer(1), failed(at(50))));
     assert_eq!(cache.get(peer(1), at(9)), CacheAnswer::Fresh { record: record(peer(1), 9), refresh: false });
-    for (secs, known) in [
+    for (secs, answer) in [
         (10, CacheAnswer::Stale(record(peer(1), 9))),
         (49, CacheAnswer::Stale(record(peer(1), 9))),
         (50, CacheAnswer::Due(Some(record(peer(1), 9)))),
         (100, CacheAnswer::Due(None)),
     ] {
-        assert_eq!(cache.get(peer(1), at(secs)), known, "at {secs}");
+        assert_eq!(cache.get(peer(1), at(secs)), answer, "at {secs}");
     }
     drop(cache.insert(peer(1), failed(at(200))));
     assert_eq!(cache.get(peer(1), at(99)), CacheAnswer::Stale(record(peer(1), 9)));
-    assert_eq!(cache.get(peer(1), at(100)), CacheAnswer::Failed, "too old by now");
-    // The registry's own no drops it at once.
+    assert_eq!(cache.get(peer(1), at(100)), CacheAnswer::Failed, "past its stale time");
+    // The registry's own no removes the record at once.
     assert_eq!(cache.insert(peer(1), absent(at(60))).len(), 1);
     assert_eq!((cache.get(peer(1), at(9)), cache.get(peer(1), at(60))), (CacheAnswer::Absent, CacheAnswer::Due(None)));
-    consistent(&cache);
+    assert_stats_are_true(&cache);
 }
 
 #[test]
-fn the_end_of_an_outage_forgets_its_failures_and_no_others() {
+fn end_of_an_outage_expires_its_failures_and_no_others() {
     let cache = Cache::new(10);
     let outage = cache.outage();
-    drop(cache.insert(peer(1), CacheUpdate::Failed { until: never(), outage: Some(outage) }));
-    drop(cache.insert(peer(2), failed(never())));
-    drop(cache.insert(peer(3), absent(never())));
-    let known = |n| cache.get(peer(n), CoarseInstant::now());
-    assert_eq!([known(1), known(2), known(3)], [CacheAnswer::Failed, CacheAnswer::Failed, CacheAnswer::Absent]);
+    drop(cache.insert(peer(1), CacheUpdate::Failed { until: in_an_hour(), outage: Some(outage) }));
+    drop(cache.insert(peer(2), failed(in_an_hour())));
+    drop(cache.insert(peer(3), absent(in_an_hour())));
+    let answer = |n| cache.get(peer(n), CoarseInstant::now());
+    assert_eq!([answer(1), answer(2), answer(3)], [CacheAnswer::Failed, CacheAnswer::Failed, CacheAnswer::Absent]);
     cache.end_outage(CoarseInstant::now(), Duration::ZERO);
-    assert_eq!([known(1), known(2), known(3)], [CacheAnswer::Retry(None), CacheAnswer::Failed, CacheAnswer::Absent]);
-    // One of the outage that is over, filed late, does not count either.
-    drop(cache.insert(peer(4), CacheUpdate::Failed { until: never(), outage: Some(outage) }));
-    assert_eq!(known(4), CacheAnswer::Retry(None));
-    // And so it goes with the next ones.
+    assert_eq!([answer(1), answer(2), answer(3)], [CacheAnswer::Retry(None), CacheAnswer::Failed, CacheAnswer::Absent]);
+    // A failure of the outage that has ended, stored late, does not count either.
+    drop(cache.insert(peer(4), CacheUpdate::Failed { until: in_an_hour(), outage: Some(outage) }));
+    assert_eq!(answer(4), CacheAnswer::Retry(None));
+    // The next outages do the same.
     for n in 5..8 {
-        drop(cache.insert(peer(n), CacheUpdate::Failed { until: never(), outage: Some(cache.outage()) }));
-        assert_eq!(known(n), CacheAnswer::Failed);
+        drop(cache.insert(peer(n), CacheUpdate::Failed { until: in_an_hour(), outage: Some(cache.outage()) }));
+        assert_eq!(answer(n), CacheAnswer::Failed);
         cache.end_outage(CoarseInstant::now(), Duration::ZERO);
-        assert_eq!([known(4), known(n)], [CacheAnswer::Retry(None), CacheAnswer::Retry(None)]);
+        assert_eq!([answer(4), answer(n)], [CacheAnswer::Retry(None), CacheAnswer::Retry(None)]);
     }
 }
 
-/// A thousand records that fell due in an outage, and two that did not: each serves until its own moment of
-/// the window, and those moments are spread over it.
+/// Refreshes of 2,000 records fell due in an outage, and of one after it. Each waits for its own time in the window, and
+/// these times are spread over it.
 #[test]
-fn after_an_outage_records_wait_for_their_turn() {
-    // Under Miri, which is ten thousand times slower, as few as still show the share.
+fn refreshes_after_an_outage_are_spread_over_the_window() {
+    // Miri is ten thousand times slower: as few as still show the shares.
     let (each, close) = if cfg!(miri) { (60, 20) } else { (1_000, 60) };
     let cache = Cache::new(2 * each as usize);
     let start = CoarseInstant::now();
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
-    let filing = |n, refresh: u64| CacheUpdate::Found {
+    let update = |n, refresh: u64| CacheUpdate::Found {
         record: record(peer(n), 9),
         refresh_at: at(refresh),
         fresh_until: at(refresh + 60),
         stale_until: at(9_000),
     };
-    // Of two that fell due, one is not even stale yet; and one falls due after the outage.
-    (0..each).for_each(|n| drop(cache.insert(peer(n), filing(n, 100))));
-    (each..2 * each).for_each(|n| drop(cache.insert(peer(n), filing(n, 650))));
-    drop(cache.insert(peer(1), filing(1, 701)));
+    // The second half is not even stale yet, and one refresh falls due after the outage.
+    (0..each).for_each(|n| drop(cache.insert(peer(n), update(n, 100))));
+    (each..2 * each).for_each(|n| drop(cache.insert(peer(n), update(n, 650))));
+    drop(cache.insert(peer(1), update(1, 701)));
     cache.end_outage(at(700), Duration::from_secs(240));
 
     let due = |n, secs| match cache.get(peer(n), at(secs)) {
@@ -163,45 +163,45 @@ fn after_an_outage_records_wait_for_their_turn() {
             assert!(count.abs_diff(expected) < close, "{count} are due at {secs}, not {expected}");
         }
     }
-    assert!((0..2 * each).all(|n| due(n, 940)), "at the end of the window all are");
-    assert!(!due(1, 700) && due(1, 701), "it has nothing to do with the outage");
+    assert!((0..2 * each).all(|n| due(n, 940)), "all are due at the end of the window");
+    assert!(!due(1, 700) && due(1, 701), "its refresh fell due after the outage");
 }
 
-/// A record that became stale after 10 s, and whose refresh then failed in an outage; and when that was begun.
-fn with_a_failed_refresh() -> (Cache, CoarseInstant) {
+/// Returns a cache with a record that is stale after 10 s and whose refresh failed in an outage, and the start.
+fn cache_with_failed_refresh() -> (Cache, CoarseInstant) {
     let (cache, start) = (Cache::new(10), CoarseInstant::now());
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
-    let filing =
+    let update =
         CacheUpdate::Found { record: record(peer(1), 9), refresh_at: at(5), fresh_until: at(10), stale_until: at(900) };
-    drop(cache.insert(peer(1), filing));
+    drop(cache.insert(peer(1), update));
     drop(cache.insert(peer(1), CacheUpdate::Failed { until: at(400), outage: Some(cache.outage()) }));
     (cache, start)
 }
 
 #[test]
-fn a_failed_refresh_of_an_outage_that_is_over_waits_for_its_turn_too() {
-    let (cache, start) = with_a_failed_refresh();
+fn refresh_that_failed_in_the_outage_is_spread_too() {
+    let (cache, start) = cache_with_failed_refresh();
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
     cache.end_outage(at(100), Duration::from_secs(100));
     let stale = CacheAnswer::Stale(record(peer(1), 9));
     assert_eq!(cache.get(peer(1), at(100)), stale);
     assert_eq!(cache.get(peer(1), at(200)), CacheAnswer::Retry(Some(record(peer(1), 9))));
-    // Another outage, and its failure is remembered as before.
+    // In the next outage a failure counts as before.
     drop(cache.insert(peer(1), CacheUpdate::Failed { until: at(400), outage: Some(cache.outage()) }));
     assert_eq!(cache.get(peer(1), at(250)), stale);
 }
 
-/// So it is where all records expire after exactly their TTL.
+/// The window is zero where all records expire after exactly their TTL.
 #[test]
-fn without_a_window_everybodys_turn_is_at_once() {
-    let (cache, start) = with_a_failed_refresh();
+fn refreshes_are_due_at_once_without_a_window() {
+    let (cache, start) = cache_with_failed_refresh();
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
     cache.end_outage(at(100), Duration::ZERO);
     assert_eq!(cache.get(peer(1), at(100)), CacheAnswer::Retry(Some(record(peer(1), 9))));
 }
 
 #[test]
-fn a_record_that_came_after_an_outage_has_nothing_to_do_with_it() {
+fn refresh_of_a_record_that_came_after_the_outage_is_not_deferred() {
     let cache = Cache::new(100);
     let start = CoarseInstant::now();
     let at = |secs: u64| start.plus(Duration::from_secs(secs));
@@ -210,102 +210,102 @@ fn a_record_that_came_after_an_outage_has_nothing_to_do_with_it() {
     cache.end_outage(at(100), Duration::from_secs(200));
     for n in 0..50 {
         let record = record(peer(n), 9);
-        let filing = CacheUpdate::Found {
+        let update = CacheUpdate::Found {
             record: record.clone(),
             refresh_at: at(150),
             fresh_until: at(160),
             stale_until: at(900),
         };
-        drop(cache.insert(peer(n), filing));
+        drop(cache.insert(peer(n), update));
         assert_eq!(cache.get(peer(n), at(150)), CacheAnswer::Fresh { record: record.clone(), refresh: true });
-        assert_eq!(cache.get(peer(n), at(160)), CacheAnswer::Due(Some(record)), "it is not put off");
+        assert_eq!(cache.get(peer(n), at(160)), CacheAnswer::Due(Some(record)), "it is not deferred");
     }
 }
 
 #[test]
-fn a_refresh_does_not_make_a_busy_peer_a_stranger() {
+fn refresh_keeps_the_visited_bit() {
     let cache = Cache::new(4);
     for n in 0..4 {
-        drop(cache.insert(peer(n), found(peer(n), 9, never())));
+        drop(cache.insert(peer(n), found(peer(n), 9, in_an_hour())));
     }
-    assert!(fresh(&cache, peer(0)));
-    drop(cache.insert(peer(0), found(peer(0), 10, never())));
-    drop(cache.insert(peer(9), found(peer(9), 9, never())));
-    assert!(fresh(&cache, peer(0)) && !fresh(&cache, peer(1)), "the next in turn goes in its place");
+    assert!(is_fresh(&cache, peer(0)));
+    drop(cache.insert(peer(0), found(peer(0), 10, in_an_hour())));
+    drop(cache.insert(peer(9), found(peer(9), 9, in_an_hour())));
+    assert!(is_fresh(&cache, peer(0)) && !is_fresh(&cache, peer(1)), "the next peer under the hand is evicted instead");
 }
 
 #[test]
-fn a_million_strangers_leave_the_cache_at_its_capacity_and_the_busy_ones_in_it() {
+fn million_strangers_evict_no_busy_peer_and_exceed_no_capacity() {
     let cache = Cache::new(1000);
     let busy: Vec<PeerId> = (0..100).map(|n| peer(u64::MAX - n)).collect();
     for id in &busy {
-        drop(cache.insert(*id, found(*id, 100, never())));
+        drop(cache.insert(*id, found(*id, 100, in_an_hour())));
     }
     let mut id = 0x9e37_79b9_7f4a_7c15_u64;
     for n in 0..1_000_000 {
         id = id.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let filing = if n % 2 == 0 { found(peer(id), 100, never()) } else { absent(never()) };
-        drop(cache.insert(peer(id), filing));
-        // Each of the busy ones asks once while 500 strangers come.
+        let update = if n % 2 == 0 { found(peer(id), 100, in_an_hour()) } else { absent(in_an_hour()) };
+        drop(cache.insert(peer(id), update));
+        // Each busy peer is asked for once in 500 strangers.
         if n % 5 == 0 {
             let asked = busy[n / 5 % busy.len()];
-            assert!(fresh(&cache, asked), "a busy peer was evicted at {n}");
+            assert!(is_fresh(&cache, asked), "a busy peer was evicted at {n}");
         }
     }
-    let fill = cache.stats();
-    assert_eq!((fill.entries, fill.evictions), (1000, 1_000_000 + 100 - 1000));
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.evictions), (1000, 1_000_000 + 100 - 1000));
     let capacity: usize = cache.shards.iter().map(|shard| shard.entries.read().capacity()).sum();
-    assert!(capacity < 4000, "the maps themselves stay small");
-    consistent(&cache);
+    assert!(capacity < 4000, "the maps do not grow");
+    assert_stats_are_true(&cache);
 }
 
 #[test]
-fn the_bytes_of_json_are_bounded_too() {
+fn bytes_of_all_records_are_bounded() {
     let cache = Cache::new(10_000);
     let each = 256 * 1024;
     for n in 0..1000 {
-        drop(cache.insert(peer(n), found(peer(n), each, never())));
+        drop(cache.insert(peer(n), found(peer(n), each, in_an_hour())));
     }
     let most = 64 << 20;
     assert!((most - 2 * each..=most).contains(&cache.stats().bytes), "{:?}", cache.stats());
     assert_eq!(cache.stats().entries, most / each - 1);
-    // An entry that grows makes the others go, not itself.
+    // An entry that grows evicts others, not itself.
     let last = peer(999);
-    drop(cache.insert(last, found(last, 2 * each, never())));
+    drop(cache.insert(last, found(last, 2 * each, in_an_hour())));
     assert!(cache.stats().bytes <= most);
-    assert!(fresh(&cache, last));
-    consistent(&cache);
+    assert!(is_fresh(&cache, last));
+    assert_stats_are_true(&cache);
 }
 
 #[test]
-fn the_bound_on_bytes_is_kept_to_the_byte_and_a_record_is_counted_once() {
+fn bound_on_bytes_is_exact_and_a_replaced_record_is_not_counted() {
     let cache = Cache::new(10);
     let frame = record(peer(1), 0).bytes();
     let half = MAX_BYTES / 2 - frame;
     for n in [1, 2, 1, 2] {
-        drop(cache.insert(peer(n), found(peer(n), half, never())));
+        drop(cache.insert(peer(n), found(peer(n), half, in_an_hour())));
     }
     assert_eq!(cache.stats(), CacheStats { entries: 2, bytes: MAX_BYTES, evictions: 0 });
-    drop(cache.insert(peer(2), found(peer(2), half + 1, never())));
+    drop(cache.insert(peer(2), found(peer(2), half + 1, in_an_hour())));
     assert_eq!(cache.stats(), CacheStats { entries: 1, bytes: MAX_BYTES / 2 + 1, evictions: 1 });
-    consistent(&cache);
+    assert_stats_are_true(&cache);
 }
 
 #[test]
-fn a_capacity_of_one_holds_the_last() {
+fn capacity_of_one_holds_the_last_peer() {
     let cache = Cache::new(1);
     for n in 0..10 {
-        drop(cache.insert(peer(n), absent(never())));
+        drop(cache.insert(peer(n), absent(in_an_hour())));
         assert_eq!(cache.get(peer(n), CoarseInstant::now()), CacheAnswer::Absent);
         assert_eq!(cache.stats().entries, 1);
     }
 }
 
 #[test]
-fn forgetting_and_clearing_leave_nothing_behind() {
+fn remove_and_clear_leave_nothing_behind() {
     let cache = Cache::new(10);
     for n in 0..20 {
-        drop(cache.insert(peer(n), found(peer(n), 7, never())));
+        drop(cache.insert(peer(n), found(peer(n), 7, in_an_hour())));
     }
     assert!(cache.remove(peer(19)).is_some());
     assert!(cache.remove(peer(19)).is_none());
@@ -313,30 +313,29 @@ fn forgetting_and_clearing_leave_nothing_behind() {
     drop(cache.clear());
     assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
     for n in 0..20 {
-        drop(cache.insert(peer(n), found(peer(n), 7, never())));
+        drop(cache.insert(peer(n), found(peer(n), 7, in_an_hour())));
     }
     assert_eq!(cache.stats().entries, 10);
-    consistent(&cache);
+    assert_stats_are_true(&cache);
 }
 
-/// What threads keep of records that are nobody's any more goes now and then, and not at each write: they look around
-/// for it in all that they keep.
+/// Not at each write: a thread searches all its slots for values that are out of date.
 #[test]
-fn threads_are_told_to_let_go_once_in_256_answers_that_were_called_back() {
+fn threads_are_told_to_release_values_once_in_256_invalidations() {
     assert_eq!((1..=600).filter(|n| is_release_due(*n)).collect::<Vec<u64>>(), [256, 512]);
     let cache = Cache::new(10);
     for n in 0..30 {
-        drop(cache.insert(peer(n), absent(never())));
+        drop(cache.insert(peer(n), absent(in_an_hour())));
     }
-    assert_eq!(cache.state.read().invalidations, 20, "the evicted");
-    drop(cache.insert(peer(29), found(peer(29), 9, never())));
+    assert_eq!(cache.state.read().invalidations, 20, "evicted");
+    drop(cache.insert(peer(29), found(peer(29), 9, in_an_hour())));
     drop(cache.remove(peer(28)));
-    assert_eq!(cache.state.read().invalidations, 22, "the replaced, and the forgotten");
+    assert_eq!(cache.state.read().invalidations, 22, "replaced, and removed");
 }
 
-/// The bound is on memory, not on text: zeros are one byte each with their comma two, and 32 in memory.
+/// The bound is on memory, not on text: a zero with its comma is two bytes of text and 32 bytes of memory.
 #[test]
-fn what_takes_more_memory_than_text_is_counted_as_such() {
+fn memory_of_a_record_is_counted_not_its_text() {
     let many = if cfg!(miri) { 1_000 } else { 131_000 };
     let zeros = serde_json::json!({ "a": vec![0; many] });
     let Some(fields) = zeros.as_object().cloned() else { panic!("no object") };

@@ -191,7 +191,7 @@ impl Client {
 
     /// Like [`enrich_at`](Client::enrich_at), and says where the answer came from.
     pub fn lookup_at(&self, peer: impl PeerRef, now: Instant) -> Lookup {
-        self.inner.enricher.lookup_at(&peer, CoarseInstant::at(now))
+        self.inner.enricher.lookup_at(peer.name(), CoarseInstant::at(now))
     }
 
     /// Fetches a peer's record from the registry, in at most 10 s. Does not use the cache.

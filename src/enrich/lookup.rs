@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::policy::{ExpiryPolicy, circuit_policy};
-use crate::cache::{Cache, CacheAnswer};
+use crate::cache::{Answered, Cache, CacheAnswer};
 use crate::config::Settings;
 use crate::error::ErrorKind;
 use crate::peer::{Peer, PeerId};
 use crate::platform::Registry;
-use crate::stats::{Answered, Counters};
+use crate::stats::Counters;
 use crate::util::circuit_breaker::{Circuit, Permit, Report};
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;

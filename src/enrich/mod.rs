@@ -19,10 +19,10 @@ pub mod simulation;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{CacheAnswer, Discarded};
+use crate::cache::{CacheAnswer, Discarded, LocalAnswer};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::peer::{LocalAnswer, Negative, Peer, PeerId, PeerRef};
+use crate::peer::{Peer, PeerId, PeerName, PeerRef};
 use crate::platform::Registry;
 use crate::stats::Stats;
 use crate::util::clock::{CoarseInstant, Deadline};
@@ -49,18 +49,20 @@ impl Enricher {
     /// Returns the answer from the cache, or else makes one lookup.
     #[inline]
     pub(crate) fn lookup(&self, peer: &impl PeerRef) -> Lookup {
-        match self.get_local(peer) {
+        let name = peer.name();
+        match self.get_local(name) {
             Ok(lookup) => lookup,
-            Err(now) => self.lookup_at(peer, now),
+            Err(now) => self.lookup_at(name, now),
         }
     }
 
     /// Returns the answer from the cache. A lookup that is due is made in the background.
     #[inline]
     pub(crate) fn lookup_nonblocking(&self, peer: &impl PeerRef) -> Lookup {
-        match self.get_local(peer) {
+        let name = peer.name();
+        match self.get_local(name) {
             Ok(lookup) => lookup,
-            Err(now) => self.lookup_nonblocking_at(peer, now),
+            Err(now) => self.lookup_nonblocking_at(name, now),
         }
     }
 
@@ -70,11 +72,11 @@ impl Enricher {
     ///
     /// The current time, where the shared cache must be asked.
     #[inline]
-    fn get_local(&self, peer: &impl PeerRef) -> Result<Lookup, CoarseInstant> {
-        match self.runner.cache.get_local(peer) {
+    fn get_local(&self, name: PeerName<'_>) -> Result<Lookup, CoarseInstant> {
+        match self.runner.cache.get_local(name) {
             LocalAnswer::Found(record) => Ok(Lookup::new(Some(record), LookupSource::Fresh, true)),
-            LocalAnswer::Negative(Negative::Absent) => Ok(Lookup::new(None, LookupSource::Absent, true)),
-            LocalAnswer::Negative(Negative::Failed) => Ok(Lookup::new(None, LookupSource::Failed, true)),
+            LocalAnswer::Absent => Ok(Lookup::new(None, LookupSource::Absent, true)),
+            LocalAnswer::Failed => Ok(Lookup::new(None, LookupSource::Failed, true)),
             LocalAnswer::Miss(now) => Err(now),
         }
     }
@@ -82,27 +84,35 @@ impl Enricher {
     /// Like [`lookup`](Self::lookup) at a time that the caller gives. It does not look in this thread's part of the
     /// cache, which uses the real time.
     #[inline(never)]
-    pub(crate) fn lookup_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
-        let Some((id, key)) = peer.read() else { return Lookup::INVALID };
-        let lookup = match self.runner.cache.get_and_keep(id, key.as_ref(), now) {
-            CacheAnswer::Fresh { record, refresh: false } => Lookup::new(Some(record), LookupSource::Fresh, true),
-            answer => self.answer(id, now, answer),
-        };
-        self.runner.cache.count(lookup.answered());
+    pub(crate) fn lookup_at(&self, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
+        let Some(id) = name.id() else { return Lookup::INVALID };
+        if let Some(record) = self.runner.cache.get_record(id, name, now) {
+            return Lookup::new(Some(record), LookupSource::Fresh, true);
+        }
+        self.lookup_shared(id, name, now)
+    }
+
+    /// Asks the shared cache for what is more than a plain fresh record, and makes a lookup where one is due.
+    ///
+    /// A function apart, so that the hit above keeps its registers.
+    #[inline(never)]
+    fn lookup_shared(&self, id: PeerId, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
+        let lookup = self.answer(id, now, self.runner.cache.get(id, now));
+        self.runner.cache.count(lookup.answered(), id, name, now);
         lookup
     }
 
     #[inline(never)]
-    fn lookup_nonblocking_at(&self, peer: &impl PeerRef, now: CoarseInstant) -> Lookup {
-        let Some((id, key)) = peer.read() else { return Lookup::INVALID };
-        let lookup = match self.runner.cache.get_and_keep(id, key.as_ref(), now) {
+    fn lookup_nonblocking_at(&self, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
+        let Some(id) = name.id() else { return Lookup::INVALID };
+        let lookup = match self.runner.cache.get(id, now) {
             CacheAnswer::Due(stale) | CacheAnswer::Retry(stale) => {
                 self.background.enqueue(id, now);
                 Lookup::stand_in(stale, LookupSource::Failed, true)
             }
             answer => self.answer(id, now, answer),
         };
-        self.runner.cache.count(lookup.answered());
+        self.runner.cache.count(lookup.answered(), id, name, now);
         lookup
     }
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::cache::CacheUpdate;
+use crate::cache::{CacheUpdate, fraction};
 use crate::config::Settings;
 use crate::peer::{Peer, PeerId};
 use crate::util::circuit_breaker::CircuitPolicy;
 use crate::util::clock::CoarseInstant;
-use crate::util::random::fraction;
 
 /// Salts, so that two fractions for one peer at one time differ.
 const SHORTEN: u64 = 0;

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::peer::{PeerId, strip};
+use crate::peer::PeerId;
 use crate::util::str_enum::str_enum;
+use crate::util::text::strip;
 use crate::wire;
 
 /// The kind of sender that an inbox message comes from.

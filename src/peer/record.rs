@@ -1,18 +1,22 @@
-//! The registry's record of a peer, and handles to it.
+//! The registry's record of a peer, and the handles to it.
+//!
+//! A [`Peer`] is an `Arc` of a [`Handle`], which is around an `Arc` of the [`Record`]. A thread that keeps a record in
+//! its cache puts a new handle around it, and clones that one for its callers. So it counts references in
+//! memory that no other thread writes to; a counter that threads share costs them more than all the rest of a hit.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::PeerId;
-use super::front::{Home, give_back};
+use super::id::PeerId;
+use super::memory::map_bytes;
 use super::state::{EntryState, Negative};
 
-/// What the registry says of a peer: a handle to one JSON object, kept as it came.
+/// The registry's record of a peer: a handle to one JSON object, stored as the registry sent it.
 ///
-/// Cloning it copies no JSON. The five fields that every platform knows have methods; the rest, and
-/// whatever a platform adds later, is there by [`get`](Peer::get) and [`as_json`](Peer::as_json).
+/// Cloning a handle copies no JSON. Five fields have methods, those that every platform sends. All others can be read by
+/// [`get`](Peer::get) and [`as_json`](Peer::as_json).
 ///
 /// ```
 /// # use a2a_blocking::Client;
@@ -24,42 +28,49 @@ use super::state::{EntryState, Negative};
 /// let peer = client.discover(id)?;
 /// assert_eq!((peer.name(), peer.role(), peer.url()), (Some("ops-agent"), Some("sre"), None));
 /// assert_eq!(peer.get("skills").and_then(|skills| skills[0].as_str()), Some("disks"));
-/// // Where a call takes a peer, it takes this.
+/// // Every call that takes a peer takes its record.
 /// assert_eq!(client.discover_url(&peer)?, client.discover_url(id)?);
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
-pub struct Peer {
-    /// There until it is dropped.
-    record: Option<Arc<Record>>,
-    home: Home,
+#[derive(Clone)]
+pub struct Peer(Arc<Handle>);
+
+/// The part of a [`Peer`] whose references are counted.
+///
+/// With the counters of its `Arc` and the allocator's header it fills 64 bytes, so that the counters of two handles are
+/// never in one cache line. `#[repr(align(64))]` would also put the counters and `record` into two lines: 128 bytes a
+/// handle in place of 64, and a cache line more for each hit.
+struct Handle {
+    record: Arc<Record>,
+    _padding: [usize; 4],
 }
 
-/// In this order, so that what a hit reads is on the line of the counter that a handle counts on.
+/// The fields are in this order so that all that a hit reads is in one cache line.
 #[repr(C)]
-pub(super) struct Record {
-    pub(super) state: EntryState,
-    /// About how much memory it takes.
+struct Record {
+    state: EntryState,
+    /// Estimate of the memory that the record takes.
     bytes: usize,
     peer_id: Option<PeerId>,
     fields: Map<String, Value>,
     origin: Origin,
 }
 
-/// Which call of the registry a record came by. Its list of peers says more than its discover does.
+/// The registry's call that a record came from. Its list of peers has fields that its discover leaves out.
 enum Origin {
     Discovered,
     Listed,
-    /// Discovered, and laid over the record that was listed.
+    /// Discovered, with the fields of the listed record below it.
     Overlaid(Peer),
 }
 
 impl Peer {
-    /// A record that was asked for.
+    /// Creates a handle to a record that the registry's discover returned for `peer_id`.
     pub(crate) fn discovered(peer_id: PeerId, fields: Map<String, Value>) -> Self {
         Peer::new(Some(peer_id), fields, Origin::Discovered)
     }
 
-    /// An entry of the registry's list of peers.
+    /// Creates a handle to an entry of the registry's list of peers.
     pub(crate) fn listed(peer_id: Option<PeerId>, fields: Map<String, Value>) -> Self {
         Peer::new(peer_id, fields, Origin::Listed)
     }
@@ -67,29 +78,26 @@ impl Peer {
     fn new(peer_id: Option<PeerId>, fields: Map<String, Value>, origin: Origin) -> Self {
         let below = if let Origin::Overlaid(listed) = &origin { listed.bytes() } else { 0 };
         let bytes = size_of::<Record>() + map_bytes(&fields) + below;
-        Peer {
-            record: Some(Arc::new(Record { state: EntryState::new(None), bytes, peer_id, fields, origin })),
-            home: Home::NONE,
-        }
+        Peer::around(Arc::new(Record { state: EntryState::new(None), bytes, peer_id, fields, origin }))
     }
 
-    /// A handle that is to come back to where it is lent.
-    #[inline(always)]
-    pub(super) fn lent(record: Arc<Record>, home: Home) -> Self {
-        Peer { record: Some(record), home }
+    /// Bytes on the heap that each handle takes beside its record: two counters and the handle itself.
+    #[cfg(test)]
+    pub(crate) const HANDLE_BYTES: usize = 2 * size_of::<usize>() + size_of::<Handle>();
+
+    /// Creates a handle with a reference count that it shares with its clones only.
+    fn around(record: Arc<Record>) -> Self {
+        Peer(Arc::new(Handle { record, _padding: [0; 4] }))
     }
 
     #[inline]
     fn record(&self) -> &Record {
-        match &self.record {
-            Some(record) => record,
-            // Only `drop` takes it.
-            None => unreachable!("a handle without a record"),
-        }
+        &self.0.record
     }
 
-    /// This listed record, with what else was discovered of the `known` one: a list that comes later is the
-    /// newer word, but takes nothing away that only the discover tells.
+    /// Returns this listed record with those fields of `known` that only a discover returned.
+    ///
+    /// A list that comes later is newer, but removes nothing that the list leaves out.
     pub(crate) fn beside(self, known: &Peer) -> Self {
         let listed = match &known.record().origin {
             Origin::Listed => return self,
@@ -103,7 +111,7 @@ impl Peer {
         Peer::new(self.record().peer_id, fields, Origin::Overlaid(self))
     }
 
-    /// This discovered record, laid field by field over what was `known` of the peer from a list.
+    /// Returns this discovered record over the listed part of `known`, field by field.
     pub(crate) fn over(self, known: &Peer) -> Self {
         let listed = match &known.record().origin {
             Origin::Discovered => return self,
@@ -115,59 +123,62 @@ impl Peer {
         Peer::new(self.record().peer_id, fields, Origin::Overlaid(listed.clone()))
     }
 
-    /// The id under which the registry was asked for this record. `None` only where a record came
-    /// unasked for and without a valid id of its own.
+    /// Returns the id that the registry was asked for.
+    ///
+    /// `None` only for an entry of [`Client::peers`](crate::Client::peers) whose `id` is not a peer id.
     #[inline]
     #[must_use]
     pub fn peer_id(&self) -> Option<PeerId> {
         self.record().peer_id
     }
 
-    /// The record's `id` as it came, where it is a text: what the registry claims. What it was asked
-    /// for is [`peer_id`](Peer::peer_id).
+    /// Returns the record's `id` as the registry sent it, if it is a string.
+    ///
+    /// This is what the registry claims. The id that it was asked for is [`peer_id`](Peer::peer_id).
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.text("id")
     }
 
-    /// The record's `name`, where it is a text.
+    /// Returns the record's `name`, if it is a string.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.text("name")
     }
 
-    /// The record's `role`, where it is a text.
+    /// Returns the record's `role`, if it is a string.
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.text("role")
     }
 
-    /// The record's `status`, where it is a text.
+    /// Returns the record's `status`, if it is a string.
     #[must_use]
     pub fn status(&self) -> Option<&str> {
         self.text("status")
     }
 
-    /// The record's `url`, where it is a text.
+    /// Returns the record's `url`, if it is a string.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.text("url")
     }
 
-    /// A field of the record, of whatever type; `None` where there is none of that name.
+    /// Returns a field of the record, of any type.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.record().fields.get(field)
     }
 
-    /// The whole record.
+    /// Returns the whole record.
     #[must_use]
     pub fn as_json(&self) -> &Map<String, Value> {
         &self.record().fields
     }
 
-    /// About how many bytes of memory the record takes, which the cache's bound counts. Not the length of
-    /// its text: a list of zeros takes sixteen times that.
+    /// Returns about how many bytes of memory the record takes.
+    ///
+    /// The cache's bound counts these. They are not the length of its text: a list of zeros takes 16 times that.
     pub(crate) fn bytes(&self) -> usize {
         self.record().bytes
     }
@@ -177,110 +188,75 @@ impl Peer {
     }
 }
 
-/// What a cache has filed of a peer, a record or a note that there is none, as the threads that keep it see it.
-#[derive(Clone)]
-pub(crate) struct CachedValue(pub(super) Arc<Record>);
-
-impl CachedValue {
-    /// A note that there is no record.
-    pub(crate) fn nothing(no: Negative) -> Self {
-        let (state, fields) = (EntryState::new(Some(no)), Map::new());
-        CachedValue(Arc::new(Record { state, bytes: 0, peer_id: None, fields, origin: Origin::Discovered }))
-    }
-
-    /// A record that is filed, which happens to each but once.
-    pub(crate) fn record(peer: &Peer) -> Option<Self> {
-        peer.record.clone().map(CachedValue)
-    }
-
-    /// A handle to the record, if there is one.
-    pub(crate) fn peer(&self) -> Option<Peer> {
-        match self.state().negative() {
-            None => Some(Peer { record: Some(self.0.clone()), home: Home::NONE }),
-            Some(_) => None,
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn state(&self) -> &EntryState {
-        &self.0.state
-    }
-
-    /// About how many bytes of memory the record takes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.bytes
-    }
-
-    #[cfg(test)]
-    pub(crate) fn handles(&self) -> usize {
-        Arc::strong_count(&self.0)
-    }
-}
-
-/// What a map takes for its first 11 fields, which is a node of a B-tree; for the next, which splits it in two and puts
-/// one with 12 children above them; and for each further one: nodes are split in halves.
-pub(crate) const MAP_NODE: usize = 11 * (size_of::<String>() + size_of::<Value>()) + 16;
-const MAP_SPLIT: usize = 2 * MAP_NODE + 12 * size_of::<usize>();
-pub(crate) const MAP_FIELD: usize = MAP_NODE / 5 + 8;
-
-/// What one more field takes in a map that has so many.
-pub(crate) fn map_growth(fields: usize) -> usize {
-    match fields {
-        0 => MAP_NODE,
-        1..11 => 0,
-        11 => MAP_SPLIT,
-        _ => MAP_FIELD,
-    }
-}
-
-/// About how much a map takes.
-fn map_bytes(fields: &Map<String, Value>) -> usize {
-    let nodes = match fields.len() {
-        0 => 0,
-        1..12 => MAP_NODE,
-        more => MAP_NODE + MAP_SPLIT + (more - 12) * MAP_FIELD,
-    };
-    nodes + fields.iter().map(|(name, value)| name.len() + heap_bytes(value)).sum::<usize>()
-}
-
-/// What a value holds beside itself. As deep as the parser let it be: 128 levels.
-fn heap_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.capacity(),
-        Value::Array(items) => items.capacity() * size_of::<Value>() + items.iter().map(heap_bytes).sum::<usize>(),
-        Value::Object(fields) => map_bytes(fields),
-    }
-}
-
-impl Clone for Peer {
-    fn clone(&self) -> Self {
-        Peer { record: self.record.clone(), home: Home::NONE }
-    }
-}
-
-impl Drop for Peer {
-    #[inline]
-    fn drop(&mut self) {
-        if self.home.is_some() {
-            if let Some(record) = self.record.take() {
-                give_back(self.home, record);
-            }
-        }
-    }
-}
-
 impl PartialEq for Peer {
     fn eq(&self, other: &Self) -> bool {
         self.record().peer_id == other.record().peer_id && self.record().fields == other.record().fields
     }
 }
 
-// JSON's equality is one: it has no NaN.
+// JSON has no NaN, so its equality is reflexive.
 impl Eq for Peer {}
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("peer_id", &self.peer_id()).field("record", self.as_json()).finish()
+    }
+}
+
+/// A value that a cache stores for a peer: a record, or a note that there is none.
+///
+/// The threads that keep a clone of it share its state.
+#[derive(Clone)]
+pub(crate) struct CachedValue {
+    record: Arc<Record>,
+    /// The handle that is cloned for callers. `None` for a note that there is no record.
+    handle: Option<Peer>,
+}
+
+impl CachedValue {
+    /// Creates a note that there is no record.
+    pub(crate) fn negative(reason: Negative) -> Self {
+        let (state, fields) = (EntryState::new(Some(reason)), Map::new());
+        let record = Record { state, bytes: 0, peer_id: None, fields, origin: Origin::Discovered };
+        CachedValue { record: Arc::new(record), handle: None }
+    }
+
+    /// Creates the value of a record. A record is stored only once: its state is the state of that one entry.
+    pub(crate) fn record(peer: &Peer) -> Self {
+        CachedValue { record: peer.0.record.clone(), handle: Some(peer.clone()) }
+    }
+
+    /// Replaces `old` by this value, with a handle whose reference count no other thread touches.
+    ///
+    /// Allocates a handle only where no handle of `old` can be reused, because a caller still holds a clone of it.
+    pub(crate) fn keep_in(self, old: &mut Option<CachedValue>) {
+        let reused = old.take().and_then(|old| old.handle).and_then(|mut handle| {
+            Arc::get_mut(&mut handle.0)?.record = self.record.clone();
+            Some(handle)
+        });
+        let handle = self.handle.map(|_| reused.unwrap_or_else(|| Peer::around(self.record.clone())));
+        *old = Some(CachedValue { record: self.record, handle });
+    }
+
+    /// Returns a handle to the record, if there is one.
+    #[inline]
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.handle.clone()
+    }
+
+    #[inline(always)]
+    pub(crate) fn state(&self) -> &EntryState {
+        &self.record.state
+    }
+
+    /// Returns about how many bytes of memory the record takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.record.bytes
+    }
+
+    /// Returns the number of values and handles that hold the record. Clones of a handle count as one.
+    #[cfg(test)]
+    pub(crate) fn references(&self) -> usize {
+        Arc::strong_count(&self.record)
     }
 }

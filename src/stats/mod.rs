@@ -1,6 +1,5 @@
-//! Counters, and the plain numbers that a user reads.
+//! Counters of lookups, and the snapshot of all numbers that a user reads.
 
-mod answers;
 mod prometheus;
 
 use std::fmt;
@@ -8,18 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::ErrorKind;
-
 pub use crate::util::circuit_breaker::CircuitState;
-pub(crate) use answers::{Answered, Answers, Counts};
+use prometheus::Metric;
 
-/// What a client has done since it was made: a snapshot of plain numbers, which need not be of one
-/// instant. The counters never go down.
+/// The numbers of what a client has done since it was built.
+///
+/// A snapshot of plain numbers. They need not be of exactly the same instant. The counters never go down.
 ///
 /// ```
 /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 /// # let builder = a2a_blocking::Client::builder().platform_url("http://127.0.0.1:1").workspace_id("my-team");
 /// # let client = builder.background_threads(0).build()?;
-/// // Nobody listens where the registry should be: the first call asks, the second remembers.
+/// // Nothing listens at the registry's address: the first call makes a lookup, the second finds that in the cache.
 /// assert_eq!((client.enrich(peer), client.enrich(peer)), (None, None));
 /// let stats = client.stats();
 /// assert_eq!((stats.unknown, stats.lookups, stats.failed_connect, stats.failed()), (2, 1, 1, 1));
@@ -29,56 +28,56 @@ pub(crate) use answers::{Answered, Answers, Counts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Enrichments answered with a record younger than its TTL.
+    /// Number of enrichments answered with a record younger than its TTL.
     pub fresh: u64,
-    /// Enrichments answered with an older record.
+    /// Number of enrichments answered with an older record.
     pub stale: u64,
-    /// Enrichments answered by the registry's own no.
+    /// Number of enrichments answered with the registry's own no.
     pub absent: u64,
-    /// Enrichments that had no answer: the lookup failed, was not made, or is yet to be made.
+    /// Number of enrichments without an answer: the lookup failed, was not made, or is still to be made.
     pub unknown: u64,
-    /// Lookups made: GETs of one peer's record for an enrichment, repeats not counted.
+    /// Number of lookups: GETs of one peer's record for an enrichment. A repeated request counts once.
     pub lookups: u64,
-    /// Lookups that brought a record.
+    /// Number of lookups that brought a record.
     pub found: u64,
-    /// Lookups that were refused a connection, or the name did not resolve.
+    /// Number of lookups that failed because the connection was refused or the name did not resolve.
     pub failed_connect: u64,
-    /// Lookups that ran out of time.
+    /// Number of lookups that ran out of time.
     pub failed_timeout: u64,
-    /// Lookups whose connection or TLS broke, or brought what is not HTTP.
+    /// Number of lookups whose connection or TLS broke, or whose answer was not HTTP.
     pub failed_broken: u64,
-    /// Lookups that brought a status that is no usable answer, 401 included.
+    /// Number of lookups answered with an unusable status, 401 included.
     pub failed_status: u64,
-    /// Lookups that brought a body that is no record, or too large a one.
+    /// Number of lookups answered with a body that is too large or not a record.
     pub failed_body: u64,
-    /// Lookups that failed on our side: no thread, no file descriptor, a panic that was caught.
+    /// Number of lookups that failed in this process: no thread, no file descriptor, a panic that was caught.
     pub failed_internal: u64,
-    /// Calls that waited for another thread's lookup in place of making one.
+    /// Number of calls that waited for another thread's lookup instead of making one.
     pub coalesced: u64,
-    /// Lookups that were made in the background, probes included.
+    /// Number of lookups made in the background, probes included.
     pub refreshes: u64,
-    /// Misses that made no lookup because of the circuit.
+    /// Number of misses that made no lookup because of the circuit.
     pub shed: u64,
-    /// Requests for a background lookup that a full queue dropped.
+    /// Number of background lookups that were dropped because the queue was full.
     pub dropped: u64,
     /// The state of the circuit.
     pub circuit: CircuitState,
-    /// How often the circuit opened.
+    /// Number of times that the circuit opened.
     pub circuit_opened: u64,
-    /// The longest that a caller waited for an enrichment.
+    /// The longest time that a caller waited for an enrichment.
     pub longest_wait: Duration,
-    /// Entries of the registry's lists of peers that were no objects, or could not be read, and were left out.
+    /// Number of entries that were left out of the registry's lists of peers, because they were not readable objects.
     pub skipped: u64,
-    /// Peers in the cache now: found, absent and failed, the expired ones included.
+    /// Number of peers in the cache now: found, absent and failed, the expired ones included.
     pub entries: usize,
-    /// About how many bytes of memory the records in the cache take now.
+    /// Estimate of the memory that the records in the cache take now, in bytes.
     pub bytes: usize,
-    /// Peers that were pushed out of the cache by others.
+    /// Number of peers that were evicted from the cache to make room for others.
     pub evictions: u64,
 }
 
 impl Stats {
-    /// Lookups that brought no usable answer, of whatever kind.
+    /// Returns the number of lookups that brought no usable answer, for any reason.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed_connect
@@ -88,10 +87,49 @@ impl Stats {
             + self.failed_body
             + self.failed_internal
     }
+
+    /// Returns the numbers in Prometheus' text format, for a `/metrics` page or a textfile collector.
+    ///
+    /// The version of the format is 0.0.4, and its type `text/plain; version=0.0.4`. `labels`, such as the name of the
+    /// workspace, are on each line.
+    ///
+    /// Names start with `a2a_blocking_`, and those of counters end in `_total`. They do not change within a major
+    /// version. Characters that a label's name cannot have become `_`, and a name that is taken gets a `_` at its end.
+    ///
+    /// ```
+    /// use a2a_blocking::Stats;
+    ///
+    /// let page = Stats::default().to_prometheus(&[("workspace", "ops \"one\"")]);
+    /// assert!(page.contains("# TYPE a2a_blocking_lookups_total counter\n"));
+    /// assert!(page.contains("a2a_blocking_lookups_total{workspace=\"ops \\\"one\\\"\"} 0\n"));
+    /// assert!(page.contains("a2a_blocking_enrichments_total{workspace=\"ops \\\"one\\\"\",answer=\"fresh\"} 0\n"));
+    /// ```
+    #[must_use]
+    pub fn to_prometheus(&self, labels: &[(&str, &str)]) -> String {
+        Stats::prometheus(&[(labels, *self)])
+    }
+
+    /// Returns one page like [`to_prometheus`](Stats::to_prometheus) for several clients, distinguished by their labels.
+    ///
+    /// The format wants all lines of a metric together, so the pages of two clients must not be joined.
+    ///
+    /// ```
+    /// use a2a_blocking::Stats;
+    ///
+    /// let (ops, lab) = (Stats::default(), Stats::default());
+    /// let page = Stats::prometheus(&[(&[("workspace", "ops")], ops), (&[("workspace", "lab")], lab)]);
+    /// assert_eq!(page.matches("# TYPE a2a_blocking_cache_peers gauge").count(), 1);
+    /// assert!(page.contains("a2a_blocking_cache_peers{workspace=\"lab\"} 0\n"));
+    /// ```
+    #[must_use]
+    pub fn prometheus(clients: &[(&[(&str, &str)], Stats)]) -> String {
+        let clients: Vec<_> = clients.iter().map(|(labels, stats)| (*labels, metrics(stats))).collect();
+        prometheus::page(&clients)
+    }
 }
 
 impl fmt::Display for Stats {
-    /// One line for a log.
+    /// Writes one line for a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { fresh, stale, absent, unknown, lookups, coalesced, refreshes, shed, .. } = self;
         let Stats { dropped, circuit, circuit_opened, longest_wait, skipped, entries, bytes, evictions, .. } = self;
@@ -107,7 +145,70 @@ impl fmt::Display for Stats {
     }
 }
 
-/// The counters of the lookups. Threads share them: a lookup costs ten thousand times an increment.
+/// Returns all numbers as metrics.
+fn metrics(stats: &Stats) -> Vec<Metric> {
+    // Every field by name, so that the compiler refuses a new one that is not added here.
+    let Stats {
+        fresh,
+        stale,
+        absent,
+        unknown,
+        lookups,
+        found,
+        failed_connect,
+        failed_timeout,
+        failed_broken,
+        failed_status,
+        failed_body,
+        failed_internal,
+        coalesced,
+        refreshes,
+        shed,
+        dropped,
+        circuit,
+        circuit_opened,
+        longest_wait,
+        skipped,
+        entries,
+        bytes,
+        evictions,
+    } = *stats;
+    let answers = [("fresh", fresh), ("stale", stale), ("absent", absent), ("unknown", unknown)];
+    let reasons = [
+        ("connect", failed_connect),
+        ("timeout", failed_timeout),
+        ("broken", failed_broken),
+        ("status", failed_status),
+        ("body", failed_body),
+        ("internal", failed_internal),
+    ];
+    let states = [CircuitState::Closed, CircuitState::Degraded, CircuitState::Open, CircuitState::HalfOpen];
+    let states = states.map(|state| (state.as_str(), u64::from(state == circuit)));
+    vec![
+        Metric::by_label("enrichments_total", "Enrichments, by the kind of their answer.", "answer", &answers),
+        Metric::single("lookups_total", "Lookups made, repeats not counted.", lookups),
+        Metric::single("lookups_found_total", "Lookups that brought a record.", found),
+        Metric::by_label(
+            "lookups_failed_total",
+            "Lookups that brought no usable answer, by the reason.",
+            "reason",
+            &reasons,
+        ),
+        Metric::single("lookups_coalesced_total", "Calls that waited for the lookup of another thread.", coalesced),
+        Metric::single("lookups_background_total", "Lookups made in the background, probes included.", refreshes),
+        Metric::single("lookups_shed_total", "Misses that made no lookup because of the circuit.", shed),
+        Metric::single("refreshes_dropped_total", "Background lookups that a full queue dropped.", dropped),
+        Metric::by_label("circuit_state", "The state of the circuit: 1 for the current one.", "state", &states),
+        Metric::single("circuit_opened_total", "Times that the circuit opened.", circuit_opened),
+        Metric::single("longest_wait_seconds", "The longest wait for an enrichment.", longest_wait.as_secs_f64()),
+        Metric::single("list_entries_skipped_total", "Entries of lists of peers that were no objects.", skipped),
+        Metric::single("cache_peers", "Peers in the cache: found, absent and failed.", entries),
+        Metric::single("cache_bytes", "About how many bytes of memory the records take.", bytes),
+        Metric::single("cache_evictions_total", "Peers that were evicted from the cache.", evictions),
+    ]
+}
+
+/// The counters of lookups. Threads share them: a lookup costs ten thousand times as much as an increment.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) lookups: Counter,
@@ -121,8 +222,9 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Counts a failed lookup under the reason that its error belongs to.
     pub(crate) fn failed(&self, kind: ErrorKind) {
-        let class = match kind {
+        let reason = match kind {
             ErrorKind::Connect => 0,
             ErrorKind::Timeout => 1,
             ErrorKind::Disconnected | ErrorKind::Tls | ErrorKind::Protocol => 2,
@@ -130,17 +232,18 @@ impl Counters {
             ErrorKind::Malformed | ErrorKind::TooLarge => 4,
             _ => 5,
         };
-        self.failed[class].add(1);
+        self.failed[reason].add(1);
     }
 
+    /// Records how long a caller waited.
     pub(crate) fn waited(&self, time: Duration) {
         self.longest_wait_nanos.fetch_max(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// The counters as a snapshot; what is counted elsewhere is left at its default.
+    /// Returns a snapshot of the counters. Numbers that are counted elsewhere have their defaults.
     pub(crate) fn snapshot(&self) -> Stats {
         let [failed_connect, failed_timeout, failed_broken, failed_status, failed_body, failed_internal] =
-            [0, 1, 2, 3, 4, 5].map(|class: usize| self.failed[class].get());
+            [0, 1, 2, 3, 4, 5].map(|reason: usize| self.failed[reason].get());
         Stats {
             lookups: self.lookups.get(),
             found: self.found.get(),

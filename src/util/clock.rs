@@ -48,11 +48,6 @@ impl CoarseInstant {
         self.0
     }
 
-    /// Converts a number of units back, as [`units`](Self::units) returned it.
-    pub(crate) fn of_units(units: u64) -> Self {
-        CoarseInstant(units)
-    }
-
     /// Returns the reading at `wait` later. Saturates at the largest one.
     #[inline]
     pub(crate) fn plus(self, wait: Duration) -> Self {

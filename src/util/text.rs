@@ -25,6 +25,11 @@ pub(crate) fn escaped(text: impl Iterator<Item = char>, kept: impl Fn(char) -> b
     out
 }
 
+/// Returns the text without what Python's `str.strip` trims: Unicode's white space and the four information separators.
+pub(crate) fn strip(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

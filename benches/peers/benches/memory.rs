@@ -1,8 +1,10 @@
-//! Memory on the heap: a client at its capacity, the part of each polling thread, and the rest after the records are
-//! replaced or the client is dropped.
+//! Measures the heap of a client at its capacity, beside the records themselves.
 //!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench memory`. A counting allocator measures it, so every run
-//! gives the same result to a few KiB. It takes a second, so `-- --test` changes nothing.
+//! It also measures the slots of each thread that asks, with its handles, and what remains of both when the records are
+//! replaced or the client is dropped. Run it with `cargo bench --manifest-path benches/peers/Cargo.toml --bench memory`.
+//!
+//! An allocator counts the bytes, so that every run gives the same figures to a few KiB. `-- --test` changes nothing: the
+//! bench takes a second.
 
 use std::alloc::System;
 use std::sync::{Arc, Barrier, mpsc};
@@ -19,17 +21,17 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Default capacity of a client.
+/// The capacity of a client by default.
 const PEERS: usize = 10_000;
 const THREADS: usize = 8;
 const KIB: f64 = 1_024.0;
-/// Memory of a full client, at most, as a multiple of the records alone.
+/// Upper bound for the memory of a client at capacity, as a multiple of that of its records.
 const MAX_RATIO: f64 = 1.5;
-/// Memory that a polling thread may add, in bytes.
-const MAX_PER_THREAD: f64 = 128.0 * KIB;
+/// Upper bound for the slots of a thread with its handles.
+const MAX_A_THREAD: f64 = 128.0 * KIB;
 
-/// Returns the number of bytes on the heap, once `ureq`'s and the registry's threads have ended.
-fn held() -> f64 {
+/// Returns the bytes on the heap, after a pause in which the threads of `ureq` and of the registry come to rest.
+fn heap_bytes() -> f64 {
     thread::sleep(Duration::from_millis(100));
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated as f64 - stats.bytes_deallocated as f64
@@ -39,7 +41,7 @@ fn shown(bytes: f64) -> String {
     if bytes < KIB * KIB { format!("{:.1} KiB", bytes / KIB) } else { format!("{:.2} MiB", bytes / KIB / KIB) }
 }
 
-/// Threads that run jobs, and live on between them.
+/// Threads that run jobs, and live on from one job to the next.
 struct Pollers(Vec<(mpsc::Sender<Job>, thread::JoinHandle<()>)>);
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -53,7 +55,7 @@ impl Pollers {
         Pollers((0..THREADS).map(poller).collect())
     }
 
-    /// Makes each thread look up these ids, `times` times.
+    /// Makes each thread ask for all ids, `times` times, and waits for the end of it.
     fn ask(&self, client: &Client, ids: &[&'static str], times: usize) {
         let done = Arc::new(Barrier::new(THREADS + 1));
         for (jobs, _) in &self.0 {
@@ -82,35 +84,35 @@ fn main() {
     let list = registry::listing(ids.iter().copied());
     let url = registry::start(move |_| list.clone());
     let client = || registry::builder(&url).build().unwrap();
-    // The first call in a process allocates memory that belongs to no client.
+    // The first call of a process allocates what is not part of a client.
     drop((client().peers(), client().enrich(ids[0])));
 
-    let empty = held();
+    let empty = heap_bytes();
     let records = client().peers().unwrap();
-    let records_alone = held() - empty - (records.capacity() * size_of::<Peer>()) as f64;
+    let records_alone = heap_bytes() - empty - (records.capacity() * size_of::<Peer>()) as f64;
     drop(records);
 
-    let empty = held();
+    let empty = heap_bytes();
     let client = client();
     drop(client.peers());
     assert_eq!((client.stats().entries, client.stats().evictions), (PEERS, 0));
-    let full = held();
+    let full = heap_bytes();
     let pollers = Pollers::start();
-    // Often enough that each thread keeps as much as it may.
+    // Often enough that each thread fills its slots.
     pollers.ask(&client, &ids, 20);
-    let polled = held();
-    // Every record is replaced. The threads release the old ones at their next miss.
+    let polled = heap_bytes();
+    // Every record is replaced. The threads release the old ones at their next answer from the shared cache.
     drop(client.peers());
-    let unheard = held();
+    let unheard = heap_bytes();
     pollers.ask(&client, &ids[..1], 1);
-    let replaced = held();
+    let replaced = heap_bytes();
     let other = registry::builder(&url).build().unwrap();
     drop(client);
     pollers.ask(&other, &["00000000-0000-4000-8000-000000000000"], 1);
     drop(other);
-    let gone = held();
+    let gone = heap_bytes();
     pollers.end();
-    let over = held();
+    let over = heap_bytes();
 
     let threads = THREADS as f64;
     let mut targets = Targets::default();
@@ -121,23 +123,30 @@ fn main() {
     let records = format!("records: {}", shown(records_alone));
     let most = MAX_RATIO * records_alone;
     check("a client at capacity", full - empty, &records, Some(records_alone), &format!("at most {MAX_RATIO}x"), most);
-    let most = most + threads * MAX_PER_THREAD;
+    let slots = (polled - full) / threads;
+    check("slots of a thread that polls", slots, "", None, &format!("at most {}", shown(MAX_A_THREAD)), MAX_A_THREAD);
+    let most = most + threads * MAX_A_THREAD;
     let target = format!("at most {}", shown(most));
     check("with 8 threads that poll", polled - empty, &records, Some(records_alone), &target, most);
     check("the same, all replaced", replaced - empty, &records, Some(records_alone), &target, most);
-    println!("\na thread that polls adds {}", shown((polled - full) / threads));
-    println!("when all records are replaced, threads that ask for nobody hold {} of the old", shown(unheard - polled));
-    println!("when the client is gone and each thread has asked another, {} is left", shown(gone - empty));
-    println!("when the threads are over, too, {} is left", shown(over - empty));
+    println!(
+        "\nafter all records are replaced, threads that make no call hold {} of the old ones",
+        shown(unheard - polled)
+    );
+    println!("after the client is dropped and each thread has asked another, {} remains", shown(gone - empty));
+    println!("after the threads have ended, too, {} remains", shown(over - empty));
 
     let allocations = allocations(&ids[..64]);
     targets.push("allocations of 100,000 hits", &allocations.to_string(), "", "", "0", allocations == 0);
     targets.print("ratio");
 }
 
+/// Returns the number of allocations that 100,000 hits make.
 fn allocations(ids: &[&'static str]) -> usize {
     let (client, _) = registry::filled(ids);
-    let _settled = held();
+    // The first calls fill the slots.
+    (0..400).for_each(|_| ids.iter().for_each(|id| drop(client.enrich(id))));
+    let _settled = heap_bytes();
     let region = Region::new(ALLOCATOR);
     for id in ids.iter().cycle().take(100_000) {
         assert!(client.enrich(id).is_some());

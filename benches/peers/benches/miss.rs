@@ -1,15 +1,14 @@
-//! A lookup over loopback on a pooled connection.
+//! Measures a lookup over loopback on a connection that is kept alive.
 //!
-//! Measured are this crate's `discover`, `ureq` alone with the same settings, `reqwest::blocking`, and a hand-written
-//! client on `TcpStream`.
-//!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench miss` measures. With `-- --svg` it also writes the chart
-//! `miss.svg`. With `-- --test` it makes a short run, which only shows that it works.
+//! This crate's `discover` is compared with `ureq` alone with the same settings, with `reqwest::blocking`, and with a
+//! `TcpStream` by hand. Run it with `cargo bench --manifest-path benches/peers/Cargo.toml --bench miss`.
 //!
 //! All candidates take turns in one process, in repetitions of some milliseconds. The result is the median of the ratios
-//! within a round. A lookup waits for most of its time, so CPU time does not show which repetition was disturbed: there
-//! are many rounds instead. All threads, with the registry's, share one core, because the time to wake another core
-//! varies more than the differences that are measured.
+//! within a round. A lookup spends most of its time waiting, so CPU time does not show which repetitions were disturbed:
+//! there are many rounds instead. All threads share one core, those of the registry too. The time in which one core wakes
+//! another varies more than the differences that are measured here.
+//!
+//! `-- --svg` also writes the chart `miss.svg`. `-- --test` is a short run, to show that the bench works.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ const BY_HAND: &str = "TcpStream by hand";
 
 fn candidate(name: &'static str, length: Duration, mut lookup: impl FnMut() -> usize + 'static) -> Candidate<'static> {
     Candidate::new(name, move || {
-        // The first lookup fills the processor's caches.
+        // The first lookup is slower: other candidates have filled the caches of the CPU.
         black_box(lookup());
         let (start, mut calls) = (Instant::now(), 0);
         while start.elapsed() < length {
@@ -40,7 +39,7 @@ fn candidate(name: &'static str, length: Duration, mut lookup: impl FnMut() -> u
     })
 }
 
-/// Returns the candidates, after a check that each reads the whole record.
+/// Returns all candidates, after a check that each reads the whole record.
 fn candidates(length: Duration) -> Vec<Candidate<'static>> {
     let id = ids(1)[0];
     let record = registry::record(id);
@@ -63,7 +62,7 @@ fn candidates(length: Duration) -> Vec<Candidate<'static>> {
 fn main() {
     let Options { smoke, svg: write } = Options::from_args();
     let (rounds, length) = if smoke { (3, Duration::from_millis(1)) } else { (301, Duration::from_millis(3)) };
-    // Before any other thread starts, because a thread inherits its parent's core.
+    // Before other threads start: they inherit the core of the thread that starts them.
     if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
         core_affinity::set_for_current(core);
     }

@@ -1,6 +1,6 @@
-//! A chart of horizontal bars as SVG, on a logarithmic scale.
+//! A chart of horizontal bars as an SVG, on a scale of powers of ten.
 //!
-//! The background is white, so that the chart can be read on any page.
+//! It has a white background, so that it can be read on any page.
 
 use crate::table::nanos;
 
@@ -12,25 +12,25 @@ const FONT: &str =
     r##"font-family="system-ui, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="13" fill="#1f2328""##;
 const SMALL: &str = r##"fill="#59636e" font-size="11""##;
 
-/// A group of bars: for each a name and its nanoseconds.
+/// Bars of one case. Each has a name and its nanoseconds.
 pub struct Group {
     pub title: String,
     pub bars: Vec<(String, f64)>,
 }
 
 impl Group {
-    /// The shortest first.
+    /// Creates a group with the shortest bar first.
     pub fn new(title: &str, mut bars: Vec<(String, f64)>) -> Self {
         bars.sort_by(|a, b| a.1.total_cmp(&b.1));
         Group { title: title.to_owned(), bars }
     }
 }
 
-/// A chart of the groups. Bars of the name `ours` stand out.
+/// Returns the chart of some groups. Bars of the name `ours` are highlighted.
 pub fn svg(title: &str, ours: &str, caption: &[String], groups: &[Group]) -> String {
     let all = groups.iter().flat_map(|group| &group.bars).map(|(_, nanos)| nanos.log10());
     let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), log| (low.min(log), high.max(log)));
-    // The scale starts below the shortest, so that it has a bar, too.
+    // The scale starts below the shortest bar, so that this one is visible too.
     let (low, high) = ((low - 0.1).floor(), high.max(low + 1.0));
     let x = |log: f64| LEFT + (WIDTH - LEFT - RIGHT) * (log - low) / (high - low);
 
@@ -66,8 +66,8 @@ pub fn svg(title: &str, ours: &str, caption: &[String], groups: &[Group]) -> Str
     let title = escape(title);
     let size = format!(r#"width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}""#);
     let head = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{title}" {FONT}>"#);
-    let background = r##"<rect width="100%" height="100%" fill="#ffffff"/>"##;
-    format!("{head}\n{background}\n{}\n</svg>\n", body.join("\n"))
+    let ground = r##"<rect width="100%" height="100%" fill="#ffffff"/>"##;
+    format!("{head}\n{ground}\n{}\n</svg>\n", body.join("\n"))
 }
 
 fn text(x: f64, y: f64, style: &str, words: &str) -> String {

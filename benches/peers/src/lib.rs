@@ -1,4 +1,4 @@
-//! The common parts of the benches: measuring on a noisy machine, the candidates beside the crate, and printing the results.
+//! Shared code of this package's benches: measuring on a noisy machine, the crate's rivals, and printing results.
 
 #[cfg(feature = "rivals")]
 pub mod chart;

@@ -1,6 +1,6 @@
-//! One lookup over a pooled connection: by the crate, by `ureq` alone, by `reqwest`, and by hand.
+//! One lookup over a connection that is kept alive: by the crate, by `ureq` alone, by `reqwest`, and by hand.
 //!
-//! Each reads the body's bytes. Only the crate's own also parses them as JSON.
+//! Each reads the bytes of the body. Only the crate also parses them as JSON.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use a2a_blocking::Client;
 
-/// Bound of the crate's `discover`.
-const BOUND: Duration = Duration::from_secs(10);
-/// The header in which the crate sends its workspace.
+/// The crate's time limit for a `discover`.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The header in which the crate names its workspace.
 const WORKSPACE: (&str, &str) = ("X-Workspace-ID", "bench");
 
 fn path(id: &str) -> String {
@@ -33,7 +33,7 @@ pub fn ureq(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
         .max_idle_age(Duration::from_secs(5))
         .max_idle_connections(64)
         .max_idle_connections_per_host(64)
-        .timeout_global(Some(BOUND));
+        .timeout_global(Some(TIMEOUT));
     let agent: ureq::Agent = config.build().into();
     let url = format!("{url}{}", path(id));
     move || {
@@ -44,17 +44,17 @@ pub fn ureq(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
 }
 
 pub fn reqwest(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
-    let client = reqwest::blocking::Client::builder().timeout(BOUND).no_proxy().build().unwrap();
+    let client = reqwest::blocking::Client::builder().timeout(TIMEOUT).no_proxy().build().unwrap();
     let url = format!("{url}{}", path(id));
     move || client.get(&url).header(WORKSPACE.0, WORKSPACE.1).send().unwrap().bytes().unwrap().len()
 }
 
-/// Uses one write and as many reads as the answer takes: no lookup can be faster.
+/// Makes a lookup with one write and as few reads as possible: the floor.
 pub fn by_hand(url: &str, id: &str) -> impl FnMut() -> usize + use<> {
     let host = url.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&host).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(BOUND)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (name, value) = WORKSPACE;
     let request = format!("GET {} HTTP/1.1\r\nHost: {host}\r\n{name}: {value}\r\n\r\n", path(id));

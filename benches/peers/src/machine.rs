@@ -1,4 +1,4 @@
-//! The date, the machine and the command of a run, for the captions of its results.
+//! The date, machine and command of a run, for the caption of its results.
 
 use std::env::args;
 use std::fs::read_to_string;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The options after `--`.
 pub struct Options {
-    /// True for a short run, which only shows that it works.
+    /// True for a short run that only shows that the bench works.
     pub smoke: bool,
     /// True if the chart is to be written.
     pub svg: bool,
@@ -14,21 +14,21 @@ pub struct Options {
 
 impl Options {
     pub fn from_args() -> Self {
-        let is_given = |option: &str| args().any(|arg| arg == option);
-        Options { smoke: is_given("--test"), svg: is_given("--svg") && !is_given("--test") }
+        let is_set = |option: &str| args().any(|arg| arg == option);
+        Options { smoke: is_set("--test"), svg: is_set("--svg") && !is_set("--test") }
     }
 }
 
-/// Describes the date, the machine and the compiler.
+/// Returns the date, the machine and the compiler.
 pub fn machine() -> String {
     let cpu = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or("unknown CPU", |(_, model)| model.trim());
-    let virtual_one = if cpu.contains("hypervisor") { ", virtual" } else { "" };
+    let hypervisor = if cpu.contains("hypervisor") { ", virtual" } else { "" };
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let rustc = output_of("rustc", &["--version"]);
     let rustc = rustc.split(" (").next().unwrap_or_default();
-    format!("{}, {model} ({cores} cores{virtual_one}), {rustc}", output_of("date", &["-u", "+%F"]))
+    format!("{}, {model} ({cores} cores{hypervisor}), {rustc}", output_of("date", &["-u", "+%F"]))
 }
 
 /// Returns the command that runs a bench of this package.

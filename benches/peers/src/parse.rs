@@ -1,8 +1,8 @@
-//! The parser of the floor and the alternatives: the fastest that we know, whichever the crate itself uses.
+//! The parser of the floor and the rivals: the fastest one known, whichever the crate itself uses.
 
 use a2a_blocking::PeerId;
 
-/// Parses the 128 bits of an id.
+/// Returns the 128 bits of an id.
 #[inline]
 pub(crate) fn key(id: &str) -> Option<u128> {
     #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ mod sse2 {
         Some(u128::from(first.swap_bytes()) << 64 | u128::from(last.swap_bytes()))
     }
 
-    /// Returns the values of 16 hex digits, and for each byte all ones if it is a hex digit.
+    /// Returns the values of 16 hexadecimal digits, and a mask with all bits set for each valid one.
     #[inline]
     #[target_feature(enable = "sse2")]
     fn nibbles(text: __m128i) -> (__m128i, __m128i) {
@@ -48,7 +48,7 @@ mod sse2 {
         (_mm_or_si128(_mm_and_si128(is_decimal, decimal), of_letter), _mm_or_si128(is_decimal, is_letter))
     }
 
-    /// Joins the two nibbles in each 16 bits to one byte.
+    /// Combines the two nibbles in each 16 bits to one byte.
     #[inline]
     #[target_feature(enable = "sse2")]
     fn paired(nibbles: __m128i) -> __m128i {
@@ -61,15 +61,14 @@ mod sse2 {
 mod tests {
     use super::*;
 
-    /// Compares every ASCII value of every byte of a valid id with the crate's parser.
     #[test]
-    fn agrees_with_the_crate() {
+    fn agrees_with_the_crate_for_every_byte_in_every_place() {
         let valid = *b"3f2B8c1a-5d4e-4F6a-9b7c-8d9e0f1a2b3C";
         for place in 0..valid.len() {
             for byte in 0..128 {
                 let mut text = valid;
                 text[place] = byte;
-                // With white space at an end, the text without it is one character too short.
+                // A byte of white space at an end makes it one character too short.
                 let text = std::str::from_utf8(&text).unwrap();
                 let ours = PeerId::parse(text).ok().map(|id| u128::from_be_bytes(id.as_bytes()));
                 assert_eq!(key(text), ours, "{text:?}");

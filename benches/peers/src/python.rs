@@ -1,4 +1,4 @@
-//! A hit in the Python module `a2a_client`, timed by Python's `timeit` whenever its turn comes.
+//! The hit of the Python module `a2a_client`, timed by Python's `timeit`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -8,10 +8,10 @@ use crate::repetition::Repetition;
 pub const PLAIN: &str = "a2a_client (Python)";
 pub const LRU: &str = "its later LRU (Python)";
 
-/// The module's work for a hit: strip, regular expression, lower case, monotonic clock, dict.
+/// The code of a hit in the module: strip, regular expression, lower case, monotonic clock, dict.
 ///
-/// Its later form keeps the order of use under a lock. The script reads a number of calls from each line, makes them, and
-/// writes the seconds that they took and the share of them on a core.
+/// A later version of the module keeps the order of use under a lock. For each line with a number the script makes that
+/// many calls. It prints the seconds that they took, and the share of them in which the thread had a core.
 const SCRIPT: &str = r#"
 import collections, json, re, sys, threading, time, timeit
 
@@ -62,36 +62,36 @@ for line in sys.stdin:
     print(seconds, cpu / wall, flush=True)
 "#;
 
-/// A Python that waits for its turn.
+/// A Python process that waits for the next measurement.
 pub struct Python {
     child: Child,
-    ask: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
     calls: u32,
 }
 
 impl Python {
-    /// Starts the script. Returns `None` without a `python3` that can run it.
+    /// Starts the process. Returns `None` if there is no `python3`, or if it cannot run the script.
     pub fn start(function: &str, id: &str, record: &str, calls: u32) -> Option<Self> {
         let mut command = Command::new("python3");
         command.args(["-c", SCRIPT, function, id, record]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().ok()?;
-        let (ask, answers) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
-        let mut python = Python { child, ask, answers, calls };
-        python.answer().map(|_| python)
+        let (stdin, stdout) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
+        let mut python = Python { child, stdin, stdout, calls };
+        python.try_measure().map(|_| python)
     }
 
-    fn answer(&mut self) -> Option<Repetition> {
-        writeln!(self.ask, "{}", self.calls).ok()?;
+    fn try_measure(&mut self) -> Option<Repetition> {
+        writeln!(self.stdin, "{}", self.calls).ok()?;
         let mut line = String::new();
-        self.answers.read_line(&mut line).ok()?;
+        self.stdout.read_line(&mut line).ok()?;
         let (seconds, busy) = line.trim().split_once(' ')?;
         let seconds: f64 = seconds.parse().ok()?;
         Some(Repetition { nanos: seconds * 1e9 / f64::from(self.calls), busy: busy.parse().ok()? })
     }
 
     pub fn measure(&mut self) -> Repetition {
-        self.answer().unwrap()
+        self.try_measure().unwrap()
     }
 }
 

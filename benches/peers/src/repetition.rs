@@ -1,4 +1,4 @@
-//! One repetition: some milliseconds of calls, on one thread or two, and a measure of how undisturbed they were.
+//! One repetition: some milliseconds of calls, on one thread or two, and how much the machine disturbed them.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use cpu_time::ThreadTime;
 
 use crate::ids::Walk;
 
-/// Time that a candidate runs before its time is taken, so that it does not pay for the cache misses of another.
+/// The time that a candidate runs before it is measured, because another one has filled the caches of the CPU.
 const WARM_UP: Duration = Duration::from_micros(500);
-/// Time between two readings of the clock: long beside their cost, and short enough for two threads to end together.
+/// The time between two readings of the clock: long beside their cost, and short enough that two threads end together.
 const CLOCK_INTERVAL: Duration = Duration::from_micros(10);
 
 /// The result of one repetition.
 #[derive(Debug, Clone, Copy)]
 pub struct Repetition {
-    /// Nanoseconds of a call. With two threads, of a call on either of them.
+    /// Nanoseconds that a call took. With two threads, the nanoseconds of a call of each.
     pub nanos: f64,
-    /// Share of the time in which a thread had its core to itself, by the kernel's count.
+    /// The share of the time in which the thread had its core, by the kernel's count.
     pub busy: f64,
 }
 
-/// A function that makes a call for each id of a batch.
+/// A function that makes one call for each id of a batch.
 pub type Run = Arc<dyn Fn(&[&'static str]) + Send + Sync>;
 
-/// Makes a loop around a call. The call must return a small value that it reads from the record.
+/// Returns the loop around a call. The call must return something small that it read from the record.
 pub fn calls<T>(call: impl Fn(&str) -> T + Send + Sync + 'static) -> Run {
     Arc::new(move |ids| {
         for id in ids {
@@ -37,9 +37,9 @@ pub fn calls<T>(call: impl Fn(&str) -> T + Send + Sync + 'static) -> Run {
     })
 }
 
-/// Times `work`, which returns the number of calls that it made.
+/// Measures `work`, which returns the number of calls that it made.
 pub fn timed(work: impl FnOnce() -> usize) -> Repetition {
-    Timed::of(work).repetition
+    Timed::measure(work).repetition
 }
 
 struct Timed {
@@ -49,7 +49,7 @@ struct Timed {
 }
 
 impl Timed {
-    fn of(work: impl FnOnce() -> usize) -> Self {
+    fn measure(work: impl FnOnce() -> usize) -> Self {
         let (cpu, start) = (ThreadTime::now(), Instant::now());
         let calls = work();
         let (end, cpu) = (Instant::now(), cpu.elapsed());
@@ -59,7 +59,8 @@ impl Timed {
     }
 }
 
-fn for_a_time(run: &Run, walk: &mut Walk, batch: usize, length: Duration) -> usize {
+/// Makes calls until `length` has passed, and reads the clock once in `batch` calls. Returns the number of calls.
+fn run_for(run: &Run, walk: &mut Walk, batch: usize, length: Duration) -> usize {
     let (start, mut calls) = (Instant::now(), 0);
     while start.elapsed() < length {
         let ids = walk.batch(batch);
@@ -69,21 +70,21 @@ fn for_a_time(run: &Run, walk: &mut Walk, batch: usize, length: Duration) -> usi
     calls
 }
 
-/// Warms up. Returns the number of calls between two readings of the clock.
+/// Warms the CPU's caches up. Returns the number of calls in a [`CLOCK_INTERVAL`].
 fn warm_up(run: &Run, walk: &mut Walk) -> usize {
-    let calls = for_a_time(run, walk, 16, WARM_UP) as u32;
+    let calls = run_for(run, walk, 16, WARM_UP) as u32;
     (CLOCK_INTERVAL * calls).div_duration_f64(WARM_UP) as usize + 1
 }
 
-/// Makes one repetition on this thread.
+/// Measures one repetition on this thread.
 pub fn one(run: &Run, walk: &mut Walk, length: Duration) -> Repetition {
     let batch = warm_up(run, walk);
-    timed(|| for_a_time(run, walk, batch, length))
+    timed(|| run_for(run, walk, batch, length))
 }
 
 type Job = Box<dyn FnOnce() -> Timed + Send>;
 
-/// This thread and another one, which lives on between repetitions, as pollers do.
+/// This thread and another one, which lives on from one repetition to the next, as pollers do.
 pub struct Pair {
     jobs: Sender<Job>,
     done: Receiver<Timed>,
@@ -93,7 +94,7 @@ impl Default for Pair {
     fn default() -> Self {
         let (jobs, queue) = channel::<Job>();
         let (report, done) = channel();
-        // It never sleeps: the kernel would start it on the core of the thread that wakes it, after that one.
+        // It never sleeps: the kernel would wake it on the core of the thread that wakes it, to run after that one.
         thread::spawn(move || {
             loop {
                 match queue.try_recv() {
@@ -108,7 +109,7 @@ impl Default for Pair {
 }
 
 impl Pair {
-    /// Makes one repetition on both threads at once.
+    /// Measures one repetition on both threads at once.
     pub fn both(&self, run: &Run, walks: &mut [Walk; 2], length: Duration) -> Repetition {
         let ready = Arc::new(AtomicUsize::new(0));
         let side = |walk: &Walk| {
@@ -119,22 +120,22 @@ impl Pair {
                 while ready.load(Ordering::SeqCst) < 2 {
                     spin_loop();
                 }
-                Timed::of(|| for_a_time(&run, &mut walk, batch, length))
+                Timed::measure(|| run_for(&run, &mut walk, batch, length))
             }
         };
         let (mut here, there) = (side(&walks[0]), side(&walks[1]));
         self.jobs.send(Box::new(there)).unwrap();
         let (a, b) = (here(), self.done.recv().unwrap());
-        // The next repetition looks up other peers.
+        // Each repetition starts at another position in the order.
         for walk in walks {
             walk.batch(1_000);
         }
-        // Two threads on one core would each have it to themselves, one after the other.
+        // Two threads on one core would run one after the other, and each would still seem undisturbed.
         let together = a.end.min(b.end).saturating_duration_since(a.start.max(b.start));
         let longest = (a.end - a.start).max(b.end - b.start);
         let overlap = together.as_secs_f64() / longest.as_secs_f64();
         let (a, b) = (a.repetition, b.repetition);
-        // From the sum of the calls of both, so that a call of the slower thread does not count for more.
+        // From the number of calls of both together, so that each call of the slower thread counts only once.
         Repetition { nanos: 2.0 / (1.0 / a.nanos + 1.0 / b.nanos), busy: a.busy.min(b.busy).min(overlap) }
     }
 }

@@ -1,9 +1,8 @@
-//! The crate, the floor and the alternatives: each from `&str` to a record that is read.
+//! The crate, the floor, and other caches and maps: each from `&str` to a record that is read.
 //!
-//! Each has separate records in the crate's handle ([`Peer`], which is an `Arc`). All read the same byte of a record: the
-//! first of its id, which is one load from the record's memory. Reading a field by name would cost all of them the same
-//! search in a map, and hide a part of the differences. All but the naive ports have the same parser, clock, keys and
-//! hash.
+//! Each has its own records, in the crate's handle ([`Peer`], which is an `Arc`). All read the first byte of the record's
+//! id, which is a load from the record's memory. To read a field by its name would cost all of them the same search in a
+//! map, and would make slow ones look less slow. All but the naive ports use the same parser, clock, keys and hash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +21,8 @@ use crate::repetition::{Run, calls};
 
 pub const OURS: &str = "a2a-blocking";
 pub const ABSENT: &str = "a2a-blocking, absent";
+/// The cache that threads share, without the thread-local tier before it.
+pub const SHARED: &str = "a2a-blocking, shared tier";
 pub const FLOOR: &str = "floor";
 pub const MOKA: &str = "moka";
 pub const QUICK_CACHE: &str = "quick_cache";
@@ -35,7 +36,7 @@ const TTL: Duration = Duration::from_secs(86_400);
 
 /// A record and its expiry.
 #[derive(Clone)]
-struct Entry {
+struct Held {
     expires: u64,
     record: Peer,
 }
@@ -45,25 +46,25 @@ fn now() -> u64 {
     coarsetime::Instant::now_without_cache_update().as_ticks()
 }
 
-/// Reads one byte of a record, as all candidates do.
+/// Reads what all candidates read of a record.
 #[inline]
 fn read(record: &Peer) -> u8 {
     record.peer_id().map_or(0, |id| id.as_bytes()[0])
 }
 
-/// Returns new entries of all the ids, by key.
-fn entries(ids: &[&str]) -> impl Iterator<Item = (u128, Entry)> {
+/// Returns new records of all ids, by key.
+fn held(ids: &[&str]) -> impl Iterator<Item = (u128, Held)> {
     let expires = now() + coarsetime::Duration::new(TTL.as_secs(), 0).as_ticks();
     let records = registry::records(ids).into_iter();
     ids.iter()
         .map(|id| key(id).unwrap())
         .zip(records)
-        .map(move |(key, record)| (key, Entry { expires, record }))
+        .map(move |(key, record)| (key, Held { expires, record }))
         .collect::<Vec<_>>()
         .into_iter()
 }
 
-/// Returns all candidates, each filled with all the ids. Our crate is the first.
+/// Returns all candidates, each filled with all ids. This crate is the first.
 pub fn rivals(ids: &[&str]) -> Vec<(&'static str, Run)> {
     let (client, _) = registry::filled(ids);
     vec![
@@ -83,29 +84,29 @@ pub fn ours(client: Client) -> Run {
     calls(move |id| client.enrich(id).map(|peer| read(&peer)))
 }
 
-/// For a client that has cached that none of the ids exists.
+/// For a client whose registry knows none of the ids.
 pub fn ours_absent(client: Client) -> Run {
     calls(move |id| client.enrich(id).is_none())
 }
 
-/// The least work of any cache: the parser, one load from a table, the clock.
+/// The floor, which no cache can beat: the parser, one load from a table, and the clock.
 ///
-/// The table is laid out for these ids and never written. The caller gets no handle, only a look at the record.
+/// The table is built for these very ids, and nothing writes to it. It hands out no handle but only reads the record.
 pub fn floor(ids: &[&str]) -> Run {
     let slots = (ids.len() * 4).next_power_of_two();
     let shift = 64 - slots.trailing_zeros();
     let place = move |key: u128, factor: u64| (key as u64).wrapping_mul(factor).wrapping_shr(shift) as usize;
-    // The factor with the fewest collisions: none for up to 64 ids.
-    let entries: Vec<_> = entries(ids).collect();
-    let clashes = |factor: &u64| {
+    // The factor with the fewest collisions: up to 64 ids have none.
+    let entries: Vec<_> = held(ids).collect();
+    let collisions = |factor: &u64| {
         let mut taken = vec![false; slots];
         entries.iter().filter(|(key, _)| std::mem::replace(&mut taken[place(*key, *factor)], true)).count()
     };
     let tries = (4_000_000 / ids.len() as u64).min(40_000);
     let factors = (1..=tries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let factor = factors.min_by_key(clashes).unwrap();
+    let factor = factors.min_by_key(collisions).unwrap();
 
-    let mut table: Vec<Option<(u128, Entry)>> = vec![None; slots];
+    let mut table: Vec<Option<(u128, Held)>> = vec![None; slots];
     for (key, held) in entries {
         let mut at = place(key, factor);
         while table[at].is_some() {
@@ -126,11 +127,11 @@ pub fn floor(ids: &[&str]) -> Run {
     })
 }
 
-/// With `moka`'s own clock and TTL.
+/// Uses its own clock and its own TTL.
 pub fn moka(ids: &[&str]) -> Run {
     let builder = moka::sync::Cache::builder().max_capacity(2 * ids.len() as u64).time_to_live(TTL);
     let cache = builder.build_with_hasher(RandomState::default());
-    entries(ids).for_each(|(key, held)| cache.insert(key, held.record));
+    held(ids).for_each(|(key, held)| cache.insert(key, held.record));
     cache.run_pending_tasks();
     calls(move |id| cache.get(&key(id)?).map(|record| read(&record)))
 }
@@ -138,14 +139,14 @@ pub fn moka(ids: &[&str]) -> Run {
 pub fn quick_cache(ids: &[&str]) -> Run {
     let (count, weighter) = (2 * ids.len().max(64), quick_cache::UnitWeighter);
     let lifecycle = quick_cache::sync::DefaultLifecycle::default();
-    let cache = quick_cache::sync::Cache::<u128, Entry, _, _, _>::with(
+    let cache = quick_cache::sync::Cache::<u128, Held, _, _, _>::with(
         count,
         count as u64,
         weighter,
         RandomState::default(),
         lifecycle,
     );
-    entries(ids).for_each(|(key, held)| cache.insert(key, held));
+    held(ids).for_each(|(key, held)| cache.insert(key, held));
     calls(move |id| {
         let held = cache.get(&key(id)?)?;
         (now() < held.expires).then(|| read(&held.record))
@@ -153,7 +154,7 @@ pub fn quick_cache(ids: &[&str]) -> Run {
 }
 
 pub fn dashmap(ids: &[&str]) -> Run {
-    let map: dashmap::DashMap<u128, Entry, RandomState> = entries(ids).collect();
+    let map: dashmap::DashMap<u128, Held, RandomState> = held(ids).collect();
     calls(move |id| {
         let held = map.get(&key(id)?)?;
         let record = (now() < held.expires).then(|| held.record.clone());
@@ -163,7 +164,7 @@ pub fn dashmap(ids: &[&str]) -> Run {
 }
 
 pub fn papaya(ids: &[&str]) -> Run {
-    let map: papaya::HashMap<u128, Entry, RandomState> = entries(ids).collect();
+    let map: papaya::HashMap<u128, Held, RandomState> = held(ids).collect();
     calls(move |id| {
         let key = key(id)?;
         let pin = map.pin();
@@ -174,9 +175,9 @@ pub fn papaya(ids: &[&str]) -> Run {
     })
 }
 
-/// A map behind one lock, with the same parser, clock and hash.
+/// One lock around one map, with the same parser, hash and clock.
 pub fn rwlock(ids: &[&str]) -> Run {
-    let map: RwLock<HashMap<u128, Entry, RandomState>> = RwLock::new(entries(ids).collect());
+    let map: RwLock<HashMap<u128, Held, RandomState>> = RwLock::new(held(ids).collect());
     calls(move |id| {
         let key = key(id)?;
         let map = map.read();
@@ -187,12 +188,12 @@ pub fn rwlock(ids: &[&str]) -> Run {
     })
 }
 
-/// The algorithm of the Python module, ported line by line, with a cloned value.
+/// The algorithm of the Python module `a2a_client`, ported naively. The value is cloned.
 pub fn naive(ids: &[&str]) -> Run {
     naive_of(ids, |record| record)
 }
 
-/// Like [`naive`], with a shared value.
+/// The same port with a shared value.
 pub fn naive_arc(ids: &[&str]) -> Run {
     naive_of(ids, Arc::new)
 }

@@ -1,65 +1,64 @@
-//! Runs all candidates round-robin, and takes the medians of the ratios within a round.
+//! Measures all candidates round-robin, so that the machine disturbs all of them equally.
 //!
-//! A disturbance of the machine then affects all candidates, so the ratios hold where nanoseconds do not.
+//! The results are medians of the ratios within a round. They are stable where nanoseconds are not.
 
 use std::cell::Cell;
 
 use crate::ids::Random;
 use crate::repetition::Repetition;
 
-/// A repetition with a smaller share of its core is thrown away and made again.
-const BUSY: f64 = 0.985;
-/// Largest number of tries of one repetition. The best of them counts then, so that the bench ends.
-const TRIES: usize = 40;
-/// In a whole run as many repetitions may be thrown away as twice those that count, and this number.
-const SPARE: usize = 1_000;
+/// Share of a core that a repetition needs. Below it, it is discarded and repeated.
+const MIN_BUSY: f64 = 0.985;
+/// Number of times that a repetition is tried. After that the best one counts, so that the bench ends.
+const MAX_TRIES: usize = 40;
+/// Number of repetitions that a run may discard, besides two for each that counts.
+const MAX_DISCARDED: usize = 1_000;
 
-/// The amount of work, and counts of the disturbances.
+/// The number of rounds, and the number of repetitions that they took.
 pub struct Effort {
     pub rounds: usize,
     /// Number of repetitions that count.
     pub counted: Cell<usize>,
-    /// Number of repetitions that were thrown away.
-    pub thrown_away: Cell<usize>,
-    /// Number of repetitions that count although they were disturbed.
+    /// Number of repetitions that were discarded because the machine disturbed them.
+    pub discarded: Cell<usize>,
+    /// Number of repetitions that count although the machine disturbed them.
     pub disturbed: Cell<usize>,
 }
 
 impl Effort {
     pub fn new(rounds: usize) -> Self {
-        Effort { rounds, counted: Cell::new(0), thrown_away: Cell::new(0), disturbed: Cell::new(0) }
+        Effort { rounds, counted: Cell::new(0), discarded: Cell::new(0), disturbed: Cell::new(0) }
     }
 
     pub fn print(&self) {
-        let [counted, thrown_away, disturbed] = [&self.counted, &self.thrown_away, &self.disturbed].map(Cell::get);
-        println!(
-            "{counted} repetitions; {thrown_away} others thrown away; {disturbed} disturbed and counted all the same"
-        );
+        let [counted, discarded, disturbed] = [&self.counted, &self.discarded, &self.disturbed].map(Cell::get);
+        println!("{counted} repetitions; {discarded} others discarded; {disturbed} counted although disturbed");
     }
 
-    fn undisturbed(&self, measure: &mut Measure<'_>) -> f64 {
+    /// Measures until a repetition is undisturbed. Returns its nanoseconds.
+    fn measure_undisturbed(&self, measure: &mut Measure<'_>) -> f64 {
         let mut best = measure();
-        for _ in 1..TRIES {
-            let patience = SPARE + 2 * self.counted.get();
-            if best.busy >= BUSY || self.thrown_away.get() >= patience {
+        for _ in 1..MAX_TRIES {
+            let max_discarded = MAX_DISCARDED + 2 * self.counted.get();
+            if best.busy >= MIN_BUSY || self.discarded.get() >= max_discarded {
                 break;
             }
-            self.thrown_away.set(self.thrown_away.get() + 1);
+            self.discarded.set(self.discarded.get() + 1);
             let again = measure();
             if again.busy > best.busy {
                 best = again;
             }
         }
         self.counted.set(self.counted.get() + 1);
-        self.disturbed.set(self.disturbed.get() + usize::from(best.busy < BUSY));
+        self.disturbed.set(self.disturbed.get() + usize::from(best.busy < MIN_BUSY));
         best.nanos
     }
 }
 
-/// Measures one repetition.
+/// A function that measures one repetition.
 pub type Measure<'a> = Box<dyn FnMut() -> Repetition + 'a>;
 
-/// Something to measure, with its name.
+/// A named implementation that is measured.
 pub struct Candidate<'a> {
     pub name: &'static str,
     pub measure: Measure<'a>,
@@ -71,13 +70,13 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// The times of the candidates, round by round.
+/// The nanoseconds of all candidates, round by round.
 pub struct Rounds {
     names: Vec<&'static str>,
     nanos: Vec<Vec<f64>>,
 }
 
-/// A median and its quartiles.
+/// A median with its quartiles.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     pub low: f64,
@@ -91,10 +90,10 @@ impl Rounds {
         let mut nanos = vec![Vec::new(); candidates.len()];
         let (mut random, mut order) = (Random::new(), (0..candidates.len()).collect::<Vec<_>>());
         for _ in 0..effort.rounds {
-            // In another order each time, so that no candidate always follows the same one.
+            // In random order, so that no candidate always follows the same one.
             order.sort_by_cached_key(|_| random.next());
             for &n in &order {
-                nanos[n].push(effort.undisturbed(&mut candidates[n].measure));
+                nanos[n].push(effort.measure_undisturbed(&mut candidates[n].measure));
             }
         }
         Rounds { names, nanos }
@@ -104,18 +103,18 @@ impl Rounds {
         &self.names
     }
 
-    fn of(&self, name: &str) -> Option<&[f64]> {
+    fn nanos_of(&self, name: &str) -> Option<&[f64]> {
         Some(&self.nanos[self.names.iter().position(|other| *other == name)?])
     }
 
-    /// Returns the median nanoseconds of a call, or `None` if the candidate did not take part.
+    /// Returns the median nanoseconds of a call, or `None` if there is no such candidate.
     pub fn nanos(&self, name: &str) -> Option<f64> {
-        Some(spread(self.of(name)?.to_vec()).median)
+        Some(spread(self.nanos_of(name)?.to_vec()).median)
     }
 
-    /// Returns the ratio of the time of `over` to that of `under`, by rounds.
+    /// Returns the time of `over` divided by that of `under`, computed round by round.
     pub fn ratio(&self, over: &str, under: &str) -> Option<Spread> {
-        let pairs = self.of(over)?.iter().zip(self.of(under)?);
+        let pairs = self.nanos_of(over)?.iter().zip(self.nanos_of(under)?);
         Some(spread(pairs.map(|(over, under)| over / under).collect()))
     }
 
@@ -137,18 +136,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn disturbed_repetition_is_made_again_and_the_bench_ends() {
+    fn disturbed_repetition_is_repeated_until_the_limit() {
         let effort = Effort::new(3);
-        let mut made = 0;
+        let mut repetitions = 0;
         let busy = Candidate::new("busy", || Repetition { nanos: 1.0, busy: 1.0 });
         let disturbed = Candidate::new("disturbed", || {
-            made += 1;
+            repetitions += 1;
             Repetition { nanos: 2.0, busy: 0.5 }
         });
         let rounds = Rounds::measure(vec![busy, disturbed], &effort);
         assert_eq!(rounds.ratio("disturbed", "busy").unwrap().median, 2.0);
         assert_eq!((effort.counted.get(), effort.disturbed.get()), (6, 3));
-        assert_eq!(made, 3 * TRIES);
+        assert_eq!(repetitions, 3 * MAX_TRIES);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Tables in Markdown with aligned columns, and the targets.
+//! Tables in Markdown that can be read in a terminal, and the targets.
 
 use std::fmt::Display;
 
 use crate::rounds::Spread;
 
-/// Returns a table with its columns aligned: the first to the left, all others to the right.
+/// Returns a table with aligned columns: the first to the left, all others to the right.
 pub fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -37,17 +37,17 @@ pub fn nanos(nanos: f64) -> String {
     }
 }
 
-/// The bound of a ratio.
+/// The bound that a ratio must keep.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound {
     /// At most this multiple of the other's time.
     AtMost(f64),
-    /// Faster than the other by at least this factor.
+    /// At least this many times faster than the other.
     Faster(f64),
 }
 
 impl Bound {
-    /// Returns whether a ratio, rounded as it is printed, is within the bound.
+    /// Returns whether a ratio, rounded as it is printed, keeps the bound.
     fn holds(self, ratio: f64) -> bool {
         let ratio = (ratio * 100.0).round() / 100.0;
         match self {
@@ -67,7 +67,7 @@ impl Display for Bound {
     }
 }
 
-/// The targets of a run, and the number of those that were met.
+/// The targets, with the results beside them.
 #[derive(Default)]
 pub struct Targets {
     met: usize,
@@ -75,10 +75,9 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Adds a row for a ratio and its bound.
+    /// Adds a row. The ratio is in the direction of its bound: ours to theirs for a multiple, theirs to ours for a factor.
     ///
-    /// For [`Bound::AtMost`] the ratio is our time by the peer's, for [`Bound::Faster`] the peer's by ours. Without a ratio
-    /// the target was not measured, and counts as not met.
+    /// A target without a ratio was not measured, and counts as not met.
     pub fn check(&mut self, case: &str, ours: &str, peer: (&str, &str), ratio: Option<Spread>, bound: Bound) {
         let met = ratio.is_some_and(|ratio| bound.holds(ratio.median));
         let ratio = ratio.map_or("not measured".to_owned(), |Spread { low, median, high }| {
@@ -87,13 +86,14 @@ impl Targets {
         self.push(case, ours, &format!("{}: {}", peer.0, peer.1), &ratio, &bound.to_string(), met);
     }
 
+    /// Adds a row of texts.
     pub fn push(&mut self, case: &str, ours: &str, peer: &str, ratio: &str, target: &str, met: bool) {
         self.met += usize::from(met);
         let verdict = if met { "yes" } else { "NO" };
         self.rows.push([case, ours, peer, ratio, target, verdict].map(str::to_owned).to_vec());
     }
 
-    /// Prints all rows, and the count as the last line. `ratio` is the head of the ratios' column.
+    /// Prints all rows, and their count as the last line. `ratio` is the head of the column with the ratios.
     pub fn print(&self, ratio: &str) {
         let head = ["case", "ours", "peer", ratio, "target", "met?"];
         println!("\n{}", markdown(&head, &self.rows));
@@ -106,13 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ratio_counts_as_it_is_printed() {
+    fn ratio_is_rounded_before_it_is_compared() {
         assert!(Bound::AtMost(1.25).holds(1.2549) && !Bound::AtMost(1.25).holds(1.2551));
         assert!(Bound::Faster(1.0).holds(0.9951) && !Bound::Faster(1.0).holds(0.9949));
     }
 
     #[test]
-    fn columns_are_aligned() {
+    fn table_has_aligned_columns() {
         let table = markdown(&["a", "of"], &[vec!["long".into(), "1".into()]]);
         assert_eq!(table, "| a    | of |\n| ---- | -: |\n| long |  1 |\n");
     }

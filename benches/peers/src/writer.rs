@@ -1,4 +1,4 @@
-//! A thread that refreshes the entries of a client while others read them.
+//! A thread that refreshes a client's entries while others read them.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,30 +11,29 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::registry;
 
-/// Refreshes a client's entries at a fixed rate by calls of `peers()`, each of which caches a whole list.
+/// Refreshes a client's entries at a constant rate, by `peers()`: each call stores all entries of a list.
 ///
-/// It rests while candidates without a writer are measured. A call takes about 0.2 ms of CPU: on this thread, on the
-/// registry's, and on the resolver's that `ureq` starts. On a machine with two cores all of that is on the core that the
-/// reader leaves free. The rate is the highest that does not disturb the reader. Repetitions that it disturbs are thrown
-/// away.
+/// It writes only while [`beside`](Writer::beside) runs, and rests while others are measured.
+///
+/// A call costs 0.2 ms of CPU time, in this thread, in the registry's and in the resolver's that `ureq` starts. On a
+/// machine with two cores that is the core that the reader leaves free, which limits the number of lists a second. A
+/// repetition in which the reader was disturbed is discarded by its CPU time.
 pub struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<WriterState>,
     entries: usize,
-    on_for: Cell<Duration>,
+    active_time: Cell<Duration>,
 }
 
 #[derive(Default)]
-struct Shared {
-    on: Mutex<bool>,
+struct WriterState {
+    is_active: Mutex<bool>,
     changed: Condvar,
-    over: AtomicBool,
+    is_dropped: AtomicBool,
     calls: AtomicUsize,
 }
 
 impl Writer {
-    /// Returns a client, and a writer for it that rests.
-    ///
-    /// It reads `lists_a_second` lists with `entries` of the `ids` each, one part of the ids after another.
+    /// Creates a client and its writer, which rests. Each list has `entries` of the `ids`, in rotation.
     pub fn new(ids: &[&'static str], entries: usize, lists_a_second: u32) -> (Client, Self) {
         let all = registry::listing(ids.iter().copied());
         let list = |start: usize| registry::listing(ids.iter().cycle().skip(start * entries).take(entries).copied());
@@ -46,53 +45,53 @@ impl Writer {
         });
         let client = registry::builder(&url).build().unwrap();
         client.peers().unwrap();
-        let shared = Arc::new(Shared::default());
-        let (writes, of) = (shared.clone(), client.clone());
-        thread::spawn(move || writes.run(&of, Duration::from_secs(1) / lists_a_second));
-        (client, Writer { shared, entries, on_for: Cell::default() })
+        let shared = Arc::new(WriterState::default());
+        let (state, target) = (shared.clone(), client.clone());
+        thread::spawn(move || state.run(&target, Duration::from_secs(1) / lists_a_second));
+        (client, Writer { shared, entries, active_time: Cell::default() })
     }
 
-    /// Runs `work` while the writer writes.
+    /// Writes while `work` runs. Returns the result of `work`.
     pub fn beside<T>(&self, work: impl FnOnce() -> T) -> T {
-        *self.shared.on.lock() = true;
+        *self.shared.is_active.lock() = true;
         let start = Instant::now();
         self.shared.changed.notify_all();
-        // By then the first write is over, and the rate is even.
+        // After the first write, which comes at once, the rate is constant.
         thread::sleep(Duration::from_millis(2));
         let done = work();
-        // It holds this lock while it writes, so no write is under way any more.
-        *self.shared.on.lock() = false;
-        self.on_for.set(self.on_for.get() + start.elapsed());
+        // The writer holds this lock while it writes: when it is free, no write is in progress.
+        *self.shared.is_active.lock() = false;
+        self.active_time.set(self.active_time.get() + start.elapsed());
         done
     }
 
-    /// Returns the number of entries that it refreshed per second of writing.
+    /// Returns the number of entries that it refreshed a second while it was active.
     pub fn rate(&self) -> f64 {
         let entries = self.shared.calls.load(Ordering::Relaxed) * self.entries;
-        entries as f64 / self.on_for.get().as_secs_f64()
+        entries as f64 / self.active_time.get().as_secs_f64()
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.is_dropped.store(true, Ordering::Relaxed);
         self.shared.changed.notify_all();
     }
 }
 
-impl Shared {
+impl WriterState {
     fn run(&self, client: &Client, interval: Duration) {
         let mut next = Instant::now();
-        while !self.over.load(Ordering::Relaxed) {
-            let mut on = self.on.lock();
-            if !*on {
-                self.changed.wait_for(&mut on, Duration::from_secs(1));
+        while !self.is_dropped.load(Ordering::Relaxed) {
+            let mut is_active = self.is_active.lock();
+            if !*is_active {
+                self.changed.wait_for(&mut is_active, Duration::from_secs(1));
                 next = Instant::now();
                 continue;
             }
             client.peers().unwrap();
             self.calls.fetch_add(1, Ordering::Relaxed);
-            drop(on);
+            drop(is_active);
             next += interval;
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }

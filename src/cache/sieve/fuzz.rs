@@ -4,16 +4,16 @@ use super::{NodeId, SieveQueue};
 use crate::peer::PeerId;
 use crate::test_util::Choices;
 
-/// SIEVE as its paper has it, on a list that is searched: the oldest first, each with whether it was visited.
+/// SIEVE as its paper describes it, on a list that is searched: the oldest first, each with its visited bit.
 #[derive(Debug, Default, Clone)]
-pub(in crate::cache) struct Sieve {
+pub(in crate::cache) struct SieveModel {
     pub(in crate::cache) queue: Vec<(PeerId, bool)>,
-    /// The peer that the hand is at; at none it begins at the oldest.
+    /// The peer under the hand. `None`: it starts at the oldest.
     hand: Option<PeerId>,
 }
 
-impl Sieve {
-    fn at(&self, peer: PeerId) -> Option<usize> {
+impl SieveModel {
+    fn position(&self, peer: PeerId) -> Option<usize> {
         self.queue.iter().position(|(other, _)| *other == peer)
     }
 
@@ -22,13 +22,13 @@ impl Sieve {
     }
 
     pub(in crate::cache) fn visit(&mut self, peer: PeerId) {
-        if let Some(at) = self.at(peer) {
+        if let Some(at) = self.position(peer) {
             self.queue[at].1 = true;
         }
     }
 
     pub(in crate::cache) fn remove(&mut self, peer: PeerId) {
-        let Some(at) = self.at(peer) else { return };
+        let Some(at) = self.position(peer) else { return };
         if self.hand == Some(peer) {
             self.hand = self.queue.get(at + 1).map(|(newer, _)| *newer);
         }
@@ -40,7 +40,7 @@ impl Sieve {
             return None;
         }
         loop {
-            let at = self.hand.and_then(|hand| self.at(hand)).unwrap_or(0);
+            let at = self.hand.and_then(|hand| self.position(hand)).unwrap_or(0);
             let (peer, visited) = self.queue[at];
             if !visited {
                 self.hand = Some(peer);
@@ -53,41 +53,40 @@ impl Sieve {
     }
 }
 
-/// Peers come, are asked for, leave and are evicted: in the order that the plain SIEVE has them.
+/// Pushes, visits, removes and evicts peers, against a model: they are evicted in the same order.
 pub fn sieve(data: &[u8]) {
     let mut choices = Choices(data);
-    let (mut order, mut sieve) = (SieveQueue::new(), Sieve::default());
-    let mut places: Vec<(PeerId, NodeId)> = Vec::new();
+    let (mut queue, mut model) = (SieveQueue::new(), SieveModel::default());
+    let mut nodes: Vec<(PeerId, NodeId)> = Vec::new();
     let mut number = 0_u32;
     while !choices.is_empty() {
         match choices.below(8) {
             0..=2 => {
                 number += 1;
                 let peer = PeerId::from_text(&format!("{number:08x}-0000-4000-8000-000000000000")).unwrap();
-                places.push((peer, order.push(peer).unwrap()));
-                sieve.push(peer);
+                nodes.push((peer, queue.push(peer).unwrap()));
+                model.push(peer);
             }
-            3 | 4 if !places.is_empty() => sieve.visit(places[choices.below(places.len().min(256))].0),
-            5 if !places.is_empty() => {
-                let (peer, place) = places.swap_remove(choices.below(places.len().min(256)));
-                order.remove(place);
-                sieve.remove(peer);
+            3 | 4 if !nodes.is_empty() => model.visit(nodes[choices.below(nodes.len().min(256))].0),
+            5 if !nodes.is_empty() => {
+                let (peer, node) = nodes.swap_remove(choices.below(nodes.len().min(256)));
+                queue.remove(node);
+                model.remove(peer);
             }
             _ => {
                 let mut visited: Vec<PeerId> =
-                    sieve.queue.iter().filter(|(_, visited)| *visited).map(|(peer, _)| *peer).collect();
-                let take = |peer| visited.iter().position(|other| *other == peer).map(|at| visited.swap_remove(at));
-                let mut take = take;
-                let evicted = order.evict(|peer| take(peer).is_some());
-                assert_eq!(evicted, sieve.evict());
-                places.retain(|(peer, _)| Some(*peer) != evicted);
+                    model.queue.iter().filter(|(_, visited)| *visited).map(|(peer, _)| *peer).collect();
+                let mut take = |peer| visited.iter().position(|other| *other == peer).map(|at| visited.swap_remove(at));
+                let evicted = queue.evict(|peer| take(peer).is_some());
+                assert_eq!(evicted, model.evict());
+                nodes.retain(|(peer, _)| Some(*peer) != evicted);
             }
         }
     }
-    // What is left leaves in that order, too.
-    for _ in 0..places.len() {
-        sieve.queue.iter_mut().for_each(|(_, visited)| *visited = false);
-        assert_eq!(order.evict(|_| false), sieve.evict());
+    // The remaining peers are evicted in that order, too.
+    for _ in 0..nodes.len() {
+        model.queue.iter_mut().for_each(|(_, visited)| *visited = false);
+        assert_eq!(queue.evict(|_| false), model.evict());
     }
-    assert_eq!(order.evict(|_| false), None);
+    assert_eq!(queue.evict(|_| false), None);
 }

@@ -1,28 +1,30 @@
-//! The order of the SIEVE: peers from the newest to the oldest, and the hand that walks them.
+//! The SIEVE queue: peers from the newest to the oldest, and the hand that walks from the oldest to the newest.
+//!
+//! The visited bits are not here but in the entries: the queue asks for them when it evicts.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 
 use crate::peer::PeerId;
 
-/// Negative node.
+/// The index of no node.
 const NONE: u32 = u32::MAX;
 
-/// A place in the order, valid until it is removed or evicted.
+/// A peer's node in the queue, valid until the peer is removed or evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NodeId(u32);
 
 #[derive(Debug, Clone, Copy)]
-struct Node {
+struct SieveNode {
     peer: PeerId,
     newer: u32,
     older: u32,
 }
 
-/// A doubly linked list in a vector, with free nodes chained by `newer`.
+/// A doubly linked list in a vector. Free nodes are chained by `newer`.
 #[derive(Debug)]
 pub(super) struct SieveQueue {
-    nodes: Vec<Node>,
+    nodes: Vec<SieveNode>,
     free: u32,
     newest: u32,
     oldest: u32,
@@ -34,32 +36,32 @@ impl SieveQueue {
         SieveQueue { nodes: Vec::new(), free: NONE, newest: NONE, oldest: NONE, hand: NONE }
     }
 
-    /// Puts a peer in front of the newest. `None` where 2³² - 1 peers are in the order.
+    /// Adds a peer as the newest. Returns `None` if 2³² - 1 peers are in the queue.
     pub(super) fn push(&mut self, peer: PeerId) -> Option<NodeId> {
-        let node = Node { peer, newer: NONE, older: self.newest };
-        let at = match self.free {
+        let node = SieveNode { peer, newer: NONE, older: self.newest };
+        let index = match self.free {
             NONE => {
-                let at = u32::try_from(self.nodes.len()).ok().filter(|at| *at != NONE)?;
+                let index = u32::try_from(self.nodes.len()).ok().filter(|index| *index != NONE)?;
                 self.nodes.push(node);
-                at
+                index
             }
-            at => {
-                self.free = self.nodes[at as usize].newer;
-                self.nodes[at as usize] = node;
-                at
+            index => {
+                self.free = self.nodes[index as usize].newer;
+                self.nodes[index as usize] = node;
+                index
             }
         };
         match self.newest {
-            NONE => self.oldest = at,
-            newest => self.nodes[newest as usize].newer = at,
+            NONE => self.oldest = index,
+            newest => self.nodes[newest as usize].newer = index,
         }
-        self.newest = at;
-        Some(NodeId(at))
+        self.newest = index;
+        Some(NodeId(index))
     }
 
-    pub(super) fn remove(&mut self, place: NodeId) {
-        let at = place.0;
-        let Node { newer, older, .. } = self.nodes[at as usize];
+    pub(super) fn remove(&mut self, node: NodeId) {
+        let index = node.0;
+        let SieveNode { newer, older, .. } = self.nodes[index as usize];
         match newer {
             NONE => self.newest = older,
             newer => self.nodes[newer as usize].older = older,
@@ -68,25 +70,27 @@ impl SieveQueue {
             NONE => self.oldest = newer,
             older => self.nodes[older as usize].newer = newer,
         }
-        if self.hand == at {
+        if self.hand == index {
             self.hand = newer;
         }
-        self.nodes[at as usize].newer = self.free;
-        self.free = at;
+        self.nodes[index as usize].newer = self.free;
+        self.free = index;
     }
 
-    /// Removes the first peer under the hand that is not `spared`, and tells which. The hand walks from
-    /// the oldest to the newest and round again; `spared` is asked at most twice for each peer.
-    pub(super) fn evict(&mut self, mut spared: impl FnMut(PeerId) -> bool) -> Option<PeerId> {
+    /// Removes the first peer under the hand that is not retained, and returns it.
+    ///
+    /// The hand walks from the oldest to the newest, and then starts over. It calls `is_retained` at most twice for each
+    /// peer, and returns `None` if all are still retained then.
+    pub(super) fn evict(&mut self, mut is_retained: impl FnMut(PeerId) -> bool) -> Option<PeerId> {
         for _ in 0..=2 * self.nodes.len() {
-            let at = if self.hand == NONE { self.oldest } else { self.hand };
-            if at == NONE {
+            let index = if self.hand == NONE { self.oldest } else { self.hand };
+            if index == NONE {
                 return None;
             }
-            let Node { peer, newer, .. } = self.nodes[at as usize];
-            if !spared(peer) {
-                self.hand = at;
-                self.remove(NodeId(at));
+            let SieveNode { peer, newer, .. } = self.nodes[index as usize];
+            if !is_retained(peer) {
+                self.hand = index;
+                self.remove(NodeId(index));
                 return Some(peer);
             }
             self.hand = newer;
@@ -103,56 +107,55 @@ mod tests {
         PeerId::parse(&format!("{n:08x}-0000-4000-8000-000000000000")).unwrap()
     }
 
-    /// The order that a peer leaves in is SIEVE's: the visited one is passed over once.
     #[test]
-    fn the_hand_spares_the_visited_and_goes_on_from_where_it_stood() {
-        let mut order = SieveQueue::new();
+    fn hand_skips_visited_peers_once_and_continues_from_where_it_stood() {
+        let mut queue = SieveQueue::new();
         for n in 0..4 {
-            order.push(peer(n)).unwrap();
+            queue.push(peer(n)).unwrap();
         }
         let mut visited = vec![peer(0), peer(2)];
-        let mut evict = |order: &mut SieveQueue| {
-            order.evict(|peer| visited.iter().position(|v| *v == peer).map(|at| visited.remove(at)).is_some())
+        let mut evict = |queue: &mut SieveQueue| {
+            queue.evict(|peer| visited.iter().position(|v| *v == peer).map(|at| visited.remove(at)).is_some())
         };
-        assert_eq!(evict(&mut order), Some(peer(1)));
-        order.push(peer(4)).unwrap();
-        assert_eq!(evict(&mut order), Some(peer(3)), "the hand had passed 0, and spares 2 now");
-        assert_eq!(evict(&mut order), Some(peer(4)));
-        assert_eq!(evict(&mut order), Some(peer(0)), "round again, and nobody has asked for 0 since");
-        assert_eq!(evict(&mut order), Some(peer(2)));
-        assert_eq!(evict(&mut order), None);
+        assert_eq!(evict(&mut queue), Some(peer(1)));
+        queue.push(peer(4)).unwrap();
+        assert_eq!(evict(&mut queue), Some(peer(3)), "the hand had passed 0, and skips 2 now");
+        assert_eq!(evict(&mut queue), Some(peer(4)));
+        assert_eq!(evict(&mut queue), Some(peer(0)), "the hand starts over, and 0 was not visited since");
+        assert_eq!(evict(&mut queue), Some(peer(2)));
+        assert_eq!(evict(&mut queue), None);
     }
 
     #[test]
-    fn all_spared_for_ever_evicts_nobody_and_ends() {
-        let mut order = SieveQueue::new();
-        order.push(peer(1)).unwrap();
-        assert_eq!(order.evict(|_| true), None);
+    fn evict_returns_none_if_all_peers_stay_retained() {
+        let mut queue = SieveQueue::new();
+        queue.push(peer(1)).unwrap();
+        assert_eq!(queue.evict(|_| true), None);
     }
 
-    /// While the hand walks, other threads ask for those that it has passed.
+    /// Other threads visit peers that the hand has passed, while it walks.
     #[test]
-    fn each_may_be_spared_twice() {
-        let mut order = SieveQueue::new();
-        (0..10).for_each(|n| assert!(order.push(peer(n)).is_some()));
-        let mut asked = 0;
-        let spared = |_| {
-            asked += 1;
-            asked < 20
+    fn each_peer_may_be_retained_twice() {
+        let mut queue = SieveQueue::new();
+        (0..10).for_each(|n| assert!(queue.push(peer(n)).is_some()));
+        let mut calls = 0;
+        let is_retained = |_| {
+            calls += 1;
+            calls < 20
         };
-        assert_eq!(order.evict(spared), Some(peer(9)));
+        assert_eq!(queue.evict(is_retained), Some(peer(9)));
     }
 
     #[test]
-    fn places_are_used_again() {
-        let mut order = SieveQueue::new();
-        let kept = order.push(peer(0)).unwrap();
+    fn free_nodes_are_reused() {
+        let mut queue = SieveQueue::new();
+        let kept = queue.push(peer(0)).unwrap();
         for n in 1..1000 {
-            let place = order.push(peer(n)).unwrap();
-            order.remove(place);
+            let node = queue.push(peer(n)).unwrap();
+            queue.remove(node);
         }
-        assert_eq!(order.nodes.len(), 2);
-        order.remove(kept);
-        assert_eq!((order.newest, order.oldest), (NONE, NONE));
+        assert_eq!(queue.nodes.len(), 2);
+        queue.remove(kept);
+        assert_eq!((queue.newest, queue.oldest), (NONE, NONE));
     }
 }

@@ -1,4 +1,4 @@
-//! Every interleaving of those who have a state: see `enrich/flight_loom.rs`.
+//! Every interleaving of threads that share a state. `util/single_flight/loom.rs` says how to run loom.
 
 use ::loom::sync::Arc;
 use ::loom::sync::atomic::AtomicBool;
@@ -8,7 +8,7 @@ use ::loom::thread;
 use super::*;
 
 #[test]
-fn loom_what_was_called_back_never_counts_again() {
+fn loom_invalidated_value_is_never_live_again() {
     ::loom::model(|| {
         let shared = Arc::new((EntryState::new(None), AtomicBool::new(false)));
         let writer = {
@@ -24,51 +24,51 @@ fn loom_what_was_called_back_never_counts_again() {
                 shared.0.visit();
             })
         };
-        let (mark, returned) = &*shared;
-        // Who hears that the call has returned is told no other than that.
+        let (state, returned) = &*shared;
+        // A thread that learns that the writer's call has returned sees the invalidation.
         if returned.load(Acquire) {
-            assert!(!mark.is_visited_record() && !mark.visit() && !mark.is_live());
+            assert!(!state.is_visited_record() && !state.visit() && !state.is_live());
         }
         writer.join().unwrap();
         visitor.join().unwrap();
-        assert!(!mark.is_visited_record() && !mark.visit() && !mark.is_live() && mark.negative().is_none());
+        assert!(!state.is_visited_record() && !state.visit() && !state.is_live() && state.negative().is_none());
     });
 }
 
 #[test]
-fn loom_no_visit_is_lost_to_the_sieve() {
+fn loom_sieve_loses_no_visit() {
     ::loom::model(|| {
-        let mark = Arc::new(EntryState::new(None));
+        let state = Arc::new(EntryState::new(None));
         let visitor = {
-            let mark = mark.clone();
-            thread::spawn(move || assert!(mark.visit()))
+            let state = state.clone();
+            thread::spawn(move || assert!(state.visit()))
         };
-        let taken = mark.take_visited();
+        let taken = state.take_visited();
         visitor.join().unwrap();
-        assert!(taken != mark.take_visited(), "it is seen once");
-        assert!(mark.is_live() && !mark.take_visited());
+        assert!(taken != state.take_visited(), "it is seen once");
+        assert!(state.is_live() && !state.take_visited());
     });
 }
 
-/// As an entry does that files another answer.
+/// Does what an entry does when its value is replaced.
 #[test]
-fn loom_a_visit_goes_over_to_what_takes_the_place_or_came_too_late_for_it() {
+fn loom_visit_moves_to_the_new_value_or_came_after_it() {
     ::loom::model(|| {
-        let marks = Arc::new([EntryState::new(None), EntryState::new(Some(Negative::Absent))]);
+        let states = Arc::new([EntryState::new(None), EntryState::new(Some(Negative::Absent))]);
         let visitor = {
-            let marks = marks.clone();
-            thread::spawn(move || marks[0].visit())
+            let states = states.clone();
+            thread::spawn(move || states[0].visit())
         };
-        let [old, new] = &*marks;
+        let [old, new] = &*states;
         let visited = old.take_visited();
         if visited {
             new.visit();
         }
         old.invalidate();
-        let counted = visitor.join().unwrap();
-        // One that was told it counts, and no trace of it, was after the new one took over.
+        let was_live = visitor.join().unwrap();
+        // A visit that the new value did not get is still on the old one: it came after the value was replaced.
         assert!(visited == new.take_visited() && (visited || old.take_visited()));
-        assert!(counted || !visited, "told no, and carried over");
+        assert!(was_live || !visited, "not live, but its visit was moved");
         assert_eq!((old.negative(), new.negative()), (None, Some(Negative::Absent)));
     });
 }

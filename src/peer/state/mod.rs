@@ -1,14 +1,15 @@
-//! What an answer that threads keep is called back by: a write, a `forget`, an eviction or the end of a client is
-//! seen by every thread at its next call.
+//! The state of a cache's value, shared by all threads that keep the value.
+//!
+//! It is how a thread notices a write, a `forget`, an eviction or the end of a client at its next call.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::util::sync::AtomicU8;
 
-/// Why there is no record.
+/// The reason why there is no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Negative {
-    /// The registry says so.
+    /// The registry says that there is no such peer.
     Absent,
     /// A lookup brought no usable answer.
     Failed,
@@ -19,24 +20,25 @@ const VISITED: u8 = 2;
 const ABSENT: u8 = 4;
 const FAILED: u8 = 8;
 
-/// The state of what a cache has filed.
+/// The state of a cache's value: live until it is invalidated, visited or not, and the reason if it is negative.
 ///
-/// Relaxed is enough for it: it guards nothing else, and who hears that a call has returned sees what it wrote.
+/// Relaxed ordering is enough. The state guards no other memory, and a thread that learns that a call has returned also
+/// sees what the call wrote.
 #[derive(Debug)]
 pub(crate) struct EntryState(AtomicU8);
 
 impl EntryState {
-    /// Of a record, where there is no reason for a no.
-    pub(super) fn new(no: Option<Negative>) -> Self {
-        let no = match no {
+    /// Creates the live state of a record, or of a negative value for that reason.
+    pub(super) fn new(negative: Option<Negative>) -> Self {
+        let reason = match negative {
             None => 0,
             Some(Negative::Absent) => ABSENT,
             Some(Negative::Failed) => FAILED,
         };
-        EntryState(AtomicU8::new(LIVE | no))
+        EntryState(AtomicU8::new(LIVE | reason))
     }
 
-    /// Why there is no record, if there is none.
+    /// Returns the reason why there is no record, or `None` if there is one.
     pub(crate) fn negative(&self) -> Option<Negative> {
         match self.0.load(Relaxed) & (ABSENT | FAILED) {
             0 => None,
@@ -45,26 +47,26 @@ impl EntryState {
         }
     }
 
-    /// Whether it is a record that counts, and marked as asked for: all that a hit has to know.
+    /// Returns whether it is the state of a record, live and visited: all that a hit has to know.
     #[inline(always)]
-    pub(super) fn is_visited_record(&self) -> bool {
+    pub(crate) fn is_visited_record(&self) -> bool {
         self.0.load(Relaxed) == LIVE | VISITED
     }
 
-    /// It was asked for. Whether it counts.
+    /// Sets SIEVE's visited bit. Returns whether the value is live.
     pub(crate) fn visit(&self) -> bool {
         let state = self.0.load(Relaxed);
-        // Only the first writes: the others would take the line from each other for nothing.
+        // Only the first visit writes. Further writes would only move the cache line from core to core.
         let state = if state & VISITED == 0 { self.0.fetch_or(VISITED, Relaxed) } else { state };
         state & LIVE != 0
     }
 
-    /// Whether it was asked for since this was last called.
+    /// Clears SIEVE's visited bit. Returns whether it was set.
     pub(crate) fn take_visited(&self) -> bool {
         self.0.fetch_and(!VISITED, Relaxed) & VISITED != 0
     }
 
-    /// It no longer counts.
+    /// Marks the value as out of date. It is never live again.
     pub(crate) fn invalidate(&self) {
         self.0.fetch_and(!LIVE, Relaxed);
     }

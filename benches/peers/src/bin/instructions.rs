@@ -1,4 +1,4 @@
-//! A function that makes hits and nothing else, whose instructions `callgrind` counts. The script `instructions` runs it.
+//! One function with nothing but hits in it, for `callgrind` to count. The script `instructions` runs it.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ const ROUNDS: usize = 1_600;
 fn main() {
     let ids = ids::ids(PEERS);
     let (client, _) = registry::filled(&ids);
-    // The thread has cached all of them before anything is counted.
+    // Before anything is counted, this thread keeps the answers for all peers.
     assert!((0..100).all(|_| ids.iter().all(|id| client.enrich(id).is_some())));
     assert_eq!(counted_hits(&client, &ids), PEERS * ROUNDS);
     assert_eq!(counted_loop(&ids), PEERS * ROUNDS);
@@ -29,7 +29,7 @@ fn counted_hits(client: &Client, ids: &[&str]) -> usize {
     read
 }
 
-/// The loop without the hit, whose instructions are subtracted.
+/// The same loop without the hit. Its count is subtracted.
 #[inline(never)]
 fn counted_loop(ids: &[&str]) -> usize {
     let mut read = 0;

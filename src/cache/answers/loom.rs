@@ -1,10 +1,10 @@
-//! Every interleaving of threads that count and one that sums: see `enrich/flight_loom.rs`.
+//! Every interleaving of threads that count and one that sums up. `util/single_flight/loom.rs` says how to run loom.
 
 use ::loom::thread;
 
 use super::*;
 
-/// Threads count and end while another sums twice: no sum goes down or is too large, and the last is exact.
+/// Threads count and end while another one sums up twice: no sum goes down or is too large, and the last is exact.
 #[test]
 fn loom_no_answer_is_lost_or_counted_twice_when_its_thread_ends() {
     let mut model = ::loom::model::Builder::new();
@@ -29,10 +29,9 @@ fn loom_no_answer_is_lost_or_counted_twice_when_its_thread_ends() {
     });
 }
 
-/// A thread that ended is folded into the past with all that it counted, whoever hears of its end only by the count
-/// of its handles.
+/// A thread that ended is moved to the past with all its counts, though only its reference count says that it ended.
 #[test]
-fn loom_a_thread_that_is_gone_has_left_all_that_it_counted() {
+fn loom_ended_thread_has_left_all_its_counts() {
     ::loom::model(|| {
         let answers = ::loom::sync::Arc::new(Answers::new());
         let counts = answers.register();
@@ -41,8 +40,8 @@ fn loom_a_thread_that_is_gone_has_left_all_that_it_counted() {
             drop(counts);
         });
         let seen = answers.totals()[1];
-        let gone = answers.threads.lock().living.is_empty();
-        assert!(!gone || seen == 1, "it is gone, and its answer with it");
+        let has_ended = answers.threads.lock().living.is_empty();
+        assert!(!has_ended || seen == 1, "it has ended, and its answer is in the past");
         counter.join().unwrap();
         answers.add_one(Answered::Stale);
         assert_eq!(answers.totals(), [0, 2, 0, 0]);

@@ -1,4 +1,4 @@
-//! What threads keep by themselves, against what the map says.
+//! The thread-local tier against the shared cache: whatever happens, it answers what the shared cache would.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use serde_json::Map;
 
 use super::*;
-use crate::peer::{Negative, get_local_at};
+use crate::cache::{Cache, CacheAnswer, CacheUpdate};
+use crate::peer::Peer;
 
 const PEERS: u64 = 6;
 
@@ -30,24 +31,28 @@ fn version(record: &Peer) -> u64 {
     record.get("version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
-/// A call for a peer at a time: what the front says, or the map.
+/// Returns the answer of the thread-local tier, or else of the shared cache by either of its paths.
 fn ask(cache: &Cache, n: u64, now: CoarseInstant) -> CacheAnswer {
     let text = text(n);
-    match get_local_at(cache.answers.id(), &text, now) {
+    match cache.get_local_at(&text, now) {
         LocalAnswer::Found(record) => CacheAnswer::Fresh { record, refresh: false },
-        LocalAnswer::Negative(Negative::Absent) => CacheAnswer::Absent,
-        LocalAnswer::Negative(Negative::Failed) => CacheAnswer::Failed,
+        LocalAnswer::Absent => CacheAnswer::Absent,
+        LocalAnswer::Failed => CacheAnswer::Failed,
         LocalAnswer::Miss(_) => {
-            let known = cache.get_and_keep(peer(n), text.as_bytes().try_into().ok(), now);
-            cache.count(Answered::Unknown);
-            known
+            let name = PeerName::Text(&text);
+            if let Some(record) = cache.get_record(peer(n), name, now) {
+                return CacheAnswer::Fresh { record, refresh: false };
+            }
+            let answer = cache.get(peer(n), now);
+            cache.count(Answered::Unknown, peer(n), name, now);
+            answer
         }
     }
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many times, so that the front keeps the answer.
+    /// Asks this many times, so that the thread keeps the answer.
     Ask(u64, usize),
     Hold(u64),
     Drop,
@@ -79,9 +84,9 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is filed, called back and held, and whenever: a call is answered as the map alone would.
+    /// Whatever is stored, invalidated and held, and whenever: a call is answered as the shared cache alone would.
     #[test]
-    fn the_front_never_answers_what_the_map_would_not(steps in prop::collection::vec(step(), 1..80)) {
+    fn local_tier_answers_only_what_the_shared_cache_would(steps in prop::collection::vec(step(), 1..80)) {
         let cache = Cache::new(4);
         let (mut now, mut version, mut held) = (CoarseInstant::now(), 0, Vec::new());
         for step in steps {
@@ -90,9 +95,9 @@ proptest! {
             match step {
                 Step::Ask(n, times) => {
                     for _ in 0..times {
-                        // First: what a call of the map itself marks is none of the front's.
-                        let asked = ask(&cache, n, now);
-                        prop_assert_eq!(asked, cache.get(peer(n), now));
+                        // First: a call of the shared cache sets the visited bit, which the tier would otherwise have to.
+                        let answer = ask(&cache, n, now);
+                        prop_assert_eq!(answer, cache.get(peer(n), now));
                     }
                 }
                 Step::Hold(n) => held.push(ask(&cache, n, now)),
@@ -117,10 +122,10 @@ proptest! {
     }
 }
 
-/// Writers file ever newer records, others forget and clear, strangers have some evicted; and no reader ever gets one
-/// that is older than what was filed when it began to ask, nor another peer's.
+/// Writers store ever newer records, others remove and clear, and strangers have some evicted. No reader gets a record
+/// older than the one that was stored when it began to ask, nor another peer's.
 #[test]
-fn no_thread_gets_what_was_called_back_before_it_asked() {
+fn no_thread_gets_a_value_that_was_invalidated_before_it_asked() {
     let cache = Cache::new(16);
     let published: [AtomicU64; PEERS as usize] = Default::default();
     let ended = AtomicBool::new(false);
@@ -143,7 +148,7 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
                         drop(cache.insert(peer(n), found(record(n, round))));
                         published[n as usize].store(round, SeqCst);
                     }
-                    // Long enough for the readers to keep what there is.
+                    // Long enough for the readers to keep the records.
                     thread::sleep(Duration::from_micros(300));
                     if ended.load(Relaxed) {
                         return;
@@ -163,7 +168,7 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
                             assert_eq!(record.peer_id(), Some(peer(n)));
                             assert!(version(&record) >= at_least, "{} after {at_least}", version(&record));
                             hits.fetch_add(1, Relaxed);
-                            // Some are held for a while, and dropped out of order.
+                            // Some handles are held for a while, and dropped in another order.
                             if turn % 11 == 0 {
                                 held.push(record);
                             }
@@ -189,43 +194,42 @@ fn no_thread_gets_what_was_called_back_before_it_asked() {
 }
 
 #[test]
-fn a_peer_that_is_only_asked_for_in_the_front_is_busy_to_the_sieve() {
+fn peer_that_only_the_local_tier_is_asked_for_is_not_evicted() {
     let cache = Cache::new(100);
     let far = CoarseInstant::now().plus(Duration::from_secs(3_600));
     let found = |n| CacheUpdate::Found { record: record(n, 1), refresh_at: far, fresh_until: far, stale_until: far };
     drop(cache.insert(peer(0), found(0)));
-    let (mut front, mut lost) = (0, 0);
+    let (mut local_hits, mut lost) = (0, 0);
     for stranger in 1_000..6_000 {
         drop(cache.insert(peer(stranger), found(stranger)));
         for _ in 0..40 {
-            match get_local_at(cache.answers.id(), &text(0), CoarseInstant::now()) {
-                LocalAnswer::Found(_) => front += 1,
+            match cache.get_local_at(&text(0), CoarseInstant::now()) {
+                LocalAnswer::Found(_) => local_hits += 1,
                 _ if matches!(ask(&cache, 0, CoarseInstant::now()), CacheAnswer::Fresh { .. }) => {}
                 _ => lost += 1,
             }
         }
     }
     assert_eq!(lost, 0);
-    assert!(front > 100_000, "{front}");
+    assert!(local_hits > 100_000, "{local_hits}");
     assert_eq!(cache.stats().entries, 100);
 }
 
-/// The end of a client is the end of its records, in whatever thread they are kept.
 #[test]
-fn a_client_that_is_gone_leaves_no_records_in_the_threads_that_asked_it() {
+fn client_that_is_gone_leaves_no_records_in_the_threads_that_asked_it() {
     let far = CoarseInstant::now().plus(Duration::from_secs(3_600));
     let (one, other) = (Cache::new(100), Cache::new(100));
-    let mut filed = Vec::new();
-    // Two, which have room in a thread wherever they fall.
+    let mut values = Vec::new();
+    // Two fit into a thread's slots wherever they hash to.
     for n in 0..2 {
         let record = record(n, 1);
-        filed.push(CachedValue::record(&record).unwrap());
+        values.push(CachedValue::record(&record));
         drop(one.insert(peer(n), CacheUpdate::Found { record, refresh_at: far, fresh_until: far, stale_until: far }));
         (0..40).for_each(|_| drop(ask(&one, n, CoarseInstant::now())));
     }
-    assert!(filed.iter().all(|filed| filed.handles() == 3), "here, in the cache, and in the front");
+    // The test's value, the cache's and the thread's, the handle that the first two share, and the thread's own.
+    assert!(values.iter().all(|value| value.references() == 5));
     drop(one);
-    assert!(filed.iter().all(
-        |filed| !matches!(ask(&other, 0, CoarseInstant::now()), CacheAnswer::Fresh { .. }) && filed.handles() == 1
-    ));
+    assert!(!matches!(ask(&other, 0, CoarseInstant::now()), CacheAnswer::Fresh { .. }));
+    assert!(values.iter().all(|value| value.references() == 2));
 }
