@@ -82,7 +82,7 @@ impl Peer {
     }
 
     /// Bytes on the heap that each handle takes beside its record: two counters and the handle itself.
-    #[cfg(test)]
+    #[cfg(all(test, not(a2a_loom)))]
     pub(crate) const HANDLE_BYTES: usize = 2 * size_of::<usize>() + size_of::<Handle>();
 
     /// Creates a handle with a reference count that it shares with its clones only.
@@ -255,7 +255,7 @@ impl CachedValue {
     }
 
     /// Returns the number of values and handles that hold the record. Clones of a handle count as one.
-    #[cfg(test)]
+    #[cfg(all(test, not(a2a_loom)))]
     pub(crate) fn references(&self) -> usize {
         Arc::strong_count(&self.record)
     }

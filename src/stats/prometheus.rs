@@ -7,8 +7,11 @@ use std::fmt::Write;
 /// The names of the crate's labels. A caller's label of the same name is renamed.
 const RESERVED_LABELS: [&str; 3] = ["answer", "reason", "state"];
 
+/// The labels of a client, and its metrics.
+pub(super) type ClientMetrics<'a> = (&'a [(&'a str, &'a str)], Vec<Metric>);
+
 /// Returns the page of several clients, each with its labels and the same metrics in the same order.
-pub(super) fn page(clients: &[(&[(&str, &str)], Vec<Metric>)]) -> String {
+pub(super) fn page(clients: &[ClientMetrics<'_>]) -> String {
     let client_labels: Vec<String> = clients.iter().map(|(labels, _)| render_labels(labels)).collect();
     let mut page = String::new();
     for (n, metric) in clients.first().into_iter().flat_map(|(_, metrics)| metrics).enumerate() {
