@@ -1,7 +1,7 @@
 //! Panics in the user's code (a logger, a token function) and in the HTTP client do not reach the caller.
 //!
-//! The panics' payloads panic again when they are dropped: so it must also be dropped inside the boundary. The
-//! logger is process-wide, so these tests are a binary of their own and run one after the other.
+//! Each payload panics again when it is dropped, so it must be dropped inside the boundary too. The logger is
+//! process-wide: these tests are a separate binary, and run one after the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -62,7 +62,7 @@ fn listed_peer_can_be_passed_to_a_call() {
     assert_eq!(client.peer_name(&peers[0]), None);
     let error = client.send(&peers[1], "on call?").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidPeerId);
-    assert!(error.to_string().contains("without a valid id"), "{error}");
+    assert!(error.to_string().contains("no valid `id`"), "{error}");
     assert_eq!(client.lookup(&peers[1]).source, LookupSource::Invalid);
     assert_eq!(server.requests().len(), 2);
 }
