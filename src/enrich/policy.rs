@@ -1,4 +1,4 @@
-//! How long answers are served and when they are refreshed: pure functions of the settings.
+//! Expiry and refresh times of answers, as pure functions of the settings.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How late threads wake on this machine. A bound may be exceeded by that where other processes use the processors.
+//! Measures the delay with which threads wake on this machine. A bound may be exceeded by that where other processes use the processors.
 
 use std::sync::{Mutex, Once};
 use std::thread;

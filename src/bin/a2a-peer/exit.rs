@@ -1,4 +1,4 @@
-//! How a command ends: its exit status, a failure, or Ctrl-C.
+//! The end of a command: its exit status, a failure, or Ctrl-C.
 
 use std::io;
 use std::process::{self, ExitCode};

@@ -200,6 +200,9 @@ impl Cursor {
     }
 
     /// Returns whether a batch is complete up to `at`: no row at or before it can still be committed late.
+    ///
+    /// The bound is 5 s before the newest known row, or that row itself if the batch is settled, and never past the
+    /// batch's `contiguous_until`. `false` while no row is known.
     pub(super) fn is_complete_at(&self, at: Timestamp, coverage: Coverage) -> bool {
         self.complete_until_in(coverage).is_some_and(|complete| at <= complete)
     }
