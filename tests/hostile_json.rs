@@ -272,8 +272,12 @@ fn hostile_row_hides_no_other_and_stays_text() {
         let server = answering(200, format!("[{},{},{}]", row(3, "{}"), row(2, bad), row(1, "{}")));
         let dir = Dir::new("hostile-row");
         let mut seen = Vec::new();
-        let polled = poller(support::builder(&server), &dir).poll_once(|push| {
-            seen.push((push.activity_id().to_owned(), push.text().to_owned(), push.row()["request_body"].is_string()));
+        let polled = poller(support::builder(&server), &dir).poll_once(|message| {
+            seen.push((
+                message.activity_id().to_owned(),
+                message.text().to_owned(),
+                message.row()["request_body"].is_string(),
+            ));
             Verdict::Ack
         });
         polled.unwrap();
@@ -295,9 +299,9 @@ fn rows_that_exceed_the_bound_together_come_in_shorter_pages() {
     let mut seen = Vec::new();
     let mut poller = poller(support::builder(&server), &dir);
     for _ in 0..20 {
-        let polled = poller.poll_once(|push| {
-            assert_eq!(push.row()["request_body"], points);
-            seen.push(push.activity_id().to_owned());
+        let polled = poller.poll_once(|message| {
+            assert_eq!(message.row()["request_body"], points);
+            seen.push(message.activity_id().to_owned());
             Verdict::Ack
         });
         polled.unwrap();
@@ -450,8 +454,8 @@ fn child() {
             for body in bodies(r#"[{"id":"1","request_body":"#, "}]") {
                 let (server, dir) = (answering(200, &body), Dir::new("hostile-stack"));
                 let mut seen = 0;
-                let polled = poller(support::builder(&server), &dir).poll_once(|push| {
-                    seen += format!("{push:?} {:?} {:?}", push.row(), push.envelope()).len();
+                let polled = poller(support::builder(&server), &dir).poll_once(|message| {
+                    seen += format!("{message:?} {:?} {:?}", message.row(), message.envelope()).len();
                     Verdict::Ack
                 });
                 assert!(polled.is_ok() && seen > 0);

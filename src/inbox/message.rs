@@ -240,7 +240,7 @@ impl fmt::Debug for InboxMessage {
         let MessageContent { id, kind, peer, text, .. } = &*self.content;
         let mut shown = f.debug_struct("InboxMessage");
         shown.field("activity_id", id).field("kind", kind).field("peer", peer).field("text", text);
-        shown.field("attempt", &self.attempt).finish_non_exhaustive()
+        shown.field("delivery_attempt", &self.attempt).finish_non_exhaustive()
     }
 }
 

@@ -78,7 +78,7 @@ fn rows_are_delivered_once_and_in_order() {
 
 #[test]
 fn message_has_the_fields_of_its_row() {
-    let (platform, dir) = (Platform::new(), Dir::new("inbox-push"));
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-message"));
     platform.add_row(SECOND, json!({ "source_id": PEER, "method": "message/send", "peer_name": "row-name",
         "peer_role": "row-role", "request_body": json!({ "params": { "message": { "parts": [
             { "kind": "text", "text": "hel" }, { "type": "text", "text": "lo" },

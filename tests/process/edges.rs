@@ -286,8 +286,8 @@ fn storm(url: &str, dir: &Path) {
         let all = seen.clone();
         let poller = InboxPoller::builder(client.clone()).cursor_file(dir.join("c.json"));
         let poller = poller.interval(Duration::from_millis(20)).heartbeat(Some(Duration::from_millis(20)));
-        let handle = poller.spawn(move |push| {
-            *all.lock().unwrap().entry(push.activity_id().to_owned()).or_default() += 1;
+        let handle = poller.spawn(move |message| {
+            *all.lock().unwrap().entry(message.activity_id().to_owned()).or_default() += 1;
             Verdict::Ack
         });
         let handle = handle.unwrap();
@@ -301,7 +301,7 @@ fn storm(url: &str, dir: &Path) {
     assert!(SIGNALS.load(SeqCst) > 100, "there was no storm");
     // The cursor file that was written during the signals is complete.
     let mut again = poller_of(&client, &dir.join("c.json"));
-    again.poll_once(|push| panic!("{push:?} again")).unwrap();
+    again.poll_once(|message| panic!("{message:?} again")).unwrap();
     println!("all of it ran");
 }
 

@@ -36,7 +36,7 @@ const TTL: Duration = Duration::from_secs(86_400);
 
 /// A record and its expiry.
 #[derive(Clone)]
-struct Held {
+struct StoredRecord {
     expires: u64,
     record: Peer,
 }
@@ -53,13 +53,13 @@ fn read(record: &Peer) -> u8 {
 }
 
 /// Returns new records of all ids, by key.
-fn held(ids: &[&str]) -> impl Iterator<Item = (u128, Held)> {
+fn held(ids: &[&str]) -> impl Iterator<Item = (u128, StoredRecord)> {
     let expires = now() + coarsetime::Duration::new(TTL.as_secs(), 0).as_ticks();
     let records = registry::records(ids).into_iter();
     ids.iter()
         .map(|id| key(id).unwrap())
         .zip(records)
-        .map(move |(key, record)| (key, Held { expires, record }))
+        .map(move |(key, record)| (key, StoredRecord { expires, record }))
         .collect::<Vec<_>>()
         .into_iter()
 }
@@ -106,7 +106,7 @@ pub fn floor(ids: &[&str]) -> Run {
     let factors = (1..=tries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let factor = factors.min_by_key(collisions).unwrap();
 
-    let mut table: Vec<Option<(u128, Held)>> = vec![None; slots];
+    let mut table: Vec<Option<(u128, StoredRecord)>> = vec![None; slots];
     for (key, held) in entries {
         let mut at = place(key, factor);
         while table[at].is_some() {
@@ -139,7 +139,7 @@ pub fn moka(ids: &[&str]) -> Run {
 pub fn quick_cache(ids: &[&str]) -> Run {
     let (count, weighter) = (2 * ids.len().max(64), quick_cache::UnitWeighter);
     let lifecycle = quick_cache::sync::DefaultLifecycle::default();
-    let cache = quick_cache::sync::Cache::<u128, Held, _, _, _>::with(
+    let cache = quick_cache::sync::Cache::<u128, StoredRecord, _, _, _>::with(
         count,
         count as u64,
         weighter,
@@ -154,7 +154,7 @@ pub fn quick_cache(ids: &[&str]) -> Run {
 }
 
 pub fn dashmap(ids: &[&str]) -> Run {
-    let map: dashmap::DashMap<u128, Held, RandomState> = held(ids).collect();
+    let map: dashmap::DashMap<u128, StoredRecord, RandomState> = held(ids).collect();
     calls(move |id| {
         let held = map.get(&key(id)?)?;
         let record = (now() < held.expires).then(|| held.record.clone());
@@ -164,7 +164,7 @@ pub fn dashmap(ids: &[&str]) -> Run {
 }
 
 pub fn papaya(ids: &[&str]) -> Run {
-    let map: papaya::HashMap<u128, Held, RandomState> = held(ids).collect();
+    let map: papaya::HashMap<u128, StoredRecord, RandomState> = held(ids).collect();
     calls(move |id| {
         let key = key(id)?;
         let pin = map.pin();
@@ -177,7 +177,7 @@ pub fn papaya(ids: &[&str]) -> Run {
 
 /// One lock around one map, with the same parser, hash and clock.
 pub fn rwlock(ids: &[&str]) -> Run {
-    let map: RwLock<HashMap<u128, Held, RandomState>> = RwLock::new(held(ids).collect());
+    let map: RwLock<HashMap<u128, StoredRecord, RandomState>> = RwLock::new(held(ids).collect());
     calls(move |id| {
         let key = key(id)?;
         let map = map.read();
