@@ -8,7 +8,7 @@ use super::deliver::{DeadLetterCallback, Verdict};
 use super::handle::PollerHandle;
 use super::message::InboxMessage;
 use super::poller::InboxPoller;
-use super::store::disk::{is_same_file, sibling_path};
+use super::store::disk::{is_same_file, parent_dir, sibling_path};
 use crate::client::Client;
 use crate::config::Settings;
 use crate::error::Error;
@@ -233,6 +233,13 @@ impl PollerBuilder {
         let path = self.cursor_file.clone().or_else(beside_token_file).ok_or_else(|| {
             Error::config("cursor_file: required, since the client has no token file to put it beside: set it")
         })?;
+        if self.cursor_file.is_none() && !parent_dir(&path).is_dir() {
+            let directory = parent_dir(&path).display();
+            return Err(Error::config(format!(
+                "CONFIGS_DIR: directory {directory}, for the token file and the cursor file, does not exist: create it, set \
+                 CONFIGS_DIR, or set `cursor_file`"
+            )));
+        }
         // The poller replaces and removes the files beside the cursor file, too.
         let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| sibling_path(&path, suffix));
         let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same_file(token, our));

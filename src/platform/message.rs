@@ -38,7 +38,7 @@ impl OutgoingMessage {
             );
         }
         if message.is_too_deep() {
-            let detail = "the message nests its data more than 128 levels deep, which no peer can read";
+            let detail = "the message nests its data too deep: with the request around it, above the 128 levels that JSON parsers read";
             return Err(Error::new(ErrorKind::InvalidMessage, detail).with_target(target));
         }
         let request_id = fresh_id().ok_or_else(Error::no_random_numbers)?.to_string();

@@ -138,7 +138,7 @@ fn request_that_timed_out_or_was_answered_is_not_repeated() {
     let broken = Reaction::raw(&head("Content-Length: 50\r\n\r\n{"));
     for act in [Reaction::Hang, broken] {
         let server = Server::play([Reaction::reply(200, RECORD), act]);
-        let client = builder(&server).lookup_timeout(Duration::from_millis(300)).build().unwrap();
+        let client = builder(&server).lookup_timeout(Duration::from_millis(1_500)).build().unwrap();
         client.enrich(OTHER).unwrap();
         assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
         assert_eq!(server.requests().len(), 2);
@@ -155,7 +155,7 @@ fn truncated_answer_keeps_its_status() {
 /// Each step takes less than the timeout, and all together take more.
 #[test]
 fn timeout_covers_all_steps_and_repeats_together() {
-    let (bound, step) = (Duration::from_millis(900), Duration::from_millis(600));
+    let (bound, step) = (Duration::from_millis(2_400), Duration::from_millis(1_600));
     let slow = Reaction::reply(200, RECORD).after(step);
     // The head comes after a step, the body after another.
     let server = Server::raw(move |_, mut stream| {
@@ -205,7 +205,7 @@ fn waiter_has_its_own_deadline() {
         }
         None
     };
-    let client = builder(&server).lookup_timeout(Duration::from_millis(300)).token_fn(token).build().unwrap();
+    let client = builder(&server).lookup_timeout(Duration::from_millis(1_500)).token_fn(token).build().unwrap();
     thread::scope(|scope| {
         let leader = scope.spawn(|| client.lookup(PEER));
         token_requests.recv_timeout(Duration::from_secs(20)).unwrap();
