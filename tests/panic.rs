@@ -254,13 +254,9 @@ fn other_calls_contain_a_panic_of_the_logger() {
     });
     let client = builder(&server).build().unwrap();
     contained(|| client.peers()).unwrap();
-    if let Err(error) = contained(|| client.discover(PEER)) {
-        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::NotSent), "{error}");
-    }
+    contained(|| client.discover(PEER)).unwrap();
     for options in [SendOptions::new(), SendOptions::new().cancel(&CancelToken::new())] {
-        if let Err(error) = contained(|| client.send_with(PEER, &Message::from("hi"), &options)) {
-            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Internal, Delivery::Unknown), "{error}");
-        }
+        contained(|| client.send_with(PEER, &Message::from("hi"), &options)).unwrap();
     }
     assert!(PANICS.load(SeqCst) >= 3, "{PANICS:?}");
 }

@@ -106,7 +106,7 @@ impl Cache {
     /// [`get_local`](Self::get_local) and [`get_record`](Self::get_record) count their own answers.
     #[inline]
     pub(crate) fn count(&self, answered: Answered, peer: PeerId, name: PeerName<'_>, now: CoarseInstant) {
-        if local::count(&self.answers, answered) {
+        if local::count(&self.answers, answered) && local::has_key(name) {
             self.keep(peer, name, now);
         }
     }

@@ -20,7 +20,8 @@ pub(super) const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
 const MAX_IDLE: usize = 64;
 /// Largest difference between a request's time and its pool's bound for which the request uses that bound.
 const BOUND_SLACK: Duration = Duration::from_millis(1);
-/// Timeout for connecting, for connections that are used once. As in the Python module `a2a_client`.
+/// Timeout for resolving a name, and another for connecting, for connections that are used once. As in the Python module
+/// `a2a_client`.
 const ONE_SHOT_CONNECT: Duration = Duration::from_secs(30);
 /// Timeout for each write, for connections that are used once. As in the Python module `a2a_client`.
 const ONE_SHOT_WRITE: Duration = Duration::from_secs(30);
@@ -58,6 +59,7 @@ impl Pool {
     pub(super) fn one_shot(route: &Route, bound: Duration) -> Self {
         let config = config(route)
             .max_idle_connections(0)
+            .timeout_resolve(Some(ONE_SHOT_CONNECT))
             .timeout_connect(Some(ONE_SHOT_CONNECT))
             .timeout_per_write(Some(ONE_SHOT_WRITE))
             .timeout_per_read(Some(ONE_SHOT_SILENCE));

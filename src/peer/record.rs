@@ -77,12 +77,11 @@ impl Peer {
 
     fn new(peer_id: Option<PeerId>, fields: Map<String, Value>, origin: Origin) -> Self {
         let below = if let Origin::Overlaid(listed) = &origin { listed.bytes() } else { 0 };
-        let bytes = size_of::<Record>() + map_bytes(&fields) + below;
+        let bytes = size_of::<Record>() + Peer::HANDLE_BYTES + map_bytes(&fields) + below;
         Peer::around(Arc::new(Record { state: EntryState::new(None), bytes, peer_id, fields, origin }))
     }
 
     /// Bytes on the heap that each handle takes beside its record: two counters and the handle itself.
-    #[cfg(all(test, not(a2a_loom)))]
     pub(crate) const HANDLE_BYTES: usize = 2 * size_of::<usize>() + size_of::<Handle>();
 
     /// Creates a handle with a reference count that it shares with its clones only.

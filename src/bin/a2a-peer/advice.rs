@@ -52,7 +52,7 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
 
 fn is_about_token(error: &Error) -> bool {
     let text = error.to_string();
-    text.starts_with("the token ") || text.contains("token file")
+    text.starts_with("the token ")
 }
 
 /// Returns what to do where no connection could be made. `text` is the error's.

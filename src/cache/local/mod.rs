@@ -104,7 +104,8 @@ fn switch_to(cache: u32) -> bool {
 
 /// Counts an answer that did not come from this thread's cache.
 ///
-/// Returns whether this thread should [`keep`] it. That is true of one answer in [`KEEP_ONE_IN`](slots::KEEP_ONE_IN).
+/// Returns whether this thread should [`keep`] it, if it can be kept. That is true once in
+/// [`KEEP_ONE_IN`](slots::KEEP_ONE_IN) answers, and then until one is kept.
 #[inline]
 pub(super) fn count(answers: &Answers, answered: Answered) -> bool {
     match with_local(|local| local.count(answers, answered)) {
@@ -134,6 +135,15 @@ fn start_local(answers: &Answers, answered: Answered) -> bool {
     let local = LocalCache::new(answers);
     local.counts.add_one(answered);
     LOCAL.try_with(|cell| cell.set(ManuallyDrop::new(Some(Box::new(local))))).is_ok()
+}
+
+/// Returns whether answers for a name can be kept. A text with white space around the id has no key.
+pub(super) fn has_key(name: PeerName<'_>) -> bool {
+    match name {
+        PeerName::Text(text) => text.len() == size_of::<RawKey>(),
+        PeerName::Id(_) => true,
+        PeerName::Unnamed => false,
+    }
 }
 
 /// Stores a value in this thread's cache, as the answer for `name` until `until` or until it is invalidated.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::Map;
 
+use super::slots::KEEP_ONE_IN;
 use super::*;
 use crate::cache::{Cache, CacheAnswer, CacheUpdate};
 use crate::peer::Peer;
@@ -48,6 +49,21 @@ fn ask(cache: &Cache, n: u64, now: CoarseInstant) -> CacheAnswer {
             answer
         }
     }
+}
+
+/// Every 32nd answer is one that cannot be kept. The next one is kept in its place.
+#[test]
+fn turn_to_keep_is_not_lost_to_an_answer_that_cannot_be_kept() {
+    let cache = Cache::new(10);
+    let (now, far) = (CoarseInstant::now(), CoarseInstant::now().plus(Duration::from_secs(60)));
+    let update = CacheUpdate::Found { record: record(1, 1), refresh_at: far, fresh_until: far, stale_until: far };
+    drop(cache.insert(peer(1), update));
+    for _ in 0..2 * KEEP_ONE_IN {
+        // Nothing is stored for this peer.
+        ask(&cache, 2, now);
+        ask(&cache, 1, now);
+    }
+    assert!(matches!(cache.get_local_at(&text(1), now), LocalAnswer::Found(_)));
 }
 
 #[derive(Debug, Clone)]

@@ -31,6 +31,8 @@ mod tests {
     use ureq::unversioned::transport::{ConnectionDetails, Connector};
 
     use super::*;
+    use crate::http::pool::Pool;
+    use crate::http::route::Route;
     use crate::http::transport::exchange::ExchangeGuard;
     use crate::http::transport::test_socket::TestSocket;
     use crate::util::clock::Deadline;
@@ -71,5 +73,19 @@ mod tests {
             let near = Duration::from_secs(longest - 4)..=Duration::from_secs(longest);
             assert!(given.len() == 1 && near.contains(&given[0]), "{given:?}");
         }
+    }
+
+    /// A name server that is silent must leave time for another attempt.
+    #[test]
+    fn resolver_of_a_send_gets_30_seconds_of_a_long_budget() {
+        let budget = Duration::from_secs(600);
+        let pool = Pool::one_shot(&Route::direct().unwrap(), budget);
+        let resolver = RecordingResolver::default();
+        let agent = Agent::with_parts(pool.agent.config().clone(), NoConnector, DeadlineResolver(resolver.clone()));
+        let _exchange = ExchangeGuard::begin(None, None, Deadline::after(budget));
+        assert!(agent.post("http://platform.test/").send_empty().is_err());
+        let given = resolver.0.lock();
+        let near = Duration::from_secs(26)..=Duration::from_secs(30);
+        assert!(given.len() == 1 && near.contains(&given[0]), "{given:?}");
     }
 }

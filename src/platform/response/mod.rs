@@ -59,7 +59,7 @@ pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Er
         401 if response.had_token() => detail += "; the token was refused",
         401 => detail += "; no token was sent: give one, or a token file",
         _ if is_from_edge(response) => detail += &format!(" {EDGE_ADVICE}"),
-        403 if kind == ErrorKind::Unauthorized => detail += "; the platform refuses our token",
+        403 if kind == ErrorKind::Unauthorized && response.had_token() => detail += "; the platform refuses our token",
         404 if call == Call::Workspace => detail += &format!("; the platform knows no workspace {workspace_id}"),
         _ => {}
     }

@@ -66,6 +66,8 @@ pub(super) struct LocalCache {
     pub(super) others: Vec<(u32, Arc<ThreadCounts>)>,
     /// Number of answers from shared caches.
     answers: u32,
+    /// True while the next answer that can be kept is to be kept.
+    keeps_next: bool,
     /// Bytes that the records in all slots take.
     pub(super) bytes: usize,
     /// The slot that was emptied last to make room.
@@ -121,6 +123,7 @@ impl LocalCache {
             counts: answers.register(),
             others: Vec::new(),
             answers: 0,
+            keeps_next: false,
             bytes: 0,
             hand: 0,
             releases: 0,
@@ -182,7 +185,8 @@ impl LocalCache {
 
     /// Counts an answer of a shared cache, and releases values that are out of date if threads were told to.
     ///
-    /// Returns whether this thread should keep the answer, or `None` where it has no counts for this cache.
+    /// Returns whether this thread should [`keep`](Self::keep) the answer, or `None` where it has no counts for this cache.
+    /// That is true once in [`KEEP_ONE_IN`] answers, and then until one is kept: not every answer can be.
     #[inline]
     pub(super) fn count(&mut self, answers: &Answers, answered: Answered) -> Option<bool> {
         if self.cache != answers.id() && !self.switch_to(answers.id()) {
@@ -193,7 +197,8 @@ impl LocalCache {
             self.release();
         }
         self.answers = self.answers.wrapping_add(1);
-        Some(self.answers % KEEP_ONE_IN == 0)
+        self.keeps_next |= self.answers % KEEP_ONE_IN == 0;
+        Some(self.keeps_next)
     }
 
     /// Registers this thread with a cache that it asks for the first time, and counts its answer.
@@ -210,6 +215,7 @@ impl LocalCache {
     /// Stores a value, and empties slots until the records of all of them fit into [`MAX_BYTES`].
     #[inline(never)]
     pub(super) fn keep(&mut self, cache: u32, key: &RawKey, until: CoarseInstant, value: CachedValue) {
+        self.keeps_next = false;
         let bytes = value.bytes();
         // One record must not displace most of the others.
         if bytes > MAX_BYTES / 4 || cache == Answers::NO_ID {
