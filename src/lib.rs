@@ -10,11 +10,11 @@
 //! use a2a_blocking::{Client, InboxPoller, Verdict};
 //!
 //! let poller = InboxPoller::builder(Client::from_env()?).spawn(|message| {
-//!     let sender = message.sender();
-//!     println!("{}: {}", sender.as_ref().and_then(|peer| peer.name()).unwrap_or("?"), message.text());
+//!     // No sender can forge the header line. The body is still the sender's words.
+//!     println!("{}", message.envelope().content());
 //!     Verdict::after(message.reply("on it"))
 //! })?;
-//! poller.join();
+//! println!("ended: {:?}", poller.join());
 //! # Ok::<(), a2a_blocking::Error>(())
 //! ```
 //!
@@ -34,7 +34,7 @@
 //! - **Honest.** Every error of a send says what is known of the delivery: [`Error::delivery`].
 //! - **Quiet failure is a bug.** What is skipped, dropped or repeated is counted ([`Stats`]) or logged.
 //!
-//! No call panics, and each ends in time, also where the platform or a peer is slow, dead, lying or hostile:
+//! No call panics, and each ends in time, also if the platform or a peer is slow, dead, lying or hostile:
 //! [`guide::failure_behaviour`].
 //!
 //! # Features
@@ -43,7 +43,7 @@
 //! | --- | --- |
 //! | `rustls` (default) | TLS by rustls, with the Mozilla roots that it ships |
 //! | `platform-verifier` | with `rustls`: the system's trust store in place of the Mozilla roots |
-//! | `native-tls` | where `rustls` is off: TLS by the system's library and trust store |
+//! | `native-tls` | if `rustls` is off: TLS by the system's library and trust store |
 //! | `serde` | `serde::Serialize` for what the calls return, and `Deserialize` for [`PeerId`]; adds no crate |
 //! | `cli` | the binary `a2a-peer`, and the crates that only it needs |
 //!

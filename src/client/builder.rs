@@ -97,7 +97,11 @@ impl ClientBuilder {
 
     /// Sets the `Origin` header, or leaves it out for `None`.
     ///
-    /// Default: over https the platform URL's own origin, which the hosted platform requires; over http none.
+    /// Default: over https the platform URL's own origin, which a gateway of a hosted platform may require; over http
+    /// none.
+    ///
+    /// If one host serves the platform's canvas and its server, an `Origin` equal to that host makes your messages look
+    /// like the human's. Call `origin(None)` there.
     pub fn origin(mut self, origin: Option<&str>) -> Self {
         self.unchecked.origin = match origin {
             Some(origin) => OriginSetting::Given(origin.to_owned()),

@@ -84,7 +84,7 @@ impl PlatformUrl {
         self.base.matches('/').count() > 2
     }
 
-    /// Returns the `Origin` header that the hosted platform requires, or `None` over http.
+    /// Returns the `Origin` header that a gateway of a hosted platform may require, or `None` over http.
     ///
     /// It is in lower case, without a default port or a path: RFC 6454, section 6.2,
     /// <https://www.rfc-editor.org/rfc/rfc6454#section-6.2>.

@@ -7,7 +7,8 @@ use crate::util::str_enum::str_enum;
 #[non_exhaustive]
 pub enum Delivery {
     /// Nobody got the message: there was no connection, the request was not sent whole, or the platform refused it.
-    /// Sending it again does no harm.
+    /// Sending it again does no harm. One exception: an agent's own 4xx cannot be told from the platform's, so it is
+    /// `NotSent` although the agent got the message.
     NotSent,
     /// The request was sent whole, and its effect is not known.
     Unknown,

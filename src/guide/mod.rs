@@ -1,19 +1,4 @@
-//! The guide: one page for each subject, and whole programs. There is no code here.
-//!
-//! | page | answers |
-//! | --- | --- |
-//! | [`enrichment`] | Who is talking? The cache, lookups, the circuit |
-//! | [`sending`] | How is a message sent, and was it delivered? |
-//! | [`inbox`] | What does a poller promise? Messages, verdicts, the cursor |
-//! | [`settings`] | Which settings are there? TLS, the token, features |
-//! | [`containers`] | How does it run in a container? Volumes, SIGTERM, health |
-//! | [`observability`] | What is logged, counted and serialised? |
-//! | [`failure_behaviour`] | What happens when something fails? Errors, troubleshooting |
-//! | [`limits_and_memory`] | Which bounds are there? Time, sizes, memory, threads |
-//! | [`platform`] | Which endpoints are called, and what becomes of each answer? |
-//! | [`stability`] | What may a release change? |
-//! | [`migration`] | How does a user of the Python module `a2a_client` move over? |
-//! | [`comparison`] | What else is there, and when is it the better choice? |
+//! The guide: one page for each subject, [listed below](#modules), and whole programs. There is no code here.
 //!
 //! The tests run the programs below as they stand here, against a platform on loopback.
 //!
@@ -39,12 +24,15 @@
 #![doc = include_str!("../../tests/programs/bridge.rs")]
 //! ```
 
-/// Makes each page a module, so that docs.rs shows it.
+/// Makes each page a module, so that docs.rs shows it. The summary of a page is for the list of modules: without it the
+/// list would repeat the page's title.
 ///
 /// Markdown takes the first definition of a link. `links.md` comes first and leads to pages of docs.rs. A page ends with
 /// definitions that lead to files, for readers of the repository.
 macro_rules! pages {
-    ($($page:ident),+ $(,)?) => {$(
+    ($($(#[$summary:meta])+ $page:ident),+ $(,)?) => {$(
+        $(#[$summary])+
+        #[doc = ""]
         #[doc = include_str!("links.md")]
         #[doc = include_str!(concat!(stringify!($page), ".md"))]
         pub mod $page {}
@@ -52,16 +40,28 @@ macro_rules! pages {
 }
 
 pages! {
+    /// The sender of a message: the cache, lookups, the circuit.
     enrichment,
+    /// Sending a message: attempts, the budget, and whether it was delivered.
     sending,
+    /// A poller's promises: messages, verdicts, the cursor.
     inbox,
+    /// All settings: variables, setters, defaults, TLS, the token, features.
     settings,
+    /// A poller in a container: volumes, SIGTERM, health.
     containers,
+    /// Log lines, metrics and JSON.
     observability,
+    /// Every call when something fails: errors, troubleshooting.
     failure_behaviour,
+    /// Bounds of time, sizes, memory and threads.
     limits_and_memory,
+    /// The platform's protocol: every endpoint, and what becomes of each answer.
     platform,
+    /// Changes that a release may make.
     stability,
+    /// Migration from the Python module `a2a_client`.
     migration,
+    /// Alternatives, and when one of them is the better choice.
     comparison,
 }

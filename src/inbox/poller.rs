@@ -55,8 +55,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 ///   more than 10 minutes ahead of this machine's clock is delivered and logged. It is not trusted to tell the time.
 /// - **Bad rows do not block others.** A field that cannot be read, because it nests too deep for example, is kept as
 ///   its JSON text, and logged. Entries that are no objects or have no id are skipped, and logged. One exception: a
-///   single row above 32 MiB fits into no page, so that each poll fails ([`ErrorKind::TooLarge`]). A platform that
-///   limits messages to 1 MiB has no such row.
+///   single row above 32 MiB fits into no page, so that each poll fails ([`ErrorKind::TooLarge`]). The real platform
+///   allows such rows, and any peer can cause one.
 /// - **Own rows are skipped**: notices to our human (method `notify` without a sender), and echoes of what we sent,
 ///   unless they carry the result of a delegation.
 /// - **Bounded.** A request takes at most 10 s and 32 MiB. A page above either is requested in smaller pieces. A look

@@ -122,7 +122,7 @@ impl RetryPolicy {
     /// let once_only = SendOptions::new().retry(RetryPolicy::new().only_undelivered());
     /// match client.send_with(peer, &Message::from("restart node 7"), &once_only) {
     ///     Ok(reply) => println!("{}", reply.text()),
-    ///     Err(error) if error.delivery() == Delivery::NotSent => println!("nothing happened: {error}"),
+    ///     Err(error) if error.delivery() == Delivery::NotSent => println!("most likely not delivered: {error}"),
     ///     Err(error) => println!("it may have been restarted: {error}"),
     /// }
     /// # Ok::<(), a2a_blocking::Error>(())

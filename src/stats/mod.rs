@@ -201,7 +201,7 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         Metric::by_label("circuit_state", "The state of the circuit: 1 for the current one.", "state", &states),
         Metric::single("circuit_opened_total", "Times that the circuit opened.", circuit_opened),
         Metric::single("longest_wait_seconds", "The longest wait for an enrichment.", longest_wait.as_secs_f64()),
-        Metric::single("list_entries_skipped_total", "Entries of lists of peers that were no objects.", skipped),
+        Metric::single("list_entries_skipped_total", "Entries of lists of peers that were left out.", skipped),
         Metric::single("cache_peers", "Peers in the cache: found, absent and failed.", entries),
         Metric::single("cache_bytes", "About how many bytes of memory the records take.", bytes),
         Metric::single("cache_evictions_total", "Peers that were evicted from the cache.", evictions),

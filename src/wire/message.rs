@@ -45,7 +45,7 @@ impl Message {
 
     /// Adds a part of structured data.
     ///
-    /// A message whose data nests deeper than 120 levels is refused when it is sent.
+    /// A message whose data nests deeper than 118 levels is refused when it is sent.
     pub fn data(self, data: Value) -> Self {
         self.part(json!({ "kind": "data", "data": data }))
     }
