@@ -48,6 +48,21 @@ fn poll_prints_each_message_once_and_answers_it() {
     }
 }
 
+/// The message already says what to do. Advice on tokens would be about another setting.
+#[test]
+fn cursor_that_is_the_token_file_is_refused_without_advice_on_tokens() {
+    let (_platform, server, dir) = inbox();
+    let token = dir.file("tok");
+    std::fs::write(&token, "secret").unwrap();
+    let (url, token) = (server.url(), token.to_str().unwrap());
+    let args =
+        ["--json", "--platform", &url, "--workspace", WORKSPACE, "--token-file", token, "poll", "--cursor", token];
+    let CliOutput { code, out, .. } = run(&args);
+    let error = &documents("poll", &out)[0]["error"];
+    assert!(code == Some(2) && error["message"].as_str().unwrap().contains("is the token file"), "{code:?} {out}");
+    assert_eq!(error["next"], serde_json::Value::Null);
+}
+
 /// The next run prints the messages that this one could not print.
 #[cfg(unix)]
 #[test]
