@@ -8,7 +8,6 @@ use std::thread;
 
 use crate::error::Error;
 use crate::util::clock::Deadline;
-use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
 use crate::util::sync::{Condvar, Mutex, wait_while};
 
@@ -63,6 +62,8 @@ fn warn_if_shared(path: &Path, metadata: &Metadata) {
     use std::path::PathBuf;
 
     use parking_lot::RwLock;
+
+    use crate::util::log_safe::log_safe;
 
     static WARNED: RwLock<BTreeSet<PathBuf>> = RwLock::new(BTreeSet::new());
 
