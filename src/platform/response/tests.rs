@@ -199,3 +199,11 @@ fn lost_message_is_retried_only_where_no_answer_came() {
     assert_eq!((failure.hint, failure.error.delivery()), (RetryHint::Transport, Delivery::NotSent));
     assert_eq!(failure.error.retry_after(), None::<Duration>);
 }
+
+#[test]
+fn a_403_blames_no_token_that_was_not_sent() {
+    for call in [Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
+        let error = refusal(&Response::for_test(403, b"<html>forbidden</html>"), call, "w");
+        assert_eq!((error.kind(), error.detail()), (ErrorKind::Unauthorized, "answered 403"), "{call:?}");
+    }
+}
