@@ -1,4 +1,4 @@
-//! What people put where the token belongs, and is none: a header, JSON, a file in another encoding.
+//! Texts that people put where the token belongs, and that are none: a header, JSON, a file in another encoding.
 //!
 //! A token that cannot be right is refused when the client is built, instead of a 401 at the first call. Only what no
 //! token looks like is refused: platforms use other characters, too, than those of RFC 6750, section 2.1,
@@ -88,7 +88,7 @@ fn begins_with_scheme(text: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', ':']))
 }
 
-/// What programs print for a value that is not there: `jq -r .token`, for example.
+/// A word that programs print for a value that is not there, as `jq -r .token` does.
 fn is_nothing(text: &str) -> bool {
     ["null", "nil", "none", "undefined"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }

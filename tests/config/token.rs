@@ -168,7 +168,7 @@ fn token_that_is_no_header_value_is_refused_at_build() {
     refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
 }
 
-/// What people put where the token belongs, and what the error says of it. Each holds the word `hush`, which stands for
+/// Texts that people put where the token belongs, and what the error says of each. The word `hush` stands for
 /// the token.
 const MISTAKES: &[(&str, &str)] = &[
     ("Bearer hush", "begins with `Bearer`: leave this word out"),
@@ -262,7 +262,7 @@ fn token_file_in_utf_16_is_refused_by_name() {
     }
 }
 
-/// What the syntax of bearer tokens allows, and what other platforms use beyond it.
+/// Tokens by the syntax of bearer tokens, and others that platforms use.
 #[test]
 fn usual_tokens_are_sent() {
     for token in [
