@@ -123,8 +123,9 @@ fn fields_of_no_known_format_are_left_out() {
 fn body_is_fenced_by_its_boundary() {
     let boundary = Boundary::new("Inbox-7f3a9c51e08d").unwrap();
     let fenced = |text: &str, name: &str| {
-        let Value::Object(fields) = json!({ "source_id": PEER, "data": { "text": text } }) else { unreachable!() };
-        let message = InboxMessage::new(&CLIENT, Row { id: "x".to_owned(), at: None, fields });
+        let row = json!({ "source_id": PEER, "data": { "text": text } });
+        let row = Row { id: "x".to_owned(), at: None, fields: row.as_object().unwrap().clone() };
+        let message = InboxMessage::new(&CLIENT, row);
         let record = json!({ "name": name }).as_object().unwrap().clone();
         let peer = Peer::discovered(PeerId::from_text(PEER).unwrap(), record);
         message.envelope_from(Some(&peer), Some(&boundary))
