@@ -96,8 +96,8 @@ pub use enrich::simulation;
 pub use enrich::{Lookup, LookupSource};
 pub use error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 pub use inbox::{
-    InboxMessage, InboxMessageKind, InboxPoller, PollSummary, PollerBuilder, PollerHandle, PromptEnvelope, StopReason,
-    Verdict,
+    Boundary, InboxMessage, InboxMessageKind, InboxPoller, PollSummary, PollerBuilder, PollerHandle, PromptEnvelope,
+    StopReason, Verdict,
 };
 pub use peer::{Peer, PeerId, PeerRef};
 pub use platform::Workspace;

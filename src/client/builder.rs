@@ -62,7 +62,8 @@ impl ClientBuilder {
     ///
     /// - There is no workspace id.
     /// - A URL has a part that would send requests elsewhere, or a value is out of its range.
-    /// - The token cannot be a header's value, the token function panicked, or the token file exists but cannot be read.
+    /// - The token has more than one line of printable ASCII, or is no token: with `Bearer`, in quotes, JSON, a placeholder.
+    ///   The token function panicked, or the token file exists but cannot be read.
     pub fn build(self) -> Result<Client, Error> {
         let checked = self.unchecked.check()?;
         let tokens = TokenStore::open(checked.token.clone())?;

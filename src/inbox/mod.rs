@@ -16,7 +16,7 @@ pub(crate) mod store;
 
 pub use builder::PollerBuilder;
 pub use deliver::Verdict;
-pub use envelope::PromptEnvelope;
+pub use envelope::{Boundary, PromptEnvelope};
 pub use handle::{PollerHandle, StopReason};
 pub use message::InboxMessage;
 pub use poller::{InboxPoller, PollSummary};

@@ -20,7 +20,7 @@ const MAX_READERS: usize = 8;
 ///
 /// # Errors
 ///
-/// A file that is not regular, is too long for a token, or cannot be read.
+/// A file that is not regular, is too long for a token, is no text in UTF-8, or cannot be read.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
     match read_text(path) {
         Ok(text) => Ok(Some(text)),
@@ -39,12 +39,16 @@ fn read_text(path: &Path) -> Result<String, IoError> {
     let metadata = file.metadata()?;
     check_regular(&metadata)?;
     warn_if_shared(path, &metadata);
-    let mut text = String::new();
-    let length = file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    let length = file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if length as u64 > MAX_BYTES {
         return Err(IoError::other(format!("it is longer than {MAX_BYTES} bytes: is it the right file?")));
     }
-    Ok(text)
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(IoError::other("it is UTF-16: save it as plain text (ASCII), without a byte order mark"));
+    }
+    // Not the error of the conversion: it holds the bytes, and its `Debug` shows them.
+    String::from_utf8(bytes).map_err(|_| IoError::other("it is no text in UTF-8: is it the right file?"))
 }
 
 /// # Errors

@@ -14,19 +14,24 @@ impl Token {
 
 /// Reads a token file of any bytes.
 ///
-/// A token can be a header's value and is shown nowhere. It is cut out of a text that echoes it, however each character
-/// is escaped.
+/// A token can be a header's value and is shown nowhere. A usual one is accepted, and what is in quotes or JSON is not. A
+/// token is cut out of a text that echoes it, however each character is escaped.
 pub fn token(data: &[u8]) {
     let (contents, echo) = halves(data);
     let path = Scratch::with(|dir| dir.join("token"));
     fs::write(&path, contents).unwrap();
     let text = std::str::from_utf8(contents).ok().filter(|text| text.len() as u64 <= MAX_BYTES);
     let trimmed = text.map(str::trim);
-    let can_be_sent = trimmed.is_some_and(|text| text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')));
+    // The characters of RFC 6750, with a digit, which no word for a placeholder or for nothing has.
+    let is_usual = |text: &str| {
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+        let (body, has_digit) = (text.trim_end_matches('='), text.contains(|c: char| c.is_ascii_digit()));
+        !body.is_empty() && body.chars().all(is_token) && has_digit && !body.starts_with("-----BEGIN")
+    };
     let store = match TokenStore::open(TokenSource::File(path)) {
         Ok(store) => store,
         Err(error) => {
-            assert!(!can_be_sent);
+            assert!(!trimmed.is_some_and(is_usual), "{error}");
             let shown = format!("{error} {error:?}");
             // Each line counts, except those that are words of our own error texts.
             let lines = String::from_utf8_lossy(contents).into_owned();
@@ -35,10 +40,14 @@ pub fn token(data: &[u8]) {
             return;
         }
     };
-    assert!(can_be_sent);
     let token = store.current();
     assert_eq!(token.as_ref().map(Token::expose), trimmed.filter(|text| !text.is_empty()));
     let Some(token) = token else { return };
+    assert!(token.expose().bytes().all(|b| b.is_ascii_graphic()));
+    assert!(
+        !token.expose().starts_with(['{', '[', '<', '$', '"', '\'', '`'])
+            && !token.expose().ends_with(['"', '\'', '`'])
+    );
     let value = http::HeaderValue::from_str(&format!("Bearer {}", token.expose())).unwrap();
     assert_eq!(value.as_bytes()[7..], *token.expose().as_bytes());
     if token.expose().len() >= 12 {

@@ -3,6 +3,7 @@
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod mistake;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -81,7 +82,7 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// A token that cannot be a header's value, a file that cannot be read, or a function that panicked.
+    /// A text that is no token, a file that cannot be read, or a function that panicked.
     fn read(&self) -> Result<Option<Token>, Error> {
         match self {
             TokenSource::None => Ok(None),
@@ -120,7 +121,7 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// A text that is too long, or has more than one line or other characters than printable ASCII.
+    /// A text that is too long, or that is no token: see [`mistake`].
     fn new(text: &str, source: &str) -> Result<Option<Self>, Error> {
         let text = text.trim();
         if text.len() as u64 > MAX_BYTES {
@@ -128,14 +129,12 @@ impl Token {
                 "the token from {source} is longer than {MAX_BYTES} bytes; check that it is the token"
             )));
         }
-        match text.chars().position(|c| !matches!(c, ' '..='~' | '\t')) {
-            None if text.is_empty() => Ok(None),
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match mistake::mistake(text) {
             None => Ok(Some(Token(text.into()))),
-            Some(at) => Err(Error::config(format!(
-                "the token from {source} cannot be sent: its character {} is not printable ASCII; \
-                 give one line of printable ASCII",
-                at + 1
-            ))),
+            Some(words) => Err(Error::config(format!("the token from {source} {words}"))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Public data as JSON. These forms are pinned: a change is a breaking change.
 
 use a2a_blocking::{
-    CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, Stats, Verdict,
+    Boundary, CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, Stats, Verdict,
 };
 use serde_json::{Value, json, to_value};
 
@@ -110,6 +110,10 @@ fn inbox_message_envelope_and_poll_summary() {
         .poll_once(|message| {
             assert_eq!(message.kind(), InboxMessageKind::PeerAgent);
             shown.push((to_value(message).unwrap(), to_value(message.envelope()).unwrap()));
+            let boundary = Boundary::random().unwrap();
+            let fenced = to_value(message.envelope_with(boundary.clone())).unwrap();
+            let content = format!("[from ops-agent · peer_id={PEER}]\n--{boundary}\nsee\n--{boundary}--");
+            assert_eq!((&fenced["content"], &fenced["meta"]["boundary"]), (&json!(content), &json!(boundary.as_str())));
             Verdict::Ack
         })
         .unwrap();
@@ -122,6 +126,7 @@ fn inbox_message_envelope_and_poll_summary() {
     assert_eq!(message, &expected);
     let content = format!("[from ops-agent · peer_id={PEER}]\nsee");
     assert_eq!((&envelope["content"], &envelope["meta"]["kind"]), (&json!(content), &json!("peer_agent")));
+    assert_eq!(envelope["meta"].get("boundary"), None);
     assert_eq!(
         to_value(polled).unwrap(),
         json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "has_more": false })

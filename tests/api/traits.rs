@@ -26,6 +26,7 @@ fn types_are_send_sync_and_debug() {
     shared::<Message>();
     shared::<Workspace>();
     shared::<PromptEnvelope>();
+    shared::<Boundary>();
     shared::<Stats>();
     shared::<RetryPolicy>();
     shared::<Settings>();
@@ -50,6 +51,7 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<File<'_>>();
     value::<Attachment>();
     value::<PromptEnvelope>();
+    value::<Boundary>();
     value::<WorkspaceRemoved>();
     value::<StopReason>();
     value::<Stats>();
@@ -61,6 +63,7 @@ fn data_is_comparable_and_words_are_hashable() {
     word::<InboxMessageKind>();
     word::<CircuitState>();
     let _: HashSet<PeerId> = HashSet::new();
+    let _: HashSet<Boundary> = HashSet::new();
 }
 
 /// The crate's docs promise that a stack of 256 KiB is enough. An overflow would end the process.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::failures::refused_port;
 use crate::schema::documents;
 use crate::support::{Act, Dir, RECORD, Server, WORKSPACE};
-use crate::{CliOutput, run};
+use crate::{CliOutput, command_line, decode, run};
 
 const STEPS: [&str; 9] = ["settings", "token", "dns", "tcp", "tls", "http", "authorisation", "registration", "peers"];
 
@@ -42,10 +42,15 @@ fn run_doctor(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, V
     let CliOutput { code, out, err } = run(&[&args[..], rest].concat());
     assert_eq!(err, "");
     assert!(!out.contains("hush"), "{out}");
-    let steps = documents("doctor", &out);
+    (code.unwrap(), by_name(&out))
+}
+
+/// Returns the JSON document of each step by its name.
+fn by_name(out: &str) -> BTreeMap<String, Value> {
+    let steps = documents("doctor", out);
     let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(names, STEPS);
-    (code.unwrap(), steps.into_iter().map(|step| (step["step"].as_str().unwrap().to_owned(), step)).collect())
+    steps.into_iter().map(|step| (step["step"].as_str().unwrap().to_owned(), step)).collect()
 }
 
 /// Asserts that `step` fails with this exit status, kind and advice, and that later steps are skipped.
@@ -98,27 +103,71 @@ fn missing_or_wrong_settings_fail_the_first_step() {
     assert!(steps[0]["detail"].as_str().unwrap().starts_with("--platform: "), "{out}");
 }
 
+/// Asserts that the step `token` warns, that the exit status is 0, and that the advice does not repeat the reason.
+fn assert_token_warning(code: i32, steps: &BTreeMap<String, Value>, why: &str, advice: &str) {
+    let step = &steps["token"];
+    assert_eq!((code, &step["status"]), (0, &"warning".into()), "{step}");
+    assert!(step["detail"].as_str().unwrap().contains(why), "{step}");
+    let next = step["next"].as_str().unwrap();
+    assert!(next.contains(advice) && !next.contains(why), "{step}");
+}
+
 #[test]
-fn token_file_that_is_missing_empty_open_or_unreadable_is_reported() {
+fn token_file_that_is_open_or_unreadable_is_reported() {
     let (server, dir) = (healthy(), Dir::new("doctor-token"));
-    let warns = |token: &str, why: &str, advice: &str| {
-        let (code, steps) = run_doctor(&server.url(), token, &[]);
-        let step = &steps["token"];
-        assert_eq!((code, &step["status"]), (0, &"warning".into()), "{step}");
-        assert!(step["detail"].as_str().unwrap().contains(why), "{step}");
-        let next = step["next"].as_str().unwrap();
-        // The advice does not repeat what is wrong.
-        assert!(next.contains(advice) && !next.contains(why), "{step}");
-    };
-    warns(dir.file("none").to_str().unwrap(), "does not exist", "--token-file PATH");
-    let path = token(&dir, " \n");
-    warns(&path, "is empty", "one line");
     let path = token(&dir, "hush");
     if cfg!(unix) {
         mode(path.as_ref(), 0o644);
-        warns(&path, "has the mode 0644", &format!("chmod 600 {path}"));
+        let (code, steps) = run_doctor(&server.url(), &path, &[]);
+        assert_token_warning(code, &steps, "has the mode 0644", &format!("chmod 600 {path}"));
     }
     assert_step_fails(&server.url(), dir.0.to_str().unwrap(), &[], "token", 2, "config", "--token-file PATH");
+}
+
+/// The default file may be missing. A file that the user names is a mistake where it has no token.
+#[test]
+fn token_file_without_a_token_is_a_warning_or_an_error_if_it_is_named() {
+    let (server, dir) = (healthy(), Dir::new("doctor-no-token"));
+    let default = dir.file(".auth_token");
+    for (text, why, advice) in [(None, "does not exist", "--token-file PATH"), (Some(" \n"), "is empty", "one line")] {
+        if let Some(text) = text {
+            std::fs::write(&default, text).unwrap();
+        }
+        let url = server.url();
+        let args = ["--platform", &url, "--workspace", WORKSPACE, "--json", "doctor"];
+        let output = decode(command_line(&args).env("CONFIGS_DIR", &dir.0).output().unwrap());
+        assert_token_warning(output.code.unwrap(), &by_name(&output.out), why, advice);
+
+        let (code, steps) = run_doctor(&url, default.to_str().unwrap(), &[]);
+        let step = &steps["token"];
+        assert_eq!((code, &step["status"], &step["error"]["kind"]), (2, &"failed".into(), &"usage".into()), "{step}");
+        let detail = step["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("--token-file: {} {why}: ", default.display())), "{step}");
+    }
+}
+
+/// The step names the mistake, and does not show the token.
+#[test]
+fn mistake_in_the_token_file_fails_the_token_step() {
+    let (server, dir) = (healthy(), Dir::new("doctor-mistake"));
+    let default = dir.file(".auth_token");
+    for (text, why) in [
+        ("Bearer hush", "begins with `Bearer`"),
+        ("\"hush\"", "is in quotes"),
+        ("{\"token\": \"hush\"}", "is JSON"),
+        ("\u{feff}hush", "begins with a byte order mark"),
+        ("hush\0", "has a NUL"),
+    ] {
+        let path = token(&dir, text);
+        assert_step_fails(&server.url(), &path, &[], "token", 2, "config", "the file has the token alone");
+        std::fs::write(&default, text).unwrap();
+        let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--json", "doctor"];
+        let output = decode(command_line(&args).env("CONFIGS_DIR", &dir.0).output().unwrap());
+        let step = &by_name(&output.out)["token"];
+        assert!(step["detail"].as_str().unwrap().contains(why), "{step}");
+        assert!(output.code == Some(2) && !output.out.contains("hush"), "{}", output.out);
+    }
+    assert_eq!(server.requests().len(), 0);
 }
 
 /// Opening the pipe would block until somebody writes to it.

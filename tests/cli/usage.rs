@@ -50,9 +50,10 @@ fn bad_usage_exits_with_2_and_advice() {
         ),
         (&["--platform", "http://h", "demo"], &["demo has its own platform"]),
         (&["--proxy", "http://h", "demo"], &["--ca-file and --proxy"]),
+        (&["--workspace", "w", "poll"], &["--cursor: /nonexistent/a2a-peer-cursor-w.json", "directory"]),
         (
             &["--workspace", "w", "--token-file", "/nonexistent/t", "poll"],
-            &["--cursor: /nonexistent/a2a-peer-cursor-w.json", "directory"],
+            &["--token-file: /nonexistent/t does not exist: name the file with the token"],
         ),
         (&["--workspace", "w", "--token-file", "/", "discover", PEER], &["the token file / cannot be read"]),
         (&["--token", "secret", "demo"], &["unexpected argument '--token'"]),

@@ -168,6 +168,136 @@ fn token_that_is_no_header_value_is_refused_at_build() {
     refused(base().token_file(env!("CARGO_TARGET_TMPDIR")), env!("CARGO_TARGET_TMPDIR"));
 }
 
+/// Texts that people put where the token belongs, and what the error says of each. The word `hush` stands for
+/// the token.
+const MISTAKES: &[(&str, &str)] = &[
+    ("Bearer hush", "begins with `Bearer`: leave this word out"),
+    ("bearer\thush", "begins with `Bearer`"),
+    ("BEARER: hush", "begins with `Bearer`"),
+    ("Authorization: Bearer hush", "is a whole header"),
+    ("authorization:hush", "is a whole header"),
+    ("Basic hush", "has white space in it"),
+    ("hush hush", "has white space in it"),
+    ("hush\thush", "has white space in it"),
+    ("# the token\nhush", "has more than one line"),
+    ("\"hush\"", "is in quotes: leave them out"),
+    ("'hush'", "is in quotes"),
+    ("`hush`", "is in quotes"),
+    ("hush\"", "is in quotes"),
+    ("\u{201c}hush\u{201d}", "is in quotes"),
+    ("\u{ab}hush\u{bb}", "is in quotes"),
+    ("{\"token\": \"hush\"}", "is JSON: give only the value of the token"),
+    ("{\n  \"token\": \"hush\"\n}\n", "is JSON"),
+    ("[\"hush\"]", "is JSON"),
+    ("\u{feff}hush\n", "begins with a byte order mark (BOM)"),
+    ("\u{feff}", "begins with a byte order mark (BOM)"),
+    ("hush\0", "has a NUL, as a text in UTF-16 does"),
+    ("h\0u\0s\0h\0", "has a NUL"),
+    ("aHVzaGh1c2hodXNoaHVzaA\nhush+/hush==\n", "is broken into lines: join them"),
+    ("aHVz\r\nhush\r\naHVz\r\n", "is broken into lines"),
+    ("-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----", "is PEM, a key or a certificate"),
+    ("export A2A_TOKEN=hush", "is the assignment of a variable: give only its value"),
+    ("TOKEN=hush", "is the assignment of a variable"),
+    ("export TOKEN=\"hush\"", "is the assignment of a variable"),
+    ("token = hush", "is the assignment of a variable"),
+    ("<hush>", "is a placeholder: put the token in its place"),
+    ("${hush}", "is a placeholder"),
+    ("$HUSH", "is a placeholder"),
+    ("{{ hush }}", "is a placeholder"),
+    ("%HUSH%", "is a placeholder"),
+    ("your-token-here", "is a placeholder"),
+    ("<!DOCTYPE html>\n<p>hush", "is a web page"),
+    ("https://hush.example/hush", "is a URL"),
+    ("null", "is a word for nothing, such as `null`"),
+    ("undefined", "is a word for nothing"),
+    ("None", "is a word for nothing"),
+    ("hush\\n", "ends in a backslash and `n`"),
+    ("hush\u{a0}hush", "character 5 is not printable ASCII"),
+    ("hush\u{200b}", "character 5 is not printable ASCII"),
+    ("\u{1b}[0mhush", "character 1 is not printable ASCII"),
+];
+
+#[test]
+fn what_is_no_token_is_refused_from_every_source() {
+    let file = path("mistakes");
+    for (text, why) in MISTAKES {
+        fs::write(&file, text).unwrap();
+        let base = || Client::builder().workspace_id("w");
+        let function = {
+            let text = text.to_string();
+            move || Some(text.clone())
+        };
+        for (builder, source) in [
+            (base().token(*text), "ClientBuilder::token".to_owned()),
+            (base().token_fn(function), "ClientBuilder::token_fn".to_owned()),
+            (base().token_file(&file), file.display().to_string()),
+        ] {
+            let error = builder.build().map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let shown = error.to_string();
+            let rest = shown.strip_prefix(&format!("the token from {source} ")).unwrap_or_else(|| panic!("{shown}"));
+            assert!(rest.contains(why), "{text:?}: {shown}");
+            assert!(!format!("{error:?} {error}").to_lowercase().contains("hush"), "{error:?}");
+        }
+    }
+}
+
+/// A file in another encoding is no text at all.
+#[test]
+fn token_file_in_utf_16_is_refused_by_name() {
+    let utf_16 = |units: &mut dyn Iterator<Item = [u8; 2]>| units.flatten().collect::<Vec<u8>>();
+    let text = "\u{feff}hush-hush\r\n";
+    let contents = [
+        (utf_16(&mut text.encode_utf16().map(u16::to_le_bytes)), "it is UTF-16: save it as plain text"),
+        (utf_16(&mut text.encode_utf16().map(u16::to_be_bytes)), "it is UTF-16"),
+        (b"hush\xe9".to_vec(), "it is no text in UTF-8: is it the right file?"),
+    ];
+    for (name, (bytes, why)) in contents.into_iter().enumerate() {
+        let file = path(&format!("encoding {name}"));
+        fs::write(&file, bytes).unwrap();
+        let error = Client::builder().workspace_id("w").token_file(&file).build().unwrap_err();
+        let shown = format!("the token file {} cannot be read: {why}", file.display());
+        assert!(error.to_string().starts_with(&shown), "{error}");
+        assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    }
+}
+
+/// Tokens by the syntax of bearer tokens, and others that platforms use.
+#[test]
+fn usual_tokens_are_sent() {
+    for token in [
+        "mt_5f8a1c2d3e4b5a69788796a5b4c3d2e1f0",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+        "a+b/c-d_e~f.g==",
+        "12|abcdef",
+        "user:pass",
+        "A=",
+        "bearer-of-news",
+        "nullable",
+        "exported",
+        "ghp_a!b*c'd\"e",
+    ] {
+        let server = registry("any");
+        builder(&server).token(token).build().unwrap().lookup(PEER);
+        assert_eq!(sent(&server), [Some(format!("Bearer {token}"))]);
+    }
+}
+
+/// The file is being rewritten, by a program that makes a mistake.
+#[test]
+fn mistake_in_a_rotation_keeps_the_old_token_and_is_logged() {
+    capture_log();
+    let file = path("rotated by mistake");
+    fs::write(&file, "quiet-old\n").unwrap();
+    let server = registry("quiet-new");
+    let client = builder(&server).token_file(&file).build().unwrap();
+    fs::write(&file, "Bearer quiet-new\n").unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    let log = LOG.lock().unwrap().clone();
+    let shown = format!("the token from {} begins with `Bearer`", file.display());
+    assert!(log.contains(&shown) && !log.contains("quiet-"), "{log}");
+}
+
 /// The status counts even if the body is truncated or too large.
 #[test]
 fn a_401_without_a_complete_body_rereads_the_token() {

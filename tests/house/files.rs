@@ -11,7 +11,6 @@ const SHORT: &[(&str, &str)] = &[
     ("src/util/mod.rs", "declares the modules"),
     ("src/platform/mod.rs", "declares the modules"),
     ("src/wire/mod.rs", "declares the modules"),
-    ("src/http/transport/mod.rs", "declares the modules, and builds ureq's agent from them"),
     ("src/inbox/mod.rs", "declares the modules"),
     ("src/inbox/feed/mod.rs", "declares the modules"),
     ("src/test_util.rs", "helpers of the unit tests, in a room that all of them import"),

@@ -28,11 +28,9 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
         return Some(advice.to_owned());
     }
     match error.kind() {
-        ErrorKind::Config if is_about_token(error) => {
-            Some("name a file that this user can read and that has the token on one line: --token-file PATH".to_owned())
-        }
+        ErrorKind::Config => token_file(&error.to_string()),
         // The error's text says which value is wrong. A cancelled send is what the user wanted.
-        ErrorKind::Config | ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::Cancelled => None,
+        ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::Cancelled => None,
         ErrorKind::Connect => Some(connect(connection, &error.to_string())),
         ErrorKind::Timeout => Some(timeout(connection)),
         ErrorKind::Tls => Some(tls()),
@@ -50,9 +48,14 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
     }
 }
 
-fn is_about_token(error: &Error) -> bool {
-    let text = error.to_string();
-    text.starts_with("the token ")
+/// Returns what to do about a token file that cannot be used. `text` is the error's. Other settings' errors say it.
+fn token_file(text: &str) -> Option<String> {
+    if text.starts_with("the token file ") {
+        let advice = "name a file that this user can read and that has the token on one line: --token-file PATH";
+        return Some(advice.to_owned());
+    }
+    let advice = "the file has the token alone, on one line. The platform's canvas (Tokens tab) makes tokens";
+    text.starts_with("the token from ").then(|| advice.to_owned())
 }
 
 /// Returns what to do where no connection could be made. `text` is the error's.

@@ -26,6 +26,8 @@ pub(crate) struct ConnectionArgs {
     workspace: Option<String>,
 
     /// File with the bearer token on one line [default: .auth_token in $CONFIGS_DIR, else in /configs]
+    ///
+    /// The default file may be missing: then no token is sent. A file that the option names must have a token.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     token_file: Option<PathBuf>,
 
@@ -42,8 +44,23 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
+    /// Returns the client of the command.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a setting is wrong, also where `--token-file` names a file without a token. The default file may be
+    /// missing.
     pub(crate) fn client(&self) -> Result<Client, CommandFailure> {
-        self.build(self.builder())
+        let client = self.build(self.builder())?;
+        if let Some(path) = &self.token_file {
+            let why = match self.token_file_state() {
+                TokenFileState::Present(_) => return Ok(client),
+                TokenFileState::Missing => "does not exist: name the file with the token",
+                TokenFileState::Blank => "is empty: write the token there on one line",
+            };
+            return Err(CommandFailure::Usage(format!("--token-file: {} {why}", path.display())));
+        }
+        Ok(client)
     }
 
     /// Returns a client that reads no token file and sends no token.

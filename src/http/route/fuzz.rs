@@ -1,76 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-use ureq::Agent;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
-
 use super::Route;
 use crate::config::PlatformUrl;
 use crate::http::pool::config;
-
-/// Records the address that the HTTP client contacts, and the bytes that it writes.
-#[derive(Debug, Clone, Default)]
-struct Recorder(Arc<Mutex<Recorded>>);
-
-#[derive(Debug, Default)]
-struct Recorded {
-    address: String,
-    request: Vec<u8>,
-}
-
-impl Resolver for Recorder {
-    fn resolve(&self, uri: &Uri, _: &ureq::config::Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let (scheme, authority) = (uri.scheme().unwrap(), uri.authority().unwrap());
-        self.0.lock().address = DefaultResolver::host_and_port(scheme, authority).unwrap();
-        let mut addresses = self.empty();
-        addresses.push(([127, 0, 0, 1], 1).into());
-        Ok(addresses)
-    }
-}
-
-impl Connector for Recorder {
-    type Out = DeadEnd;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<DeadEnd>, ureq::Error> {
-        let is_tls = details.needs_tls();
-        Ok(Some(DeadEnd { recorder: self.clone(), buffers: LazyBuffers::new(16 * 1024, 16 * 1024), is_tls }))
-    }
-}
-
-/// A connection that takes a request and fails instead of answering.
-#[derive(Debug)]
-struct DeadEnd {
-    recorder: Recorder,
-    buffers: LazyBuffers,
-    is_tls: bool,
-}
-
-impl Transport for DeadEnd {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.recorder.0.lock().request.extend_from_slice(&self.buffers.output()[..amount]);
-        Ok(())
-    }
-
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        Err(ureq::Error::ConnectionFailed)
-    }
-
-    fn is_open(&mut self) -> bool {
-        false
-    }
-
-    fn is_tls(&self) -> bool {
-        self.is_tls
-    }
-}
+use crate::http::transport::fuzz::Recorder;
 
 /// Checks that an accepted platform URL is the address that is contacted, and that it adds nothing to the request.
 pub fn url(data: &[u8]) {
@@ -102,12 +35,12 @@ pub fn url(data: &[u8]) {
     );
 
     let recorder = Recorder::default();
-    let agent = Agent::with_parts(config(&Route::direct().unwrap()).build(), recorder.clone(), recorder.clone());
+    let agent = recorder.agent(config(&Route::direct().unwrap()).build());
     let path = "/registry/discover/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
     let failed = agent.get(format!("{url}{path}")).header("Authorization", "Bearer t").call().unwrap_err();
     assert!(matches!(failed, ureq::Error::ConnectionFailed), "{failed} {shown:?}");
 
-    let recorded = recorder.0.lock();
+    let recorded = recorder.recorded();
     assert_eq!(recorded.address, format!("{host}:{}", port.unwrap_or(usual)), "{shown:?}");
     let request = std::str::from_utf8(&recorded.request).unwrap();
     let mut lines = request.strip_suffix("\r\n\r\n").unwrap().split("\r\n");

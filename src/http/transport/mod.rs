@@ -10,12 +10,36 @@
 //!
 //! [`exchange`] tells them which exchange their thread is in, and [`deadline`] bounds each wait by it.
 //!
-//! All of it is built on `ureq::unversioned`, which a minor version of `ureq` may break. `Cargo.toml` therefore pins
-//! the minor version.
+//! # What is used of `ureq::unversioned`
+//!
+//! A minor version of `ureq` may break what is in that module, so `Cargo.toml` pins the minor version. No other folder
+//! names it. `tests/house/unversioned.rs` holds this list:
+//!
+//! | item | purpose |
+//! | --- | --- |
+//! | `resolver::DefaultResolver` | looks names up |
+//! | `resolver::ResolvedSocketAddrs` | the addresses of a name |
+//! | `resolver::Resolver` | the trait of [`resolve`] |
+//! | `transport::Buffers` | bytes on the way to and from the socket |
+//! | `transport::ConnectProxyConnector` | `CONNECT` through a proxy |
+//! | `transport::ConnectionDetails` | where to connect, and by when |
+//! | `transport::Connector` | the trait of the layers |
+//! | `transport::Either` | a connection of a layer, or the one below it |
+//! | `transport::LazyBuffers` | the buffers of [`tcp`] |
+//! | `transport::NativeTlsConnector` | TLS by the system's library |
+//! | `transport::NextTimeout` | the bound of one wait |
+//! | `transport::RustlsConnector` | TLS by rustls |
+//! | `transport::ShutdownHandle` | ends a connection from another thread |
+//! | `transport::Transport` | the trait of connections |
+//!
+//! A new minor version is taken like this: change `~3.5.1` in `Cargo.toml`, look at each of these items in `ureq`'s source,
+//! and run the tests. The headers of the modules say which change in `ureq` would make them unnecessary.
 
 mod deadline;
 mod early_answer;
 pub(in crate::http) mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(in crate::http) mod fuzz;
 mod resolve;
 mod tcp;
 #[cfg(test)]

@@ -4,8 +4,10 @@
 use once_cell::sync::Lazy;
 use regex::Regex;
 use serde_json::Value;
+use unicode_normalization::is_nfc;
+use unicode_script::{Script, UnicodeScript};
 
-use super::PromptEnvelope;
+use super::{Boundary, PromptEnvelope};
 use crate::client::Client;
 use crate::inbox::message::InboxMessage;
 use crate::inbox::sender::InboxMessageKind;
@@ -16,7 +18,9 @@ use crate::wire::{Row, Timestamp};
 const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 /// Harmless characters with single spaces between them. The last one may be an ellipsis.
-const NAME: &str = r"[A-Za-z0-9_.\-/+:@()]+(?: [A-Za-z0-9_.\-/+:@()]+)*(?: ?…)?";
+const NAME: &str = r"[\p{L}\p{Nd}_.\-/+:@()]+(?: [\p{L}\p{Nd}_.\-/+:@()]+)*(?: ?…)?";
+/// A boundary that a sender may know.
+const BOUNDARY: &str = "fuzz-0123456789ab";
 
 static CLIENT: Lazy<Client> =
     Lazy::new(|| Client::builder().platform_url("http://p.example").workspace_id("w").build().unwrap());
@@ -32,6 +36,7 @@ static HEADER: Lazy<Regex> = Lazy::new(|| {
 /// Matches the invisible characters at the start of a line.
 static INVISIBLE: Lazy<Regex> =
     Lazy::new(|| Regex::new(r"\A[\p{Z}\p{C}\p{M}\t\x{115f}\x{1160}\x{3164}\x{ffa0}]*").unwrap());
+static UNSEEN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\p{Cf}").unwrap());
 /// Matches a punctuation mark or symbol outside of ASCII.
 static SIGN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\A[[\p{P}\p{S}]--[\x00-\x7f]]").unwrap());
 /// The pattern of each field of `meta`.
@@ -50,8 +55,8 @@ static FORMS: Lazy<[(&str, Regex); 8]> = Lazy::new(|| {
     .map(|(field, form)| (field, Regex::new(&format!(r"\A(?:{form})\z")).unwrap()))
 });
 
-/// Makes an envelope of any row and any record of its sender. Asserts that each field has a known format, and that no
-/// line of the body can be taken for a header.
+/// Makes an envelope of any row and any record of its sender. Asserts that each field has a known format, that no line of
+/// the body can be taken for a header, and that a fence holds.
 pub fn notification(data: &[u8]) {
     let (row, peer) = halves(data);
     // Input that is no JSON is the text of a message.
@@ -64,9 +69,26 @@ pub fn notification(data: &[u8]) {
         Ok(Value::Object(record)) => Some(Peer::discovered(PeerId::from_text(PEER).unwrap(), record)),
         _ => None,
     };
-    let envelope = message.envelope_from(peer.as_ref());
+    let envelope = message.envelope_from(peer.as_ref(), None);
     check_format(&envelope);
     check_completeness(&message, &envelope);
+    let boundary = Boundary::new(BOUNDARY).unwrap();
+    check_fence(&envelope, &message.envelope_from(peer.as_ref(), Some(&boundary)));
+}
+
+/// Asserts that a fence is around the whole body, and that nothing else has the boundary.
+fn check_fence(plain: &PromptEnvelope, fenced: &PromptEnvelope) {
+    let (header, rest) = fenced.content().split_once('\n').unwrap();
+    let body = rest.strip_prefix("--").and_then(|rest| rest.strip_prefix(BOUNDARY)?.strip_prefix('\n')).unwrap();
+    let body = body.strip_suffix("--").and_then(|body| body.strip_suffix(BOUNDARY)?.strip_suffix("\n--")).unwrap();
+    for part in [header, body] {
+        assert!(!part.to_ascii_lowercase().contains(BOUNDARY), "{part:?}");
+    }
+    let (_, plain) = plain.content().split_once('\n').unwrap();
+    if !plain.to_ascii_lowercase().contains(BOUNDARY) {
+        assert_eq!(body, plain);
+    }
+    assert_eq!(fenced.meta()["boundary"], BOUNDARY);
 }
 
 /// Asserts that each field of `meta` matches its pattern, that the first line is a header, and that no other line is
@@ -77,6 +99,8 @@ fn check_format(envelope: &PromptEnvelope) {
         let (_, form) = FORMS.iter().find(|(known, _)| known == field).unwrap();
         assert!(form.is_match(text), "{field}: {text:?}");
         assert!(!field.starts_with("peer_") || text.chars().count() <= 64, "{field}: {text:?}");
+        let has = |script| text.chars().any(|c| c.script() == script);
+        assert!(is_nfc(text) && !(has(Script::Latin) && (has(Script::Cyrillic) || has(Script::Greek))), "{text:?}");
     }
     let meta = |field| envelope.meta().get(field).and_then(Value::as_str);
     assert!(meta("ts").is_none_or(|time| Timestamp::parse(time).is_some()));
@@ -94,7 +118,7 @@ fn check_format(envelope: &PromptEnvelope) {
     for line in lines.filter(|line| !line.starts_with("> ")) {
         let visible = INVISIBLE.replace(line, "");
         assert!(!visible.starts_with('[') && !SIGN.is_match(&visible), "{line:?}");
-        assert!(!line.contains("peer_id="), "{line:?}");
+        assert!(!UNSEEN.replace_all(line, "").contains("peer_id="), "{line:?}");
         let first_word = visible.trim_start_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
         let word = first_word.split(|c: char| c.is_whitespace()).next().unwrap_or("");
         let far = visible.len() - first_word.len() > 8 || line.len() - visible.len() > 0;
@@ -104,6 +128,7 @@ fn check_format(envelope: &PromptEnvelope) {
         let is_bidi =
             matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         assert!(!is_bidi && (!c.is_control() || matches!(c, '\n' | '\t')), "{c:?}");
+        assert!(!('\u{e0000}'..='\u{effff}').contains(&c), "{c:?}");
     }
     let whole = envelope.to_json("m");
     assert_eq!(whole["params"]["content"], envelope.content());

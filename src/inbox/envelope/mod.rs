@@ -3,35 +3,23 @@
 //! A sender may choose any text to pass for somebody else. So each field is of a closed set, or of a format that leaves
 //! no choice, or is reduced to characters that have no meaning in the header.
 
+mod body;
+mod boundary;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod name;
 
-use once_cell::sync::Lazy;
-use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::sender::InboxMessageKind;
 use crate::peer::{Peer, PeerId};
-use crate::util::text::escaped;
 use crate::wire::Timestamp;
+use body::sanitize_body;
+pub use boundary::Boundary;
+use name::sanitize_name;
 
-/// Longest name or role that is shown, in characters. A longer one is cut and ends in an ellipsis.
-const MAX_NAME: usize = 64;
 /// Methods that `meta` may show.
 const METHODS: &[&str] = &["message/send", "message/stream", "tasks/send", "tasks/get", "notify", "delegate_result"];
-
-/// Matches the characters that a name or role cannot have: all but ASCII letters, digits and a few signs.
-static NOT_IN_NAMES: Lazy<Option<Regex>> = Lazy::new(|| Regex::new(r"[^A-Za-z0-9_.\-/+:@()]+").ok());
-/// Matches a line that could be taken for a header.
-///
-/// Its first visible character is a bracket, or a sign of another script that may look like one. Or its first word is
-/// `from`, or it contains `peer_id=`. The classes are spelt out: `\s` and `(?i)` need Unicode tables of the crate
-/// `regex` that are not compiled in.
-static LIKE_HEADER: Lazy<Option<Regex>> = Lazy::new(|| {
-    let bracket = r"\A[\p{Z}\p{C}\p{M}\x{115f}\x{1160}\x{3164}\x{ffa0}]*(\[|[[\p{P}\p{S}]--[\x00-\x7f]])";
-    let from = r"\A[^A-Za-z0-9]{0,8}[Ff][Rr][Oo][Mm]([\p{Z}\p{C}]|\z)";
-    Regex::new(&format!("{bracket}|{from}|peer_id=")).ok()
-});
 
 /// A message in the form that an agent host shows to its agent. A sender cannot forge any of it.
 ///
@@ -50,8 +38,12 @@ static LIKE_HEADER: Lazy<Option<Regex>> = Lazy::new(|| {
 /// begins with a bracket. A line of the body is prefixed with `> ` if it could be taken for a header: it begins with a
 /// bracket, with a sign of another script that may look like one, or with `from`, or it contains `peer_id=`.
 ///
-/// All kinds of line ends become `\n`. Other control characters and bidirectional ones are escaped. The meaning of the
-/// body is not judged: everything below the header is the sender's word.
+/// All kinds of line ends become `\n`. Characters that show nothing and could hold a hidden text are removed, such as
+/// Unicode's tag characters. Other control characters and bidirectional ones are escaped. The meaning of the body is not
+/// judged: everything below the header is the sender's word.
+///
+/// With a [`Boundary`] the body stands between two lines that it cannot contain:
+/// [`InboxMessage::envelope_with`](crate::InboxMessage::envelope_with).
 ///
 /// # Meta
 ///
@@ -60,11 +52,23 @@ static LIKE_HEADER: Lazy<Option<Regex>> = Lazy::new(|| {
 /// | `kind`, `method` | words of closed sets |
 /// | `activity_id`, `peer_id` | UUIDs |
 /// | `ts` | RFC 3339 |
-/// | `peer_name`, `peer_role` | `A-Z a-z 0-9 _ . - / + : @ ( )` and single spaces, at most 64 characters |
+/// | `peer_name`, `peer_role` | letters and decimal digits, `_ . - / + : @ ( )` and single spaces, at most 64 characters |
 /// | `agent_card_url` | an address on our own platform, for a valid peer id |
+/// | `boundary` | the boundary, if there is one |
 ///
 /// A field whose value does not fit is left out. Names and roles are what a peer registered itself as: they do not say
 /// what it is allowed to do.
+///
+/// # Names
+///
+/// Letters and digits are those of every script, in Unicode's form NFC. Full-width and other variants become the ordinary
+/// ones. Marks that do not compose with their letter, and characters that show nothing, are removed.
+///
+/// A name has letters of one script, or of those that are mixed in Japanese, Chinese or Korean, with Latin beside them,
+/// and digits of one system. It is the level "highly restrictive" of
+/// [UTS 39](https://www.unicode.org/reports/tr39/#Restriction_Level_Detection). Any other name is reduced to ASCII, since
+/// it could look like another's: `оps` with a Cyrillic `о` becomes `ps`. A name in one script can still look like a name
+/// in another.
 ///
 /// ```
 /// # use a2a_blocking::{Client, InboxPoller, Verdict};
@@ -111,13 +115,18 @@ pub(super) struct EnvelopeFields<'a> {
     /// Address of the sender's card on our platform.
     pub(super) card_url: Option<String>,
     pub(super) text: &'a str,
+    /// Fences the body.
+    pub(super) boundary: Option<&'a Boundary>,
 }
 
 impl PromptEnvelope {
     /// Makes the envelope: sanitizes each field, and leaves out those that do not fit.
     pub(super) fn new(fields: &EnvelopeFields<'_>) -> Self {
-        let EnvelopeFields { activity_id, kind, method, created_at, peer, sender, card_url, text } = fields;
-        let registered = |name| sender.and_then(|peer| peer.get(name)).and_then(Value::as_str).and_then(sanitize_name);
+        let EnvelopeFields { activity_id, kind, method, created_at, peer, sender, card_url, text, boundary } = fields;
+        let registered = |field| {
+            let name = sender.and_then(|peer| peer.get(field)).and_then(Value::as_str).and_then(sanitize_name);
+            name.map(|name| if let Some(boundary) = boundary { boundary.cut_from(&name) } else { name })
+        };
         let (name, role) = (registered("name"), registered("role"));
         let header = header_line(*kind, name.as_deref(), role.as_deref(), *peer);
         let kind = Some(kind).filter(|kind| **kind != InboxMessageKind::Unknown);
@@ -131,12 +140,15 @@ impl PromptEnvelope {
             ("peer_name", name),
             ("peer_role", role),
             ("agent_card_url", card_url.clone()),
+            ("boundary", boundary.map(|boundary| boundary.to_string())),
         ];
         let meta = meta.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?.into())));
-        PromptEnvelope { content: format!("{header}\n{}", sanitize_body(text)), meta: meta.collect() }
+        let body = sanitize_body(text);
+        let body = if let Some(boundary) = boundary { boundary.fence(&body) } else { body };
+        PromptEnvelope { content: format!("{header}\n{body}"), meta: meta.collect() }
     }
 
-    /// Returns the header line and the body.
+    /// Returns the header line and the body, which is fenced if there is a boundary.
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content
@@ -167,40 +179,6 @@ fn header_line(kind: InboxMessageKind, name: Option<&str>, role: Option<&str>, p
         InboxMessageKind::DelegationResult => format!("[delegation result{peer}]"),
         InboxMessageKind::Unknown => format!("[unknown sender{peer}]"),
     }
-}
-
-/// Reduces a name or role to harmless characters, with a space in place of the others, and cuts it to 64 characters.
-///
-/// Returns `None` if nothing is left.
-fn sanitize_name(name: &str) -> Option<String> {
-    // More characters are looked at than are shown, since most may be removed; but not megabytes of them.
-    let start: String = name.chars().take(64 * MAX_NAME).collect();
-    let shown = NOT_IN_NAMES.as_ref()?.replace_all(&start, " ");
-    let shown = shown.trim();
-    // `shown` is ASCII, so that its length is the number of its characters.
-    if shown.len() <= MAX_NAME {
-        return Some(shown.to_owned()).filter(|shown| !shown.is_empty());
-    }
-    Some(shown.chars().take(MAX_NAME - 1).chain(['…']).collect())
-}
-
-/// Prefixes each line of a body that could be taken for a header with `> `.
-///
-/// Turns all kinds of line ends into `\n`, and escapes other control and bidirectional characters, but not tabs.
-fn sanitize_body(text: &str) -> String {
-    let text = text.replace("\r\n", "\n").replace(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
-    let mut out = String::with_capacity(text.len() + 16);
-    for (n, line) in text.split('\n').enumerate() {
-        if n > 0 {
-            out.push('\n');
-        }
-        // If the expression did not compile, which the tests rule out, each line counts as one.
-        if LIKE_HEADER.as_ref().is_none_or(|pattern| pattern.is_match(line)) {
-            out.push_str("> ");
-        }
-        out.push_str(&escaped(line.chars(), |c| c == '\t'));
-    }
-    out
 }
 
 #[cfg(test)]
