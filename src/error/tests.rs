@@ -8,10 +8,7 @@ fn guard_converts_a_panic_whose_payload_panics_in_drop() {
             std::panic::panic_any(Bomb);
         }
     }
-    assert_eq!(
-        guard(|| std::panic::panic_any(Bomb)).map_err(|e: Error| e.kind()),
-        Err::<(), _>(ErrorKind::Internal)
-    );
+    assert_eq!(guard(|| std::panic::panic_any(Bomb)).map_err(|e: Error| e.kind()), Err::<(), _>(ErrorKind::Internal));
 }
 
 #[test]

@@ -187,6 +187,9 @@ mod tests {
         assert_eq!(excerpt(Endless(&pieces)), "0123456789".repeat(20));
         assert_eq!(pieces.replace(0), 21);
         assert_eq!(prefix(Endless(&pieces), 25), "0123456789012345678901234");
-        assert_eq!((pieces.get(), prefix("éé", 3), prefix("éé", 4), prefix("é", 0)), (3, "é".into(), "éé".into(), "".into()));
+        assert_eq!(
+            (pieces.get(), prefix("éé", 3), prefix("éé", 4), prefix("é", 0)),
+            (3, "é".into(), "éé".into(), "".into())
+        );
     }
 }
