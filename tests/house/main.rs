@@ -5,6 +5,7 @@
 //! - [`effects`]: which files may do I/O, read clocks, hold locks or catch panics.
 //! - [`files`]: the length of files, and no `#[path]`.
 //! - [`names`]: one name for one type, and no two functions that differ by an underscore.
+//! - [`words`]: text of others in log lines and errors.
 //! - [`docs`]: the table of log targets, and the links of the Markdown files.
 //!
 //! Each check returns what it found wrong, and has a self-test on a small tree that it must object to.
@@ -18,6 +19,7 @@ mod floors;
 mod names;
 mod source;
 mod tree;
+mod words;
 
 /// Fails with one line for each fault.
 fn assert_none(faults: &[String]) {
