@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::assert_none;
 use crate::tree::{Tree, is_test_file};
 
-/// What a log line may have without `Untrusted`, with the reason.
+/// Texts that a log line may have without `Untrusted`, with the reason.
 const SAFE: &[(&str, &str)] = &[
     ("error", "an `Error` shows itself as `Untrusted`"),
     ("why", "an error of the operating system"),
@@ -120,7 +120,7 @@ fn split(text: &str, at: char) -> Vec<&str> {
     parts
 }
 
-/// What a call formats: the names in its literal, each with its format, and its further arguments.
+/// The texts that a call formats: the names in its literal, each with its format, and its further arguments.
 fn shown(call: &str) -> Vec<String> {
     let arguments: Vec<&str> = split(call, ',').into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
     let named = Regex::new(r"\{(\w+)(:[^}]*)?\}").unwrap();
