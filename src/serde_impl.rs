@@ -107,6 +107,7 @@ as_object! {
         "attempts": error.attempts(),
         "delivery": error.delivery(),
         "rpc_code": error.rpc_code(),
+        "rpc_data": error.rpc_data(),
         "removed": error.removed(),
         "is_transient": error.is_transient(),
     }

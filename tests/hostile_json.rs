@@ -245,6 +245,54 @@ fn list_above_the_memory_bound_is_refused() {
 const OTHER: &str = "9a3d2b10-1c4f-4e7b-8a55-0c6d7e8f9012";
 
 /// The entry of one peer must not hide the others.
+/// Each entry of a known peer is laid over the record that is known, and only one of them has to be.
+#[test]
+fn list_that_repeats_a_known_peer_keeps_the_memory_bound() {
+    let _alone = alone();
+    let fields: String = (0..8_000).fold(String::new(), |mut fields, n| {
+        let _ = write!(fields, ",\"{n}\":0");
+        fields
+    });
+    let record = format!(r#"{{"id":"{PEER}"{fields}}}"#);
+    let list = format!("[{}]", vec![format!(r#"{{"id":"{PEER}","name":"last"}}"#); 200].join(","));
+    let server = Server::decide(move |_, request| {
+        Reaction::reply(200, if request.path.contains("/discover/") { &record } else { &list })
+    });
+    let client = support::client(&server);
+    assert!(client.enrich(PEER).is_some());
+    let (bytes, peers) = peak(|| client.peers().unwrap());
+    assert_eq!(peers.len(), 200, "the caller gets all of them");
+    assert_eq!(client.enrich(PEER).and_then(|peer| peer.get("7999").cloned()), Some(json!(0)));
+    assert!(bytes < 16 * MIB, "it took {bytes} bytes");
+}
+
+/// An error may be kept for long, in a list of failures for example.
+#[test]
+fn error_keeps_little_of_a_large_answer() {
+    let _alone = alone();
+    let long = "x".repeat(3_000_000);
+    let shapes = SHAPES.iter().map(|(_, element)| filled("{\"error\":{\"data\":", element, "}}", 64 * 1024));
+    let bodies = [
+        format!(r#"{{"error":{{"message":"{long}","data":"{long}"}}}}"#),
+        format!(r#"{{"error":"{long}"}}"#),
+        format!(r#"{{"result":{{"parts":[{{"kind":"text","text":"Agent error:{long}"}}]}}}}"#),
+        format!(r#"{{"result":{{"parts":[{{"kind":"text","text":["{long}"]}}]}}}}"#),
+    ];
+    for body in bodies.into_iter().chain(shapes) {
+        let server = answering(200, &body);
+        let client = support::client(&server);
+        let mut errors = Vec::with_capacity(4);
+        let _warm = client.send(PEER, "hi");
+        let before = ALLOCATED.load(SeqCst);
+        for _ in 0..4 {
+            errors.push(client.send(PEER, "hi").unwrap_err());
+        }
+        // Other threads hold some memory for a while.
+        let kept = || ALLOCATED.load(SeqCst).saturating_sub(before) / errors.len();
+        support::eventually("the memory is given back", || kept() < MIB / 2);
+    }
+}
+
 #[test]
 fn hostile_entry_of_the_list_hides_only_itself() {
     let _alone = alone();

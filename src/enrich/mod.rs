@@ -16,6 +16,7 @@ mod policy;
 #[cfg(a2a_simulation)]
 pub mod simulation;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,8 +198,15 @@ impl Enricher {
             counters.skipped.add(skipped);
             log_safe!(debug, "peers: {skipped} entries of the list are no objects, or cannot be read: left out");
         }
+        // A list may name a peer any number of times. Only its last entry is stored, since each one costs a copy of the
+        // record that is known.
+        let last_entries: HashMap<PeerId, usize> =
+            peers.iter().enumerate().filter_map(|(index, peer)| Some((peer.peer_id()?, index))).collect();
         let store = || -> Vec<Discarded> {
-            let with_id = peers.iter().filter_map(|peer| Some((peer.peer_id()?, peer)));
+            let with_id = peers.iter().enumerate().filter_map(|(index, peer)| {
+                let id = peer.peer_id()?;
+                (last_entries.get(&id) == Some(&index)).then_some((id, peer))
+            });
             let updates = with_id.map(|(id, peer)| match cache.record(id) {
                 Some(known) => (id, policy.found(id, peer.clone().beside(&known), now, false)),
                 None => (id, policy.found(id, peer.clone(), now, true)),

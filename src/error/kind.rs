@@ -1,4 +1,4 @@
-//! The kinds of an error, and the states of a message's delivery.
+//! The kinds of an error, the states of a message's delivery, and the details of a removal.
 
 use crate::util::str_enum::str_enum;
 
@@ -91,3 +91,31 @@ str_enum!(ErrorKind {
     Cancelled: "cancelled",
     Internal: "internal",
 });
+
+/// The platform's details on a workspace that was removed.
+///
+/// ```
+/// # let mut platform = mockito::Server::new();
+/// # let gone = platform.mock("GET", "/workspaces/my-team").with_status(410);
+/// # gone.with_body(r#"{"error": "removed", "id": "my-team", "removed_at": "2026-07-01T09:30:00Z"}"#).create();
+/// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+/// match client.workspace() {
+///     Ok(workspace) => println!("we are {}", workspace.name().unwrap_or("?")),
+///     Err(error) => match error.removed() {
+///         Some(removed) => println!("removed at {:?}: {}", removed.removed_at, removed.hint),
+///         None => println!("not now: {error}"),
+///     },
+/// }
+/// # assert!(client.workspace().unwrap_err().removed().is_some());
+/// # Ok::<(), a2a_blocking::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkspaceRemoved {
+    /// The workspace's id.
+    pub id: String,
+    /// The time of the removal, as the platform writes it.
+    pub removed_at: Option<String>,
+    /// A sentence that says what to do.
+    pub hint: String,
+}

@@ -1,22 +1,28 @@
 //! The error type of this crate: opaque, one pointer wide, with a kind to act upon.
 
+mod cause;
 mod kind;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::util::panic::{self, Panicked};
-pub use kind::{Delivery, ErrorKind};
+use crate::util::text::Untrusted;
+pub(crate) use cause::ErrorCause;
+pub use kind::{Delivery, ErrorKind, WorkspaceRemoved};
 
 /// Maximum of a `Retry-After` that is reported: a longer one is no wait but a refusal.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// An error of a call, whose text names the target and says what to do.
 ///
-/// Act upon [`kind`](Error::kind), and print the text. It is one line, except for line breaks in a peer's own text. It
-/// never contains the token: where a platform echoes the token, it is cut out. The cause, if there is one, is the
-/// [`source`](std::error::Error::source), and is not repeated in the text.
+/// Act upon [`kind`](Error::kind), and print the text. It is one line without characters that move a terminal's cursor:
+/// those in the words of a peer or a platform are escaped, so that nobody else can forge a line of a log. `{:#}` keeps the
+/// line breaks of a peer's own text. It never contains the token: where a platform echoes the token, it is cut out. The
+/// cause, if there is one, is the [`source`](std::error::Error::source), and is not repeated in the text.
 ///
 /// ```
 /// use a2a_blocking::{ErrorKind, PeerId};
@@ -41,6 +47,9 @@ struct ErrorInner {
     delivery: Delivery,
     removed: Option<WorkspaceRemoved>,
     rpc_code: Option<i64>,
+    rpc_data: Option<Value>,
+    /// Start of the JSON-RPC error's data, for the text.
+    rpc_data_excerpt: Option<String>,
     /// Name by which httpx knows such a failure of the transport, such as `ReadTimeout`.
     httpx_name: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -96,6 +105,15 @@ impl Error {
         self.0.rpc_code
     }
 
+    /// Returns the `data` of the agent's JSON-RPC error, for [`ErrorKind::Rpc`] and an error that has any.
+    ///
+    /// Everything in it is the agent's word, with the token cut out. `None` where its JSON is longer than 64 KiB, or takes
+    /// far more memory than that. The error's text has its first 200 characters in any case.
+    #[must_use]
+    pub fn rpc_data(&self) -> Option<&Value> {
+        self.0.rpc_data.as_ref()
+    }
+
     /// Returns the details of our workspace's removal, for [`ErrorKind::Removed`].
     #[must_use]
     pub fn removed(&self) -> Option<&WorkspaceRemoved> {
@@ -125,6 +143,8 @@ impl Error {
             delivery: Delivery::NotSent,
             removed: None,
             rpc_code: None,
+            rpc_data: None,
+            rpc_data_excerpt: None,
             httpx_name: None,
             source: None,
         }))
@@ -189,6 +209,13 @@ impl Error {
         self
     }
 
+    /// Sets the data of a JSON-RPC error, if it is small enough to be kept, and the excerpt of it for the text.
+    pub(crate) fn with_rpc_data(mut self, data: Option<Value>, excerpt: String) -> Self {
+        self.0.rpc_data = data;
+        self.0.rpc_data_excerpt = Some(excerpt);
+        self
+    }
+
     pub(crate) fn with_httpx_name(mut self, name: &'static str) -> Self {
         self.0.httpx_name = Some(name);
         self
@@ -213,9 +240,20 @@ impl Error {
     }
 }
 
+/// Formats the text on one line. `{:#}` keeps the line breaks of a peer's own text.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, target, detail, status, attempts, .. } = &*self.0;
+        let text = Untrusted::line(ErrorText(&self.0));
+        if f.alternate() { text.keep_lines().fmt(f) } else { text.fmt(f) }
+    }
+}
+
+/// The text of an error, as its parts came.
+struct ErrorText<'a>(&'a ErrorInner);
+
+impl fmt::Display for ErrorText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ErrorInner { kind, target, detail, status, attempts, rpc_data_excerpt, .. } = self.0;
         if let Some(target) = target {
             write!(f, "{target}: ")?;
         }
@@ -224,6 +262,9 @@ impl fmt::Display for Error {
             // The texts of the other kinds contain the status.
             (ErrorKind::Rpc | ErrorKind::Agent, Some(status)) if *status != 200 => write!(f, ", HTTP {status}")?,
             _ => {}
+        }
+        if let Some(data) = rpc_data_excerpt {
+            write!(f, "; data: {data}")?;
         }
         if *attempts > 1 { write!(f, " (after {attempts} attempts)") } else { Ok(()) }
     }
@@ -239,7 +280,7 @@ impl fmt::Debug for Error {
         write!(f, "{:?}: {self}", self.0.kind)?;
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            write!(f, ": {}", Untrusted::line(error))?;
             cause = error.source();
         }
         Ok(())
@@ -250,34 +291,6 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
-}
-
-/// The platform's details on a workspace that was removed.
-///
-/// ```
-/// # let mut platform = mockito::Server::new();
-/// # let gone = platform.mock("GET", "/workspaces/my-team").with_status(410);
-/// # gone.with_body(r#"{"error": "removed", "id": "my-team", "removed_at": "2026-07-01T09:30:00Z"}"#).create();
-/// # let client = a2a_blocking::Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
-/// match client.workspace() {
-///     Ok(workspace) => println!("we are {}", workspace.name().unwrap_or("?")),
-///     Err(error) => match error.removed() {
-///         Some(removed) => println!("removed at {:?}: {}", removed.removed_at, removed.hint),
-///         None => println!("not now: {error}"),
-///     },
-/// }
-/// # assert!(client.workspace().unwrap_err().removed().is_some());
-/// # Ok::<(), a2a_blocking::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorkspaceRemoved {
-    /// The workspace's id.
-    pub id: String,
-    /// The time of the removal, as the platform writes it.
-    pub removed_at: Option<String>,
-    /// A sentence that says what to do.
-    pub hint: String,
 }
 
 /// Makes a call, and converts a panic in it to [`ErrorKind::Internal`].
@@ -295,36 +308,4 @@ pub(crate) fn guard_delivery<T>(call: impl FnOnce() -> Result<T, Error>) -> Resu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guard_converts_a_panic_whose_payload_panics_in_drop() {
-        struct Bomb;
-        impl Drop for Bomb {
-            fn drop(&mut self) {
-                std::panic::panic_any(Bomb);
-            }
-        }
-        assert_eq!(
-            guard(|| std::panic::panic_any(Bomb)).map_err(|e: Error| e.kind()),
-            Err::<(), _>(ErrorKind::Internal)
-        );
-    }
-
-    #[test]
-    fn debug_prints_kind_text_and_causes_on_one_line() {
-        let cause = std::io::Error::other("refused");
-        let error = Error::new(ErrorKind::Connect, "no connection").with_target("GET http://h/p").with_source(cause);
-        assert_eq!(format!("{error:?}"), "Connect: GET http://h/p: no connection: refused");
-        assert!(format!("{error:#?}").contains("delivery: NotSent"));
-    }
-
-    #[test]
-    fn only_failures_that_may_pass_are_transient() {
-        assert!(Error::new(ErrorKind::Timeout, "").is_transient());
-        assert!(Error::new(ErrorKind::Status, "").with_status(503).is_transient());
-        assert!(!Error::new(ErrorKind::Status, "").with_status(400).is_transient());
-        assert!(!Error::new(ErrorKind::Tls, "").is_transient());
-    }
-}
+mod tests;

@@ -261,7 +261,9 @@ impl Exchange<'_> {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("Retry-After").and_then(retry_after);
-        let encoding = header("Content-Encoding").map(str::to_owned);
+        // Also one that is no text, so that it does not pass for none.
+        let encoding = response.headers().get("Content-Encoding");
+        let encoding = encoding.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let body = read_body(&target, response.body_mut(), self.deadline, self.request.max_response)
             .map_err(|error| error.with_status(status))?;
         Ok(Response { status, retry_after, encoding, body, target, token: self.token.clone() })

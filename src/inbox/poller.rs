@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, guard};
 use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
 use crate::util::random::random;
+use crate::util::text::Untrusted;
 
 /// Longest wait after failed polls, where the platform asks for no other.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -298,6 +299,7 @@ impl InboxPoller {
 
 /// Returns the error of a poll that stopped before row `next`, because the cursor can keep no more acked rows.
 fn cursor_full_error(next: &str) -> Error {
+    let next = Untrusted::new(next);
     Error::new(
         ErrorKind::TooLarge,
         format!(

@@ -58,7 +58,7 @@ pub(crate) fn activity(
             let mut listed = wire::activity(&response.body).map_err(|why| unusable_body(&response, &why))?;
             // Excerpts of malformed rows are logged, and the platform may echo the token in them.
             for excerpt in listed.malformed.excerpts.iter_mut().chain(&mut listed.unreadable.excerpts) {
-                *excerpt = response.excerpt_of(excerpt);
+                *excerpt = response.excerpt_of(&*excerpt);
             }
             let bytes = response.body.len() + listed.bytes;
             Ok(ActivityPage::Rows(listed, bytes))

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::attempt::{Attempt, FailedAttempt, check_request_size, delivery_of};
 use super::response::message::{message_answer, message_lost};
 use crate::error::{Delivery, Error, ErrorKind};
-use crate::http::{Http, Identity, Pool, Request, RequestBody};
+use crate::http::{Http, Identity, Pool, Request, RequestBody, Response};
 use crate::peer::PeerId;
 use crate::util::clock::Deadline;
 use crate::util::log_safe::log_safe;
@@ -48,8 +50,15 @@ impl OutgoingMessage {
     }
 
     /// Logs an answer to another request's id. It is used all the same, since agents answer with any id.
-    fn log_foreign_id(&self, id: &str) {
-        log_safe!(debug, "{}: the answer's id is {id}, the request's {}", self.target, self.request_id);
+    fn log_foreign_id(&self, id: &Value, response: &Response) {
+        // Nothing is done to the id, which may be megabytes long, unless it is logged.
+        log_safe!(
+            debug,
+            "{}: the answer's id is {}, the request's {}",
+            self.target,
+            response.excerpt_of(id),
+            self.request_id
+        );
     }
 }
 
@@ -69,7 +78,7 @@ impl Attempt for OutgoingMessage {
         let reply = message_answer(&response)?;
         let id = &reply.as_json()["id"];
         if *id != self.request_id.as_str() {
-            self.log_foreign_id(&response.excerpt_of(&id.to_string()));
+            self.log_foreign_id(id, &response);
         }
         Ok(reply)
     }

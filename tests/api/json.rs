@@ -57,8 +57,8 @@ fn lookup_and_error_have_the_names_of_the_api() {
     assert_eq!(to_value(client.lookup(PEER)).unwrap(), lookup);
     let error = client.discover(PEER).unwrap_err();
     let expected = json!({ "kind": "status", "message": error.to_string(), "status": 503, "retry_after_seconds": 7.0,
-        "body_snippet": "down", "attempts": 0, "delivery": "not_sent", "rpc_code": null, "removed": null,
-        "is_transient": true });
+        "body_snippet": "down", "attempts": 0, "delivery": "not_sent", "rpc_code": null, "rpc_data": null,
+        "removed": null, "is_transient": true });
     assert_eq!(to_value(&error).unwrap(), expected);
     assert_eq!(to_value([LookupSource::Shed, LookupSource::Invalid]).unwrap(), json!(["shed", "invalid"]));
 }

@@ -6,6 +6,7 @@
 mod demo;
 mod doctor;
 mod failures;
+mod hostile;
 mod poll;
 mod proxy;
 mod readme;

@@ -107,7 +107,7 @@ fn client(url: &str, wait: Wait) -> Client {
     builder(url).lookup_timeout(lookup_bound(wait)).build().unwrap()
 }
 
-fn timed<T>(bound: Duration, call: impl FnOnce() -> T) -> T {
+pub fn timed<T>(bound: Duration, call: impl FnOnce() -> T) -> T {
     let start = machine::now();
     let answer = call();
     let (took, late) = (machine::now() - start, late::since(start));

@@ -7,6 +7,7 @@
 mod calls;
 mod cell;
 mod child;
+mod large;
 mod late;
 mod machine;
 mod peer;
@@ -91,6 +92,12 @@ fn every_call_meets_every_status_as_the_table_says() {
     }
     drop(report);
     conclude(expected, &reports);
+}
+
+/// Not a part of the table: the results are those of smaller answers.
+#[test]
+fn every_call_ends_in_time_with_its_largest_answers() {
+    large::check();
 }
 
 /// Runs a cell in a child process whose machine is broken.

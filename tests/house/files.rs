@@ -21,7 +21,6 @@ const SHORT: &[(&str, &str)] = &[
     ("src/util/log_safe.rs", "one macro, which every room above imports"),
     ("src/util/panic.rs", "the one place that catches panics"),
     ("src/util/str_enum.rs", "one macro, which every public enum uses"),
-    ("src/util/text.rs", "text helpers that many rooms import"),
 ];
 
 fn faults(tree: &Tree, short: &[(&str, &str)]) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! - [`files`]: the length of files, and no `#[path]`.
 //! - [`names`]: one name for one type, and no two functions that differ by an underscore.
 //! - [`unversioned`]: one folder uses the part of `ureq` that a minor version may change, and lists what it uses.
+//! - [`words`]: text of others in log lines and errors.
 //! - [`docs`]: the table of log targets, and the links of the Markdown files.
 //!
 //! Each check returns what it found wrong, and has a self-test on a small tree that it must object to.
@@ -20,6 +21,7 @@ mod names;
 mod source;
 mod tree;
 mod unversioned;
+mod words;
 
 /// Fails with one line for each fault.
 fn assert_none(faults: &[String]) {

@@ -10,3 +10,4 @@ mod support;
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[path = "../support/tls.rs"]
 mod tls_server;
+mod words;

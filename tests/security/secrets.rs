@@ -56,7 +56,7 @@ fn show<T: Debug>(what: &str, value: T) {
 fn show_outcome<T: Debug>(what: &str, outcome: Result<T, Error>) {
     show(what, &outcome);
     let Err(error) = outcome else { return };
-    println!("{error} {:?} {:?}", error.body_snippet(), error.removed());
+    println!("{error} {error:#} {:?} {:?} {:?}", error.body_snippet(), error.removed(), error.rpc_data());
     let mut source = error.source();
     while let Some(cause) = source {
         println!("because of {cause} {cause:?} {cause:#?}");

@@ -116,10 +116,10 @@ fn start_log(args: &Args) {
         _ => "a2a_blocking=warn",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
-        // Log lines quote peers and platforms, and standard error can be a terminal.
+        // The lines of other crates quote platforms, too, and standard error can be a terminal. One record is one line.
         .format(|out, record| {
             let (level, target) = (record.level(), record.target());
-            writeln!(out, "[{level:5} {target}] {}", text::escape_lines(&record.args().to_string()))
+            writeln!(out, "[{level:5} {target}] {}", text::cell(&record.args().to_string(), None))
         })
         .init();
 }

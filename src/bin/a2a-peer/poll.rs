@@ -124,8 +124,8 @@ fn send_reply(message: &InboxMessage, text: &str) -> Verdict {
     let Err(error) = message.reply(text) else { return Verdict::Ack };
     let is_retried = error.is_transient() && error.delivery() == Delivery::NotSent;
     let retry = if is_retried { ": trying again" } else { "" };
-    let (id, delivery) = (message.activity_id(), describe_delivery(error.delivery()));
-    note(&format!("reply to message {id}: {delivery}: {error}{retry}"));
+    let (id, delivery) = (cell(message.activity_id(), None), describe_delivery(error.delivery()));
+    note(&format!("reply to message {id}: {delivery}: {error:#}{retry}"));
     if is_retried { Verdict::Retry } else { Verdict::Ack }
 }
 

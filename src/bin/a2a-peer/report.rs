@@ -9,7 +9,7 @@ use crate::advice;
 use crate::args::Args;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::terminal::note;
-use crate::text::{escape_lines, json_line};
+use crate::text::{cell, json_line};
 
 /// A failure, ready to be printed.
 pub(crate) struct ErrorReport {
@@ -43,7 +43,8 @@ impl ErrorReport {
     pub(crate) fn of_call(error: &Error, args: &Args) -> Self {
         let message = match error.kind() {
             ErrorKind::Config => args.connection.setting_error(error),
-            _ => error.to_string(),
+            // With the line breaks of a peer's own text, which `note` marks.
+            _ => format!("{error:#}"),
         };
         let report = ErrorReport::new(ExitStatus::of_call(error), error.kind().as_str(), message);
         let retry_after = error.retry_after().map(|wait| wait.as_secs_f64());
@@ -52,7 +53,7 @@ impl ErrorReport {
 
     fn of_send(error: &Error, args: &Args) -> Self {
         // The delivery comes first: a peer's words, which can follow it, cannot pretend another one.
-        let message = format!("{}: {error}", describe_delivery(error.delivery()));
+        let message = format!("{}: {error:#}", describe_delivery(error.delivery()));
         let delivery = Some(error.delivery());
         ErrorReport { exit: ExitStatus::of_send(error), message, delivery, ..ErrorReport::of_call(error, args) }
     }
@@ -94,7 +95,7 @@ impl ErrorReport {
     fn print_text(&self) {
         note(&self.message);
         if let Some(next) = &self.next {
-            let _ = writeln!(io::stderr(), "  next: {}", escape_lines(next));
+            let _ = writeln!(io::stderr(), "  next: {}", cell(next, None));
         }
     }
 }

@@ -13,9 +13,10 @@ const CHARS_PER_COLUMN: usize = 4;
 ///
 /// A text that was cut ends with `…`. `None` cuts nothing.
 pub(crate) fn cell(text: &str, columns: Option<usize>) -> String {
-    let mut shown = escape(text, |_| false);
-    let Some(columns) = columns else { return shown };
+    let Some(columns) = columns else { return escape(text.chars(), |_| false) };
     let max_chars = columns * CHARS_PER_COLUMN;
+    // One more than fit shows that the text is cut. A name can be megabytes long.
+    let mut shown = escape(text.chars().take(max_chars + 1), |_| false);
     let is_short = shown.char_indices().nth(max_chars).map(|(end, _)| shown.truncate(end)).is_none();
     if is_short && shown.width() <= columns {
         return shown;
@@ -29,7 +30,7 @@ pub(crate) fn cell(text: &str, columns: Option<usize>) -> String {
 
 /// Escapes every character that could move the cursor, except line feeds and tabs.
 pub(crate) fn escape_lines(text: &str) -> String {
-    escape(text, |c| matches!(c, '\n' | '\t'))
+    escape(text.chars(), |c| matches!(c, '\n' | '\t'))
 }
 
 /// Returns a value as one line of JSON, with `\u` escapes for every character that could move the cursor.
@@ -46,9 +47,16 @@ pub(crate) fn json_line(value: &Value) -> String {
     line
 }
 
-fn escape(text: &str, is_allowed: impl Fn(char) -> bool) -> String {
-    let escaped = |c: char| if moves_cursor(c) && !is_allowed(c) { c.escape_default().collect() } else { vec![c] };
-    text.chars().flat_map(escaped).collect()
+fn escape(text: impl Iterator<Item = char>, is_allowed: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::new();
+    for c in text {
+        if moves_cursor(c) && !is_allowed(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Returns true for control and bidirectional characters. Letters of every script, their marks and joiners are safe.

@@ -3,14 +3,19 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 
+use std::fmt::Display;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::token::Token;
-use crate::util::text::{escaped, excerpt};
+use crate::util::text::{EXCERPT_CHARS, Untrusted, prefix};
 
 /// Longest text of a peer that an error takes over, in characters.
 const MAX_TEXT: usize = 4_000;
+/// Length of the longest character in UTF-8, in bytes.
+const MAX_UTF8: usize = 4;
 
 /// A response, whatever its status.
 pub(crate) struct Response {
@@ -29,21 +34,42 @@ pub(crate) struct Response {
 impl Response {
     /// Returns the start of the body for an error: at most 200 characters, escaped, without the token.
     pub(crate) fn excerpt(&self) -> String {
-        self.excerpt_of(&String::from_utf8_lossy(&self.body))
+        let start = &self.body[..self.body.len().min(self.window(EXCERPT_CHARS))];
+        self.excerpt_of(String::from_utf8_lossy(start))
     }
 
     /// Returns the start of a text from the response: at most 200 characters, escaped, without the token.
-    pub(crate) fn excerpt_of(&self, text: &str) -> String {
-        excerpt(&self.without_token(text))
+    pub(crate) fn excerpt_of(&self, text: impl Display) -> String {
+        Untrusted::new(self.without_token(text, EXCERPT_CHARS)).to_string()
     }
 
     /// Returns a text from the response with its line ends: at most 4,000 characters, escaped, without the token.
-    pub(crate) fn safe_text(&self, text: &str) -> String {
-        escaped(self.without_token(text).chars().take(MAX_TEXT), |c| matches!(c, '\n' | '\t'))
+    pub(crate) fn safe_text(&self, text: impl Display) -> String {
+        Untrusted::new(self.without_token(text, MAX_TEXT)).up_to(MAX_TEXT).keep_lines().to_string()
     }
 
-    fn without_token(&self, text: &str) -> String {
-        self.token.as_ref().map_or_else(|| text.to_owned(), |token| token.cut_from(text))
+    /// Returns a value's JSON without the token, if it has at most `max_bytes` bytes.
+    pub(crate) fn json_without_token(&self, value: &Value, max_bytes: usize) -> Option<String> {
+        let text = prefix(value, max_bytes.saturating_add(1));
+        match &self.token {
+            _ if text.len() > max_bytes => None,
+            Some(token) => Some(token.cut_from(&text, text.len())),
+            None => Some(text),
+        }
+    }
+
+    /// Returns the first `max_chars` characters of a text without the token, or some more. The rest is not looked at.
+    fn without_token(&self, text: impl Display, max_chars: usize) -> String {
+        let start = prefix(text, self.window(max_chars));
+        match &self.token {
+            Some(token) => token.cut_from(&start, MAX_UTF8 * max_chars),
+            None => start,
+        }
+    }
+
+    /// Returns the number of bytes that decide what is shown of a text: the characters, and the longest form of the token.
+    fn window(&self, max_chars: usize) -> usize {
+        MAX_UTF8 * max_chars + self.token.as_ref().map_or(0, Token::longest_form)
     }
 
     /// Returns whether the request carried a token.

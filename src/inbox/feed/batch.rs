@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::util::log_safe::log_safe;
+use crate::util::text::Untrusted;
 use crate::wire::{MalformedRows, Row, Timestamp};
 
 /// Number of malformed entries that are remembered as logged. Beyond it all are forgotten, and may be logged again.
@@ -76,7 +77,7 @@ impl MalformedLog {
                 self.logged.clear();
             }
             if !self.logged.contains(&excerpt) {
-                log_safe!(warn, "inbox: {what}: {excerpt}");
+                log_safe!(warn, "inbox: {what}: {}", Untrusted::new(&excerpt));
                 self.logged.insert(excerpt);
                 any_new = true;
             }

@@ -9,7 +9,8 @@ use crate::platform::{FailedAttempt, RetryHint};
 use crate::wire::{Part, Reply};
 
 /// Statuses of the platform, and of proxies in front of it.
-const STATUSES: [u16; 16] = [200, 201, 202, 204, 302, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504];
+const STATUSES: [u16; 19] =
+    [200, 201, 202, 204, 302, 400, 401, 403, 404, 407, 408, 413, 425, 429, 500, 502, 503, 504, 511];
 
 /// Checks the meaning of any answer to a message.
 ///
@@ -77,6 +78,7 @@ fn assert_honest(status: u16, body: &Value, failure: &FailedAttempt) {
     assert!(!detail.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')), "{detail:?}");
     assert!(*hint == RetryHint::No || (matches!(hint, RetryHint::Asked(_)) && matches!(status, 429 | 503)));
     assert!(error.retry_after().is_none() || body["retry_after"].as_f64().is_some_and(|secs| secs >= 0.0));
+    assert!(error.rpc_data().is_none_or(|data| kind == ErrorKind::Rpc && *data == body["error"]["data"]));
     assert!(error.rpc_code().is_none() || (kind == ErrorKind::Rpc && body["error"]["code"].is_number()));
     match kind {
         ErrorKind::Rpc => assert!(body["error"].is_object() && delivery != Delivery::NotSent),
@@ -98,7 +100,8 @@ fn assert_honest(status: u16, body: &Value, failure: &FailedAttempt) {
                 !body["result"].is_object() && !(body["error"].is_string() && (is("busy") || is("delivery_confirmed")))
             );
             let coming_back = status == 503 && (is("restarting") || is("waking"));
-            assert!((300..500).contains(&status) || coming_back, "{status}");
+            let by_the_network = status == 511 && !body["error"].is_string();
+            assert!((300..500).contains(&status) || coming_back || by_the_network, "{status}");
         }
         Delivery::Unknown => {}
     }

@@ -17,7 +17,10 @@ use super::{EDGE_ADVICE, is_from_edge};
 use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::http::{RequestBody, Response};
 use crate::platform::attempt::{FailedAttempt, RetryHint, delivery_of};
-use crate::wire::{MessageAnswer, Reply, read_answer};
+use crate::wire::{MemoryBudget, MessageAnswer, Reply, parse_json, read_answer};
+
+/// Longest data of a JSON-RPC error that is kept, in bytes of JSON. Its lists and maps may take as much and five times that.
+const MAX_RPC_DATA: usize = 64 * 1024;
 
 /// Reads the answer to a message.
 ///
@@ -35,14 +38,15 @@ pub(in crate::platform) fn message_answer(response: &Response) -> Result<Reply, 
         MessageAnswer::Reply(reply) => Ok(reply),
         MessageAnswer::AgentError(text) => failed(ErrorKind::Agent, response.safe_text(&text), Delivery::Delivered),
         MessageAnswer::BrokenPart(part) => {
-            let detail = response.safe_text(&format!("the reply has a part whose text is no string: {part}"));
+            let detail = response.safe_text(format_args!("the reply has a part whose text is no string: {part}"));
             failed(ErrorKind::Malformed, detail, Delivery::Unknown)
         }
-        MessageAnswer::RpcError { text, code } => {
+        MessageAnswer::RpcError { text, code, data } => {
             // A peer that speaks JSON-RPC has read the request.
             let delivery = if status < 300 { Delivery::Delivered } else { Delivery::Unknown };
             let FailedAttempt { error, hint } = failure(response, ErrorKind::Rpc, response.safe_text(&text), delivery);
-            Err(FailedAttempt { error: error.with_rpc_code(code), hint })
+            let error = with_rpc_data(error.with_rpc_code(code), response, data.as_ref());
+            Err(FailedAttempt { error, hint })
         }
         MessageAnswer::PlatformError { text, body } => Err(platform_error(response, &text, &body)),
         MessageAnswer::TooLarge(why) => {
@@ -74,6 +78,19 @@ fn failure(response: &Response, kind: ErrorKind, detail: String, delivery: Deliv
     FailedAttempt { error: response.error(kind, detail).with_delivery(delivery), hint }
 }
 
+/// Adds the data of a JSON-RPC error: an excerpt for the text, and the whole of it where that is small.
+fn with_rpc_data(error: Error, response: &Response, data: Option<&Value>) -> Error {
+    let Some(data) = data else { return error };
+    let excerpt = match data {
+        Value::String(text) => response.excerpt_of(text),
+        data => response.excerpt_of(data),
+    };
+    // Read again without the token, which may be anywhere in it, also in a name or a number.
+    let kept = response.json_without_token(data, MAX_RPC_DATA);
+    let kept = kept.and_then(|json| parse_json(json.as_bytes(), &mut MemoryBudget::new(json.len(), MAX_RPC_DATA)).ok());
+    error.with_rpc_data(kept, excerpt)
+}
+
 /// Returns the failure for an error of the platform itself, which may say in flags what became of the message.
 fn platform_error(response: &Response, text: &str, body: &Value) -> FailedAttempt {
     let status = response.status;
@@ -100,6 +117,9 @@ fn platform_error(response: &Response, text: &str, body: &Value) -> FailedAttemp
     } else if is_coming_back || (400..500).contains(&status) {
         // The platform does not pass on a message that it refuses in its own words.
         Delivery::NotSent
+    } else if status >= 500 {
+        // Also a 511: with these words it is the platform's own.
+        Delivery::Unknown
     } else {
         delivery_by_status(status)
     };
@@ -123,11 +143,12 @@ fn unusable_kind(status: u16) -> ErrorKind {
 
 /// Returns the state of the delivery where only the status is known.
 ///
-/// With some statuses the platform, or a proxy in front of it, refuses a request before it passes it on. With any other the
+/// With some statuses the platform, or a proxy in front of it, refuses a request before it passes it on. A network's login
+/// page answers 511: RFC 6585, section 6, <https://www.rfc-editor.org/rfc/rfc6585#section-6>. With any other status the
 /// agent may have received the message.
 fn delivery_by_status(status: u16) -> Delivery {
     match status {
-        300..=399 | 401..=405 | 411 | 413..=415 | 417 | 421 | 426 | 429 | 431 => Delivery::NotSent,
+        300..=399 | 401..=405 | 407 | 411 | 413..=415 | 417 | 421 | 425 | 426 | 429 | 431 | 511 => Delivery::NotSent,
         _ => Delivery::Unknown,
     }
 }

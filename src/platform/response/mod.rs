@@ -22,7 +22,7 @@ use super::attempt::{FailedAttempt, RetryHint, delivery_of};
 use crate::config::PlatformUrl;
 use crate::error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 use crate::http::{RequestBody, Response};
-use crate::wire::{self, BodyError, PeerList, RECORD_MEMORY};
+use crate::wire::{self, BodyError, PeerList};
 
 /// Advice for a removed workspace where the platform gives none, as in the Python module `a2a_client`.
 const REMOVED_HINT: &str =
@@ -53,7 +53,7 @@ pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Er
     }
     let mut detail = format!("answered {}", response.status);
     if let Some(text) = wire::error_text(&response.body) {
-        detail += &format!(" ({})", response.excerpt_of(&text));
+        detail += &format!(" ({})", response.excerpt_of(text));
     }
     match response.status {
         401 if response.had_token() => detail += "; the token was refused",
@@ -91,13 +91,12 @@ fn is_from_edge(response: &Response) -> bool {
 
 /// Returns whether a 410 says that our workspace was removed. Others are about a row of the feed.
 pub(super) fn is_removal(response: &Response) -> bool {
-    wire::object(&response.body, RECORD_MEMORY)
-        .is_ok_and(|fields| fields.get("error").is_some_and(|error| error == "removed"))
+    wire::error_fields(&response.body).get("error").is_some_and(|error| error == "removed")
 }
 
 /// Reads the body of a 410. Defaults for what it lacks are those of the Python module `a2a_client`.
 fn removed(response: &Response, workspace_id: &str) -> WorkspaceRemoved {
-    let fields = wire::object(&response.body, RECORD_MEMORY).unwrap_or_default();
+    let fields = wire::error_fields(&response.body);
     let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| response.excerpt_of(text));
     WorkspaceRemoved {
         id: text("id").unwrap_or_else(|| workspace_id.to_owned()),
@@ -177,8 +176,9 @@ pub(super) fn notice_answer(response: &Response) -> Result<(), FailedAttempt> {
         return Ok(());
     }
     let error = refusal(response, Call::Notify, "");
-    // Below 500 the platform has refused the notice.
-    let delivery = if response.status < 500 { Delivery::NotSent } else { Delivery::Unknown };
+    // Below 500 the platform has refused the notice. A network's login page answers 511, without the platform's words.
+    let is_refused = response.status < 500 || (response.status == 511 && !wire::has_error(&response.body));
+    let delivery = if is_refused { Delivery::NotSent } else { Delivery::Unknown };
     Err(FailedAttempt::permanent(error.with_delivery(delivery)))
 }
 

@@ -73,6 +73,9 @@ fn error_text_is_the_platforms_and_decides_the_delivery() {
         (429, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 429)", Delivery::Delivered, false),
         (502, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 502)", Delivery::Delivered, false),
         (502, json!({"error":"e","restarting":true}), "e (HTTP 502, restarting)", Delivery::Unknown, false),
+        // In the platform's own words. Without them a 511 is a network's login page.
+        (511, json!({"error":"e"}), "e (HTTP 511)", Delivery::Unknown, false),
+        (407, json!({"error":"e"}), "e (HTTP 407)", Delivery::NotSent, false),
         (429, json!({"error":"e"}), "e (HTTP 429)", Delivery::NotSent, true),
         (403, json!({"error":"e","retry_after":-1}), "e (HTTP 403)", Delivery::NotSent, false),
         (403, json!({"error":"e","retry_after":1e19}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
@@ -115,7 +118,10 @@ fn answer_of_no_known_shape_is_malformed_or_a_status() {
         (200, ErrorKind::Malformed, Delivery::Unknown),
         (302, ErrorKind::Status, Delivery::NotSent),
         (401, ErrorKind::Unauthorized, Delivery::NotSent),
+        (407, ErrorKind::Status, Delivery::NotSent),
         (413, ErrorKind::Status, Delivery::NotSent),
+        (425, ErrorKind::Status, Delivery::NotSent),
+        (511, ErrorKind::Status, Delivery::NotSent),
         (408, ErrorKind::Status, Delivery::Unknown),
         (422, ErrorKind::Status, Delivery::Unknown),
         (499, ErrorKind::Status, Delivery::Unknown),
@@ -127,6 +133,44 @@ fn answer_of_no_known_shape_is_malformed_or_a_status() {
         assert_eq!(failure_of(status, b"").error.detail(), format!("HTTP {status} without a body"));
     }
     assert!(is_asked(&failure_of(429, b"")));
+}
+
+#[test]
+fn data_of_a_json_rpc_error_is_shown_and_kept_if_it_is_small() {
+    let error_of = |data: &Value| failure(200, &json!({"error":{"code":-7,"message":"m","data":data}})).error;
+    for (data, shown) in [
+        (json!("why\n\u{1b}[2J"), Some(r"why\n\u{1b}[2J".to_owned())),
+        (json!({"reason":[1, {"x": null}]}), Some(r#"{"reason":[1,{"x":null}]}"#.to_owned())),
+        (json!(false), Some("false".to_owned())),
+        (json!("x".repeat(300)), Some("x".repeat(200))),
+        (json!(null), None),
+    ] {
+        let error = error_of(&data);
+        assert_eq!(error.detail(), "m (code=-7)", "the words of the Python module");
+        let text = shown.map_or_else(String::new, |shown| format!("; data: {shown}"));
+        assert!(error.to_string().ends_with(&format!("m (code=-7){text}")), "{error}");
+        assert_eq!(error.rpc_data(), Some(&data).filter(|data| !data.is_null()));
+    }
+    let long = |length: usize| json!("x".repeat(length - 2));
+    assert!(error_of(&long(64 * 1024)).rpc_data().is_some() && error_of(&long(64 * 1024 + 1)).rpc_data().is_none());
+    // Small as a text and large in memory.
+    let maps = json!(vec![json!({"": 0}); 8_000]);
+    assert!(maps.to_string().len() < 64 * 1024 + 1 && error_of(&maps).rpc_data().is_none());
+    let other = failure(200, &json!({"data":1,"result":{"parts":[{"kind":"text","text":"Agent error: e"}]}})).error;
+    assert_eq!((other.rpc_data(), failure(500, &json!({"error":"e","data":1})).error.rpc_data()), (None, None));
+}
+
+#[test]
+fn notice_that_a_networks_login_page_answered_was_not_sent() {
+    for (status, body, delivery) in [
+        (511, "<html>", Delivery::NotSent),
+        (511, r#"{"error":"e"}"#, Delivery::Unknown),
+        (407, "", Delivery::NotSent),
+        (502, "<html>", Delivery::Unknown),
+    ] {
+        let Err(failure) = notice_answer(&Response::for_test(status, body)) else { panic!("{status}") };
+        assert_eq!((failure.error.delivery(), failure.hint), (delivery, RetryHint::No), "{status} {body}");
+    }
 }
 
 /// A hosted platform's edge answers so where the `Origin` or the organisation is missing.

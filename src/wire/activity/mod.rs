@@ -1,6 +1,7 @@
 //! Rows of the inbox, as the platform lists them.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
@@ -8,6 +9,7 @@ use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, p
 use super::part::{Attachment, attachment, inbox_file, inbox_text};
 use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
+use crate::util::text::prefix;
 
 /// Text of a row without any text, in the words of the Python module `a2a_client`.
 const EMPTY: &str = "(empty A2A message)";
@@ -164,9 +166,12 @@ fn entry_fields(text: &str, budget: &mut MemoryBudget, unreadable: &mut Malforme
     budget.merge(names);
     if whole {
         unreadable.count += more;
-        let id = || fields.get("id").map_or("a row without an id".to_owned(), Value::to_string);
+        // A name or an id may be megabytes long. The reason comes last, so that each gets its part.
+        let start_of = |text: &dyn Display| prefix(text, MAX_EXCERPT / 4);
+        let id = fields.get("id").map_or("a row without an id".to_owned(), |id| start_of(id));
         for (name, why) in unread {
-            unreadable.add(|| format!("{name:?} of {} ({why})", id()).chars().take(MAX_EXCERPT).collect());
+            let shown = || format!("{:?} of {id} ({})", start_of(&name), start_of(&why));
+            unreadable.add(|| shown().chars().take(MAX_EXCERPT).collect());
         }
     }
     whole.then_some(fields)

@@ -19,6 +19,8 @@ pub(crate) const CALL_MEMORY: usize = 16 * 1024 * 1024;
 ///
 /// Enough for some ten thousand peers, each with a card of a few maps.
 const LIST_MEMORY: usize = 64 * 1024 * 1024;
+/// Longest body that is read as an error of the platform, in bytes: as long as a record may be.
+const MAX_ERROR: usize = 256 * 1024;
 /// Approximate memory of a peer in a list besides its fields, in bytes.
 const PEER_OVERHEAD: usize = 256;
 
@@ -131,14 +133,21 @@ fn python_type(value: &Value) -> &'static str {
     }
 }
 
+/// Returns the fields of an error's body, or none for a body that is no object, or above 256 KiB.
+pub(crate) fn error_fields(body: &[u8]) -> Map<String, Value> {
+    // The platform's own are below 1 KiB. A larger one is not worth the time that it takes to read.
+    let is_small = body.len() <= MAX_ERROR;
+    is_small.then(|| object(body, RECORD_MEMORY).ok()).flatten().unwrap_or_default()
+}
+
 /// Returns whether a body is an object with the field `error`, as the platform's own errors are, and no proxy's page.
 pub(crate) fn has_error(body: &[u8]) -> bool {
-    object(body, RECORD_MEMORY).is_ok_and(|fields| fields.contains_key("error"))
+    error_fields(body).contains_key("error")
 }
 
 /// Returns the field `error` of a body: its text, or its JSON where it is no text.
 pub(crate) fn error_text(body: &[u8]) -> Option<String> {
-    match object(body, RECORD_MEMORY).ok()?.remove("error")? {
+    match error_fields(body).remove("error")? {
         Value::String(words) => Some(words),
         other => Some(other.to_string()),
     }
@@ -190,5 +199,7 @@ mod tests {
         assert_eq!(error_text(br#"{"error":{"code":1}}"#).as_deref(), Some(r#"{"code":1}"#));
         assert_eq!(error_text(b"[]"), None);
         assert!(has_error(br#"{"error":null}"#) && !has_error(b"<html>") && !has_error(br#"{"message":"x"}"#));
+        let long = |length: usize| format!(r#"{{"error":"{}"}}"#, "x".repeat(length - 12));
+        assert!(has_error(long(MAX_ERROR).as_bytes()) && !has_error(long(MAX_ERROR + 1).as_bytes()));
     }
 }

@@ -1,13 +1,16 @@
 //! Reads the body of an answer to a message. Only says what the body is, not what that means for the delivery.
 
+use std::fmt::Display;
+
 use serde_json::Value;
 
 use super::{Queued, Reply, ReplyMessage, Task, is_queued, task_of};
+use crate::util::text::{MAX_FOREIGN_BYTES, prefix};
 use crate::wire::json::{JsonError, MemoryBudget, parse_json};
 use crate::wire::part::is_broken_text;
 use crate::wire::record::CALL_MEMORY;
 
-/// The body of an answer to a message.
+/// The body of an answer to a message. A text from it is its start, of which an error shows less.
 #[derive(Debug)]
 pub(crate) enum MessageAnswer {
     Reply(Reply),
@@ -15,10 +18,11 @@ pub(crate) enum MessageAnswer {
     AgentError(String),
     /// A reply with a part whose text is no string. That part as JSON.
     BrokenPart(String),
-    /// A JSON-RPC error, with its code if that is an integer.
+    /// A JSON-RPC error, with its code if that is an integer, and its data if it has any.
     RpcError {
         text: String,
         code: Option<i64>,
+        data: Option<Value>,
     },
     /// An error of the platform itself, with the whole body.
     PlatformError {
@@ -35,7 +39,7 @@ pub(crate) enum MessageAnswer {
 
 /// Reads the body of an answer with this status.
 pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
-    let body = match parse_json(body, &mut MemoryBudget::new(body.len(), CALL_MEMORY)) {
+    let mut body = match parse_json(body, &mut MemoryBudget::new(body.len(), CALL_MEMORY)) {
         Ok(body) => body,
         Err(why @ JsonError::TooLarge(_)) => return MessageAnswer::TooLarge(why),
         Err(_) if body.is_empty() && status == 202 => return MessageAnswer::Reply(Reply::Queued(Queued(Value::Null))),
@@ -51,9 +55,13 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
     if result.is_object() {
         return read_result(body);
     }
-    match &body["error"] {
-        error @ Value::Object(_) => MessageAnswer::RpcError { text: rpc_text(error), code: rpc_code(error) },
-        Value::String(text) => MessageAnswer::PlatformError { text: text.clone(), body },
+    match body.get_mut("error") {
+        Some(Value::Object(error)) => {
+            let data = error.remove("data").filter(|data| !data.is_null());
+            let error = &body["error"];
+            MessageAnswer::RpcError { text: rpc_text(error), code: rpc_code(error), data }
+        }
+        Some(Value::String(text)) => MessageAnswer::PlatformError { text: start_of(text), body },
         _ => MessageAnswer::UnknownShape,
     }
 }
@@ -72,11 +80,11 @@ fn read_result(body: Value) -> MessageAnswer {
         Reply::Queued(_) => Vec::new(),
     };
     if let Some(broken) = parts.into_iter().find(|part| is_broken_text(part)) {
-        return MessageAnswer::BrokenPart(broken.to_string());
+        return MessageAnswer::BrokenPart(start_of(broken));
     }
     let text = reply.text();
     if text.starts_with("Agent error:") {
-        return MessageAnswer::AgentError(text.into_owned());
+        return MessageAnswer::AgentError(start_of(text));
     }
     drop(text);
     MessageAnswer::Reply(reply)
@@ -99,19 +107,24 @@ fn canonical_state(state: &str) -> String {
     }
 }
 
+/// Returns the start of a text, or of a value's JSON: an error shows less, and the token has to be found in it.
+fn start_of(value: impl Display) -> String {
+    prefix(value, MAX_FOREIGN_BYTES)
+}
+
 /// Returns the text of a JSON-RPC error with its code, in the words of the Python module `a2a_client`.
 fn rpc_text(error: &Value) -> String {
     let message = match &error["message"] {
-        Value::String(message) => message.trim().to_owned(),
+        Value::String(message) => start_of(message.trim()),
         Value::Null => String::new(),
-        other => other.to_string(),
+        other => start_of(other),
     };
     let message = if message.is_empty() { "JSON-RPC error with no message".to_owned() } else { message };
     match (rpc_code(error), &error["code"]) {
         (Some(code), _) => format!("{message} (code={code})"),
         (None, Value::Null) => message,
-        (None, Value::String(code)) => format!("{message} (code={code})"),
-        (None, code) => format!("{message} (code={code})"),
+        (None, Value::String(code)) => format!("{message} (code={})", start_of(code)),
+        (None, code) => format!("{message} (code={})", start_of(code)),
     }
 }
 

@@ -113,7 +113,10 @@ fn polled(status: u16) -> Cell {
 /// With an error of the platform the message was not passed on. A bare status may come from the agent, which then has
 /// the message.
 fn sent(status: u16, words: bool) -> Cell {
-    let refused_before = matches!(status, 300..=399 | 401..=405 | 411 | 413..=415 | 417 | 421 | 426 | 429 | 431);
+    let refused_before =
+        matches!(status, 300..=399 | 401..=405 | 407 | 411 | 413..=415 | 417 | 421 | 425 | 426 | 429 | 431);
+    // A network's login page answers 511, without the platform's words.
+    let refused_before = refused_before || (status == 511 && !words);
     let delivery = if refused_before || (words && matches!(status, 400..500)) { NOT_SENT } else { UNKNOWN };
     let kind = match status {
         // The message was accepted for later delivery.

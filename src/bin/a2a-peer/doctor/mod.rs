@@ -16,7 +16,7 @@ use crate::args::Args;
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::report::ErrorReport;
 use crate::terminal::Styling;
-use crate::text::{cell, escape_lines, json_line, millis};
+use crate::text::{cell, json_line, millis};
 use step::{Finding, StepResult, StepStatus, run_within};
 
 /// Runs the steps in order, each for at most `limit`. Returns the exit status of the step that failed, if any.
@@ -117,7 +117,7 @@ impl<W: Write> Doctor<'_, W> {
             let took = format!("{} ms", took.as_millis());
             writeln!(self.out, "{word}  {name:13}  {took:>8}  {}", cell(detail, None))?;
             if let Some(next) = next {
-                writeln!(self.out, "         next: {}", escape_lines(next))?;
+                writeln!(self.out, "         next: {}", cell(next, None))?;
             }
         }
         // The next step can take seconds.

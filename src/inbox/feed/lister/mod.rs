@@ -19,6 +19,7 @@ use crate::inbox::feed::cursor::{Cursor, LATE, MAX_AHEAD};
 use crate::platform::{ActivityPage, PageRequest};
 use crate::util::clock::{CoarseInstant, wall_nanos};
 use crate::util::log_safe::log_safe;
+use crate::util::text::Untrusted;
 use crate::wire::{ActivityRows, MalformedRows, Row, Timestamp};
 use fetcher::PageFetcher;
 use look_back::LookBack;
@@ -236,7 +237,7 @@ impl Lister {
         }
         let without_time = listed.iter().find(|row| !row.has_own_time);
         if let Some(row) = without_time.filter(|_| !mem::replace(&mut self.has_warned_of_no_time, true)) {
-            let id = &row.key.id;
+            let id = Untrusted::new(&row.key.id);
             log_safe!(warn, "inbox: row {id} has no time of its own: it counts as of where it is listed");
         }
         // More than a page of rows came within `LATE`, and nothing since. The rows do not tell that time has passed,
