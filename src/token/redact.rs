@@ -124,7 +124,44 @@ fn hex(text: &[u8], digits: usize) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The same by trying each offset, in quadratic time. For a token that is too short to be known by a part of it.
+    fn by_trying(token: &str, text: &str) -> String {
+        let ends_of = |start: usize| {
+            let ends = token.bytes().fold(vec![start], |ends, c| {
+                let read = |end: usize| readings(&text.as_bytes()[end..]).filter(move |(read, _)| *read == c);
+                ends.into_iter().flat_map(|end| read(end).map(move |(_, length)| end + length)).collect()
+            });
+            ends.into_iter().max()
+        };
+        let (mut out, mut at) = (String::new(), 0);
+        while let Some(c) = text[at..].chars().next() {
+            if let Some(end) = ends_of(at) {
+                out.push_str(REPLACEMENT);
+                at = end;
+            } else {
+                out.push(c);
+                at += c.len_utf8();
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Over an alphabet of which much is an escape.
+        #[test]
+        fn linear_search_finds_what_trying_each_offset_finds(
+            token in r"[a%\\u0-1]{1,7}",
+            text in r"([a%\\u0-1é]|%61|%25|\\u0061|\\u005c){0,40}",
+        ) {
+            prop_assert_eq!(whole(&token, &text), by_trying(&token, &text));
+        }
+    }
 
     fn whole(token: &str, text: &str) -> String {
         redact(token.as_bytes(), text, text.len())
