@@ -34,18 +34,15 @@ pub(super) fn redact(token: &[u8], text: &str, max_bytes: usize) -> String {
     let window = max_bytes.saturating_add(LONGEST_ESCAPE * token.len()).min(text.len());
     let bytes = &text.as_bytes()[..window];
     let starts = find_starts(token, bytes);
-    let (mut out, mut at, mut taken) = (String::new(), 0, 0);
+    let (mut out, mut taken) = (String::new(), 0);
     let max_bytes = max_bytes.min(text.len());
-    // A token's first byte is ASCII, and so is the last one, so that each slice ends at characters.
-    for start in starts {
-        if start >= max_bytes {
-            break;
-        }
-        if start >= at {
+    for start in starts.into_iter().take_while(|start| *start < max_bytes) {
+        // Others overlap with the token before.
+        if start >= taken {
+            // A token's first byte is ASCII, and so is its last one, so that each slice ends at characters.
             out.push_str(&text[taken..start]);
             out.push_str(REPLACEMENT);
-            at = find_end(token, bytes, start);
-            taken = at;
+            taken = find_end(token, bytes, start);
         }
     }
     let end = (taken..=max_bytes.max(taken)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(taken);
