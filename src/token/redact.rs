@@ -34,18 +34,15 @@ pub(super) fn redact(token: &[u8], text: &str, max_bytes: usize) -> String {
     let window = max_bytes.saturating_add(LONGEST_ESCAPE * token.len()).min(text.len());
     let bytes = &text.as_bytes()[..window];
     let starts = find_starts(token, bytes);
-    let (mut out, mut at, mut taken) = (String::new(), 0, 0);
+    let (mut out, mut taken) = (String::new(), 0);
     let max_bytes = max_bytes.min(text.len());
-    // A token's first byte is ASCII, and so is the last one, so that each slice ends at characters.
-    for start in starts {
-        if start >= max_bytes {
-            break;
-        }
-        if start >= at {
+    for start in starts.into_iter().take_while(|start| *start < max_bytes) {
+        // Others overlap with the token before.
+        if start >= taken {
+            // A token's first byte is ASCII, and so is its last one, so that each slice ends at characters.
             out.push_str(&text[taken..start]);
             out.push_str(REPLACEMENT);
-            at = find_end(token, bytes, start);
-            taken = at;
+            taken = find_end(token, bytes, start);
         }
     }
     let end = (taken..=max_bytes.max(taken)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(taken);
@@ -124,7 +121,44 @@ fn hex(text: &[u8], digits: usize) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The same by trying each offset, in quadratic time. For a token that is too short to be known by a part of it.
+    fn by_trying(token: &str, text: &str) -> String {
+        let ends_of = |start: usize| {
+            let ends = token.bytes().fold(vec![start], |ends, c| {
+                let read = |end: usize| readings(&text.as_bytes()[end..]).filter(move |(read, _)| *read == c);
+                ends.into_iter().flat_map(|end| read(end).map(move |(_, length)| end + length)).collect()
+            });
+            ends.into_iter().max()
+        };
+        let (mut out, mut at) = (String::new(), 0);
+        while let Some(c) = text[at..].chars().next() {
+            if let Some(end) = ends_of(at) {
+                out.push_str(REPLACEMENT);
+                at = end;
+            } else {
+                out.push(c);
+                at += c.len_utf8();
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Over an alphabet of which much is an escape.
+        #[test]
+        fn linear_search_finds_what_trying_each_offset_finds(
+            token in r"[a%\\u0-1]{1,7}",
+            text in r"([a%\\u0-1é]|%61|%25|\\u0061|\\u005c){0,40}",
+        ) {
+            prop_assert_eq!(whole(&token, &text), by_trying(&token, &text));
+        }
+    }
 
     fn whole(token: &str, text: &str) -> String {
         redact(token.as_bytes(), text, text.len())

@@ -438,7 +438,8 @@ fn peers_error_text_is_stripped_of_control_characters_and_the_token() {
         )
     });
     let error = builder(&server).token("hush-hush").build().unwrap().send(PEER, "hi").unwrap_err();
-    assert!(error.to_string().ends_with("[2Jyou sent Bearer [token]\nline two (code=1)"), "{error}");
+    assert!(error.to_string().ends_with(r"\u{1b}[2Jyou sent Bearer [token]\nline two (code=1)"), "{error}");
+    assert!(format!("{error:#}").ends_with("[2Jyou sent Bearer [token]\nline two (code=1)"), "{error:#}");
     assert!(!format!("{error:?}").contains("hush-hush"), "{error:?}");
 }
 

@@ -133,7 +133,7 @@ impl CursorFile {
     fn load(&self, path: &Path) -> Result<Option<Cursor>, LoadError> {
         let Some(saved) = read_json(path).map_err(LoadError::Unreadable)? else { return Ok(None) };
         if saved["version"] != VERSION {
-            let version = excerpt(&saved["version"].to_string());
+            let version = excerpt(&saved["version"]);
             return Err(LoadError::Unreadable(format!("its version is {version}, this release has {VERSION}")));
         }
         match saved["workspace"].as_str() {

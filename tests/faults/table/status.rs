@@ -68,7 +68,8 @@ fn heading(status: u16, words: bool) -> &'static str {
         (410, false) => "410 without a body",
         (400..500, true) => "any other 4xx with a platform error",
         (400..500, false) => "any other 4xx without a body",
-        _ => "any 5xx",
+        (511, false) => "511 without a body",
+        _ => "any other 5xx",
     }
 }
 
