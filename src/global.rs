@@ -22,7 +22,7 @@ use once_cell::sync::OnceCell;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::error::{Error, WorkspaceRemoved};
+use crate::error::{Error, ErrorKind, WorkspaceRemoved};
 use crate::peer::{Peer, PeerId};
 use crate::util::log_safe::log_safe;
 use crate::util::text::excerpt;
@@ -71,6 +71,7 @@ pub fn discover_peer(peer_id: &str) -> Option<Peer> {
 ///
 /// - the reply's text
 /// - `[A2A_ERROR] … [target=URL]`
+/// - `[A2A_ERROR] Agent error: …`, where the agent's answer is a text that starts so
 /// - `[A2A_QUEUED] target=URL method=METHOD`, where the platform delivers the message later
 #[must_use]
 pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
@@ -85,6 +86,8 @@ pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
     match client.send(peer, message) {
         Ok(Reply::Queued(queued)) => format!("[A2A_QUEUED] target={target} method={}", queued.method()),
         Ok(reply) => reply.text().into_owned(),
+        // The agent reports it as its reply. The Python module hands on a reply without the target.
+        Err(error) if error.kind() == ErrorKind::Agent => format!("[A2A_ERROR] {}", error.detail()),
         Err(error) => format!("[A2A_ERROR] {} [target={target}]", error.in_httpx_words().detail()),
     }
 }

@@ -74,9 +74,18 @@ as_value! {
 
 as_object! {
     Lookup, lookup { "peer": lookup.peer, "source": lookup.source, "from_cache": lookup.from_cache }
-    Attachment, file { "kind": file.kind, "uri": file.uri, "name": file.name, "media_type": file.media_type }
+    Attachment, file {
+        "kind": file.kind,
+        "uri": file.uri,
+        "bytes": file.bytes.as_deref().map(crate::wire::base64),
+        "name": file.name,
+        "media_type": file.media_type,
+    }
     InboxMessage, message {
         "activity_id": message.activity_id(),
+        "message_id": message.message_id(),
+        "context_id": message.context_id(),
+        "task_id": message.task_id(),
         "kind": message.kind(),
         "peer": message.peer(),
         "text": message.text(),

@@ -244,7 +244,8 @@ impl Client {
         guard(|| workspace(&self.inner.http, self.inner.deadline()))
     }
 
-    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]).
+    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]). A task
+    /// that failed is an answer, too: [`Task::is_failed`](crate::Task::is_failed).
     ///
     /// ```no_run
     /// # let client = a2a_blocking::Client::from_env()?;
@@ -275,7 +276,7 @@ impl Client {
     /// # Errors
     ///
     /// Each error says what is known of the message: [`Error::delivery`]. Not sent is a message for a text that is no
-    /// peer id, without parts, or above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge)). The other errors are:
+    /// peer id, without parts, with blank texts only, or above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge)). Else:
     ///
     /// - of the agent: [`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)
     /// - of the platform: [`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
@@ -293,7 +294,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// With [`Error::delivery`]: an empty text ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)) or one above 1 MiB
+    /// With [`Error::delivery`]: a blank text ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)) or one above 1 MiB
     /// ([`TooLarge`](crate::ErrorKind::TooLarge)), which are not sent; a status that is no success; a failed transport.
     pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
         let options = SendOptions::new().retry(RetryPolicy::new().with_budget(NOTIFY_BUDGET).only_undelivered());

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::peer::PeerId;
 use crate::util::str_enum::str_enum;
 use crate::util::text::strip;
-use crate::wire;
+use crate::wire::{self, RowSender};
 
 /// The kind of sender that an inbox message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,20 +31,18 @@ str_enum!(InboxMessageKind {
 
 /// Returns the kind of a row's sender, and its id if the row names a valid one.
 ///
-/// A row that names no sender comes from the human, unless its `data` says otherwise.
+/// A row that names no sender comes from the human, unless its `data` says otherwise. An id that is empty, blank or
+/// otherwise not valid is nobody's: neither a peer's nor the human's.
 pub(super) fn identify_sender(fields: &Map<String, Value>) -> (InboxMessageKind, Option<PeerId>) {
-    let sender = wire::sender_id(fields);
-    let peer = sender.and_then(PeerId::from_text);
-    let claimed_kind = || {
-        let data = fields.get("data").and_then(Value::as_object)?;
-        wire::text_field(data, "kind").or_else(|| wire::text_field(data, "source"))
-    };
-    let kind = match (sender, peer) {
+    let sender = wire::sender(fields);
+    let peer = if let RowSender::Named(id) = sender { PeerId::from_text(id) } else { None };
+    let kind = match sender {
         _ if wire::text_field(fields, "method") == Some("delegate_result") => InboxMessageKind::DelegationResult,
-        (_, Some(_)) => InboxMessageKind::PeerAgent,
-        (Some(_), None) => InboxMessageKind::Unknown,
-        (None, _) if claimed_kind().is_none_or(|kind| kind == "canvas_user") => InboxMessageKind::CanvasUser,
-        (None, _) => InboxMessageKind::Unknown,
+        _ if peer.is_some() => InboxMessageKind::PeerAgent,
+        RowSender::Absent if wire::claimed_kind(fields).is_none_or(|kind| kind == "canvas_user") => {
+            InboxMessageKind::CanvasUser
+        }
+        _ => InboxMessageKind::Unknown,
     };
     (kind, peer)
 }
@@ -55,9 +53,10 @@ pub(super) fn identify_sender(fields: &Map<String, Value>) -> (InboxMessageKind,
 /// an echo that is taken for another workspace's message would be answered by ourselves.
 pub(super) fn is_own(fields: &Map<String, Value>, workspace_id: &str) -> bool {
     let method = wire::text_field(fields, "method");
-    match wire::sender_id(fields) {
-        None => method == Some("notify"),
-        Some(sender) => strip(sender).eq_ignore_ascii_case(workspace_id) && method != Some("delegate_result"),
+    match wire::sender(fields) {
+        RowSender::Absent | RowSender::Blank => method == Some("notify"),
+        RowSender::Named(id) => strip(id).eq_ignore_ascii_case(workspace_id) && method != Some("delegate_result"),
+        RowSender::Unreadable => false,
     }
 }
 
@@ -82,7 +81,17 @@ mod tests {
             (json!({ "source_id": PEER.to_uppercase() }), PeerAgent, true),
             (json!({ "data": { "peer_id": PEER } }), PeerAgent, true),
             (json!({ "source_id": null }), CanvasUser, false),
-            (json!({ "source_id": " " }), CanvasUser, false),
+            (json!({ "source_id": null, "data": { "peer_id": "", "kind": "canvas_user" } }), CanvasUser, false),
+            (json!({ "source_id": "", "data": { "peer_id": PEER } }), PeerAgent, true),
+            (json!({ "source_id": "" }), Unknown, false),
+            (json!({ "source_id": " \t\u{a0}" }), Unknown, false),
+            (json!({ "source_id": "\u{1c}" }), Unknown, false),
+            (json!({ "source_id": "\u{200b}" }), Unknown, false),
+            (json!({ "source_id": "\u{feff}\u{2060}" }), Unknown, false),
+            (json!({ "source_id": "", "data": { "kind": "canvas_user" } }), Unknown, false),
+            (json!({ "source_id": "", "data": { "peer_id": "", "kind": "canvas_user" } }), Unknown, false),
+            (json!({ "data": { "peer_id": "" } }), Unknown, false),
+            (json!({ "data": { "peer_id": "\u{200b}", "kind": "canvas_user" } }), Unknown, false),
             (json!({ "data": { "kind": "canvas_user" } }), CanvasUser, false),
             (json!({ "source_id": PEER, "method": "delegate_result" }), DelegationResult, true),
             (json!({ "method": "delegate_result" }), DelegationResult, false),

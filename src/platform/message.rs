@@ -30,22 +30,25 @@ pub(crate) struct OutgoingMessage {
 impl OutgoingMessage {
     /// # Errors
     ///
-    /// A message without parts or nested too deep, or a request above 1 MiB.
+    /// A message without parts, without words, or nested too deep, or a request above 1 MiB.
     pub(crate) fn new(http: &Arc<Http>, peer: PeerId, message: &Message, silence: Duration) -> Result<Self, Error> {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
+        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, why).with_target(target.as_str()));
         if message.part_count() == 0 {
-            return Err(
-                Error::new(ErrorKind::InvalidMessage, "the message has no parts; give it a text").with_target(target)
-            );
+            return refused("the message has no parts; give it a text");
         }
         if message.is_too_deep() {
-            let detail = "the message nests its data too deep: with the request around it, above the 128 levels that JSON parsers read";
-            return Err(Error::new(ErrorKind::InvalidMessage, detail).with_target(target));
+            return refused(
+                "the message nests its data too deep: with the request around it, above the 128 levels that JSON parsers read",
+            );
         }
         let request_id = fresh_id().ok_or_else(Error::no_random_numbers)?.to_string();
         let bytes = wire::envelope(message, &request_id, &fresh_id().ok_or_else(Error::no_random_numbers)?.to_string());
         check_request_size(bytes.len(), &target)?;
+        if message.is_blank() {
+            return refused("the text is empty; give it words");
+        }
         Ok(OutgoingMessage { http: http.clone(), path, target, request_id, body: RequestBody::new(bytes), silence })
     }
 

@@ -9,6 +9,7 @@ use super::response::{notice_answer, notice_lost};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::http::{Http, Pool, Request, RequestBody};
 use crate::util::clock::Deadline;
+use crate::util::text::strip;
 
 /// Longest response that is read, in bytes. Only its status is used.
 const MAX_RESPONSE: u64 = 64 * 1024;
@@ -25,12 +26,12 @@ pub(crate) struct OutgoingNotice {
 impl OutgoingNotice {
     /// # Errors
     ///
-    /// An empty text, or a request above 1 MiB.
+    /// An empty or blank text, or a request above 1 MiB.
     pub(crate) fn new(http: &Arc<Http>, text: &str) -> Result<Self, Error> {
         let path = format!("/workspaces/{}/notify", http.workspace_id());
         let target = format!("POST {}{path}", http.platform());
-        if text.trim().is_empty() {
-            return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty").with_target(target));
+        if strip(text).is_empty() {
+            return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty; give it words").with_target(target));
         }
         let body = RequestBody::new(json!({ "message": text }).to_string().into_bytes());
         check_request_size(body.len(), &target)?;
@@ -65,7 +66,9 @@ mod tests {
     fn notice_that_the_platform_would_not_take_is_refused() {
         let client = Client::builder().workspace_id("w").build().unwrap();
         let refused = |text: &str| OutgoingNotice::new(client.http(), text).err().map(|error| error.kind());
-        assert_eq!(refused(" \n"), Some(ErrorKind::InvalidMessage));
+        for empty in ["", " \n", "\u{a0}\u{1c}"] {
+            assert_eq!(refused(empty), Some(ErrorKind::InvalidMessage), "{empty:?}");
+        }
         let longest = 1024 * 1024 - r#"{"message":""}"#.len();
         assert_eq!(refused(&"x".repeat(longest)), None);
         assert_eq!(refused(&"x".repeat(longest + 1)), Some(ErrorKind::TooLarge));

@@ -4,6 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::part::read::text;
+use crate::util::text::strip;
+
 /// Deepest nesting of a message's data. Most JSON parsers stop at 128 levels, some of which the request takes.
 const MAX_DEPTH: usize = 120;
 
@@ -27,6 +30,7 @@ pub struct Message {
     message_id: Option<String>,
     context_id: Option<String>,
     task_id: Option<String>,
+    reference_task_ids: Vec<String>,
     metadata: Map<String, Value>,
     /// True if its role is `agent`: it answers another agent. Otherwise its role is `user`.
     by_agent: bool,
@@ -39,6 +43,8 @@ impl Message {
     }
 
     /// Adds a text part.
+    ///
+    /// A message whose parts are all empty or blank texts is refused when it is sent.
     pub fn text(self, text: impl Into<String>) -> Self {
         self.part(json!({ "kind": "text", "text": text.into() }))
     }
@@ -70,15 +76,26 @@ impl Message {
         self
     }
 
-    /// Sets the id of the conversation that the message belongs to.
+    /// Sets the id of the conversation that the message belongs to. An empty one counts as none.
     pub fn context_id(mut self, id: impl Into<String>) -> Self {
-        self.context_id = Some(id.into());
+        self.context_id = non_empty(id);
         self
     }
 
-    /// Sets the id of the task that the message belongs to.
+    /// Sets the id of the task that the message continues. An empty one counts as none.
+    ///
+    /// The receiver must know the task, and it must not have ended: an agent refuses the message otherwise. To name
+    /// another task, use [`reference_task_id`](Message::reference_task_id).
     pub fn task_id(mut self, id: impl Into<String>) -> Self {
-        self.task_id = Some(id.into());
+        self.task_id = non_empty(id);
+        self
+    }
+
+    /// Adds the id of a task that the message is about, and does not continue. An empty one is left out.
+    ///
+    /// It is sent among the message's `referenceTaskIds`, which a receiver may use and need not know.
+    pub fn reference_task_id(mut self, id: impl Into<String>) -> Self {
+        self.reference_task_ids.extend(non_empty(id));
         self
     }
 
@@ -90,9 +107,9 @@ impl Message {
 
     /// Sets the message's id, by which a receiver recognises a repeat.
     ///
-    /// Default: a new UUID for each send. All attempts of one send have the same id.
+    /// Default, also for an empty one: a new UUID for each send. All attempts of one send have the same id.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
-        self.message_id = Some(id.into());
+        self.message_id = non_empty(id);
         self
     }
 
@@ -104,13 +121,16 @@ impl Message {
 
     /// Returns the JSON form of the message. `message_id` is its id, unless it has one already.
     pub(crate) fn as_json(&self, message_id: Option<&str>) -> Map<String, Value> {
-        let Message { parts, message_id: own_id, context_id, task_id, metadata, by_agent } = self;
+        let Message { parts, message_id: own_id, context_id, task_id, reference_task_ids, metadata, by_agent } = self;
         let mut fields = Map::new();
         fields.insert("role".into(), if *by_agent { "agent" } else { "user" }.into());
         fields.extend(own_id.as_deref().or(message_id).map(|id| ("messageId".into(), id.into())));
         fields.insert("parts".into(), parts.clone().into());
         fields.extend(context_id.iter().map(|id| ("contextId".into(), id.as_str().into())));
         fields.extend(task_id.iter().map(|id| ("taskId".into(), id.as_str().into())));
+        if !reference_task_ids.is_empty() {
+            fields.insert("referenceTaskIds".into(), reference_task_ids.as_slice().into());
+        }
         if !metadata.is_empty() {
             fields.insert("metadata".into(), metadata.clone().into());
         }
@@ -129,6 +149,11 @@ impl Message {
             }
         }
         true
+    }
+
+    /// Returns whether each part is a text that is empty or blank.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.parts.iter().all(|part| text(part).is_some_and(|text| strip(text).is_empty()))
     }
 
     /// Returns the number of parts.
@@ -150,6 +175,10 @@ impl From<String> for Message {
     fn from(text: String) -> Self {
         Message::new().text(text)
     }
+}
+
+fn non_empty(id: impl Into<String>) -> Option<String> {
+    Some(id.into()).filter(|id| !id.is_empty())
 }
 
 /// Encodes the bytes of a file part.
@@ -193,6 +222,32 @@ mod tests {
         assert!(Message::from("x").metadata("k", nested(1_000)).is_too_deep());
     }
 
+    /// An agent takes an empty task id for that of a task.
+    #[test]
+    fn empty_ids_are_left_out() {
+        let message = Message::from("x").context_id("").task_id("").reference_task_id("").message_id("");
+        assert_eq!(envelope(&message, "r", "m"), envelope(&Message::from("x"), "r", "m"));
+    }
+
+    #[test]
+    fn only_a_message_without_words_data_and_files_is_blank() {
+        for blank in
+            [Message::from(""), Message::from(" \n\u{a0}\u{1c}"), Message::from("").part(json!({ "text": "\t" }))]
+        {
+            assert!(blank.is_blank(), "{blank:?}");
+        }
+        for message in [
+            Message::from("x"),
+            Message::from("").text("x"),
+            Message::from("").data(json!(null)),
+            Message::new().file_bytes("", "", b""),
+            Message::new().part(json!({ "kind": "later" })),
+            Message::from("\u{200b}"),
+        ] {
+            assert!(!message.is_blank(), "{message:?}");
+        }
+    }
+
     #[test]
     fn every_setter_reaches_the_request() {
         let message = Message::new()
@@ -203,11 +258,12 @@ mod tests {
             .part(json!({ "kind": "later" }))
             .context_id("c")
             .task_id("k")
+            .reference_task_id("other")
             .message_id("own")
             .metadata("a", json!(1));
         let sent: Value = serde_json::from_slice(&envelope(&message, "r", "m")).unwrap();
         let expected = json!({ "role": "user", "messageId": "own", "contextId": "c", "taskId": "k",
-            "metadata": { "a": 1 }, "parts": [
+            "referenceTaskIds": ["other"], "metadata": { "a": 1 }, "parts": [
                 { "kind": "text", "text": "t" },
                 { "kind": "data", "data": [1] },
                 { "kind": "file", "file": { "name": "f", "mimeType": "text/plain", "bytes": "AP8=" } },

@@ -4,20 +4,22 @@ mod activity;
 mod json;
 mod message;
 mod part;
+mod received;
 pub(crate) mod record;
 mod reply;
 pub(crate) mod time;
 
-pub(crate) use activity::{
-    ActivityRows, MalformedRows, Row, activity, attachments, created_at, message_text, request_body, sender_id,
-    text_field,
+pub(crate) use activity::row::{
+    RowSender, attachments, claimed_kind, created_at, message_text, request_body, sender, text_field,
 };
+pub(crate) use activity::{ActivityRows, MalformedRows, Row, activity};
 pub(crate) use json::{JsonError, MemoryBudget, parse_json};
 pub use message::Message;
 #[cfg(feature = "serde")]
 pub(crate) use message::base64;
 pub(crate) use message::envelope;
 pub use part::{Attachment, File, FileContent, Part};
+pub(crate) use received::ReceivedMessage;
 pub(crate) use record::{
     BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_fields, error_text, has_error, object, peer_list,
 };

@@ -96,11 +96,12 @@ fn message_is_its_wire_form() {
 fn inbox_message_envelope_and_poll_summary() {
     let (platform, dir) = (Platform::new(), Dir::new("json-message"));
     let uri = "workspace:/a.txt";
-    let parts = json!([{ "kind": "text", "text": "see" }, { "kind": "file", "file": { "uri": uri, "name": "a.txt" } }]);
+    let file = json!({ "kind": "file", "file": { "uri": uri, "name": "a.txt" } });
+    let parts = json!([{ "kind": "text", "text": "see" }, file, { "raw": "aGk", "mediaType": "image/png" }]);
     let id = platform.add_row(
         1,
         json!({ "source_id": PEER, "method": "message/send", "peer_name": "ops-agent",
-            "request_body": { "params": { "message": { "parts": parts } } } }),
+            "request_body": { "params": { "message": { "messageId": "m", "contextId": "c", "parts": parts } } } }),
     );
     let server = platform.serve();
     let client: Client = builder(&server).background_threads(0).build().unwrap();
@@ -120,9 +121,12 @@ fn inbox_message_envelope_and_poll_summary() {
     let (message, envelope) = &shown[0];
     let row = message["row"].clone();
     assert_eq!((&row["id"], &row["peer_name"]), (&json!(id), &json!("ops-agent")));
-    let expected = json!({ "activity_id": id, "kind": "peer_agent", "peer": PEER, "text": "see",
+    let expected = json!({ "activity_id": id, "message_id": "m", "context_id": "c", "task_id": null, "kind": "peer_agent", "peer": PEER, "text": "see",
         "method": "message/send", "created_at": row["created_at"], "delivery_attempt": 1, "row": row,
-        "attachments": [{ "kind": "file", "uri": uri, "name": "a.txt", "media_type": null }] });
+        "attachments": [
+            { "kind": "file", "uri": uri, "bytes": null, "name": "a.txt", "media_type": null },
+            { "kind": "image", "uri": null, "bytes": "aGk=", "name": null, "media_type": "image/png" },
+        ] });
     assert_eq!(message, &expected);
     let content = format!("[from ops-agent · peer_id={PEER}]\nsee");
     assert_eq!((&envelope["content"], &envelope["meta"]["kind"]), (&json!(content), &json!("peer_agent")));

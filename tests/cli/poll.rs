@@ -41,11 +41,113 @@ fn poll_prints_each_message_once_and_answers_it() {
     let lines = documents("poll", &out);
     assert_eq!((code, lines.len(), &lines[0]["text"], &lines[0]["peer"]), (Some(0), 1, &"again".into(), &PEER.into()));
     assert_eq!((&lines[0]["kind"], &lines[0]["row"]["source_id"]), (&"peer_agent".into(), &PEER.into()));
-    for bad in [&["--interval", "0"][..], &["--interval", "x"], &["--cursor", "/nonexistent/c"]] {
+    for bad in [
+        &["--interval", "0"][..],
+        &["--interval", "x"],
+        &["--cursor", "/nonexistent/c"],
+        &["--reply-with", ""],
+        &["--reply-with", " \n"],
+    ] {
         let url = server.url();
         let args = [&["--platform", &url, "--workspace", WORKSPACE, "poll"][..], bad].concat();
         assert_eq!(run(&args).code, Some(2), "{bad:?}");
     }
+}
+
+/// An empty answer is refused before a message is read: else the messages would be acked without an answer.
+#[test]
+fn empty_reply_consumes_no_message() {
+    let (_platform, server, dir) = inbox();
+    let cursor = dir.file("cursor");
+    let args =
+        ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let refused = run(&[&args[..], &["--reply-with", "", "--json"]].concat());
+    let error = &documents("poll", &refused.out)[0]["error"];
+    assert_eq!((refused.code, &error["kind"]), (Some(2), &"usage".into()));
+    assert_eq!(server.requests().len(), 0);
+    assert_eq!(run(&args).out.lines().count(), 3);
+}
+
+#[test]
+fn poll_notes_a_reply_that_the_peer_did_not_take() {
+    for (state, is_taken) in [
+        ("completed", true),
+        ("input-required", true),
+        ("failed", false),
+        ("rejected", false),
+        ("canceled", false),
+        ("auth-required", false),
+        ("TASK_STATE_FAILED", false),
+    ] {
+        let (platform, _server, dir) = inbox();
+        let status = format!(r#"{{"state":"{state}","message":{{"parts":[{{"text":"quota\nexceeded"}}]}}}}"#);
+        let task = format!(r#"{{"result":{{"id":"t","status":{status}}}}}"#);
+        let answered = platform.clone();
+        let server = Server::decide(move |_, request| match request.path.ends_with("/a2a") {
+            true => Act::reply(200, &task),
+            false => answered.answer(request),
+        });
+        let cursor = dir.file("cursor");
+        let args = [
+            "--platform",
+            &server.url(),
+            "--workspace",
+            WORKSPACE,
+            "poll",
+            "--once",
+            "--cursor",
+            cursor.to_str().unwrap(),
+        ];
+        let CliOutput { code, err, .. } = run(&[&args[..], &["--reply-with", "on it"]].concat());
+        assert_eq!(code, Some(0));
+        let shown = state.trim_start_matches("TASK_STATE_").to_lowercase();
+        let id = support::platform::id(1);
+        let note =
+            format!("a2a-peer: reply to message {id}: delivered, but the peer's task is {shown}: quota\\nexceeded\n");
+        let logged = format!("inbox: the reply to \"{id}\" was delivered, but the peer's task is {shown}\n");
+        assert_eq!((err.contains(&note), err.contains(&logged)), (!is_taken, !is_taken), "{state}: {err}");
+        assert_eq!(err.is_empty(), is_taken, "{err}");
+        assert_eq!(run(&args).out, "", "it is acked: the peer has the reply");
+    }
+}
+
+/// On some platforms a message that is sent again makes another row.
+#[test]
+fn ids_tell_a_repeated_message_from_a_repeated_row() {
+    let (platform, dir) = (support::platform::Platform::new(), support::Dir::new("cli-ids"));
+    let message =
+        serde_json::json!({ "messageId": "m-1", "contextId": "c-7", "parts": [{ "text": "restart node 7" }] });
+    for at in 1..=3 {
+        let body = serde_json::json!({ "params": { "message": message } });
+        platform.add_row(at * 1_000_000, serde_json::json!({ "source_id": PEER, "request_body": body }));
+    }
+    platform.add_row(4_000_000, serde_json::json!({ "summary": "hello" }));
+    let (server, cursor) = (platform.serve(), dir.file("cursor"));
+    let args = ["--json", "--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor"];
+    let lines = documents("poll", &run(&[&args[..], &[cursor.to_str().unwrap()]].concat()).out);
+    let ids = |field: &str| lines.iter().map(|line| line[field].as_str()).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!((lines.len(), ids("activity_id").len()), (4, 4));
+    assert_eq!((ids("message_id"), ids("context_id")), ([None, Some("m-1")].into(), [None, Some("c-7")].into()));
+    assert_eq!(ids("task_id"), [None].into());
+}
+
+#[test]
+fn poll_counts_files_and_data_beside_the_text() {
+    let (platform, dir) = (support::platform::Platform::new(), support::Dir::new("cli-beside"));
+    for (at, parts) in [
+        (1, serde_json::json!([{ "text": "see" }, { "raw": "aGk=" }, { "data": 1 }, { "data": 2 }])),
+        (2, serde_json::json!([{ "data": { "ticket": 4211 } }])),
+    ] {
+        let body = serde_json::json!({ "params": { "message": { "parts": parts } } });
+        platform.add_row(at * 1_000_000, serde_json::json!({ "source_id": PEER, "request_body": body }));
+    }
+    let (server, cursor) = (platform.serve(), dir.file("cursor"));
+    let args =
+        ["--platform", &server.url(), "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let out = run(&args).out;
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].ends_with(&format!("{PEER}: [+1 files, +2 data] see")), "{out}");
+    assert!(lines[1].ends_with(&format!("{PEER}: [+1 data] (no text: 1 data part)")), "{out}");
 }
 
 /// The message already says what to do. Advice on tokens would be about another setting.

@@ -15,6 +15,7 @@ mod poller;
 mod polling;
 mod random;
 mod reply;
+mod spellings;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

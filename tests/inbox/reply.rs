@@ -1,11 +1,13 @@
 //! Replies from a callback.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use a2a_blocking::{Delivery, ErrorKind, Verdict};
+use a2a_blocking::{Delivery, ErrorKind, Reply, Verdict};
 use serde_json::json;
 
+use crate::poll;
 use crate::poller::fast_poller;
 use crate::support::platform::{Platform, SECOND};
 use crate::support::{Dir, PEER, Reaction, Server, client};
@@ -48,10 +50,63 @@ fn reply_goes_to_a_peer_as_a_message_and_to_a_human_as_a_notice() {
     assert_eq!((state.messages.len(), to.as_str(), &message["role"]), (1, PEER, &"agent".into()));
     assert_eq!(message["parts"], json!([{ "kind": "text", "text": "on it" }]));
     drop(state);
-    for (_, reply) in replying(&platform, "inbox-reply-empty", " \n") {
-        assert_eq!(reply, refused("the text is empty"));
+    for empty in ["", " \n", "\u{a0}\u{1c}"] {
+        for (_, reply) in replying(&platform, "inbox-reply-empty", empty) {
+            assert_eq!(reply, refused("the text is empty"));
+        }
     }
     assert_eq!(platform.state().messages.len(), 1);
+}
+
+/// The peer finds the conversation by the context. Its task may have ended, so the reply only refers to it.
+#[test]
+fn reply_names_the_conversation_and_the_task_of_its_question() {
+    let platform = Platform::new();
+    let ids = json!({ "messageId": "m-1", "contextId": "ctx-77", "taskId": "task-9" });
+    let names = json!({ "message_id": "m-2", "context_id": "ctx-78", "task_id": "task-8" });
+    for (at, ids) in [(1, ids), (2, names), (3, json!({ "messageId": "m-3", "contextId": "", "taskId": null }))] {
+        let mut message = ids;
+        message["parts"] = json!([{ "text": "which node?" }]);
+        platform
+            .add_row(at * SECOND, json!({ "source_id": PEER, "request_body": { "params": { "message": message } } }));
+    }
+    assert!(replying(&platform, "inbox-reply-context", "node 7").iter().all(|(_, reply)| reply.is_ok()));
+    let state = platform.state();
+    let sent: Vec<_> = state.messages.iter().map(|(_, request)| &request["params"]["message"]).collect();
+    let context_and_tasks = |n: usize| (&sent[n]["contextId"], &sent[n]["referenceTaskIds"]);
+    assert_eq!(context_and_tasks(0), (&json!("ctx-77"), &json!(["task-9"])));
+    assert_eq!(context_and_tasks(1), (&json!("ctx-78"), &json!(["task-8"])));
+    assert_eq!(context_and_tasks(2), (&json!(null), &json!(null)));
+    assert!(sent.iter().all(|message| message.get("taskId").is_none()), "{sent:?}");
+    let own: BTreeSet<_> = sent.iter().map(|message| message["messageId"].as_str().unwrap()).collect();
+    assert!(own.len() == 3 && !own.contains("m-1"), "each has an id of its own: {own:?}");
+}
+
+/// The reply was delivered, so that the result is the task. Nobody has to look at it to see that it failed.
+#[test]
+fn task_without_success_is_logged() {
+    for (state, lines) in [("failed", 1), ("TASK_STATE_REJECTED", 1), ("auth-required", 1), ("completed", 0)] {
+        let (platform, dir) = (Platform::new(), Dir::new("inbox-reply-failed"));
+        let id = platform.add(SECOND, PEER, "peer");
+        let task = json!({ "result": { "id": "t", "status": { "state": state } } }).to_string();
+        let inner = platform.clone();
+        let server = Server::decide(move |_, request| match request.method.as_str() {
+            "POST" => Reaction::reply(200, &task),
+            _ => inner.answer(request),
+        });
+        let mut poller = poll::fast_poller(&server, &dir.file("c")).build().unwrap();
+        let shown = state.trim_start_matches("TASK_STATE_").to_lowercase();
+        let words = ["WARN", "the reply to", id.as_str(), &format!("the peer's task is {shown}")];
+        let before = poll::logged(&words);
+        let mut is_task = false;
+        let polled = poller.poll_once(|message| {
+            is_task = matches!(message.reply("on it"), Ok(Some(Reply::Task(task))) if task.state() == shown);
+            Verdict::Ack
+        });
+        assert_eq!(polled.unwrap().delivered, 1);
+        assert!(is_task, "{state}");
+        assert_eq!(poll::logged(&words) - before, lines, "{state}");
+    }
 }
 
 /// A reply is repeated only where it cannot have been delivered.

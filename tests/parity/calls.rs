@@ -221,6 +221,38 @@ fn queued_message_has_its_own_string() {
     assert_eq!(global_answer(&vector, &server), json!(expected));
 }
 
+/// An agent may report a failure as its reply. The Python module marks that reply, and adds no target to it.
+#[test]
+fn error_in_an_agents_words_has_no_target() {
+    let mut vector = vectors("send")[0].clone();
+    let mut sent = |name: &str, result: Value| {
+        vector["name"] = json!(format!("send/{name}"));
+        let body = json!({ "jsonrpc": "2.0", "id": "x", "result": result });
+        global_answer(&vector, &Server::play([Reaction::reply(200, body.to_string())]))
+    };
+    let text = "Agent error: rate limit";
+    let parts = json!([{ "kind": "text", "text": text }]);
+    assert_eq!(sent("agent_error", json!({ "role": "agent", "parts": parts })), json!(format!("[A2A_ERROR] {text}")));
+    let status = json!({ "state": "failed", "message": { "role": "agent", "parts": parts } });
+    assert_eq!(sent("agent_error_task", json!({ "id": "t", "status": status })), json!(format!("[A2A_ERROR] {text}")));
+}
+
+/// The Python module sends it. The agent would have nothing to answer.
+#[test]
+fn empty_message_is_refused_before_it_is_sent() {
+    let mut vector = vectors("send")[0].clone();
+    let peer = vector["args"][0].clone();
+    for (empty, name) in [("", "empty"), (" \n\u{a0}\u{1c}", "blank")] {
+        vector["name"] = json!(format!("send/{name}_message"));
+        vector["args"] = json!([peer, empty]);
+        let server = Server::play([Reaction::reply(200, "{}")]);
+        let answer = global_answer(&vector, &server);
+        let target = format!("{}/workspaces/{}/a2a", server.url(), peer.as_str().unwrap());
+        assert_eq!(answer, json!(format!("[A2A_ERROR] the text is empty; give it words [target={target}]")));
+        assert_eq!(server.requests().len(), 0);
+    }
+}
+
 /// Some vectors ask for a better answer than the Python module's, with a sentence that says which.
 #[test]
 fn answers_are_better_where_the_vectors_ask_for_it() {

@@ -374,8 +374,8 @@ fn request_above_1_mib_and_message_without_parts_are_not_sent() {
     let server = Server::play([ok()]);
     let client = client(&server);
     // The rest of a request with one part has the same length whatever the text.
-    client.send(PEER, "").unwrap();
-    let frame = server.requests()[0].body.len();
+    client.send(PEER, "x").unwrap();
+    let frame = server.requests()[0].body.len() - 1;
     let most = 1024 * 1024 - frame;
     client.send(PEER, "x".repeat(most)).unwrap();
     let error = client.send(PEER, "x".repeat(most + 1)).unwrap_err();
@@ -387,6 +387,28 @@ fn request_above_1_mib_and_message_without_parts_are_not_sent() {
     let error = client.send_message(PEER, Message::from("x").data(deep)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidMessage, "{error}");
     assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn empty_text_is_refused_by_every_call_that_sends() {
+    let server = Server::play([ok()]);
+    let client = client(&server);
+    for empty in ["", " ", "\r\n\t", "\u{a0}\u{3000}\u{2028}", "\u{1c}\u{1f}"] {
+        let parts = Message::new().text(empty).text(empty).context_id("c");
+        for result in [
+            client.send(PEER, empty).map(drop),
+            client.send_message(PEER, Message::from(empty)).map(drop),
+            client.send_with(PEER, &parts, &SendOptions::new()).map(drop),
+            client.send_message(PEER, Message::new().part(json!({ "text": empty }))).map(drop),
+            client.notify(empty),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::InvalidMessage, Delivery::NotSent), "{empty:?}");
+            assert!(error.to_string().ends_with(": the text is empty; give it words"), "{error}");
+        }
+    }
+    assert_eq!(server.requests().len(), 0);
+    client.send_message(PEER, Message::from("").data(json!(1))).unwrap();
 }
 
 #[test]

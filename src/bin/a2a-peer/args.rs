@@ -66,15 +66,16 @@ pub(crate) enum Command {
     Info,
     /// Send a text to a peer and print its answer
     ///
-    /// Ctrl-C ends the send at once, and the error says where the message may be. On a terminal the answer's control
-    /// characters are escaped. A pipe or a file gets it unchanged.
+    /// Prints all texts of the answer. Notes on standard error name its files and data, and the state of a task. Ctrl-C
+    /// ends the send at once, and the error says where the message may be. On a terminal the answer's control characters
+    /// are escaped. A pipe or a file gets it unchanged.
     #[command(after_help = help::SEND)]
     Send {
         /// Peer id, 8-4-4-4-12 hexadecimal digits
         #[arg(value_name = "PEER", value_parser = peer_id, value_hint = ValueHint::Other)]
         peer: PeerId,
         /// The text, at most 1 MiB; - reads it from standard input
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_parser = words, value_hint = ValueHint::Other)]
         text: String,
         /// Time for all attempts and the waits between them, in seconds, 1 to 86400
         #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -83,7 +84,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         attempts: u32,
         /// Id of the conversation that the message belongs to [default: none]
-        #[arg(long, value_name = "ID", value_hint = ValueHint::Other)]
+        #[arg(long, value_name = "ID", value_parser = words, value_hint = ValueHint::Other)]
         context: Option<String>,
     },
     /// Print the messages of your own inbox as they arrive, until Ctrl-C
@@ -101,7 +102,7 @@ pub(crate) enum Command {
         /// Answer each message with this text [default: no answer]
         ///
         /// Sends heartbeats, too. Two programs that answer every message answer each other forever.
-        #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
+        #[arg(long, value_name = "TEXT", value_parser = words, value_hint = ValueHint::Other)]
         reply_with: Option<String>,
         /// File that remembers what was printed [default: a2a-peer-cursor-WORKSPACE.json, by the token file]
         ///
@@ -150,6 +151,13 @@ pub(crate) enum Command {
 /// A function of this crate, so that clap prints the error without its source.
 fn peer_id(text: &str) -> Result<PeerId, Error> {
     PeerId::parse(text)
+}
+
+/// Refuses a text without words before anything is read, sent or acknowledged.
+fn words(text: &str) -> Result<String, String> {
+    // White space, and the separators that the library counts as such.
+    let is_blank = text.chars().all(|c| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
+    if is_blank { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 fn poll_seconds(text: &str) -> Result<f64, String> {

@@ -4,7 +4,7 @@ use std::io;
 use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use a2a_blocking::{Delivery, Error, ErrorKind, WorkspaceRemoved};
+use a2a_blocking::{Delivery, Error, ErrorKind, Reply, WorkspaceRemoved};
 
 /// The exit status of the process. `--help` and the README list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,17 @@ impl ExitStatus {
             ErrorKind::Removed => ExitStatus::Removed,
             ErrorKind::Cancelled => ExitStatus::Interrupted,
             _ => ExitStatus::Failed,
+        }
+    }
+
+    /// Returns the status of a send that was answered.
+    ///
+    /// An answer can be a task that did not succeed, or one that does not go on before the user is authorised elsewhere.
+    pub(crate) fn of_reply(reply: &Reply) -> Self {
+        match reply {
+            Reply::Queued(_) => ExitStatus::Queued,
+            Reply::Task(task) if task.is_failed() || task.state() == "auth-required" => ExitStatus::Failed,
+            _ => ExitStatus::Done,
         }
     }
 

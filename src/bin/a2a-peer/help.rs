@@ -11,8 +11,8 @@ pub(crate) const LONG: &str = "\
 Exit status:
     0  success; also when the reader of the output leaves early, as head does,
        and after Ctrl-C in poll
-    1  any other failure: the agent's error, an unexpected HTTP status, an output
-       that cannot be written
+    1  any other failure: the agent's error, a task that failed, an unexpected
+       HTTP status, an output that cannot be written
     2  wrong usage or settings; nothing was sent
     3  send: queued, the platform delivers the message later
     4  absent: the platform does not know the peer or the workspace, or does not
@@ -106,8 +106,8 @@ Examples:
 
 pub(crate) const SEND: &str = "\
 Exit status:
-    0  there is a reply, even one that says that the task failed
-    1  the agent or the platform answered with an error
+    0  there is a reply
+    1  an error of the agent or the platform, or a task without success
     2  wrong usage; not delivered
     3  queued: the platform delivers the message later
     4  no such peer; not delivered
@@ -116,7 +116,10 @@ Exit status:
     8  the message may have been delivered
   130  Ctrl-C
 
-With --json the line is {\"peer\", \"text\", \"reply\", \"delivery\", \"ms\"}. `reply` is the whole answer, unchanged.
+A task is without success if it failed, was rejected or canceled, or requires an authorisation.
+
+With --json the line is {\"peer\", \"text\", \"state\", \"reply\", \"delivery\", \"ms\"}. `state` is that of a task, or null. \
+`reply` is the whole answer, unchanged.
 
 Examples:
   a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c 'who is on call tonight?'
@@ -129,7 +132,8 @@ Exit status:
 With --once also the status of a poll that failed.
 
 With --json each line is \
-{\"activity_id\", \"kind\", \"peer\", \"sender\", \"text\", \"method\", \"created_at\", \"delivery_attempt\", \"row\"}.
+{\"activity_id\", \"message_id\", \"context_id\", \"task_id\", \"kind\", \"peer\", \"sender\", \"text\", \"method\", \
+\"created_at\", \"delivery_attempt\", \"row\"}. `peer` and `message_id` together recognise a message that its sender sent again.
 
 Examples:
   a2a-peer poll --once

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use a2a_blocking::{
-    Client, Delivery, InboxMessage, InboxMessageKind, InboxPoller, Peer, PollerHandle, Settings, StopReason, Verdict,
+    Client, Delivery, InboxMessage, InboxMessageKind, InboxPoller, Part, Peer, PollerHandle, Reply, Settings,
+    StopReason, Verdict,
 };
 use serde_json::json;
 
@@ -16,7 +17,7 @@ use crate::args::Args;
 use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
 use crate::report::{describe_delivery, print_failure};
 use crate::terminal::note;
-use crate::text::{cell, escape_lines, json_line};
+use crate::text::{cell, escape_lines, excerpt, json_line};
 
 /// Time that a reply in progress has after Ctrl-C.
 const REPLY_GRACE: Duration = Duration::from_secs(5);
@@ -121,19 +122,36 @@ impl PollState {
 }
 
 fn send_reply(message: &InboxMessage, text: &str) -> Verdict {
-    let Err(error) = message.reply(text) else { return Verdict::Ack };
+    let id = message.activity_id();
+    let error = match message.reply(text) {
+        Ok(reply) => {
+            note_failed_task(id, reply.as_ref());
+            return Verdict::Ack;
+        }
+        Err(error) => error,
+    };
     let is_retried = error.is_transient() && error.delivery() == Delivery::NotSent;
     let retry = if is_retried { ": trying again" } else { "" };
-    let (id, delivery) = (cell(message.activity_id(), None), describe_delivery(error.delivery()));
+    let (id, delivery) = (cell(id, None), describe_delivery(error.delivery()));
     note(&format!("reply to message {id}: {delivery}: {error:#}{retry}"));
     if is_retried { Verdict::Retry } else { Verdict::Ack }
+}
+
+/// Notes that the peer has the reply, and did not take it.
+fn note_failed_task(id: &str, reply: Option<&Reply>) {
+    let Some(reply @ Reply::Task(task)) = reply else { return };
+    if ExitStatus::of_reply(reply) == ExitStatus::Failed {
+        let (id, state, words) = (cell(id, None), task.state(), excerpt(&reply.all_text()));
+        note(&format!("reply to message {id}: delivered, but the peer's task is {state}: {words}"));
+    }
 }
 
 /// Prints a message as a line, or as several where its text has several.
 fn print_message(message: &InboxMessage, as_json: bool, out: &mut impl Write) -> io::Result<()> {
     let sender = message.sender();
     if as_json {
-        let line = json!({ "activity_id": message.activity_id(), "kind": message.kind().as_str(),
+        let line = json!({ "activity_id": message.activity_id(), "message_id": message.message_id(),
+            "context_id": message.context_id(), "task_id": message.task_id(), "kind": message.kind().as_str(),
             "peer": message.peer().map(|peer| peer.to_string()), "sender": sender.as_ref().map(Peer::as_json),
             "text": message.text(), "method": message.method(), "created_at": message.created_at(),
             "delivery_attempt": message.delivery_attempt(), "row": message.row() });
@@ -150,12 +168,19 @@ fn print_message(message: &InboxMessage, as_json: bool, out: &mut impl Write) ->
         (_, _, Some(id)) => id.to_string(),
         _ => "an unknown sender".to_owned(),
     };
-    let files = match message.attachments().len() {
-        0 => String::new(),
-        count => format!(" [+{count} files]"),
-    };
+    let beside = describe_beside(message);
     // Further lines are indented, so that none of them looks like another message.
     let text = escape_lines(message.text()).replace('\n', "\n    ");
     let at = message.created_at().unwrap_or("-");
-    writeln!(out, "{}  {from}:{files} {text}", cell(at, columns))
+    writeln!(out, "{}  {from}:{beside} {text}", cell(at, columns))
+}
+
+/// Returns the number of files and of other parts that are no text, as in ` [+1 files, +2 data]`.
+fn describe_beside(message: &InboxMessage) -> String {
+    let parts = message.parts();
+    let data = parts.iter().filter(|part| matches!(part, Part::Data(_))).count();
+    let counts = [(message.attachments().len(), "files"), (data, "data")];
+    let shown: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("+{count} {kind}")).collect();
+    if shown.is_empty() { String::new() } else { format!(" [{}]", shown.join(", ")) }
 }

@@ -5,17 +5,21 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{CancelToken, Client, Message, PeerId, Reply, RetryPolicy, SendOptions, SendProgress};
+use a2a_blocking::{
+    CancelToken, Client, FileContent, Message, Part, PeerId, Reply, RetryPolicy, SendOptions, SendProgress,
+};
 use serde_json::json;
 
 use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
 use crate::terminal::{can_redraw, note};
-use crate::text::{escape_lines, json_line, millis};
+use crate::text::{escape_lines, excerpt, json_line, millis};
 
 /// Time between two redraws of the progress line.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum size of a text from standard input, in bytes. The platform takes less in all.
 const MAX_TEXT: u64 = 1024 * 1024;
+/// Maximum number of parts that notes describe. All of them are in the output of `--json`.
+const MAX_NOTES: usize = 20;
 /// Moves the cursor to the first column and erases the line: ECMA-48, `EL`.
 const ERASE_LINE: &str = "\r\x1b[K";
 
@@ -71,32 +75,68 @@ pub(crate) fn send(
         line.end();
     }
     let reply = outcome.map_err(CommandFailure::Send)?;
-    let exit = if matches!(reply, Reply::Queued(_)) { ExitStatus::Queued } else { ExitStatus::Done };
+    let exit = ExitStatus::of_reply(&reply);
     print_reply(&reply, peer, took, as_json, out).map_err(|error| CommandFailure::Unprinted(error, exit))?;
     Ok(exit)
 }
 
 fn print_reply(reply: &Reply, peer: PeerId, took: Duration, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+    let mut state = None;
     match reply {
         Reply::Queued(queued) => {
             let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
             note(&format!("queued{id}: the platform delivers it later"));
         }
-        Reply::Task(task) => note(&format!("the task is {}", task.state())),
+        Reply::Task(task) => {
+            state = Some(task.state());
+            let is = if task.state() == "unknown" { "the task's state is" } else { "the task is" };
+            note(&format!("{is} {}", task.state()));
+        }
         _ => {}
     }
     if as_json {
         let (id, delivery) = (peer.to_string(), reply.delivery().as_str());
-        let line = json!({ "peer": id, "text": reply.text(), "reply": reply.as_json(), "delivery": delivery,
-            "ms": millis(took) });
+        let line = json!({ "peer": id, "text": reply.all_text(), "state": state, "reply": reply.as_json(),
+            "delivery": delivery, "ms": millis(took) });
         writeln!(out, "{}", json_line(&line))?;
     } else if !matches!(reply, Reply::Queued(_)) {
-        let text = reply.text();
+        let text = reply.all_text();
         // A pipe or a file gets the text unchanged.
         let text = if io::stdout().is_terminal() { escape_lines(&text) } else { text.into_owned() };
         writeln!(out, "{text}")?;
+        note_parts(&reply.parts());
     }
     out.flush()
+}
+
+/// Names the parts of an answer that are no text.
+fn note_parts(parts: &[Part<'_>]) {
+    let mut described = parts.iter().filter_map(describe_part);
+    described.by_ref().take(MAX_NOTES).for_each(|part| note(&format!("the answer has {part}")));
+    let more = described.count();
+    if more > 0 {
+        note(&format!("the answer has {more} more parts: --json prints them"));
+    }
+}
+
+/// Describes a part that is no text, on one line.
+fn describe_part(part: &Part<'_>) -> Option<String> {
+    let shown = match part {
+        Part::Text(_) => return None,
+        Part::File(file) => {
+            let content = match &file.content {
+                FileContent::Uri(uri) => (*uri).to_owned(),
+                FileContent::Bytes(bytes) => format!("{} bytes", bytes.len()),
+                _ => "content that this version does not know".to_owned(),
+            };
+            let words = [file.name, file.media_type, Some(&content)].into_iter().flatten();
+            format!("a file: {}", words.collect::<Vec<_>>().join(", "))
+        }
+        Part::Data(data) => format!("data: {data}"),
+        Part::Other(other) => format!("a part of another kind: {other}"),
+        _ => "a part of another kind".to_owned(),
+    };
+    Some(excerpt(&shown))
 }
 
 /// A line on a terminal that shows which attempt is made, and how long the send waits for the next.

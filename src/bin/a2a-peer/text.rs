@@ -8,6 +8,8 @@ use unicode_width::UnicodeWidthStr;
 /// Maximum number of characters for a column of a cell. Combining marks take no column, so that columns alone are no
 /// bound.
 const CHARS_PER_COLUMN: usize = 4;
+/// Maximum width of an excerpt.
+const EXCERPT_COLUMNS: usize = 200;
 
 /// Escapes every character that could move the cursor, line feeds included, and cuts the text to `columns`.
 ///
@@ -26,6 +28,13 @@ pub(crate) fn cell(text: &str, columns: Option<usize>) -> String {
     }
     shown.extend((columns > 0).then_some('…'));
     shown
+}
+
+/// Returns the start of a text of others on one line, to be named in a note: at most 200 columns, escaped.
+pub(crate) fn excerpt(text: &str) -> String {
+    // No more is escaped than can be shown.
+    let start: String = text.chars().take(EXCERPT_COLUMNS * CHARS_PER_COLUMN + 1).collect();
+    cell(&start, Some(EXCERPT_COLUMNS))
 }
 
 /// Escapes every character that could move the cursor, except line feeds and tabs.
@@ -115,6 +124,16 @@ mod tests {
         let marks = format!("a{}", "\u{301}".repeat(100_000));
         assert!(cell(&marks, Some(28)).chars().count() <= 28 * CHARS_PER_COLUMN + 1);
         assert_eq!(cell(&marks, None), marks);
+    }
+
+    #[test]
+    fn excerpt_is_one_line_of_bounded_size() {
+        assert_eq!(excerpt("a\n\u{1b}b"), "a\\n\\u{1b}b");
+        assert_eq!(excerpt(&"é".repeat(200)), "é".repeat(200));
+        for long in ["é".repeat(201), "e\u{301}".repeat(1_000), "\u{301}".repeat(100_000)] {
+            let shown = excerpt(&long);
+            assert!(shown.ends_with('…') && shown.chars().count() <= 801, "{shown}");
+        }
     }
 
     #[test]

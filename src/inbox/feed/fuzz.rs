@@ -10,7 +10,7 @@ use crate::inbox::message::InboxMessage;
 use crate::inbox::sender::{InboxMessageKind, is_own};
 use crate::peer::PeerId;
 use crate::test_util::{Choices, halves};
-use crate::wire::{ActivityRows, Row, Timestamp, activity, created_at};
+use crate::wire::{ActivityRows, Part, Row, Timestamp, activity, created_at};
 
 /// Parses a page of the feed. Asserts that each entry is a row or counted as malformed, that no row hides another, and
 /// that each makes a message.
@@ -68,9 +68,16 @@ fn check_message(client: &Client, row: &Row) {
         assert_eq!(is_own(&row.fields, &peer.to_string()), message.kind() != InboxMessageKind::DelegationResult);
     }
     if message.kind() == InboxMessageKind::CanvasUser {
-        let source = row.fields.get("source_id").unwrap_or(&Value::Null);
-        assert!(source.is_null() || source.as_str().is_some_and(|text| text.trim().is_empty()));
+        assert!(row.fields.get("source_id").is_none_or(Value::is_null), "the human has no id, not even an empty one");
     }
+    let parts = message.parts();
+    let words: String =
+        parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(*text) } else { None }).collect();
+    assert!(words.is_empty() || message.text() == words);
+    // A message with other parts only says that it has them.
+    let has_others = parts.iter().any(|part| !matches!(part, Part::Text(_)));
+    let is_silent = words.is_empty() && has_others && !row.fields.contains_key("data");
+    assert!(!is_silent || message.text().starts_with("(no text: "));
     for attachment in message.attachments() {
         assert!(attachment.uri.as_deref() != Some("") && attachment.name.as_deref() != Some(""));
     }

@@ -56,6 +56,11 @@ pub(in crate::platform) fn message_answer(response: &Response) -> Result<Reply, 
         MessageAnswer::UnknownShape => {
             unusable(format!("unexpected response shape (no result, no error): {}", response.excerpt()))
         }
+        MessageAnswer::EmptyResult => {
+            // Somebody who speaks JSON-RPC has read the request.
+            let detail = format!("HTTP {status} with an empty result: {}", response.excerpt());
+            failed(unusable_kind(status), detail, Delivery::Unknown)
+        }
         MessageAnswer::NotJson => {
             unusable(format!("HTTP {status} with a body that is not JSON: {}", response.excerpt()))
         }

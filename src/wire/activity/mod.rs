@@ -1,18 +1,17 @@
-//! Rows of the inbox, as the platform lists them.
+//! Pages of the inbox, as the platform lists them.
 
-use std::borrow::Cow;
+pub(super) mod row;
+
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use self::row::{ROW_ROOM, created_at};
 use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, parse_json};
-use super::part::{Attachment, attachment, inbox_file, inbox_text};
 use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
 use crate::util::text::prefix;
 
-/// Text of a row without any text, in the words of the Python module `a2a_client`.
-const EMPTY: &str = "(empty A2A message)";
 /// Longest id of a row, in bytes. It is sent back in a URL.
 const MAX_ID: usize = 256;
 
@@ -22,8 +21,6 @@ const MAX_EXCERPT: usize = 4_000;
 const MAX_EXCERPTS: usize = 10;
 /// Most entries of a page that are read, even if fewer were asked for: each takes memory.
 const MAX_ENTRIES: usize = 100_000;
-/// Memory for the values of one row, in bytes, beside a multiple of its text.
-const ROW_ROOM: usize = 8 * 1024 * 1024;
 /// Part of [`ROW_ROOM`] that is set aside for the names of the fields, in case one field takes the rest.
 const NAMES_ROOM: usize = 1024 * 1024;
 /// Approximate memory that a row takes without any fields, in bytes.
@@ -187,98 +184,6 @@ fn into_row(fields: Map<String, Value>) -> Result<Row, Map<String, Value>> {
     };
     let at = created_at(&fields).and_then(Timestamp::parse);
     Ok(Row { id, at, fields })
-}
-
-/// Returns the time of a row as it came: `created_at`, or else `ts`.
-pub(crate) fn created_at(fields: &Map<String, Value>) -> Option<&str> {
-    text_field(fields, "created_at").or_else(|| text_field(fields, "ts"))
-}
-
-/// Returns the id that a row names as its sender: `source_id`, or else `data.peer_id`.
-///
-/// Returns `None` if it names nobody. An id that is no text is returned as `""`: somebody sent the row, but it is not
-/// known who.
-pub(crate) fn sender_id(fields: &Map<String, Value>) -> Option<&str> {
-    let is_no_text = |fields: &Map<String, Value>, name: &str| {
-        fields.get(name).is_some_and(|value| !value.is_null() && !value.is_string())
-    };
-    let in_data = || {
-        let data = fields.get("data")?.as_object()?;
-        text_field(data, "peer_id").or(is_no_text(data, "peer_id").then_some(""))
-    };
-    text_field(fields, "source_id").or(is_no_text(fields, "source_id").then_some("")).or_else(in_data)
-}
-
-/// Returns the text of a field, unless it is blank or no text.
-pub(crate) fn text_field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    fields.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
-}
-
-/// Returns the request that made the row. It is parsed if it came as text; `null` if there is none or it is no JSON.
-pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
-    match fields.get("request_body") {
-        Some(Value::String(text)) => {
-            let budget = &mut MemoryBudget::new(text.len(), ROW_ROOM);
-            Cow::Owned(parse_json(text.as_bytes(), budget).unwrap_or_default())
-        }
-        Some(body) => Cow::Borrowed(body),
-        None => Cow::Owned(Value::Null),
-    }
-}
-
-/// Returns the text that a person reads, from the first of these that has one:
-///
-/// 1. the text parts of the message in the request, joined;
-/// 2. `data.text`, `data.message` or `summary` of the row;
-/// 3. `(empty A2A message)`.
-pub(crate) fn message_text(fields: &Map<String, Value>, body: &Value) -> String {
-    let params = &body["params"];
-    for parts in [&params["message"]["parts"], &params["parts"], &body["parts"]] {
-        let joined: String = parts.as_array().into_iter().flatten().filter_map(inbox_text).collect();
-        if !joined.is_empty() {
-            return joined;
-        }
-    }
-    let data = fields.get("data");
-    let in_data = |name: &str| data.and_then(|data| data.get(name));
-    non_empty(in_data("text"))
-        .or_else(|| non_empty(in_data("message")))
-        .or_else(|| non_empty(fields.get("summary")))
-        .unwrap_or(EMPTY)
-        .to_owned()
-}
-
-fn non_empty(value: Option<&Value>) -> Option<&str> {
-    value.and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
-/// Returns the files of a message, from the first of these that has any:
-///
-/// 1. `attachments` of the row, those with a kind;
-/// 2. the file parts of the message in the request;
-/// 3. the request itself, if it describes an upload.
-pub(crate) fn attachments(fields: &Map<String, Value>, body: &Value) -> Vec<Attachment> {
-    let own = fields.get("attachments").and_then(Value::as_array).into_iter().flatten();
-    let own = own.filter_map(|entry| Some(attachment(entry["kind"].as_str()?, entry)));
-    let own: Vec<Attachment> = own.collect();
-    if !own.is_empty() {
-        return own;
-    }
-    let parts = body["params"]["message"]["parts"].as_array().into_iter().flatten();
-    let parts: Vec<Attachment> = parts.filter_map(inbox_file).collect();
-    if !parts.is_empty() {
-        return parts;
-    }
-    uploaded_file(body).into_iter().collect()
-}
-
-/// Reads the row of an upload on the canvas, which has the file's description in place of a request.
-fn uploaded_file(body: &Value) -> Option<Attachment> {
-    let media_type = body["mimeType"].as_str().or_else(|| body["mime_type"].as_str()).unwrap_or_default();
-    let kind = ["image", "audio", "video"].into_iter().find(|kind| media_type.starts_with(&format!("{kind}/")));
-    let file = attachment(kind.unwrap_or("file"), body);
-    let is_upload = body["uri"].is_string() || body["file_id"].is_string();
-    Some(file).filter(|file| is_upload && file.has_uri_or_name())
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 use serde_json::json;
 
+use super::row::*;
 use super::*;
+use crate::wire::part::Attachment;
+use crate::wire::received::ReceivedMessage;
 
 fn read(row: Value) -> String {
     let Value::Object(fields) = row else { panic!("{row}") };
-    message_text(&fields, &request_body(&fields))
+    let body = request_body(&fields);
+    message_text(&fields, &body, &attachments(&fields, &body))
 }
 
 #[test]
@@ -50,7 +54,7 @@ fn text_is_found_in_each_of_its_places() {
     let parts = json!([{"kind":"text","text":"a"},{"type":"text","text":"b"},{"kind":"data","text":"x"},{"text":"y"}]);
     let full = json!({"params":{"message":{"parts":parts}}});
     for body in [full.clone(), json!({"params":{"parts":parts}}), json!({"parts":parts}), json!(full.to_string())] {
-        assert_eq!(read(json!({"request_body":body,"summary":"s"})), "ab");
+        assert_eq!(read(json!({"request_body":body,"summary":"s"})), "aby");
     }
     let empty =
         json!({"params":{"message":{"parts":[{"kind":"text","text":""}]},"parts":[{"kind":"text","text":"p"}]}});
@@ -72,6 +76,7 @@ fn files_are_found_in_each_of_their_places() {
     let pdf = Attachment {
         kind: "file".into(),
         uri: Some("workspace:f.pdf".into()),
+        bytes: None,
         name: Some("f.pdf".into()),
         media_type: Some("application/pdf".into()),
     };
@@ -87,6 +92,73 @@ fn files_are_found_in_each_of_their_places() {
     }
     assert_eq!(find(json!({"request_body":{"file_id":"1","name":"n","mimeType":"image/png"}}))[0].kind, "image");
     assert!(find(json!({"attachments":"x","request_body":{"file_id":"1"}})).is_empty());
+
+    // The row's list has no bytes, and the message has them.
+    let with_parts = |attachments: Value| {
+        let parts = json!([{ "raw": "aGk=", "filename": "a" }, { "url": "u", "filename": "b" }]);
+        let row =
+            json!({ "attachments": attachments, "request_body": { "params": { "message": { "parts": parts } } } });
+        let files: Vec<_> = find(row).into_iter().map(|file| (file.name, file.uri, file.bytes)).collect();
+        files
+    };
+    let (a, b) = (Some("a".to_owned()), Some("b".to_owned()));
+    let of_parts = vec![(a, None, Some(b"hi".to_vec())), (b, Some("u".to_owned()), None)];
+    assert_eq!(
+        with_parts(json!([{ "kind": "file", "name": "a" }, { "kind": "file", "name": "b", "uri": "v" }])),
+        of_parts
+    );
+    let of_row = with_parts(json!([{ "kind": "file", "uri": "v" }, { "kind": "file", "uri": "w" }]));
+    assert_eq!(of_row.iter().map(|file| file.1.as_deref()).collect::<Vec<_>>(), [Some("v"), Some("w")]);
+}
+
+/// The message is found, whatever stands around it, with its ids and its words.
+#[test]
+fn message_is_found_in_each_of_its_places() {
+    let message = json!({ "messageId": "m", "contextId": "c", "taskId": "t", "parts": [{ "text": "x" }] });
+    let names = json!({ "message_id": "m", "context_id": "c", "task_id": "t", "content": "x" });
+    for body in [
+        json!({ "params": { "message": message } }),
+        json!({ "params": { "message": names } }),
+        json!({ "params": { "request": { "message": message } } }),
+        json!({ "params": { "request": message } }),
+        json!({ "params": message }),
+        json!({ "message": message }),
+        json!({ "request": { "message": names } }),
+        json!({ "request": message }),
+        message.clone(),
+    ] {
+        let found = ReceivedMessage::in_request(&body);
+        assert_eq!(
+            (found.message_id(), found.context_id(), found.task_id()),
+            (Some("m"), Some("c"), Some("t")),
+            "{body}"
+        );
+        assert_eq!(read(json!({ "request_body": body })), "x", "{body}");
+        assert_eq!(read(json!({ "request_body": body.to_string() })), "x", "{body}");
+    }
+    // The words beside the message are of something else.
+    let beside = json!({ "params": { "message": { "messageId": "m", "parts": [{ "data": 1 }] }, "content": "y" } });
+    let found = ReceivedMessage::in_request(&beside);
+    assert_eq!((found.message_id(), found.parts().len()), (Some("m"), 1));
+    let without_parts = json!({ "params": { "message": { "messageId": "m", "contextId": "", "taskId": 7 } } });
+    let found = ReceivedMessage::in_request(&without_parts);
+    assert_eq!((found.message_id(), found.context_id(), found.task_id()), (Some("m"), None, None));
+    assert!(ReceivedMessage::in_request(&json!("x")).message_id().is_none());
+    assert_eq!(read(json!({ "request_body": { "params": { "message": "x" } } })), "x");
+}
+
+/// The platform writes a summary for each message, which says less than the kinds do.
+#[test]
+fn row_without_words_says_which_kinds_of_parts_it_has() {
+    let row = |parts: Value| json!({ "summary": "SendMessage", "request_body": { "params": { "message": { "parts": parts } } } });
+    let data_and_file = json!([{ "data": 1 }, { "kind": "file", "file": { "bytes": "aGk=" } }, { "text": "" }]);
+    assert_eq!(read(row(data_and_file.clone())), "(no text: 1 file, 1 data part)");
+    assert_eq!(read(row(json!([{ "kind": "later" }]))), "(no text: 1 other part)");
+    assert_eq!(read(row(json!([{ "text": "" }]))), "SendMessage");
+    let mut with_text = row(data_and_file);
+    with_text["data"] = json!({ "text": "t" });
+    assert_eq!(read(with_text), "t");
+    assert_eq!(read(json!({ "attachments": [{ "kind": "image", "uri": "u" }] })), "(no text: 1 file)");
 }
 
 /// Returns a list of maps without its brackets. `{"":0},` has 7 bytes of text and takes hundreds of bytes of memory.

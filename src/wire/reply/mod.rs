@@ -3,10 +3,13 @@
 pub(super) mod read;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::part::{Part, part};
+use super::part::Part;
+use super::part::read::{describe_kinds, part, text};
+use super::received::{ReceivedMessage, ReceivedTask};
 use crate::error::Delivery;
 
 /// Text of a reply that has none, as in the Python module `a2a_client`.
@@ -74,29 +77,73 @@ pub struct Task {
 pub struct Queued(Value);
 
 impl Reply {
-    /// Returns the text for a person to read.
+    /// Returns the main text for a person to read.
     ///
-    /// - Of a message: its first text. It is empty where the message has parts and none of them is a text.
+    /// - Of a message: its first text, as in the Python module `a2a_client`. It is empty where the message has parts and
+    ///   none of them is a text.
     /// - Of a task: the texts of its artifacts, a line each. A task that requires something has the texts of its status
-    ///   message after them. A task without artifacts has the first text of its status message.
+    ///   message after them. A task without artifacts has the first text of its status message, or else the texts that
+    ///   its history has of the agent since the user's last message.
     /// - Where there is none: `(no response)`.
+    ///
+    /// [`all_text`](Reply::all_text) leaves nothing out.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Reply::Message(message) => match message.raw_parts() {
+            Reply::Message(message) => match message.view().parts() {
                 [] => NO_RESPONSE.into(),
-                parts => first_text(parts).unwrap_or_default().into(),
+                parts => parts.iter().find_map(text).unwrap_or_default().into(),
             },
             Reply::Task(task) => task.text(),
             Reply::Queued(_) => NO_RESPONSE.into(),
         }
     }
 
+    /// Returns all texts of the [parts](Reply::parts), a line each, for a person to read.
+    ///
+    /// A text of a task's status message that an artifact has, too, is left out. Where there are parts and none has
+    /// words, it says which kinds there are, as in `(no text: 1 file, 2 data parts)`. Where there are no parts either:
+    /// `(no response)`.
+    ///
+    /// ```
+    /// # use a2a_blocking::Client;
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// # let mut platform = mockito::Server::new();
+    /// # let json = r#"{"result": {"parts": [{"text": "Berlin: 12 C."}, {"text": "Take an umbrella."}]}}"#;
+    /// # platform.mock("POST", "/workspaces/3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c/a2a").with_body(json).create();
+    /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
+    /// let reply = client.send(peer, "the weather?")?;
+    /// assert_eq!(reply.text(), "Berlin: 12 C.");
+    /// assert_eq!(reply.all_text(), "Berlin: 12 C.\nTake an umbrella.");
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    #[must_use]
+    pub fn all_text(&self) -> Cow<'_, str> {
+        let texts: Vec<&str> = match self {
+            Reply::Message(message) => message.view().parts().iter().filter_map(text).collect(),
+            Reply::Task(task) => task.all_texts(),
+            Reply::Queued(_) => Vec::new(),
+        };
+        let texts: Vec<&str> = texts.into_iter().filter(|words| !words.is_empty()).collect();
+        match texts.as_slice() {
+            [] => describe_kinds(self.raw_parts()).map_or(NO_RESPONSE.into(), Cow::Owned),
+            [words] => (*words).into(),
+            texts => texts.join("\n").into(),
+        }
+    }
+
     /// Returns all parts in order: those of a message, or those of a task's artifacts and then of its status message.
+    ///
+    /// Where a task has no text in either, those follow that its history has of the agent since the user's last message.
     pub fn parts(&self) -> Vec<Part<'_>> {
+        self.raw_parts().into_iter().map(part).collect()
+    }
+
+    /// Returns the parts, without reading them.
+    fn raw_parts(&self) -> Vec<&Value> {
         match self {
-            Reply::Message(message) => message.raw_parts().iter().map(part).collect(),
-            Reply::Task(task) => task.artifact_parts().chain(task.status_parts()).map(part).collect(),
+            Reply::Message(message) => message.view().parts().iter().collect(),
+            Reply::Task(task) => task.view().answer_parts(),
             Reply::Queued(_) => Vec::new(),
         }
     }
@@ -125,13 +172,13 @@ impl ReplyMessage {
     /// Returns the id of the conversation.
     #[must_use]
     pub fn context_id(&self) -> Option<&str> {
-        self.object()["contextId"].as_str()
+        self.view().context_id()
     }
 
     /// Returns the id of the task that the message belongs to.
     #[must_use]
     pub fn task_id(&self) -> Option<&str> {
-        self.object()["taskId"].as_str()
+        self.view().task_id()
     }
 
     /// Returns the whole body as it came.
@@ -140,49 +187,50 @@ impl ReplyMessage {
         &self.0
     }
 
-    fn object(&self) -> &Value {
-        let result = &self.0["result"];
-        let inner = &result["message"];
-        if list(&result["parts"]).is_empty() && !list(&inner["parts"]).is_empty() { inner } else { result }
-    }
-
-    fn raw_parts(&self) -> &[Value] {
-        list(&self.object()["parts"])
+    fn view(&self) -> ReceivedMessage<'_> {
+        ReceivedMessage::in_result(&self.0["result"])
     }
 }
 
 impl Task {
     /// Returns the state in the words of protocol 0.3, whichever protocol the agent speaks.
     ///
-    /// One of `submitted`, `working`, `input-required`, `completed`, `canceled`, `failed`, `rejected`, `auth-required`, or
-    /// another.
+    /// One of `submitted`, `working`, `input-required`, `completed`, `canceled`, `failed`, `rejected`, `auth-required`,
+    /// `unknown` where the agent named none, or another.
     #[must_use]
     pub fn state(&self) -> &str {
         &self.state
     }
 
+    /// Returns whether the task ended without success: its state is `failed`, `rejected` or `canceled`.
+    ///
+    /// A task that waits for input or for an authorisation has not failed, and neither has one that is not finished.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        matches!(self.state(), "failed" | "rejected" | "canceled")
+    }
+
     /// Returns the task's id.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.object()["id"].as_str()
+        self.view().id()
     }
 
     /// Returns the id of the conversation.
     #[must_use]
     pub fn context_id(&self) -> Option<&str> {
-        self.object()["contextId"].as_str()
+        self.view().context_id()
     }
 
     /// Returns the parts of each artifact.
     #[must_use]
     pub fn artifacts(&self) -> Vec<Vec<Part<'_>>> {
-        let artifacts = list(&self.object()["artifacts"]).iter();
-        artifacts.map(|artifact| list(&artifact["parts"]).iter().map(part).collect()).collect()
+        self.view().artifacts().map(|parts| parts.iter().map(part).collect()).collect()
     }
 
     /// Returns the parts of the status message, if there is one.
     pub fn status_message(&self) -> Vec<Part<'_>> {
-        self.status_parts().map(part).collect()
+        self.view().status_parts().iter().map(part).collect()
     }
 
     /// Returns the whole body as it came.
@@ -191,26 +239,35 @@ impl Task {
         &self.body
     }
 
-    fn object(&self) -> &Value {
-        task_of(&self.body["result"])
+    fn view(&self) -> ReceivedTask<'_> {
+        ReceivedTask::in_result(&self.body["result"])
     }
 
-    fn artifact_parts(&self) -> impl Iterator<Item = &Value> {
-        list(&self.object()["artifacts"]).iter().flat_map(|artifact| list(&artifact["parts"]))
-    }
-
-    fn status_parts(&self) -> impl Iterator<Item = &Value> {
-        list(&self.object()["status"]["message"]["parts"]).iter()
+    /// Returns the texts of all parts, without those of the status message that repeat one of an artifact.
+    fn all_texts(&self) -> Vec<&str> {
+        let task = self.view();
+        let of_artifacts: HashSet<&str> = task.artifacts().flatten().filter_map(text).collect();
+        let work = task.artifacts().flatten().filter_map(text);
+        let status = task.status_parts().iter().filter_map(text).filter(|words| !of_artifacts.contains(words));
+        let texts: Vec<&str> = work.chain(status).collect();
+        if texts.is_empty() { task.answer_parts().into_iter().filter_map(text).collect() } else { texts }
     }
 
     fn text(&self) -> Cow<'_, str> {
-        let mut texts: Vec<&str> = self.artifact_parts().filter_map(text_of).collect();
-        if !texts.is_empty() && self.state.ends_with("-required") {
+        let task = self.view();
+        let mut texts: Vec<&str> = task.artifacts().flatten().filter_map(text).collect();
+        let mut status = task.status_parts().iter().filter_map(text);
+        if texts.is_empty() {
+            match status.next() {
+                Some(first) => texts.push(first),
+                None => texts.extend(task.answer_parts().into_iter().filter_map(text)),
+            }
+        } else if self.state.ends_with("-required") {
             // Its status message asks a question. The artifacts are the work so far.
-            texts.extend(self.status_parts().filter_map(text_of));
+            texts.extend(status);
         }
         match texts.as_slice() {
-            [] => self.status_parts().find_map(text_of).unwrap_or(NO_RESPONSE).into(),
+            [] => NO_RESPONSE.into(),
             [text] => (*text).into(),
             texts => texts.join("\n").into(),
         }
@@ -244,26 +301,6 @@ impl Queued {
 /// Returns whether the platform says in this object that it queued the message.
 fn is_queued(object: &Value) -> bool {
     object["status"] == "queued" || object["queued"] == true
-}
-
-/// Returns the task of a result, which protocol 1.0 wraps.
-fn task_of(result: &Value) -> &Value {
-    if result["task"].is_object() { &result["task"] } else { result }
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn first_text(parts: &[Value]) -> Option<&str> {
-    parts.iter().find_map(text_of)
-}
-
-fn text_of(value: &Value) -> Option<&str> {
-    match part(value) {
-        Part::Text(text) => Some(text),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use super::{Queued, Reply, ReplyMessage, Task, is_queued, task_of};
+use super::{Queued, Reply, ReplyMessage, Task, is_queued};
 use crate::util::text::{MAX_FOREIGN_BYTES, prefix};
 use crate::wire::json::{JsonError, MemoryBudget, parse_json};
-use crate::wire::part::is_broken_text;
+use crate::wire::part::read::is_broken_text;
+use crate::wire::received::{ReceivedMessage, ReceivedTask};
 use crate::wire::record::CALL_MEMORY;
 
 /// The body of an answer to a message. A text from it is its start, of which an error shows less.
@@ -31,6 +32,8 @@ pub(crate) enum MessageAnswer {
     },
     /// JSON without a result and without an error.
     UnknownShape,
+    /// A result without any content, whose status is no success.
+    EmptyResult,
     /// JSON that would take too much memory.
     TooLarge(JsonError),
     NotJson,
@@ -48,11 +51,12 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
     };
     let result = &body["result"];
     // A notice that the message is queued counts only where there is neither an answer nor an error beside it.
-    let queued = if result.is_object() { is_queued(result) && !is_reply(result) } else { is_queued(&body) };
+    let queued = (is_queued(&body) || is_queued(result)) && !(result.is_object() && is_reply(result));
     if queued && status < 300 && body["error"].is_null() {
         return MessageAnswer::Reply(Reply::Queued(Queued(body)));
     }
-    if result.is_object() {
+    let has_result = result.is_object();
+    if has_result && !(is_overruled(result, &body["error"]) || (status >= 300 && is_empty(result))) {
         return read_result(body);
     }
     match body.get_mut("error") {
@@ -62,24 +66,21 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
             MessageAnswer::RpcError { text: rpc_text(error), code: rpc_code(error), data }
         }
         Some(Value::String(text)) => MessageAnswer::PlatformError { text: start_of(text), body },
+        _ if has_result => MessageAnswer::EmptyResult,
         _ => MessageAnswer::UnknownShape,
     }
 }
 
 /// Reads a body whose result is an object.
 fn read_result(body: Value) -> MessageAnswer {
-    let state = task_of(&body["result"])["status"]["state"].as_str().map(canonical_state);
-    let reply = match state {
-        Some(state) => Reply::Task(Task { body, state }),
-        None if body["result"]["task"].is_object() => Reply::Task(Task { body, state: "unknown".to_owned() }),
-        None => Reply::Message(ReplyMessage(body)),
+    let result = &body["result"];
+    let reply = if ReceivedTask::is_result(result) {
+        let state = ReceivedTask::in_result(result).state().map_or("unknown".to_owned(), canonical_state);
+        Reply::Task(Task { body, state })
+    } else {
+        Reply::Message(ReplyMessage(body))
     };
-    let parts: Vec<&Value> = match &reply {
-        Reply::Task(task) => task.artifact_parts().chain(task.status_parts()).collect(),
-        Reply::Message(message) => message.raw_parts().iter().collect(),
-        Reply::Queued(_) => Vec::new(),
-    };
-    if let Some(broken) = parts.into_iter().find(|part| is_broken_text(part)) {
+    if let Some(broken) = reply.raw_parts().into_iter().find(|part| is_broken_text(part)) {
         return MessageAnswer::BrokenPart(start_of(broken));
     }
     let text = reply.text();
@@ -92,17 +93,28 @@ fn read_result(body: Value) -> MessageAnswer {
 
 /// Returns whether a result is a message or a task, whatever else it says.
 fn is_reply(result: &Value) -> bool {
-    result["parts"].is_array()
-        || result["message"]["parts"].is_array()
-        || result["task"].is_object()
-        || result["status"]["state"].is_string()
+    let is_message = [result, &result["message"]].into_iter().any(|message| message["parts"].is_array());
+    is_message || !is_empty(result)
+}
+
+/// Returns whether a result is neither a task nor a message with parts.
+fn is_empty(result: &Value) -> bool {
+    ReceivedMessage::in_result(result).parts().is_empty() && !ReceivedTask::is_result(result)
+}
+
+/// Returns whether the error beside a result is the answer: the result has no part of a message or a task.
+fn is_overruled(result: &Value, error: &Value) -> bool {
+    let is_error = error.is_object() || error.as_str().is_some_and(|text| !text.trim().is_empty());
+    is_error
+        && ReceivedMessage::in_result(result).parts().is_empty()
+        && ReceivedTask::in_result(result).answer_parts().is_empty()
 }
 
 /// Returns a state in the words of protocol 0.3: `TASK_STATE_INPUT_REQUIRED` of 1.0 is `input-required` there.
 fn canonical_state(state: &str) -> String {
     match state.strip_prefix("TASK_STATE_").unwrap_or(state).to_lowercase().replace('_', "-").as_str() {
         "cancelled" => "canceled".to_owned(),
-        "unspecified" => "unknown".to_owned(),
+        "" | "unspecified" => "unknown".to_owned(),
         state => state.to_owned(),
     }
 }

@@ -41,6 +41,156 @@ fn message_is_read_in_each_of_its_shapes() {
     assert_eq!(text(&json!({"result":{"parts":[]}})), "(no response)");
     assert_eq!(text(&json!({"result":{"anything":"else"}})), "(no response)");
     assert_eq!(text(&json!({"result":{"parts":[{"kind":"data","data":1}]}})), "");
+    for body in [
+        json!({"result":{"content":"hi"}}),
+        json!({"result":{"role":"agent","parts":[],"content":[{"text":"hi"}]}}),
+        json!({"result":{"message":{"contextId":"c","content":[{"text":"hi"}]}}}),
+        json!({"result":{"message":"hi"}}),
+        json!({"result":{"parts":[{"root":{"kind":"text","text":"hi"}}]}}),
+    ] {
+        assert!(matches!(reply(200, &body), Reply::Message(_)), "{body}");
+        assert_eq!(text(&body), "hi", "{body}");
+    }
+    let Reply::Message(message) = reply(200, &json!({"result":{"message":{"contextId":"c","taskId":"t"}}})) else {
+        panic!("no message")
+    };
+    assert_eq!((message.context_id(), message.task_id()), (Some("c"), Some("t")));
+}
+
+#[test]
+fn task_is_read_in_an_event_and_in_its_history() {
+    let artifact = json!({"artifactId":"a","parts":[{"text":"words"}]});
+    let update = json!({"taskId":"t","contextId":"c","artifact":artifact,"lastChunk":true});
+    let state = json!({"state":"TASK_STATE_FAILED","message":{"content":"words"}});
+    let agent = |text: &str| json!({"role":"agent","parts":[{"kind":"text","text":text}]});
+    let user = json!({"role":"user","parts":[{"text":"question"}]});
+    let history = |messages: Value| json!({"id":"t","contextId":"c","status":{"state":"completed"},"history":messages});
+    let later = json!({"role":"ROLE_AGENT","content":[{"text":"words"}]});
+    for (result, state) in [
+        (json!({"kind":"artifact-update","taskId":"t","contextId":"c","artifact":artifact}), "unknown"),
+        (update.clone(), "unknown"),
+        (json!({"artifactUpdate":update}), "unknown"),
+        (json!({"kind":"status-update","taskId":"t","contextId":"c","status":state,"final":true}), "failed"),
+        (json!({"statusUpdate":{"taskId":"t","contextId":"c","status":state}}), "failed"),
+        (json!({"id":"t","contextId":"c","artifacts":[artifact]}), "unknown"),
+        (json!({"id":"t","contextId":"c","artifacts":[{"content":"words"}]}), "unknown"),
+        (json!({"kind":"task","id":"t","contextId":"c","history":[user, agent("words")]}), "unknown"),
+        (history(json!([user, agent("words")])), "completed"),
+        (history(json!([agent("earlier"), user, later])), "completed"),
+        (history(json!([agent("words")])), "completed"),
+    ] {
+        let body = json!({"result":result});
+        let answer = reply(200, &body);
+        let Reply::Task(task) = &answer else { panic!("{body}") };
+        assert_eq!((task.id(), task.context_id(), task.state()), (Some("t"), Some("c"), state), "{body}");
+        assert_eq!((answer.text(), answer.all_text()), ("words".into(), "words".into()), "{body}");
+        assert_eq!(answer.parts(), [Part::Text("words")], "{body}");
+    }
+    // Words before the user's last message answer another one. Words beside an artifact are those of its making.
+    assert_eq!(text(&json!({"result":history(json!([agent("earlier"), user]))})), "(no response)");
+    let mut with_artifact = history(json!([user, agent("step 1")]));
+    with_artifact["artifacts"] = json!([artifact]);
+    assert_eq!(reply(200, &json!({"result":with_artifact})).all_text(), "words");
+}
+
+#[test]
+fn all_text_leaves_nothing_out() {
+    let all_text = |result: Value| reply(200, &json!({"result":result})).all_text().into_owned();
+    assert_eq!(all_text(json!({"parts":[{"text":"one"},{"data":1},{"text":"two"},{"text":"two"}]})), "one\ntwo\ntwo");
+    assert_eq!(all_text(json!({"parts":[{"data":1},{"raw":"aGk="}]})), "(no text: 1 file, 1 data part)");
+    assert_eq!(all_text(json!({"parts":[{"text":""}]})), "(no response)");
+    assert_eq!(all_text(json!({})), "(no response)");
+    let status = |text: &str| json!({"state":"completed","message":{"parts":[{"text":text},{"text":"bye"}]}});
+    let artifacts = json!([{"parts":[{"text":"a"},{"text":"a"}]},{"parts":[{"text":"b"}]}]);
+    assert_eq!(all_text(json!({"status":status("done"),"artifacts":artifacts})), "a\na\nb\ndone\nbye");
+    assert_eq!(all_text(json!({"status":status("b"),"artifacts":artifacts})), "a\na\nb\nbye");
+    assert_eq!(
+        all_text(json!({"status":{"state":"completed"},"artifacts":[{"parts":[{"url":"u"}]}]})),
+        "(no text: 1 file)"
+    );
+    let queued = reply(202, &json!({"status":"queued"}));
+    assert_eq!(queued.all_text(), "(no response)");
+}
+
+#[test]
+fn failed_tasks_are_recognised_in_both_protocols() {
+    for (state, is_failed) in [
+        ("failed", true),
+        ("rejected", true),
+        ("canceled", true),
+        ("cancelled", true),
+        ("TASK_STATE_FAILED", true),
+        ("TASK_STATE_REJECTED", true),
+        ("TASK_STATE_CANCELLED", true),
+        ("TASK_STATE_CANCELED", true),
+        ("completed", false),
+        ("working", false),
+        ("input-required", false),
+        ("auth-required", false),
+        ("TASK_STATE_AUTH_REQUIRED", false),
+        ("unknown", false),
+        ("later", false),
+    ] {
+        let Reply::Task(task) = reply(200, &json!({"result":{"status":{"state":state}}})) else { panic!("{state}") };
+        assert_eq!(task.is_failed(), is_failed, "{state}");
+    }
+}
+
+/// An agent that crashed may leave an empty result beside the error.
+#[test]
+fn error_beside_an_empty_result_is_the_answer() {
+    let error = json!({"code":-32603,"message":"agent crashed"});
+    for result in [
+        json!({}),
+        json!(null),
+        json!(""),
+        json!([]),
+        json!({"kind":"message"}),
+        json!({"parts":[]}),
+        json!({"content":""}),
+        json!({"message":{"parts":[]}}),
+        json!({"message":null,"task":null}),
+        json!({"queued":true}),
+        json!({"id":"t","status":{"state":"submitted"},"artifacts":[],"history":[{"role":"user","parts":[{"text":"x"}]}]}),
+    ] {
+        let read = answer(200, &json!({"result":result,"error":error}));
+        assert!(
+            matches!(&read, MessageAnswer::RpcError { text, code: Some(-32603), .. } if text == "agent crashed (code=-32603)"),
+            "{result}: {read:?}"
+        );
+        let read = answer(200, &json!({"result":result,"error":"agent crashed"}));
+        assert!(
+            matches!(&read, MessageAnswer::PlatformError { text, .. } if text == "agent crashed"),
+            "{result}: {read:?}"
+        );
+    }
+    for result in [
+        json!({"parts":[{"kind":"text","text":"r"}]}),
+        json!({"parts":[{"data":1}]}),
+        json!({"content":"r"}),
+        json!({"id":"t","status":{"state":"failed","message":{"parts":[{"text":"r"}]}}}),
+        json!({"id":"t","artifacts":[{"parts":[{"url":"u"}]}]}),
+    ] {
+        let body = json!({"result":result,"error":error});
+        assert_eq!(reply(200, &body).as_json(), &body);
+    }
+    for none in [json!(null), json!(""), json!(" "), json!(false), json!(5)] {
+        assert_eq!(text(&json!({"result":{},"error":none})), "(no response)");
+    }
+}
+
+/// A status that is no success needs some content to be an answer.
+#[test]
+fn empty_result_with_a_failed_status_is_no_answer() {
+    for status in [302, 404, 500] {
+        for result in [json!({}), json!({"parts":[]}), json!({"anything":"else"})] {
+            let read = answer(status, &json!({"result":result}));
+            assert!(matches!(read, MessageAnswer::EmptyResult), "{status} {result}: {read:?}");
+        }
+        for result in [json!({"parts":[{"text":"x"}]}), json!({"id":"t","status":{"state":"working"}})] {
+            assert_eq!(reply(status, &json!({"result":result})).delivery(), Delivery::Delivered);
+        }
+    }
 }
 
 #[test]
@@ -52,6 +202,7 @@ fn task_is_read_in_both_protocols() {
         (json!({"task":{"id":"t","status":status("TASK_STATE_INPUT_REQUIRED")}}), "input-required"),
         (json!({"task":{"id":"t","status":status("TASK_STATE_FAILED")}}), "failed"),
         (json!({"task":{"id":"t"}}), "unknown"),
+        (json!({"id":"t","status":{"state":""}}), "unknown"),
         (json!({"id":"t","queued":true,"status":status("TASK_STATE_CANCELLED")}), "canceled"),
         (json!({"id":"t","status":status("TASK_STATE_UNSPECIFIED")}), "unknown"),
     ] {
@@ -84,6 +235,7 @@ fn queued_is_neither_an_error_nor_an_empty_reply() {
         json!({"status":"queued","delivery_mode":"poll","method":"message/send"}),
         json!({"queued":true,"queue_id":"q-1"}),
         json!({"jsonrpc":"2.0","result":{"queued":true,"queue_id":"q-1"}}),
+        json!({"queued":true,"queue_id":"q-1","result":{}}),
     ] {
         assert_eq!(reply(202, &body).delivery(), Delivery::Accepted);
         let Reply::Queued(queued) = reply(202, &body) else { panic!("{body}") };

@@ -1,5 +1,6 @@
 //! One message of the inbox, as a callback receives it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use crate::error::{Error, ErrorKind};
 use crate::peer::{Peer, PeerId};
 use crate::retry::RetryPolicy;
 use crate::send::SendOptions;
-use crate::wire::{self, Attachment, Message, Reply, Row};
+use crate::util::log_safe::log_safe;
+use crate::util::text::strip;
+use crate::wire::{self, Attachment, Message, Part, ReceivedMessage, Reply, Row};
 
 /// Time for all attempts of a reply together.
 const REPLY_BUDGET: Duration = Duration::from_secs(30);
@@ -65,6 +68,8 @@ struct MessageContent {
     peer: Option<PeerId>,
     text: String,
     attachments: Vec<Attachment>,
+    /// The request that made the row, if it came as text. Otherwise it is in `fields`.
+    parsed_request: Option<Value>,
     /// The row as it came.
     fields: Map<String, Value>,
 }
@@ -75,10 +80,12 @@ impl InboxMessage {
     pub(super) fn new(client: &Client, row: Row) -> Self {
         let Row { id, fields, .. } = row;
         let (kind, peer) = identify_sender(&fields);
-        let body = wire::request_body(&fields);
-        let (text, attachments) = (wire::message_text(&fields, &body), wire::attachments(&fields, &body));
-        drop(body);
-        let content = MessageContent { client: client.clone(), id, kind, peer, text, attachments, fields };
+        let request = wire::request_body(&fields);
+        let attachments = wire::attachments(&fields, &request);
+        let text = wire::message_text(&fields, &request, &attachments);
+        let parsed_request = if let Cow::Owned(request) = request { Some(request) } else { None };
+        let client = client.clone();
+        let content = MessageContent { client, id, kind, peer, text, attachments, parsed_request, fields };
         InboxMessage { content: Arc::new(content), attempt: 1 }
     }
 
@@ -87,15 +94,41 @@ impl InboxMessage {
         InboxMessage { content: self.content.clone(), attempt }
     }
 
-    /// Returns the row's id. A message that is delivered twice has the same id both times.
+    /// Returns the row's id. A row that is delivered twice has the same id both times.
+    ///
+    /// A sender that sends a message again can make a second row with another id: see
+    /// [`message_id`](InboxMessage::message_id).
     #[must_use]
     pub fn activity_id(&self) -> &str {
         &self.content.id
     }
 
+    /// Returns the id that the sender gave to the message.
+    ///
+    /// Some platforms make a row of each attempt of a send. Those rows have different activity ids and one message id.
+    /// So a message that was handled before is recognised by [`peer`](InboxMessage::peer) and this id together; the id
+    /// alone is the sender's word, and two senders may choose the same.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&str> {
+        self.received().message_id()
+    }
+
+    /// Returns the id of the conversation that the message belongs to, if the sender named one.
+    #[must_use]
+    pub fn context_id(&self) -> Option<&str> {
+        self.received().context_id()
+    }
+
+    /// Returns the id of the task that the message belongs to, if the sender named one.
+    #[must_use]
+    pub fn task_id(&self) -> Option<&str> {
+        self.received().task_id()
+    }
+
     /// Returns the text: the message's text parts joined, or else the text or summary that the row has.
     ///
-    /// It is `(empty A2A message)` if there is none.
+    /// For a message with parts of which none is a text, it says which kinds there are, such as
+    /// `(no text: 1 file, 2 data parts)`. It is `(empty A2A message)` if there is nothing at all.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.content.text
@@ -129,6 +162,14 @@ impl InboxMessage {
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.content.attachments
+    }
+
+    /// Returns all parts of the message in order: texts, data and files.
+    ///
+    /// It is empty for a row that was not made by a message with parts, such as an upload on the canvas.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        self.received().typed_parts()
     }
 
     /// Returns the row as it came, with all of its fields.
@@ -167,6 +208,13 @@ impl InboxMessage {
         self.content.client.enrich(peer).or_else(|| self.sender_in_row(peer))
     }
 
+    /// Returns the message in the request that made the row.
+    fn received(&self) -> ReceivedMessage<'_> {
+        let MessageContent { parsed_request, fields, .. } = &*self.content;
+        let request = parsed_request.as_ref().or_else(|| fields.get("request_body"));
+        ReceivedMessage::in_request(request.unwrap_or(&Value::Null))
+    }
+
     /// Makes a record of the `peer_name` and `peer_role` in the row. Returns `None` if the row has neither.
     fn sender_in_row(&self, peer: PeerId) -> Option<Peer> {
         let in_row = |name| wire::text_field(&self.content.fields, name).map(Value::from);
@@ -184,6 +232,13 @@ impl InboxMessage {
     /// A peer gets a message of role `agent`; the result is `Some` with what the peer said to it. The human gets a
     /// notice on the canvas; the result is `None`. An attempt is repeated only while nothing can have been delivered.
     ///
+    /// The message has the context id of the one that it answers. It names that one's task among its
+    /// `referenceTaskIds`, and not as its own task: an agent refuses a message to a task that it does not know or that
+    /// has ended, and takes a reference to one.
+    ///
+    /// A peer may answer with a task that did not succeed: [`Task::is_failed`], or the state `auth-required`. The
+    /// result is `Ok`, because the peer has the reply, and its state is logged as a warning.
+    ///
     /// A peer receives the answer like any other message. Two programs that answer every message answer each other
     /// without end, so answer only what asks for it.
     ///
@@ -193,21 +248,47 @@ impl InboxMessage {
     /// it is a delegation's result or its sender is not known. Otherwise the errors of [`Client::send_with`] and
     /// [`Client::notify`]; [`Error::delivery`] says whether the answer was delivered.
     /// [`Verdict::after`](crate::Verdict::after) turns the result into the callback's verdict.
+    ///
+    /// [`Task::is_failed`]: crate::Task::is_failed
     pub fn reply(&self, text: impl Into<String>) -> Result<Option<Reply>, Error> {
         let text = text.into();
         let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));
-        if text.trim().is_empty() {
+        if strip(&text).is_empty() {
             return refused("the text is empty");
         }
         match (self.kind(), self.peer()) {
             (InboxMessageKind::PeerAgent, Some(peer)) => {
                 let policy = RetryPolicy::new().with_budget(REPLY_BUDGET).only_undelivered();
-                let message = Message::from(text).by_agent();
-                self.content.client.send_with(peer, &message, &SendOptions::new().retry(policy)).map(Some)
+                let options = SendOptions::new().retry(policy);
+                let reply = self.content.client.send_with(peer, &self.reply_message(text), &options)?;
+                self.log_failure(&reply);
+                Ok(Some(reply))
             }
             (InboxMessageKind::CanvasUser, _) => self.content.client.notify(&text).map(|()| None),
             (InboxMessageKind::DelegationResult, _) => refused("a delegation's result takes no reply"),
             _ => refused("the row names no sender that a reply could go to; see InboxMessage::row"),
+        }
+    }
+
+    /// Returns the message that answers this one.
+    fn reply_message(&self, text: String) -> Message {
+        let message = Message::from(text).by_agent();
+        let message = match self.context_id() {
+            Some(id) => message.context_id(id),
+            None => message,
+        };
+        match self.task_id() {
+            Some(id) => message.reference_task_id(id),
+            None => message,
+        }
+    }
+
+    /// Logs an answer to a reply that is a task without success.
+    fn log_failure(&self, reply: &Reply) {
+        let Reply::Task(task) = reply else { return };
+        if task.is_failed() || task.state() == "auth-required" {
+            let (id, state) = (self.activity_id(), task.state());
+            log_safe!(warn, "inbox: the reply to {id:?} was delivered, but the peer's task is {state}");
         }
     }
 
@@ -256,45 +337,20 @@ impl InboxMessage {
     }
 }
 
-/// Shows the id, the sender, the text and the attempt, but not the attachments and the row.
+/// Shows the ids, the sender, the text and the attempt, but not the attachments and the row.
 impl fmt::Debug for InboxMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let MessageContent { id, kind, peer, text, .. } = &*self.content;
         let mut shown = f.debug_struct("InboxMessage");
-        shown.field("activity_id", id).field("kind", kind).field("peer", peer).field("text", text);
+        shown
+            .field("activity_id", id)
+            .field("message_id", &self.message_id())
+            .field("kind", kind)
+            .field("peer", peer)
+            .field("text", text);
         shown.field("delivery_attempt", &self.attempt).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
-    const SELF: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
-
-    fn fields(row: Value) -> Map<String, Value> {
-        row.as_object().unwrap().clone()
-    }
-
-    #[test]
-    fn row_provides_name_and_role_of_its_sender() {
-        let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id(SELF).build().unwrap();
-        let peer = PeerId::from_text(PEER).unwrap();
-        let sender = |row| {
-            InboxMessage::new(&client, Row { id: "x".to_owned(), at: None, fields: fields(row) }).sender_in_row(peer)
-        };
-        let of = |peer: &Peer| (peer.name().map(str::to_owned), peer.role().map(str::to_owned));
-        for (row, name, role) in [
-            (json!({ "peer_name": "ops" }), Some("ops"), None),
-            (json!({ "peer_role": "sre" }), None, Some("sre")),
-            (json!({ "peer_name": "ops", "peer_role": "sre" }), Some("ops"), Some("sre")),
-        ] {
-            let sender = sender(row).unwrap();
-            assert_eq!((of(&sender), sender.id()), ((name.map(str::to_owned), role.map(str::to_owned)), Some(PEER)));
-        }
-        assert_eq!(sender(json!({ "peer_name": null, "peer_role": 7 })), None);
-    }
-}
+mod tests;
