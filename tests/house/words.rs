@@ -36,6 +36,7 @@ const SAFE: &[(&str, &str)] = &[
     ("kept", "fixed words, and a path of the user's own settings"),
     ("SAME_TIME_GAP", "fixed words"),
     ("error.delivery()", "fixed words"),
+    ("state", "fixed words"),
 ];
 
 /// Types whose `Display` is no text of others, or shows it as `Untrusted`, with the reason. Formatted somewhere, each of
@@ -47,6 +48,7 @@ const DISPLAYED: &[(&str, &str)] = &[
     ("ErrorCause", "has its text from an `Untrusted`"),
     ("BodyError", "fixed words, and the place of a fault"),
     ("JsonError", "fixed words, and the place of a fault"),
+    ("Boundary", "letters, digits, `-` and `_`"),
     ("PeerId", "hexadecimal digits"),
     ("Timestamp", "digits"),
     ("Stats", "numbers"),

@@ -273,14 +273,8 @@ impl InboxMessage {
     /// Returns the message that answers this one.
     fn reply_message(&self, text: String) -> Message {
         let message = Message::from(text).by_agent();
-        let message = match self.context_id() {
-            Some(id) => message.context_id(id),
-            None => message,
-        };
-        match self.task_id() {
-            Some(id) => message.reference_task_id(id),
-            None => message,
-        }
+        let message = self.context_id().into_iter().fold(message, |message, id| message.context_id(id));
+        self.task_id().into_iter().fold(message, |message, id| message.reference_task_id(id))
     }
 
     /// Logs an answer to a reply that is a task without success.
