@@ -86,7 +86,7 @@ impl<'a, A: Attempt> Cancellable<'a, A> {
 
     fn run(&self, deadline: Deadline) -> Result<A::Answer, FailedAttempt> {
         if self.spawn(deadline).is_err() {
-            // The system has no thread to give. A cancel still breaks the connection, but does not end a connect.
+            // The system has no thread to give. A cancel then ends the attempt by the pool, within a tenth of a second.
             return self.call.run(&self.pool, deadline).map_err(|failure| match self.token.is_cancelled() {
                 true => {
                     let delivery = failure.error.delivery();

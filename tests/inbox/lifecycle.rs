@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{Client, ErrorKind, PollerHandle, RetryPolicy, StopReason, Verdict};
+use a2a_blocking::{ErrorKind, PollerHandle, RetryPolicy, StopReason, Verdict};
 use serde_json::Value;
 
 use crate::poller::{TIMEOUT, eventually, fast_poller, promptly, recorder};
 use crate::support::platform::Platform;
-use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE, client};
+use crate::support::{Dir, PEER, Reaction, Server, SilentListener, WORKSPACE, client};
 
 #[test]
 fn stop_ends_a_wait_at_once() {
@@ -36,21 +36,17 @@ fn stop_ends_a_poll_and_a_connect_at_once() {
     ready.recv_timeout(TIMEOUT).unwrap();
     promptly(|| poller.stop());
 
-    // A listener with a full queue that accepts no connection, so connecting to it hangs.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(0).unwrap();
-    let listener: std::net::TcpListener = socket.into();
-    let address = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        queue.push(stream);
+    let silent = SilentListener::new();
+    for _ in 0..20 {
+        let (_, callback) = recorder();
+        let builder = fast_poller(silent.client().build().unwrap(), &dir).heartbeat(Some(Duration::from_secs(1)));
+        let poller = builder.spawn(callback).unwrap();
+        #[cfg(target_os = "linux")]
+        eventually("a connect of the poll and one of the heartbeat", || silent.connecting() >= 2);
+        promptly(|| poller.stop());
     }
-    let client = Client::builder().platform_url(format!("http://{address}")).workspace_id(WORKSPACE).build().unwrap();
-    let (_, callback) = recorder();
-    let poller = fast_poller(client, &dir).heartbeat(Some(Duration::from_secs(1))).spawn(callback).unwrap();
-    thread::sleep(Duration::from_millis(100));
-    promptly(|| poller.stop());
+    #[cfg(target_os = "linux")]
+    promptly(|| eventually("no socket that still connects", || silent.connecting() == 0));
 }
 
 #[test]

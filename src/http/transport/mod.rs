@@ -5,14 +5,16 @@
 //! | [`token`] | writes the token into a request after the HTTP client has logged it |
 //! | TLS | `ureq`'s own, for `https` |
 //! | [`early_answer`] | keeps an answer that comes before the request is written |
-//! | [`tcp`] | connects, reads and writes within the deadline |
-//! | [`resolve`] | looks names up within the deadline |
+//! | [`tcp`] | reads and writes within the deadline |
+//! | [`connect`] | connects within the deadline, until a shutdown of the pool |
+//! | [`resolve`] | looks names up within the deadline, until a shutdown of the pool |
 //!
 //! [`exchange`] tells them which exchange their thread is in, and [`deadline`] bounds each wait by it.
 //!
 //! All of it is built on `ureq::unversioned`, which a minor version of `ureq` may break. `Cargo.toml` therefore pins
 //! the minor version.
 
+mod connect;
 mod deadline;
 mod early_answer;
 pub(in crate::http) mod exchange;
@@ -24,11 +26,10 @@ mod token;
 
 use ureq::Agent;
 use ureq::config::Config;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use early_answer::EarlyAnswerConnector;
-use resolve::DeadlineResolver;
+use resolve::NameResolver;
 use tcp::TcpConnector;
 use token::TokenConnector;
 
@@ -42,5 +43,5 @@ pub(in crate::http) fn agent(config: Config) -> Agent {
     #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
     let chain = chain.chain(ureq::unversioned::transport::NativeTlsConnector::default());
     let tokens = TokenConnector::new(&config);
-    Agent::with_parts(config, chain.chain(tokens), DeadlineResolver::<DefaultResolver>::default())
+    Agent::with_parts(config, chain.chain(tokens), NameResolver::default())
 }
