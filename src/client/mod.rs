@@ -144,7 +144,8 @@ impl Client {
 
     /// Blocks until no background lookup is pending or `timeout` has passed. Returns whether none is pending.
     ///
-    /// While the registry does not answer, lookups stay pending until it does.
+    /// While the registry does not answer, lookups stay pending until it does. On a background thread, as in a logger
+    /// that one of them calls, it returns `false` at once, since it would wait for itself.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -4,12 +4,13 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::process;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::JoinHandle;
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, WorkspaceRemoved};
 use crate::util::log_safe::log_safe;
 use crate::util::sync::{Condvar, Mutex, wait_while};
+use crate::util::thread_group::ThreadGroup;
 
 /// Why a poller ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ impl StopReason {
 pub(super) struct PollerControl {
     /// Cancelled when the poller is to stop.
     pub(super) token: CancelToken,
+    /// The poller's threads: its own, its heartbeat's, and those of their requests and replies. They must not wait for
+    /// the poller's end: they would wait for themselves.
+    pub(super) threads: ThreadGroup,
     run: Mutex<RunState>,
     /// Notified when the poller's thread has ended.
     ended: Condvar,
@@ -49,9 +53,6 @@ struct RunState {
     reason: Option<StopReason>,
     /// True once the poller's thread is about to end.
     ended: bool,
-    /// The poller's thread and its heartbeat's. They must not wait for the poller's end: they would wait for
-    /// themselves.
-    threads: Vec<ThreadId>,
 }
 
 impl PollerControl {
@@ -66,11 +67,6 @@ impl PollerControl {
         self.stop(StopReason::Stopped);
         self.run.lock().ended = true;
         self.ended.notify_all();
-    }
-
-    /// Records that a thread belongs to the poller, so that [`PollerHandle::join`] does not wait in it.
-    pub(super) fn register_thread(&self, thread: ThreadId) {
-        self.run.lock().threads.push(thread);
     }
 }
 
@@ -123,7 +119,8 @@ impl PollerHandle {
     /// A wait or a request of the poller ends at once. A callback that is running is waited for. A message that was not
     /// acknowledged is delivered when a poller starts again.
     ///
-    /// Inside the poller's callback it does not block: the poller ends once the callback has returned.
+    /// On one of the poller's own threads, as in its callback, it does not block: see [`join`](PollerHandle::join). The
+    /// poller ends once the callback has returned.
     pub fn stop(&self) {
         if self.is_own_process() {
             self.control.stop(StopReason::Stopped);
@@ -133,17 +130,18 @@ impl PollerHandle {
 
     /// Blocks until the poller has ended, by itself or because another thread stopped it, and returns why.
     ///
-    /// Inside the poller's callback, or in a logger that one of the poller's threads calls, it does not block. It then
-    /// returns the same as [`reason`](PollerHandle::reason): `None` if the poller is to go on.
+    /// On one of the poller's own threads it does not block, since the poller would wait for itself. It then returns the
+    /// same as [`reason`](PollerHandle::reason): `None` if the poller is to go on. That is so in every function of yours
+    /// that the poller calls: the callback, those for dead letters and errors, and a logger or token function during a
+    /// poll, a heartbeat, or a reply that the callback waits for.
     pub fn join(&self) -> Option<StopReason> {
         if !self.is_own_process() {
             return None;
         }
-        let run = self.control.run.lock();
-        if run.threads.contains(&thread::current().id()) {
-            return run.reason.clone();
+        if self.control.threads.contains_this_thread() {
+            return self.reason();
         }
-        let run = wait_while(&self.control.ended, run, |run| !run.ended, None);
+        let run = wait_while(&self.control.ended, self.control.run.lock(), |run| !run.ended, None);
         let reason = run.reason.clone();
         drop(run);
         let thread = self.thread.lock().take();
@@ -192,15 +190,15 @@ impl fmt::Debug for PollerHandle {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
     #[test]
     fn stop_and_join_do_not_block_in_the_pollers_own_threads() {
         let (control, (go, wait)) = (Arc::<PollerControl>::default(), mpsc::channel::<()>());
-        control.register_thread(thread::spawn(|| ()).thread().id());
         // Like a heartbeat's thread whose logger stops the poller.
-        control.register_thread(thread::current().id());
+        control.threads.add_this_thread();
         let handle = PollerHandle::new(
             control,
             thread::spawn(move || {

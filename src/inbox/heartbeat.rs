@@ -96,7 +96,7 @@ fn send_heartbeats(
     every: Duration,
     timeout: Duration,
 ) {
-    control.register_thread(thread::current().id());
+    control.threads.add_this_thread();
     let pool = http.one_shot_pool(timeout);
     let on_stop = pool.clone();
     let _hook = control.token.register(move || on_stop.shut_down());

@@ -234,7 +234,7 @@ impl InboxPoller {
     /// the cursor file and drops the callback.
     fn run(mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) {
         let control = self.control.clone();
-        control.register_thread(thread::current().id());
+        control.threads.add_this_thread();
         let ended = EndOnDrop(control.clone());
         let (http, stats, timeout) = (self.client.http(), &self.dispatcher.stats, self.client.settings().call_timeout);
         let heartbeat = self.heartbeat.and_then(|every| spawn_heartbeat(http, &control, stats, every, timeout));

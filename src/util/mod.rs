@@ -9,3 +9,4 @@ pub(crate) mod single_flight;
 pub(crate) mod str_enum;
 pub(crate) mod sync;
 pub(crate) mod text;
+pub(crate) mod thread_group;

@@ -1,16 +1,16 @@
 //! The life of a poller: stop, drop, heartbeat, and the removal of its workspace.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{ErrorKind, PollerHandle, RetryPolicy, StopReason, Verdict};
+use a2a_blocking::{CancelToken, ErrorKind, Message, PollerHandle, RetryPolicy, SendOptions, StopReason, Verdict};
 use serde_json::Value;
 
 use crate::poller::{TIMEOUT, eventually, fast_poller, promptly, recorder};
 use crate::support::platform::Platform;
-use crate::support::{Dir, PEER, Reaction, Server, SilentListener, WORKSPACE, client};
+use crate::support::{self, Dir, PEER, Reaction, Server, SilentListener, WORKSPACE, client};
 
 #[test]
 fn stop_ends_a_wait_at_once() {
@@ -113,6 +113,61 @@ fn stop_waits_for_the_callback_unless_called_from_it() {
     let (texts, callback) = recorder();
     fast_poller(client(&server), &dir).build().unwrap().poll_once(callback).unwrap();
     assert_eq!(*texts.lock().unwrap(), ["message 3"]);
+}
+
+/// A function of the user's runs in the poller's thread and in those of its requests. Each would wait for itself.
+#[test]
+fn join_and_stop_do_not_block_on_any_thread_of_the_poller() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-join-inside"));
+    platform.fill(1, 1, PEER);
+    let inner = platform.clone();
+    // The token function is called at each 401.
+    let server = Server::decide(move |n, request| match n % 2 {
+        0 => Reaction::reply(401, "{}"),
+        _ => inner.answer(request),
+    });
+    type Report = (String, Option<StopReason>);
+    let handle: Arc<OnceLock<PollerHandle>> = Arc::default();
+    let (ended, ends) = mpsc::channel::<Report>();
+    let wait = {
+        let handle = handle.clone();
+        move |place: &str| {
+            let Some(handle) = handle.get() else { return };
+            let thread = thread::current().name().unwrap_or_default().to_owned();
+            ended.send((format!("{thread} {place}"), handle.join())).unwrap();
+        }
+    };
+    let (in_token, tokens) = (wait.clone(), AtomicUsize::new(0));
+    let client = support::builder(&server).token_fn(move || {
+        in_token("token");
+        Some(format!("token {}", tokens.fetch_add(1, SeqCst)))
+    });
+    let client = client.build().unwrap();
+    let (sender, (in_callback, in_dead_letter)) = (client.clone(), (wait.clone(), wait));
+    let builder = fast_poller(client, &dir).heartbeat(Some(Duration::from_millis(5)));
+    let builder = builder.on_dead_letter(move |_| in_dead_letter("dead letter"));
+    let once = RetryPolicy::new().with_attempts(1);
+    let (set, is_set) = mpsc::channel::<()>();
+    let poller = builder.retry(once).spawn(move |_| {
+        let _ = is_set.recv();
+        in_callback("callback");
+        let options = SendOptions::new().retry(once).cancel(&CancelToken::new());
+        let _ = sender.send_with(PEER, &Message::from("hi"), &options);
+        Verdict::Retry
+    });
+    let handle = handle.get_or_init(|| poller.unwrap());
+    drop(set);
+    let own = format!("a2a-in-{}", &WORKSPACE[..8]);
+    let own = [format!("{own} callback"), format!("{own} dead letter")];
+    let requests = ["a2a-inbox-get token", "a2a-heartbeat-1 token", "a2a-send token"].map(str::to_owned);
+    let mut missing: Vec<String> = own.into_iter().chain(requests).collect();
+    while !missing.is_empty() {
+        let (place, reason) = ends.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("no return: {missing:?}"));
+        assert_eq!(reason, None, "{place}");
+        missing.retain(|other| *other != place);
+    }
+    promptly(|| handle.stop());
+    assert_eq!(handle.join(), Some(StopReason::Stopped));
 }
 
 #[test]
