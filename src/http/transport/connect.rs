@@ -49,7 +49,10 @@ pub(super) fn connect(
         match outcome {
             Ok(stream) => return Ok(stream),
             Err(why) => {
-                log_safe!(debug, "{address}: {why}");
+                match &why {
+                    Error::Io(why) => log_safe!(debug, "{address}: {why}"),
+                    why => log_safe!(debug, "{address}: {why}"),
+                }
                 if failure.is_none() || is_answer(&why) {
                     failure = Some(why);
                 }
@@ -215,10 +218,13 @@ mod tests {
     }
 
     /// Returns a listener whose queue is full, and the connections that fill it. It answers no SYN.
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     fn full_listener() -> (TcpListener, Vec<TcpStream>) {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        socket.listen(0).unwrap();
+        use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&socket, 0).unwrap();
         let listener = TcpListener::from(socket);
         let address = listener.local_addr().unwrap();
         let attempts = std::iter::repeat_with(|| TcpStream::connect_timeout(&address, Duration::from_millis(200)));
