@@ -1,5 +1,6 @@
 //! The error type of this crate: opaque, one pointer wide, with a kind to act upon.
 
+pub(crate) mod failure_log;
 mod kind;
 
 use std::error::Error as StdError;

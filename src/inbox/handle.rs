@@ -6,7 +6,9 @@ use std::process;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::health::{HealthMonitor, PollerHealth};
 use crate::cancel::CancelToken;
+use crate::client::Client;
 use crate::error::{Error, WorkspaceRemoved};
 use crate::util::log_safe::log_safe;
 use crate::util::sync::{Condvar, Mutex, wait_while};
@@ -33,14 +35,14 @@ impl StopReason {
     }
 }
 
-/// State that the poller's thread, its heartbeat's thread and its handle share: the stop token, and whether it ended.
-#[derive(Default)]
+/// State that the poller's thread, its heartbeat's thread and its handle share.
 pub(super) struct PollerControl {
     /// Cancelled when the poller is to stop.
     pub(super) token: CancelToken,
     /// The poller's threads: its own, its heartbeat's, and those of their requests and replies. They must not wait for
     /// the poller's end: they would wait for themselves.
     pub(super) threads: ThreadGroup,
+    pub(super) health: HealthMonitor,
     run: Mutex<RunState>,
     /// Notified when the poller's thread has ended.
     ended: Condvar,
@@ -56,6 +58,17 @@ struct RunState {
 }
 
 impl PollerControl {
+    /// Makes the state of a poller of `client` that is to go on.
+    pub(super) fn new(client: &Client) -> Arc<Self> {
+        Arc::new(PollerControl {
+            token: CancelToken::new(),
+            threads: ThreadGroup::default(),
+            health: HealthMonitor::new(client.inbox_counters().clone()),
+            run: Mutex::default(),
+            ended: Condvar::new(),
+        })
+    }
+
     /// Tells the poller's threads to stop, and keeps `reason` if it is the first one. Does not wait.
     pub(super) fn stop(&self, reason: StopReason) {
         self.run.lock().reason.get_or_insert(reason);
@@ -98,6 +111,7 @@ impl PollerControl {
 #[must_use = "dropping it ends the poller"]
 pub struct PollerHandle {
     control: Arc<PollerControl>,
+    client: Client,
     /// The poller's thread, until somebody has joined it.
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Id of the process that the thread runs in.
@@ -109,9 +123,9 @@ impl UnwindSafe for PollerHandle {}
 impl RefUnwindSafe for PollerHandle {}
 
 impl PollerHandle {
-    /// Makes the handle of a poller that runs on `thread`, in the current process.
-    pub(super) fn new(control: Arc<PollerControl>, thread: JoinHandle<()>) -> Self {
-        PollerHandle { control, thread: Mutex::new(Some(thread)), process: process::id() }
+    /// Makes the handle of a poller of `client` that runs on `thread`, in the current process.
+    pub(super) fn new(control: Arc<PollerControl>, client: Client, thread: JoinHandle<()>) -> Self {
+        PollerHandle { control, client, thread: Mutex::new(Some(thread)), process: process::id() }
     }
 
     /// Stops the poller and blocks until it has ended.
@@ -156,6 +170,38 @@ impl PollerHandle {
         self.is_own_process().then(|| self.control.run.lock().reason.clone()).flatten()
     }
 
+    /// Returns the poller's health: when it last succeeded, what failed since, and where its cursor is.
+    ///
+    /// It waits for nothing and takes microseconds. Any thread may call it, that of the callback included.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use a2a_blocking::{Client, ErrorKind, InboxPoller, Verdict};
+    /// # let dir = std::env::temp_dir().join(format!("a2a-doc-health-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir).unwrap();
+    /// # let cursor = dir.join("cursor.json");
+    /// # // Nothing listens there.
+    /// # let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id("my-team").build()?;
+    /// let poller = InboxPoller::builder(client).cursor_file(cursor).spawn(|_| Verdict::Ack)?;
+    /// # while poller.health().consecutive_failures == 0 {}
+    /// let health = poller.health();
+    /// println!("no success for {:?}", health.without_success());
+    /// if let Some(failure) = &health.last_failure {
+    ///     println!("{} polls failed: {}", health.consecutive_failures, failure.message);
+    ///     assert_eq!(failure.kind, ErrorKind::Connect);
+    /// }
+    /// # poller.stop();
+    /// # std::fs::remove_dir_all(dir).unwrap();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> PollerHealth {
+        match self.is_own_process() {
+            true => self.control.health.health(self.client.stats().circuit),
+            false => PollerHealth::default(),
+        }
+    }
+
     /// Returns whether the poller's thread has ended.
     pub fn is_finished(&self) -> bool {
         !self.is_own_process() || self.control.run.lock().ended
@@ -196,15 +242,14 @@ mod tests {
 
     #[test]
     fn stop_and_join_do_not_block_in_the_pollers_own_threads() {
-        let (control, (go, wait)) = (Arc::<PollerControl>::default(), mpsc::channel::<()>());
+        let client = Client::builder().workspace_id("w").build().unwrap();
+        let (control, (go, wait)) = (PollerControl::new(&client), mpsc::channel::<()>());
         // Like a heartbeat's thread whose logger stops the poller.
         control.threads.add_this_thread();
-        let handle = PollerHandle::new(
-            control,
-            thread::spawn(move || {
-                let _ = wait.recv();
-            }),
-        );
+        let thread = thread::spawn(move || {
+            let _ = wait.recv();
+        });
+        let handle = PollerHandle::new(control, client, thread);
         handle.stop();
         assert_eq!((handle.join(), handle.is_finished()), (Some(StopReason::Stopped), false));
         assert_eq!(format!("{handle:?}"), "PollerHandle { reason: Some(Stopped), .. }");

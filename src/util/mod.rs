@@ -2,6 +2,7 @@
 
 pub(crate) mod circuit_breaker;
 pub(crate) mod clock;
+pub(crate) mod failure_series;
 pub(crate) mod log_safe;
 pub(crate) mod panic;
 pub(crate) mod random;
