@@ -18,17 +18,24 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use once_cell::sync::OnceCell;
+use once_cell::sync::{Lazy, OnceCell};
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::error::failure_log::FailureLog;
 use crate::error::{Error, ErrorKind, WorkspaceRemoved};
 use crate::peer::{Peer, PeerId};
+use crate::util::failure_series::Severity;
 use crate::util::log_safe::log_safe;
 use crate::util::text::excerpt;
 use crate::wire::Reply;
 
 static CLIENT: OnceCell<Client> = OnceCell::new();
+
+/// Log of [`discover_peer`], whose callers do not see the error.
+static DISCOVERIES: Lazy<FailureLog> = Lazy::new(|| {
+    FailureLog::new("a2a_blocking::global", "discover: no record", "discover: the registry answers again")
+});
 
 /// Sets the process-wide client. Works once, before its first use.
 ///
@@ -60,11 +67,28 @@ pub fn enrich_peer_metadata_nonblocking(peer_id: &str) -> Option<Peer> {
     client_or_log().ok()?.enrich_nonblocking(peer_id)
 }
 
-/// Calls [`Client::discover`] on the process-wide client. An error is logged at debug level and is `None`.
+/// Calls [`Client::discover`] on the process-wide client. An error is `None`.
+///
+/// Of a series of errors the first is logged as a warning, or as an error where the token is refused. The others, and
+/// peers that the registry does not know or show, are logged at debug level.
 #[must_use]
 pub fn discover_peer(peer_id: &str) -> Option<Peer> {
     let client = client_or_log().ok()?;
-    client.discover(peer_id).inspect_err(|error| log_safe!(debug, "discover: {error}")).ok()
+    let found = client.discover(peer_id);
+    match &found {
+        Ok(_) => DISCOVERIES.succeeded(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            DISCOVERIES.succeeded();
+            log_safe!(debug, "discover: {error}");
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidPeerId => log_safe!(debug, "discover: {error}"),
+        Err(error) => {
+            let is_refused = error.kind() == ErrorKind::Unauthorized;
+            let severity = if is_refused { Severity::Error } else { Severity::Warning };
+            DISCOVERIES.failed(severity, error, format_args!(""));
+        }
+    }
+    found.ok()
 }
 
 /// Calls [`Client::send`] on the process-wide client. Returns a string of the Python module:

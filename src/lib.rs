@@ -96,14 +96,14 @@ pub use enrich::simulation;
 pub use enrich::{Lookup, LookupSource};
 pub use error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 pub use inbox::{
-    Boundary, InboxMessage, InboxMessageKind, InboxPoller, PollSummary, PollerBuilder, PollerHandle, PromptEnvelope,
-    StopReason, Verdict,
+    Boundary, CursorPosition, InboxMessage, InboxMessageKind, InboxPoller, PollFailure, PollSummary, PollerBuilder,
+    PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
 };
 pub use peer::{Peer, PeerId, PeerRef};
 pub use platform::Workspace;
 pub use retry::RetryPolicy;
 pub use send::{SendOptions, SendProgress};
-pub use stats::{CircuitState, Stats};
+pub use stats::{CircuitState, InboxStats, Stats};
 pub use wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 #[cfg(doctest)]

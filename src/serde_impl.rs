@@ -3,7 +3,7 @@
 //! The JSON is stable: fields may be added, and none changes. The platform's data is serialised as it came, and ours
 //! under the names of its fields and methods. Builders, handles and types that only a callback sees are not serialised.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_core::de::{Deserialize, Deserializer, Error as _};
 use serde_core::ser::{Serialize, SerializeMap, Serializer};
@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use crate::config::Settings;
 use crate::enrich::{Lookup, LookupSource};
 use crate::error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
-use crate::inbox::{InboxMessage, InboxMessageKind, PollSummary, PromptEnvelope, StopReason};
+use crate::inbox::{
+    CursorPosition, InboxMessage, InboxMessageKind, PollFailure, PollSummary, PollerHealth, PromptEnvelope, StopReason,
+};
 use crate::peer::{Peer, PeerId};
 use crate::platform::Workspace;
-use crate::stats::{CircuitState, Stats};
+use crate::stats::{CircuitState, InboxStats, Stats};
 use crate::wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 /// Serialises an enum as its word.
@@ -162,7 +164,44 @@ as_object! {
         "entries": stats.entries,
         "bytes": stats.bytes,
         "evictions": stats.evictions,
+        "inbox": stats.inbox,
     }
+    InboxStats, stats {
+        "polls": stats.polls,
+        "failed_polls": stats.failed_polls,
+        "consecutive_failures": stats.consecutive_failures,
+        "deliveries": stats.deliveries,
+        "acked": stats.acked,
+        "dead_lettered": stats.dead_lettered,
+        "skipped": stats.skipped,
+        "heartbeats": stats.heartbeats,
+        "failed_heartbeats": stats.failed_heartbeats,
+        "since_success_seconds": stats.since_success.map(|time| time.as_secs_f64()),
+        "last_success_timestamp_seconds": stats.last_success.map(unix_seconds),
+    }
+    PollerHealth, health {
+        "uptime_seconds": health.uptime.as_secs_f64(),
+        "since_success_seconds": health.since_success.map(|time| time.as_secs_f64()),
+        "consecutive_failures": health.consecutive_failures,
+        "last_failure": health.last_failure,
+        "in_callback_seconds": health.in_callback.map(|time| time.as_secs_f64()),
+        "cursor": health.cursor,
+        "is_cursor_failing": health.is_cursor_failing,
+        "since_heartbeat_seconds": health.since_heartbeat.map(|time| time.as_secs_f64()),
+        "heartbeat_failures": health.heartbeat_failures,
+        "circuit": health.circuit,
+    }
+    PollFailure, failure {
+        "kind": failure.kind,
+        "status": failure.status,
+        "message": failure.message,
+        "ago_seconds": failure.ago.as_secs_f64(),
+    }
+    CursorPosition, cursor { "activity_id": cursor.activity_id, "created_at": cursor.created_at }
+}
+
+fn unix_seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Returns a part as JSON of protocol 0.3, also for an agent of another version.

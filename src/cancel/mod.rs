@@ -4,12 +4,12 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, guard};
 use crate::util::clock::Deadline;
 use crate::util::sync::{Condvar, Mutex, wait_while};
+use crate::util::thread_group::spawn_member;
 
 /// A token that ends sends from another thread, at once, whatever they do.
 ///
@@ -82,7 +82,7 @@ impl CancelToken {
 
     /// Runs `job` on another thread and returns its result, or `None` as soon as the token is cancelled.
     ///
-    /// A cancelled job goes on, and nobody waits for it. Where the system refuses a thread, the job runs on this one.
+    /// The job belongs to the groups of the caller's thread ([`spawn_member`]). A cancelled job goes on, and nobody waits for it. Where the system refuses a thread, the job runs on this one.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         name: &str,
@@ -99,7 +99,7 @@ impl CancelToken {
                 let _ = send_result.send(Some(guard(job)));
             }
         };
-        if thread::Builder::new().name(name.to_owned()).spawn(worker).is_err() {
+        if spawn_member(name, worker).is_err() {
             return Some(guard(job));
         }
         let _ = send_job.send(job);
@@ -143,6 +143,8 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use std::thread;
 
     use super::*;
     use crate::error::ErrorKind;

@@ -8,11 +8,13 @@ use super::policy::{ExpiryPolicy, circuit_policy};
 use crate::cache::{Answered, Cache, CacheAnswer};
 use crate::config::Settings;
 use crate::error::ErrorKind;
+use crate::error::failure_log::FailureLog;
 use crate::peer::{Peer, PeerId};
 use crate::platform::Registry;
 use crate::stats::Counters;
 use crate::util::circuit_breaker::{Circuit, Permit, Report};
 use crate::util::clock::{CoarseInstant, Deadline};
+use crate::util::failure_series::Severity;
 use crate::util::log_safe::log_safe;
 use crate::util::panic;
 use crate::util::random::random;
@@ -142,6 +144,8 @@ pub(super) struct LookupRunner {
     pub(super) counters: Counters,
     /// Peers whose lookups were not answered in this outage. They are looked up again when it ends.
     unanswered: Mutex<Vec<PeerId>>,
+    /// Failed lookups since the last one that the registry answered.
+    failures: FailureLog,
     /// Id of the process that the lookups in flight belong to.
     process: AtomicU32,
 }
@@ -156,6 +160,11 @@ impl LookupRunner {
             policy: ExpiryPolicy::from_settings(settings),
             counters: Counters::default(),
             unanswered: Mutex::new(Vec::new()),
+            failures: FailureLog::new(
+                "a2a_blocking::enrich",
+                "enrich: peers are unknown, or as last known",
+                format!("enrich: {} answers lookups of peers again", settings.platform_url),
+            ),
             process: AtomicU32::new(process::id()),
         }
     }
@@ -214,6 +223,7 @@ impl LookupRunner {
         let error = match self.registry.lookup(peer, deadline) {
             Ok(record) => {
                 self.counters.found.add(1);
+                self.failures.succeeded();
                 return (LookupOutcome::Found(record), Report::Answered);
             }
             Err(error) => error,
@@ -224,13 +234,19 @@ impl LookupRunner {
             (None, _) => Report::Unanswered,
         };
         let outcome = match error.kind() {
-            ErrorKind::NotFound => LookupOutcome::Absent,
+            ErrorKind::NotFound => {
+                self.failures.succeeded();
+                log_safe!(debug, "enrich: {error}");
+                LookupOutcome::Absent
+            }
             kind => {
                 self.counters.failed(kind);
+                // One peer's record may be at fault. A refused token concerns them all.
+                let severity = if kind == ErrorKind::Unauthorized { Severity::Error } else { Severity::Warning };
+                self.failures.failed(severity, &error, format_args!(""));
                 LookupOutcome::Failed
             }
         };
-        log_safe!(debug, "enrich: {error}");
         (outcome, report)
     }
 

@@ -1,6 +1,7 @@
 //! The error type of this crate: opaque, one pointer wide, with a kind to act upon.
 
 mod cause;
+pub(crate) mod failure_log;
 mod kind;
 
 use std::error::Error as StdError;

@@ -186,7 +186,7 @@ impl Exchange<'_> {
 
     /// Makes the request once, and turns a panic into an error.
     ///
-    /// `ureq` panics where the system refuses it the thread that resolves a name.
+    /// A logger is the user's code, and may panic.
     fn run_guarded(&self, connection: Connection) -> Result<Response, Error> {
         exchange::run(|| self.run_once(connection)).map_err(|error| match error.kind() {
             ErrorKind::Internal => error.with_target(self.target()),
@@ -204,7 +204,7 @@ impl Exchange<'_> {
         if left.is_zero() {
             return Err(timed_out(&target));
         }
-        let guard = ExchangeGuard::begin(self.token.as_ref(), body, self.deadline);
+        let guard = ExchangeGuard::begin(self.token.as_ref(), body, self.deadline, &self.pool.shutdown);
         let agent = &self.pool.agent;
         let result = match body {
             None => self.prepare(agent.get(&self.url), &guard, left, connection).call(),

@@ -8,6 +8,7 @@ use ureq::typestate::AgentScope;
 
 use super::route::Route;
 use super::transport;
+use super::transport::exchange::ShutdownFlag;
 
 /// Longest time for which an idle connection is kept.
 ///
@@ -40,6 +41,7 @@ pub(crate) struct Pool {
     pub(super) bound: Duration,
     /// Longest wait for the next byte of a response. `None` where only the bound limits it.
     silence: Option<Duration>,
+    pub(super) shutdown: ShutdownFlag,
 }
 
 impl Pool {
@@ -67,11 +69,15 @@ impl Pool {
     }
 
     fn new(config: ConfigBuilder<AgentScope>, bound: Duration, silence: Option<Duration>) -> Self {
-        Pool { agent: transport::agent(config.timeout_global(Some(bound)).build()), bound, silence }
+        let agent = transport::agent(config.timeout_global(Some(bound)).build());
+        Pool { agent, bound, silence, shutdown: ShutdownFlag::default() }
     }
 
     /// Breaks the exchanges under way, and fails every later one.
+    ///
+    /// An exchange that looks a name up or connects notices it within a tenth of a second.
     pub(crate) fn shut_down(&self) {
+        self.shutdown.set();
         self.agent.clone().shutdown();
     }
 
@@ -102,7 +108,7 @@ mod tests {
     #[test]
     fn request_with_the_pools_own_bound_needs_no_other_settings() {
         let silence = Some(Duration::from_secs(9));
-        let pool = Pool { agent: Agent::new_with_defaults(), bound: Duration::from_secs(2), silence };
+        let pool = Pool { silence, ..Pool::one_shot(&Route::direct().unwrap(), Duration::from_secs(2)) };
         let bound = Duration::from_micros(1_999_990);
         assert!(pool.fits(bound, None) && pool.fits(bound, silence));
         assert!(!pool.fits(bound, Some(Duration::from_secs(8))));

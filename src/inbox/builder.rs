@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::deliver::{DeadLetterCallback, Verdict};
+use super::deliver::{DeadLetterCallback, ErrorCallback, Verdict};
 use super::handle::PollerHandle;
 use super::message::InboxMessage;
 use super::poller::InboxPoller;
@@ -45,9 +45,10 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// let shown = format!("{:?}", InboxPoller::builder(client));
 /// let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
 /// assert!(shown.contains(&format!("retry: {retry:?}")));
-/// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "on_dead_letter: false"] {
+/// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500"] {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
+/// assert!(shown.contains("on_dead_letter: false, on_error: false"));
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[must_use = "a builder does nothing until `spawn` or `build`"]
@@ -60,6 +61,7 @@ pub struct PollerBuilder {
     pub(super) page_size: usize,
     pub(super) heartbeat: Option<Duration>,
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
+    pub(super) on_error: Option<ErrorCallback>,
 }
 
 impl PollerBuilder {
@@ -77,6 +79,7 @@ impl PollerBuilder {
             page_size: MAX_PAGE,
             heartbeat: Some(Duration::from_secs(30)),
             on_dead_letter: None,
+            on_error: None,
         }
     }
 
@@ -183,6 +186,39 @@ impl PollerBuilder {
         self
     }
 
+    /// Sets a callback for polls that fail.
+    ///
+    /// It gets the error of each failed poll, also of the one that finds that the workspace was removed. A stop is no
+    /// failure. Runs on the poller's thread, before the wait for the next poll. A panic in `callback` is caught and
+    /// logged.
+    ///
+    /// Default: none. The first failure of a series is logged, as an error where the platform refuses us (401, 403, 404)
+    /// and as a warning otherwise. A series that lasts is logged as an error after a minute, and then less and less
+    /// often. Its end is logged, too.
+    ///
+    /// ```no_run
+    /// use std::sync::mpsc;
+    /// use a2a_blocking::{Client, ErrorKind, InboxPoller, Verdict};
+    ///
+    /// let (sender, refusals) = mpsc::channel();
+    /// let poller = InboxPoller::builder(Client::from_env()?)
+    ///     .on_error(move |error| {
+    ///         if error.kind() == ErrorKind::Unauthorized {
+    ///             let _ = sender.send(error.to_string());
+    ///         }
+    ///     })
+    ///     .spawn(|message| Verdict::after(message.reply("on it")))?;
+    /// if let Ok(refusal) = refusals.recv() {
+    ///     eprintln!("a new token is needed: {refusal}");
+    /// }
+    /// # poller.stop();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    pub fn on_error(mut self, callback: impl FnMut(&Error) + Send + 'static) -> Self {
+        self.on_error = Some(Box::new(callback));
+        self
+    }
+
     /// Builds a poller for programs with their own loop, which call [`InboxPoller::poll_once`].
     ///
     /// Locks and reads the cursor file. Sends no request.
@@ -253,15 +289,16 @@ impl PollerBuilder {
     }
 }
 
-/// Shows all settings, and of the dead-letter callback only whether there is one.
+/// Shows all settings, and of a callback only whether there is one.
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, on_dead_letter } =
-            self;
+        let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
+        let PollerBuilder { on_dead_letter, on_error, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
-        shown.field("heartbeat", heartbeat).field("on_dead_letter", &on_dead_letter.is_some()).finish()
+        shown.field("heartbeat", heartbeat).field("on_dead_letter", &on_dead_letter.is_some());
+        shown.field("on_error", &on_error.is_some()).finish()
     }
 }
 

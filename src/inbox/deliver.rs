@@ -1,11 +1,13 @@
 //! Delivery of one message to the callback, with retries and dead letters.
 
+use std::sync::Arc;
+
 use super::feed::RowKey;
 use super::feed::cursor::Cursor;
+use super::handle::PollerControl;
 use super::heartbeat::CallbackStats;
 use super::message::InboxMessage;
 use super::store::CursorFile;
-use crate::cancel::CancelToken;
 use crate::error::{Delivery, Error};
 use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
@@ -14,6 +16,9 @@ use crate::util::random::random;
 
 /// Callback for a message that exhausted its delivery attempts.
 pub(super) type DeadLetterCallback = Box<dyn FnMut(&InboxMessage) + Send>;
+
+/// Callback for a poll that failed.
+pub(super) type ErrorCallback = Box<dyn FnMut(&Error) + Send>;
 
 /// A callback's answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,10 +84,10 @@ pub(super) struct Dispatcher {
     pub(super) retry: RetryPolicy,
     /// Called for a message that exhausted its attempts. `None` logs its id instead.
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
-    /// Ends the wait between two attempts when the poller is stopped.
-    pub(super) token: CancelToken,
     /// Receives the outcome of each attempt, for the heartbeat.
     pub(super) stats: CallbackStats,
+    /// Ends the wait between two attempts when the poller is stopped, and receives the outcomes for its handle.
+    pub(super) control: Arc<PollerControl>,
 }
 
 impl Dispatcher {
@@ -105,19 +110,23 @@ impl Dispatcher {
     ) -> DeliveryOutcome {
         let id = message.activity_id();
         for attempt in cursor.attempts_of(id).saturating_add(1)..=self.retry.attempts() {
-            if self.token.is_cancelled() {
+            if self.control.token.is_cancelled() {
                 return DeliveryOutcome::Stopped;
             }
             cursor.record_attempt(&key.id, attempt);
             file.save(cursor, false);
+            self.control.health.cursor_saved(cursor.anchor.as_ref(), file.is_failing());
             let message = message.with_attempt(attempt);
             let verdict = {
-                let _running = self.stats.start_callback();
+                let _running = (self.stats.start_callback(), self.control.health.start_callback());
                 panic::catch(|| callback(&message))
             };
             self.stats.record_attempt(matches!(verdict, Ok(Verdict::Ack)));
             match verdict {
-                Ok(Verdict::Ack) => return DeliveryOutcome::Acked,
+                Ok(Verdict::Ack) => {
+                    self.control.health.message_acked();
+                    return DeliveryOutcome::Acked;
+                }
                 Ok(Verdict::Retry) => {
                     log_safe!(debug, "inbox: {id:?} is to be delivered again (attempt {attempt})");
                 }
@@ -126,7 +135,7 @@ impl Dispatcher {
                 }
             }
             let wait = self.retry.backoff(attempt, random());
-            if attempt < self.retry.attempts() && self.token.wait(wait) {
+            if attempt < self.retry.attempts() && self.control.token.wait(wait) {
                 return DeliveryOutcome::Stopped;
             }
         }
@@ -138,6 +147,7 @@ impl Dispatcher {
     /// there is none. A panic in the callback is caught and logged.
     fn dead_letter(&mut self, message: &InboxMessage) {
         let (id, attempts) = (message.activity_id(), self.retry.attempts());
+        self.control.health.counters().dead_lettered.add(1);
         match &mut self.on_dead_letter {
             Some(callback) => {
                 if panic::catch(|| callback(&message.with_attempt(attempts))).is_err() {

@@ -4,12 +4,15 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::process;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::JoinHandle;
 
+use super::health::{HealthMonitor, PollerHealth};
 use crate::cancel::CancelToken;
+use crate::client::Client;
 use crate::error::{Error, WorkspaceRemoved};
 use crate::util::log_safe::log_safe;
 use crate::util::sync::{Condvar, Mutex, wait_while};
+use crate::util::thread_group::ThreadGroup;
 
 /// Why a poller ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +35,14 @@ impl StopReason {
     }
 }
 
-/// State that the poller's thread, its heartbeat's thread and its handle share: the stop token, and whether it ended.
-#[derive(Default)]
+/// State that the poller's thread, its heartbeat's thread and its handle share.
 pub(super) struct PollerControl {
     /// Cancelled when the poller is to stop.
     pub(super) token: CancelToken,
+    /// The poller's threads: its own, its heartbeat's, and those of their requests and replies. They must not wait for
+    /// the poller's end: they would wait for themselves.
+    pub(super) threads: ThreadGroup,
+    pub(super) health: HealthMonitor,
     run: Mutex<RunState>,
     /// Notified when the poller's thread has ended.
     ended: Condvar,
@@ -49,12 +55,20 @@ struct RunState {
     reason: Option<StopReason>,
     /// True once the poller's thread is about to end.
     ended: bool,
-    /// The poller's thread and its heartbeat's. They must not wait for the poller's end: they would wait for
-    /// themselves.
-    threads: Vec<ThreadId>,
 }
 
 impl PollerControl {
+    /// Makes the state of a poller of `client` that is to go on.
+    pub(super) fn new(client: &Client) -> Arc<Self> {
+        Arc::new(PollerControl {
+            token: CancelToken::new(),
+            threads: ThreadGroup::default(),
+            health: HealthMonitor::new(client.inbox_counters().clone()),
+            run: Mutex::default(),
+            ended: Condvar::new(),
+        })
+    }
+
     /// Tells the poller's threads to stop, and keeps `reason` if it is the first one. Does not wait.
     pub(super) fn stop(&self, reason: StopReason) {
         self.run.lock().reason.get_or_insert(reason);
@@ -66,11 +80,6 @@ impl PollerControl {
         self.stop(StopReason::Stopped);
         self.run.lock().ended = true;
         self.ended.notify_all();
-    }
-
-    /// Records that a thread belongs to the poller, so that [`PollerHandle::join`] does not wait in it.
-    pub(super) fn register_thread(&self, thread: ThreadId) {
-        self.run.lock().threads.push(thread);
     }
 }
 
@@ -102,6 +111,7 @@ impl PollerControl {
 #[must_use = "dropping it ends the poller"]
 pub struct PollerHandle {
     control: Arc<PollerControl>,
+    client: Client,
     /// The poller's thread, until somebody has joined it.
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Id of the process that the thread runs in.
@@ -113,9 +123,9 @@ impl UnwindSafe for PollerHandle {}
 impl RefUnwindSafe for PollerHandle {}
 
 impl PollerHandle {
-    /// Makes the handle of a poller that runs on `thread`, in the current process.
-    pub(super) fn new(control: Arc<PollerControl>, thread: JoinHandle<()>) -> Self {
-        PollerHandle { control, thread: Mutex::new(Some(thread)), process: process::id() }
+    /// Makes the handle of a poller of `client` that runs on `thread`, in the current process.
+    pub(super) fn new(control: Arc<PollerControl>, client: Client, thread: JoinHandle<()>) -> Self {
+        PollerHandle { control, client, thread: Mutex::new(Some(thread)), process: process::id() }
     }
 
     /// Stops the poller and blocks until it has ended.
@@ -123,7 +133,8 @@ impl PollerHandle {
     /// A wait or a request of the poller ends at once. A callback that is running is waited for. A message that was not
     /// acknowledged is delivered when a poller starts again.
     ///
-    /// Inside the poller's callback it does not block: the poller ends once the callback has returned.
+    /// On one of the poller's own threads, as in its callback, it does not block: see [`join`](PollerHandle::join). The
+    /// poller ends once the callback has returned.
     pub fn stop(&self) {
         if self.is_own_process() {
             self.control.stop(StopReason::Stopped);
@@ -133,17 +144,18 @@ impl PollerHandle {
 
     /// Blocks until the poller has ended, by itself or because another thread stopped it, and returns why.
     ///
-    /// Inside the poller's callback, or in a logger that one of the poller's threads calls, it does not block. It then
-    /// returns the same as [`reason`](PollerHandle::reason): `None` if the poller is to go on.
+    /// On one of the poller's own threads it does not block, since the poller would wait for itself. It then returns the
+    /// same as [`reason`](PollerHandle::reason): `None` if the poller is to go on. That is so in every function of yours
+    /// that the poller calls: the callback, those for dead letters and errors, and a logger or token function during a
+    /// poll, a heartbeat, or a reply that the callback waits for.
     pub fn join(&self) -> Option<StopReason> {
         if !self.is_own_process() {
             return None;
         }
-        let run = self.control.run.lock();
-        if run.threads.contains(&thread::current().id()) {
-            return run.reason.clone();
+        if self.control.threads.contains_this_thread() {
+            return self.reason();
         }
-        let run = wait_while(&self.control.ended, run, |run| !run.ended, None);
+        let run = wait_while(&self.control.ended, self.control.run.lock(), |run| !run.ended, None);
         let reason = run.reason.clone();
         drop(run);
         let thread = self.thread.lock().take();
@@ -156,6 +168,38 @@ impl PollerHandle {
     /// Returns why the poller has ended or is about to end, and `None` while it is to go on.
     pub fn reason(&self) -> Option<StopReason> {
         self.is_own_process().then(|| self.control.run.lock().reason.clone()).flatten()
+    }
+
+    /// Returns the poller's health: when it last succeeded, what failed since, and where its cursor is.
+    ///
+    /// It waits for nothing and takes microseconds. Any thread may call it, that of the callback included.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use a2a_blocking::{Client, ErrorKind, InboxPoller, Verdict};
+    /// # let dir = std::env::temp_dir().join(format!("a2a-doc-health-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir).unwrap();
+    /// # let cursor = dir.join("cursor.json");
+    /// # // Nothing listens there.
+    /// # let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id("my-team").build()?;
+    /// let poller = InboxPoller::builder(client).cursor_file(cursor).spawn(|_| Verdict::Ack)?;
+    /// # while poller.health().consecutive_failures == 0 {}
+    /// let health = poller.health();
+    /// println!("no success for {:?}", health.without_success());
+    /// if let Some(failure) = &health.last_failure {
+    ///     println!("{} polls failed: {}", health.consecutive_failures, failure.message);
+    ///     assert_eq!(failure.kind, ErrorKind::Connect);
+    /// }
+    /// # poller.stop();
+    /// # std::fs::remove_dir_all(dir).unwrap();
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> PollerHealth {
+        match self.is_own_process() {
+            true => self.control.health.health(self.client.stats().circuit),
+            false => PollerHealth::default(),
+        }
     }
 
     /// Returns whether the poller's thread has ended.
@@ -192,21 +236,20 @@ impl fmt::Debug for PollerHandle {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
     #[test]
     fn stop_and_join_do_not_block_in_the_pollers_own_threads() {
-        let (control, (go, wait)) = (Arc::<PollerControl>::default(), mpsc::channel::<()>());
-        control.register_thread(thread::spawn(|| ()).thread().id());
+        let client = Client::builder().workspace_id("w").build().unwrap();
+        let (control, (go, wait)) = (PollerControl::new(&client), mpsc::channel::<()>());
         // Like a heartbeat's thread whose logger stops the poller.
-        control.register_thread(thread::current().id());
-        let handle = PollerHandle::new(
-            control,
-            thread::spawn(move || {
-                let _ = wait.recv();
-            }),
-        );
+        control.threads.add_this_thread();
+        let thread = thread::spawn(move || {
+            let _ = wait.recv();
+        });
+        let handle = PollerHandle::new(control, client, thread);
         handle.stop();
         assert_eq!((handle.join(), handle.is_finished()), (Some(StopReason::Stopped), false));
         assert_eq!(format!("{handle:?}"), "PollerHandle { reason: Some(Stopped), .. }");

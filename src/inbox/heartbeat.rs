@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::handle::{PollerControl, StopReason};
+use crate::client::Client;
 use crate::error::ErrorKind;
+use crate::error::failure_log::{FailureLog, severity};
 use crate::http::Http;
 use crate::platform::{Vitals, heartbeat};
 use crate::util::clock::{CoarseInstant, Deadline};
@@ -63,65 +65,79 @@ impl Drop for RunningCallback<'_> {
     }
 }
 
-/// Starts the heartbeat's thread, which ends when the poller is stopped.
-///
-/// `every` is the time between two heartbeats, `timeout` the time for each. If the system refuses to start a thread,
-/// that is logged as an error, and the poller goes on without a heartbeat.
-pub(super) fn spawn_heartbeat(
-    http: &Arc<Http>,
-    control: &Arc<PollerControl>,
-    stats: &CallbackStats,
+/// The heartbeat of a running poller.
+pub(super) struct Heartbeat {
+    http: Arc<Http>,
+    control: Arc<PollerControl>,
+    stats: CallbackStats,
+    /// Time between two heartbeats.
     every: Duration,
+    /// Time for each.
     timeout: Duration,
-) -> Option<JoinHandle<()>> {
-    let (http, control, stats) = (http.clone(), control.clone(), stats.clone());
-    let thread = thread::Builder::new().name("a2a-heartbeat".to_owned());
-    match thread.spawn(move || send_heartbeats(&http, &control, &stats, every, timeout)) {
-        Ok(thread) => Some(thread),
-        Err(why) => {
-            log_safe!(error, "inbox: no thread for the heartbeat ({why}): peers will see this workspace as offline");
-            None
-        }
-    }
 }
 
-/// Sends a heartbeat at once, and then one after each interval, until the poller is stopped.
-///
-/// If the platform says that the workspace was removed, it stops the poller for that reason. Of a series of failures
-/// only the first is logged.
-fn send_heartbeats(
-    http: &Arc<Http>,
-    control: &Arc<PollerControl>,
-    stats: &CallbackStats,
-    every: Duration,
-    timeout: Duration,
-) {
-    control.register_thread(thread::current().id());
-    let pool = http.one_shot_pool(timeout);
-    let on_stop = pool.clone();
-    let _hook = control.token.register(move || on_stop.shut_down());
-    let (start, mut failing) = (CoarseInstant::now(), false);
-    loop {
-        let (http, pool, vitals) = (http.clone(), pool.clone(), stats.take_vitals(CoarseInstant::now().since(start)));
-        let ask = move || heartbeat(&http, &pool, vitals, Deadline::after(timeout));
-        match control.token.run("a2a-heartbeat-1", ask) {
-            None => return,
-            Some(Ok(())) => failing = false,
-            Some(Err(error)) if error.kind() == ErrorKind::Removed => {
-                log_safe!(error, "inbox: {error}");
-                control.stop(StopReason::from_removal(&error));
-                return;
-            }
-            Some(Err(_)) if control.token.is_cancelled() => return,
-            Some(Err(error)) => {
-                // Once per outage: the poller's own log lines report its course.
-                if !std::mem::replace(&mut failing, true) {
-                    log_safe!(warn, "inbox: no heartbeat: {error}");
-                }
+impl Heartbeat {
+    /// Makes the heartbeat of a poller of `client`, with `every` as the time between two.
+    pub(super) fn new(client: &Client, control: &Arc<PollerControl>, stats: CallbackStats, every: Duration) -> Self {
+        let timeout = client.settings().call_timeout;
+        Heartbeat { http: client.http().clone(), control: control.clone(), stats, every, timeout }
+    }
+
+    /// Starts the heartbeat's thread, which ends when the poller is stopped.
+    ///
+    /// If the system refuses to start a thread, that is logged as an error, and the poller goes on without a heartbeat.
+    pub(super) fn spawn(self) -> Option<JoinHandle<()>> {
+        let thread = thread::Builder::new().name("a2a-heartbeat".to_owned());
+        match thread.spawn(move || self.run()) {
+            Ok(thread) => Some(thread),
+            Err(why) => {
+                log_safe!(
+                    error,
+                    "inbox: no thread for the heartbeat ({why}): peers will see this workspace as offline"
+                );
+                None
             }
         }
-        if control.token.wait(every) {
-            return;
+    }
+
+    /// Sends a heartbeat at once, and then one after each interval, until the poller is stopped.
+    ///
+    /// If the platform says that the workspace was removed, it stops the poller for that reason. Failures are logged as
+    /// [`FailureLog`] says. While polls fail, too, only the first is: the poller's own lines report the outage.
+    fn run(&self) {
+        let Heartbeat { control, timeout, .. } = self;
+        control.threads.add_this_thread();
+        let pool = self.http.one_shot_pool(*timeout);
+        let on_stop = pool.clone();
+        let _hook = control.token.register(move || on_stop.shut_down());
+        let ended = format!("inbox: {} takes heartbeats again", self.http.platform());
+        let log = FailureLog::new("a2a_blocking::inbox", "inbox: no heartbeat", ended);
+        let start = CoarseInstant::now();
+        loop {
+            let vitals = self.stats.take_vitals(CoarseInstant::now().since(start));
+            let (http, pool, deadline) = (self.http.clone(), pool.clone(), Deadline::after(*timeout));
+            match control.token.run("a2a-heartbeat-1", move || heartbeat(&http, &pool, vitals, deadline)) {
+                None => return,
+                Some(Ok(())) => {
+                    control.health.heartbeat_ended(true);
+                    log.succeeded();
+                }
+                Some(Err(error)) if error.kind() == ErrorKind::Removed => {
+                    log_safe!(error, "inbox: {error}");
+                    control.stop(StopReason::from_removal(&error));
+                    return;
+                }
+                Some(Err(_)) if control.token.is_cancelled() => return,
+                Some(Err(error)) => {
+                    control.health.heartbeat_ended(false);
+                    let line = log.add(severity(&error));
+                    let line = line.filter(|line| line.failures == 1 || !control.health.is_poll_failing());
+                    log.log(line, &error, format_args!("; peers see us as offline after 90 s without one"));
+                }
+            }
+            if control.token.wait(self.every) {
+                return;
+            }
         }
     }
 }

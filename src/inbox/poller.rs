@@ -6,18 +6,21 @@ use std::thread;
 use std::time::Duration;
 
 use super::builder::PollerBuilder;
-use super::deliver::{DeliveryOutcome, Dispatcher, Verdict};
+use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
 use super::feed::cursor::Cursor;
 use super::feed::{Batch, Lister, MalformedLog};
 use super::handle::{PollerControl, PollerHandle, StopReason};
-use super::heartbeat::{CallbackStats, spawn_heartbeat};
+use super::health::PollerHealth;
+use super::heartbeat::{CallbackStats, Heartbeat};
 use super::message::InboxMessage;
 use super::sender::is_own;
 use super::store::CursorFile;
 use crate::client::Client;
+use crate::error::failure_log::{FailureLog, severity};
 use crate::error::{Error, ErrorKind, guard};
 use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
+use crate::util::panic;
 use crate::util::random::random;
 use crate::util::text::Untrusted;
 
@@ -91,6 +94,7 @@ pub struct InboxPoller {
     lister: Lister,
     dispatcher: Dispatcher,
     control: Arc<PollerControl>,
+    on_error: Option<ErrorCallback>,
     malformed_log: MalformedLog,
 }
 
@@ -117,14 +121,16 @@ impl InboxPoller {
     /// Checks the settings, locks and reads the cursor file, and makes the poller. Sends no request.
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
-        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
+        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, on_error, .. } =
+            builder;
         let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
-        let control = Arc::<PollerControl>::default();
-        let token = control.token.clone();
-        let lister = Lister::new(client.http(), &token, client.settings().call_timeout, page_size, backlog);
-        let dispatcher = Dispatcher { retry, on_dead_letter, token, stats: CallbackStats::default() };
+        let control = PollerControl::new(&client);
+        let lister = Lister::new(client.http(), &control.token, client.settings().call_timeout, page_size, backlog);
+        let dispatcher =
+            Dispatcher { retry, on_dead_letter, stats: CallbackStats::default(), control: control.clone() };
+        control.health.cursor_saved(cursor.anchor.as_ref(), false);
         let malformed_log = MalformedLog::default();
-        Ok(InboxPoller { client, interval, heartbeat, cursor, file, lister, dispatcher, control, malformed_log })
+        Ok(Self { client, interval, heartbeat, cursor, file, lister, dispatcher, control, on_error, malformed_log })
     }
 
     /// Polls once: lists one page and delivers its new messages to `callback`.
@@ -155,12 +161,34 @@ impl InboxPoller {
         self.poll(&mut callback)
     }
 
+    /// Returns the poller's health, as [`PollerHandle::health`] does.
+    #[must_use]
+    pub fn health(&self) -> PollerHealth {
+        self.control.health.health(self.client.stats().circuit)
+    }
+
     /// Lists the next batch and delivers it, as [`poll_once`](Self::poll_once) does. Saves and syncs the cursor at the
-    /// end, also after an error, since the anchor may have changed by then.
+    /// end, also after an error, since the anchor may have changed by then. Records the outcome, and reports a failure to
+    /// the error callback. A poll that was stopped has no outcome.
     fn poll(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
-        let batch = guard(|| self.lister.next_batch(&mut self.cursor));
-        let summary = batch.and_then(|batch| self.deliver_batch(batch, callback));
+        let summary = guard(|| {
+            let batch = self.lister.next_batch(&mut self.cursor)?;
+            self.deliver_batch(batch, callback)
+        });
         self.file.save(&mut self.cursor, true);
+        let health = &self.control.health;
+        health.cursor_saved(self.cursor.anchor.as_ref(), self.file.is_failing());
+        match &summary {
+            Ok(summary) => health.poll_succeeded(summary.skipped),
+            Err(_) if self.control.token.is_cancelled() => {}
+            Err(error) => {
+                health.poll_failed(error);
+                let report = |on_error: &mut ErrorCallback| panic::catch(|| on_error(error));
+                if self.on_error.as_mut().map(report).is_some_and(|outcome| outcome.is_err()) {
+                    log_safe!(error, "inbox: the error callback panicked");
+                }
+            }
+        }
         summary
     }
 
@@ -217,7 +245,7 @@ impl InboxPoller {
         mut self,
         callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static,
     ) -> Result<PollerHandle, Error> {
-        let control = self.control.clone();
+        let (control, client) = (self.control.clone(), self.client.clone());
         self.lister.detach_requests();
         // Linux cuts names of threads to 15 characters: pthread_setname_np(3).
         let id = self.client.http().workspace_id();
@@ -226,7 +254,7 @@ impl InboxPoller {
         let thread = thread.map_err(|why| {
             Error::new(ErrorKind::Internal, format!("no thread for the poller: {why}")).with_source(why)
         })?;
-        Ok(PollerHandle::new(control, thread))
+        Ok(PollerHandle::new(control, client, thread))
     }
 
     /// Runs on the poller's thread: starts the heartbeat, polls until the poller is stopped, and cleans up.
@@ -235,10 +263,10 @@ impl InboxPoller {
     /// the cursor file and drops the callback.
     fn run(mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) {
         let control = self.control.clone();
-        control.register_thread(thread::current().id());
+        control.threads.add_this_thread();
         let ended = EndOnDrop(control.clone());
-        let (http, stats, timeout) = (self.client.http(), &self.dispatcher.stats, self.client.settings().call_timeout);
-        let heartbeat = self.heartbeat.and_then(|every| spawn_heartbeat(http, &control, stats, every, timeout));
+        let stats = self.dispatcher.stats.clone();
+        let heartbeat = self.heartbeat.and_then(|every| Heartbeat::new(&self.client, &control, stats, every).spawn());
         self.poll_until_stopped(&mut callback);
         self.file.save(&mut self.cursor, true);
         // Stops the heartbeat. No effect if the heartbeat stopped the poller, since the first reason counts.
@@ -256,18 +284,18 @@ impl InboxPoller {
 
     /// Polls until the poller is stopped or the workspace is removed, and waits between the polls.
     ///
-    /// The wait is the interval, nothing after a full page, and a backoff after a failure. Of a series of failures the
-    /// first is logged as a warning, the others at debug level, and the first success after them at info level.
+    /// The wait is the interval, nothing after a full page, and a backoff after a failure. Failures are logged as
+    /// [`FailureLog`] says, and so is the first success after them.
     fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
+        let ended = format!("inbox: {} answers again", self.client.http().platform());
+        let log = FailureLog::new("a2a_blocking::inbox", "inbox: nothing is delivered", ended);
         let mut failures = 0;
         loop {
-            let wait = match guard(|| self.poll(callback)) {
+            let wait = match self.poll(callback) {
                 _ if self.control.token.is_cancelled() => return,
                 Ok(summary) => {
-                    if failures > 0 {
-                        log_safe!(info, "inbox: {} answers again", self.client.http().platform());
-                    }
+                    log.succeeded();
                     failures = 0;
                     if summary.has_more { Duration::ZERO } else { self.interval }
                 }
@@ -279,14 +307,7 @@ impl InboxPoller {
                     failures += 1;
                     let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                     let wait = backoff.backoff(failures, random()).max(asked);
-                    match failures {
-                        1 => {
-                            log_safe!(warn, "inbox: {error}; next try in {wait:.1?}");
-                        }
-                        _ => {
-                            log_safe!(debug, "inbox: {error}; next try in {wait:.1?}");
-                        }
-                    }
+                    log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
                     wait
                 }
             };

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, guard};
 use crate::http::{Http, Pool, timed_out};
 use crate::platform::{Attempt, FailedAttempt, RetryHint};
 use crate::util::clock::Deadline;
+use crate::util::thread_group::spawn_member;
 
 /// Runs the attempts of one call.
 pub(super) enum AttemptRunner<'a, A: Attempt> {
@@ -86,7 +87,7 @@ impl<'a, A: Attempt> Cancellable<'a, A> {
 
     fn run(&self, deadline: Deadline) -> Result<A::Answer, FailedAttempt> {
         if self.spawn(deadline).is_err() {
-            // The system has no thread to give. A cancel still breaks the connection, but does not end a connect.
+            // The system has no thread to give. A cancel then ends the attempt by the pool, within a tenth of a second.
             return self.call.run(&self.pool, deadline).map_err(|failure| match self.token.is_cancelled() {
                 true => {
                     let delivery = failure.error.delivery();
@@ -125,7 +126,7 @@ impl<'a, A: Attempt> Cancellable<'a, A> {
             // Fails only after the send has ended.
             let _ = sender.send(AttemptEvent::Ended(outcome));
         };
-        thread::Builder::new().name("a2a-send".to_owned()).spawn(attempt).map(drop)
+        spawn_member("a2a-send", attempt).map(drop)
     }
 
     fn cancelled_on_the_wire(&self) -> FailedAttempt {

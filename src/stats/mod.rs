@@ -1,5 +1,6 @@
-//! Counters of lookups, and the snapshot of all numbers that a user reads.
+//! Counters of lookups and inboxes, and the snapshot of all numbers that a user reads.
 
+mod inbox;
 mod prometheus;
 
 use std::fmt;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use crate::error::ErrorKind;
 pub use crate::util::circuit_breaker::CircuitState;
+pub use inbox::InboxStats;
+pub(crate) use inbox::{Counter, InboxCounters};
 use prometheus::Metric;
 
 /// The numbers of what a client has done since it was built.
@@ -74,6 +77,8 @@ pub struct Stats {
     pub bytes: usize,
     /// Number of peers that were evicted from the cache to make room for others.
     pub evictions: u64,
+    /// The numbers of the client's pollers.
+    pub inbox: InboxStats,
 }
 
 impl Stats {
@@ -141,7 +146,15 @@ impl fmt::Display for Stats {
         )?;
         write!(f, "{shed} shed, {dropped} dropped; circuit {circuit}, opened {circuit_opened} times; ")?;
         write!(f, "longest wait {longest_wait:.1?}; cache {entries} peers, {bytes} bytes, {evictions} evicted")?;
-        if *skipped > 0 { write!(f, "; {skipped} list entries skipped") } else { Ok(()) }
+        if *skipped > 0 {
+            write!(f, "; {skipped} list entries skipped")?;
+        }
+        let InboxStats { polls, failed_polls, consecutive_failures, acked, dead_lettered, .. } = self.inbox;
+        if polls == 0 {
+            return Ok(());
+        }
+        write!(f, "; inbox {polls} polls ({failed_polls} failed, {consecutive_failures} in a row), {acked} acked, ")?;
+        write!(f, "{dead_lettered} dead-lettered")
     }
 }
 
@@ -172,6 +185,7 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         entries,
         bytes,
         evictions,
+        inbox,
     } = *stats;
     let answers = [("fresh", fresh), ("stale", stale), ("absent", absent), ("unknown", unknown)];
     let reasons = [
@@ -184,7 +198,7 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
     ];
     let states = [CircuitState::Closed, CircuitState::Degraded, CircuitState::Open, CircuitState::HalfOpen];
     let states = states.map(|state| (state.as_str(), u64::from(state == circuit)));
-    vec![
+    let mut metrics = vec![
         Metric::by_label("enrichments_total", "Enrichments, by the kind of their answer.", "answer", &answers),
         Metric::single("lookups_total", "Lookups made, repeats not counted.", lookups),
         Metric::single("lookups_found_total", "Lookups that brought a record.", found),
@@ -205,7 +219,9 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         Metric::single("cache_peers", "Peers in the cache: found, absent and failed.", entries),
         Metric::single("cache_bytes", "About how many bytes of memory the records take.", bytes),
         Metric::single("cache_evictions_total", "Peers that were evicted from the cache.", evictions),
-    ]
+    ];
+    metrics.extend(inbox.metrics());
+    metrics
 }
 
 /// The counters of lookups. Threads share them: a lookup costs ten thousand times as much as an increment.
@@ -260,18 +276,5 @@ impl Counters {
             longest_wait: Duration::from_nanos(self.longest_wait_nanos.load(Relaxed)),
             ..Stats::default()
         }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
     }
 }

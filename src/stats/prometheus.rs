@@ -53,7 +53,12 @@ impl Metric {
 
     /// Creates a metric with one series.
     pub(super) fn single(name: &'static str, help: &'static str, value: impl ToString) -> Self {
-        Metric { name, help, series: vec![(None, value.to_string())] }
+        Metric::optional(name, help, Some(value))
+    }
+
+    /// Creates a metric with one series, or with none where there is no value.
+    pub(super) fn optional(name: &'static str, help: &'static str, value: Option<impl ToString>) -> Self {
+        Metric { name, help, series: value.map(|value| (None, value.to_string())).into_iter().collect() }
     }
 }
 
@@ -88,11 +93,11 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use regex::Regex;
 
-    use crate::stats::{CircuitState, Stats};
+    use crate::stats::{CircuitState, InboxStats, Stats};
 
     /// Checks a page against the grammar of the format, and returns its samples.
     fn samples(page: &str) -> Vec<(String, f64)> {
@@ -133,10 +138,16 @@ mod tests {
             circuit: CircuitState::Open,
             longest_wait: Duration::from_millis(1_500),
             entries: 4,
+            inbox: InboxStats {
+                polls: 9,
+                consecutive_failures: 5,
+                last_success: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_777_550_401_250)),
+                ..InboxStats::default()
+            },
             ..Stats::default()
         };
         let found = samples(&stats.to_prometheus(&[]));
-        assert_eq!(found.len(), 4 + 6 + 4 + 12);
+        assert_eq!(found.len(), 4 + 6 + 4 + 12 + 10);
         let value = |name: &str| found.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}")).1;
         assert_eq!(value("a2a_blocking_enrichments_total{answer=\"stale\"}"), 2.0);
         assert_eq!(value("a2a_blocking_lookups_failed_total{reason=\"body\"}"), 3.0);
@@ -144,6 +155,18 @@ mod tests {
         assert_eq!(value("a2a_blocking_circuit_state{state=\"closed\"}"), 0.0);
         assert_eq!(value("a2a_blocking_longest_wait_seconds"), 1.5);
         assert_eq!(value("a2a_blocking_cache_peers"), 4.0);
+        assert_eq!(value("a2a_blocking_inbox_polls_total"), 9.0);
+        assert_eq!(value("a2a_blocking_inbox_consecutive_failures"), 5.0);
+        assert_eq!(value("a2a_blocking_inbox_last_success_timestamp_seconds"), 1_777_550_401.25);
+    }
+
+    /// An alert upon the age of the last success must not fire for a client without a poller.
+    #[test]
+    fn last_success_has_a_sample_once_there_was_a_poll() {
+        let page = |inbox| Stats { inbox, ..Stats::default() }.to_prometheus(&[]);
+        let sample = "\na2a_blocking_inbox_last_success_timestamp_seconds ";
+        assert!(!page(InboxStats::default()).contains(sample));
+        assert!(page(InboxStats { polls: 1, ..InboxStats::default() }).contains(&format!("{sample}0\n")));
     }
 
     #[test]
@@ -159,7 +182,7 @@ mod tests {
     fn series_of_all_clients_are_grouped_by_metric() {
         let other = Stats { lookups: 7, ..Stats::default() };
         let page = Stats::prometheus(&[(&[("w", "a")], Stats::default()), (&[("w", "b")], other)]);
-        assert_eq!(samples(&page).len(), 2 * 26);
+        assert_eq!(samples(&page).len(), 2 * 35);
         assert!(page.contains("lookups_total{w=\"a\"} 0\na2a_blocking_lookups_total{w=\"b\"} 7\n"), "{page}");
         assert_eq!(Stats::prometheus(&[]), "");
     }

@@ -6,14 +6,15 @@
 /// The line is shown as [`Untrusted`](crate::util::text::Untrusted): it is one line, whatever is formatted into it. A text
 /// of others is given as `Untrusted`, too, which bounds its length. Nothing is formatted that is not logged.
 ///
-/// The target is the module that calls it.
+/// The target is the module that calls it, unless one is given: `log_safe!(warn, target: "a", "text {value}")`.
 macro_rules! log_safe {
-    ($level:ident, $($words:tt)+) => {{
+    ($level:ident, target: $target:expr, $($words:tt)+) => {{
         // There is no other place to report the logger's panic to.
         let _ = crate::util::panic::catch(|| {
-            log::$level!("{}", crate::util::text::Untrusted::line(format_args!($($words)+)));
+            log::$level!(target: $target, "{}", crate::util::text::Untrusted::line(format_args!($($words)+)));
         });
     }};
+    ($level:ident, $($words:tt)+) => { log_safe!($level, target: module_path!(), $($words)+) };
 }
 
 pub(crate) use log_safe;

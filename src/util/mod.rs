@@ -2,6 +2,7 @@
 
 pub(crate) mod circuit_breaker;
 pub(crate) mod clock;
+pub(crate) mod failure_series;
 pub(crate) mod log_safe;
 pub(crate) mod panic;
 pub(crate) mod random;
@@ -9,3 +10,4 @@ pub(crate) mod single_flight;
 pub(crate) mod str_enum;
 pub(crate) mod sync;
 pub(crate) mod text;
+pub(crate) mod thread_group;

@@ -1,7 +1,8 @@
 //! Public data as JSON. These forms are pinned: a change is a breaking change.
 
 use a2a_blocking::{
-    Boundary, CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, Stats, Verdict,
+    Boundary, CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, PollerHealth, Stats,
+    Verdict,
 };
 use serde_json::{Value, json, to_value};
 
@@ -79,7 +80,10 @@ fn stats_are_numbers_and_the_state_is_a_word() {
     let empty = json!({ "fresh": 0, "stale": 0, "absent": 0, "unknown": 0, "lookups": 0, "found": 0,
         "failed_connect": 0, "failed_timeout": 0, "failed_broken": 0, "failed_status": 0, "failed_body": 0,
         "failed_internal": 0, "coalesced": 0, "refreshes": 0, "shed": 0, "dropped": 0, "circuit": "closed",
-        "circuit_opened": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0 });
+        "circuit_opened": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0,
+        "inbox": { "polls": 0, "failed_polls": 0, "consecutive_failures": 0, "deliveries": 0, "acked": 0,
+            "dead_lettered": 0, "skipped": 0, "heartbeats": 0, "failed_heartbeats": 0, "since_success_seconds": null,
+            "last_success_timestamp_seconds": null } });
     assert_eq!(to_value(Stats::default()).unwrap(), empty);
     assert_eq!(to_value(CircuitState::Degraded).unwrap(), "degraded");
 }
@@ -136,6 +140,22 @@ fn inbox_message_envelope_and_poll_summary() {
         json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "has_more": false })
     );
     platform.state().rows.clear();
+}
+
+#[test]
+fn health_of_a_poller_is_numbers_and_its_last_failure() {
+    let (server, dir) = (Server::play([Reaction::reply(401, "{}")]), Dir::new("json-health"));
+    let builder = InboxPoller::builder(client(&server)).cursor_file(dir.file("cursor"));
+    let mut poller = builder.build().unwrap();
+    let expected = json!({ "uptime_seconds": 0.0, "since_success_seconds": null, "consecutive_failures": 0,
+        "last_failure": null, "in_callback_seconds": null, "cursor": null, "is_cursor_failing": false,
+        "since_heartbeat_seconds": null, "heartbeat_failures": 0, "circuit": "closed" });
+    assert_eq!(to_value(PollerHealth::default()).unwrap(), expected);
+    let error = poller.poll_once(|_| Verdict::Ack).unwrap_err();
+    let mut failure = to_value(poller.health()).unwrap()["last_failure"].take();
+    assert!(failure["ago_seconds"].take().as_f64().unwrap() < 60.0);
+    let expected = json!({ "kind": "unauthorized", "status": 401, "message": error.to_string(), "ago_seconds": null });
+    assert_eq!(failure, expected);
 }
 
 #[test]

@@ -55,7 +55,11 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<WorkspaceRemoved>();
     value::<StopReason>();
     value::<Stats>();
+    value::<InboxStats>();
     value::<PollSummary>();
+    value::<PollerHealth>();
+    value::<PollFailure>();
+    value::<CursorPosition>();
     value::<SendProgress>();
     word::<ErrorKind>();
     word::<Delivery>();

@@ -6,14 +6,23 @@ use serde_json::Value;
 
 use crate::failures::refused_port;
 use crate::schema::documents;
-use crate::support::{Act, Dir, RECORD, Server, WORKSPACE};
+use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE};
 use crate::{CliOutput, command_line, decode, run};
 
-const STEPS: [&str; 9] = ["settings", "token", "dns", "tcp", "tls", "http", "authorisation", "registration", "peers"];
+const STEPS: [&str; 10] =
+    ["settings", "token", "dns", "tcp", "tls", "http", "authorisation", "registration", "peers", "inbox"];
 
-/// Returns a platform that answers `peers` to a request for the peers, and `own` to all others.
+/// Returns a platform that answers `peers` to a request for the peers, and `own` to all others. Its inbox is empty.
 fn platform(own: Act, peers: Act) -> Server {
-    Server::decide(move |_, request| if request.path.ends_with("/peers") { peers.clone() } else { own.clone() })
+    platform_with_inbox(own, peers, Act::reply(200, "[]"))
+}
+
+fn platform_with_inbox(own: Act, peers: Act, inbox: Act) -> Server {
+    Server::decide(move |_, request| match &request.path {
+        path if path.ends_with("/peers") => peers.clone(),
+        path if path.contains("/activity?") => inbox.clone(),
+        _ => own.clone(),
+    })
 }
 
 /// Returns a platform on which every step passes.
@@ -86,7 +95,7 @@ fn every_step_passes_on_a_healthy_platform() {
 
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--token-file", &token, "doctor"];
     let CliOutput { code, out, err } = run(&args);
-    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 9), "{out}");
+    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 10), "{out}");
     assert!(out.starts_with("ok       settings "), "{out}");
     assert!(out.contains("the registry lists 1 peer\n") && !out.contains("hush"), "{out}");
 }
@@ -96,7 +105,7 @@ fn missing_or_wrong_settings_fail_the_first_step() {
     let CliOutput { code, out, .. } = run(&["doctor"]);
     assert_eq!(code, Some(2));
     assert!(out.starts_with("failed   settings") && out.contains("give --workspace ID"), "{out}");
-    assert_eq!(out.matches("skipped").count(), 8, "{out}");
+    assert_eq!(out.matches("skipped").count(), 9, "{out}");
     let CliOutput { code, out, .. } = run(&["--workspace", "w", "--platform", "localhost:8080", "doctor", "--json"]);
     let steps = documents("doctor", &out);
     assert_eq!((code, &steps[0]["error"]["kind"]), (Some(2), &"config".into()));
@@ -278,6 +287,24 @@ fn refusal_fails_the_step_that_it_concerns() {
     let (code, steps) = run_doctor(&server.url(), &token, &[]);
     assert_eq!((code, &steps["peers"]["status"]), (0, &"warning".into()));
     assert!(steps["peers"]["next"].as_str().unwrap().contains("create a sibling"), "{steps:?}");
+}
+
+/// The platform shows the workspace and its peers whatever the token is.
+#[test]
+fn wrong_token_fails_the_step_of_the_inbox() {
+    let (own, peers) =
+        (Act::reply(200, r#"{"name":"mine","status":"online"}"#), Act::reply(200, format!("[{RECORD}]")));
+    let refused = Act::reply(401, r#"{"error":"invalid workspace auth token"}"#);
+    let (server, dir) = (platform_with_inbox(own.clone(), peers.clone(), refused), Dir::new("doctor-wrong"));
+    let token = token(&dir, "hush");
+    assert_step_fails(&server.url(), &token, &[], "inbox", 6, "unauthorized", "the token came from");
+
+    // The messages that it lists stay unhandled, and are not shown.
+    let rows = format!(r#"[{{"id":"r-1","source_id":"{PEER}","summary":"disk is full"}}]"#);
+    let server = platform_with_inbox(own, peers, Act::reply(200, rows));
+    let (code, steps) = run_doctor(&server.url(), &token, &[]);
+    assert_eq!((code, &steps["inbox"]["status"]), (0, &"ok".into()), "{steps:?}");
+    assert!(!steps["inbox"].to_string().contains("disk") && server.requests().iter().all(|r| r.method == "GET"));
 }
 
 #[test]

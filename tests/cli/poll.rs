@@ -343,3 +343,35 @@ fn heartbeat_is_sent_only_when_asked_for() {
     let CliOutput { code, err, .. } = run(&["--workspace", "w", "poll", "--once", "--heartbeat"]);
     assert!(code == Some(2) && err.contains("cannot be used with"), "{code:?} {err}");
 }
+
+/// A wrong token is said at once, although the poll goes on, and so is the end of it.
+#[cfg(unix)]
+#[test]
+fn failed_polls_are_logged_and_counted_at_the_end() {
+    use std::io::{BufRead, BufReader};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    let (platform, _server, dir) = inbox();
+    let (refuses, cursor) = (Arc::new(AtomicBool::new(true)), dir.file("cursor"));
+    let switch = refuses.clone();
+    let server = Server::decide(move |_, request| match switch.load(SeqCst) {
+        true => Act::reply(401, r#"{"error":"invalid workspace auth token"}"#),
+        false => platform.answer(request),
+    });
+    let url = server.url();
+    let args = ["--platform", &url, "--workspace", WORKSPACE, "poll", "--interval", "0.01", "--cursor"];
+    let mut child = command_line(&[&args[..], &[cursor.to_str().unwrap()]].concat());
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = err.next().unwrap().unwrap();
+    assert!(line.contains("ERROR") && line.contains("nothing is delivered") && line.contains("401"), "{line}");
+    refuses.store(false, SeqCst);
+    let line = err.next().unwrap().unwrap();
+    assert!(line.contains("answers again, after"), "{line}");
+    interrupt(&child);
+    let line = err.next().unwrap().unwrap();
+    assert!(line.contains(" polls failed, the last one so: GET") && line.contains("401"), "{line}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(err.next().is_none());
+}

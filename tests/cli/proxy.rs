@@ -13,6 +13,7 @@ use crate::{CliOutput, command_line, decode, run};
 fn platform() -> Server {
     Server::decide(|_, request| match request.method.as_str() {
         "GET" if request.path.ends_with("/peers") => Act::reply(200, format!("[{RECORD}]")),
+        "GET" if request.path.contains("/activity?") => Act::reply(200, "[]"),
         "GET" => Act::reply(200, RECORD),
         _ => Act::reply(200, r#"{"result":{"parts":[{"text":"hello"}]}}"#),
     })

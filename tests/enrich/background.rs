@@ -1,7 +1,7 @@
 //! The background threads: probes, fetches after an outage, and their queue.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{CircuitState, Client, LookupSource};
@@ -29,6 +29,24 @@ fn background_threads_detect_recovery_and_fetch_the_missed_peers() {
     }
     let stats = client.stats();
     assert!(stats.refreshes >= 50 && stats.circuit_opened == 1, "{stats}");
+}
+
+/// A function of the user's that a background lookup calls would wait for itself.
+#[test]
+fn background_thread_does_not_wait_until_it_is_idle() {
+    let server = Server::play([Reaction::reply(401, "{}")]);
+    let (own, (report, reports)) = (Arc::<OnceLock<Client>>::default(), mpsc::channel());
+    let inside = own.clone();
+    let client = support::builder(&server).token_fn(move || {
+        if let Some(client) = inside.get() {
+            let _ = report.send(client.wait_until_idle(TIMEOUT * 100));
+        }
+        Some("token".to_owned())
+    });
+    let client = own.get_or_init(|| client.build().unwrap());
+    assert_eq!(client.enrich_nonblocking(PEER), None);
+    assert_eq!(reports.recv_timeout(TIMEOUT), Ok(false));
+    assert!(client.wait_until_idle(TIMEOUT));
 }
 
 /// No further call is needed: the callers' failed lookups wake the background threads.

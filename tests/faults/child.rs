@@ -33,7 +33,7 @@ pub fn run_in_child(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
     let mut site = Here::new(&row.fault);
     site.set(row, outcomes);
     let mut url = site.url();
-    if matches!(machine(row), Some(Machine::NoSuchName | Machine::SilentResolver)) {
+    if matches!(machine(row), Some(Machine::NoSuchName | Machine::SilentResolver | Machine::NoThreads)) {
         url = url.replace("127.0.0.1", NAME);
     }
     let mut command = Command::new(env::current_exe().unwrap());

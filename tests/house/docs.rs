@@ -10,6 +10,10 @@ use crate::assert_none;
 use crate::tree::Tree;
 
 const TARGETS: &str = "src/guide/observability.md";
+/// Logs for the rooms that make a `FailureLog`, under their names and at four levels.
+const FAILURE_LOG: &str = "src/error/failure_log.rs";
+/// Passes a target on.
+const LOG_SAFE: &str = "src/util/log_safe.rs";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -25,11 +29,19 @@ fn documented_targets(text: &str) -> BTreeSet<(String, String)> {
 fn logged_targets(tree: &Tree) -> BTreeSet<(String, String)> {
     let call =
         Regex::new(r"\b(?:log::(error|warn|info|debug|trace)!|log_safe!\(\s*(error|warn|info|debug|trace)\b)").unwrap();
-    let logging = tree.code().flat_map(|(name, code)| {
+    let series = Regex::new(r#"FailureLog::new\(\s*"a2a_blocking::(\w+)""#).unwrap();
+    for (name, text) in tree.texts() {
+        let mut targets = series.captures_iter(text);
+        assert!(targets.all(|target| target[1] == *tree.room(name)), "{name} logs under the name of another room");
+    }
+    let logging = tree.code().filter(|(name, _)| ![FAILURE_LOG, LOG_SAFE].contains(name)).flat_map(|(name, code)| {
         // A target that the code sets itself would be missing from the table.
-        assert!(!Regex::new(r"!\(\s*target:").unwrap().is_match(code), "{name} sets a target of the log");
-        let levels: Vec<String> =
+        assert!(!Regex::new(r"!\(\s*(?:\w+,\s*)?target:").unwrap().is_match(code), "{name} sets a target of the log");
+        let mut levels: Vec<String> =
             call.captures_iter(code).map(|found| found.get(1).or(found.get(2)).unwrap().as_str().to_owned()).collect();
+        if code.contains("FailureLog::new(") {
+            levels.extend(["error", "warn", "info", "debug"].map(str::to_owned));
+        }
         levels.into_iter().map(|level| (tree.room(name).to_owned(), level))
     });
     logging.collect()

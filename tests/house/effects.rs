@@ -20,6 +20,7 @@ const EFFECTS: &[Effect] = &[
             "src/inbox/",
             "src/enrich/",
             "src/cancel/",
+            "src/http/transport/",
             "src/util/",
             "src/token/",
             "src/cache/answers/",

@@ -17,9 +17,10 @@ const SAFE: &[(&str, &str)] = &[
     ("more", "a number"),
     ("skipped", "a number"),
     ("mode", "a number"),
-    ("wait", "a duration"),
+    ("lasted", "a duration"),
+    ("failures", "a number"),
     ("at", "a `Timestamp`"),
-    ("next", "a `Timestamp`"),
+    ("next", "a `Timestamp`; after an error, fixed words and a duration"),
     ("floor", "a `Timestamp`"),
     ("first", "a `Timestamp`"),
     ("before.map_or(String::new(), |at| at.to_string())", "a `Timestamp`"),
@@ -28,9 +29,11 @@ const SAFE: &[(&str, &str)] = &[
     ("name.display()", "a path of the user's own settings"),
     ("self.path.display()", "a path of the user's own settings"),
     ("platform", "an address of the user's own settings"),
-    ("self.client.http().platform()", "an address of the user's own settings"),
+    ("ended", "fixed words, and an address of the user's own settings"),
     ("self.target", "an address of the user's own settings"),
     ("self.request_id", "an id of our own"),
+    ("heading", "fixed words"),
+    ("count", "fixed words, and a number"),
     ("what", "fixed words"),
     ("from", "fixed words"),
     ("kept", "fixed words, and a path of the user's own settings"),
@@ -124,7 +127,8 @@ fn split(text: &str, at: char) -> Vec<&str> {
 
 /// The texts that a call formats: the names in its literal, each with its format, and its further arguments.
 fn shown(call: &str) -> Vec<String> {
-    let arguments: Vec<&str> = split(call, ',').into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
+    let arguments = split(call, ',').into_iter().map(str::trim).filter(|part| !part.is_empty());
+    let arguments: Vec<&str> = arguments.filter(|part| !part.starts_with("target: ")).collect();
     let named = Regex::new(r"\{(\w+)(:[^}]*)?\}").unwrap();
     let literal = arguments.get(1).copied().unwrap_or_default().replace("{{", "").replace("}}", "");
     let named =

@@ -1,16 +1,16 @@
 //! The life of a poller: stop, drop, heartbeat, and the removal of its workspace.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use a2a_blocking::{Client, ErrorKind, PollerHandle, RetryPolicy, StopReason, Verdict};
+use a2a_blocking::{CancelToken, ErrorKind, Message, PollerHandle, RetryPolicy, SendOptions, StopReason, Verdict};
 use serde_json::Value;
 
 use crate::poller::{TIMEOUT, eventually, fast_poller, promptly, recorder};
 use crate::support::platform::Platform;
-use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE, client};
+use crate::support::{self, Dir, PEER, Reaction, Server, SilentListener, WORKSPACE, client};
 
 #[test]
 fn stop_ends_a_wait_at_once() {
@@ -36,21 +36,17 @@ fn stop_ends_a_poll_and_a_connect_at_once() {
     ready.recv_timeout(TIMEOUT).unwrap();
     promptly(|| poller.stop());
 
-    // A listener with a full queue that accepts no connection, so connecting to it hangs.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(0).unwrap();
-    let listener: std::net::TcpListener = socket.into();
-    let address = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        queue.push(stream);
+    let silent = SilentListener::new();
+    for _ in 0..20 {
+        let (_, callback) = recorder();
+        let builder = fast_poller(silent.client().build().unwrap(), &dir).heartbeat(Some(Duration::from_secs(1)));
+        let poller = builder.spawn(callback).unwrap();
+        #[cfg(target_os = "linux")]
+        eventually("a connect of the poll and one of the heartbeat", || silent.connecting() >= 2);
+        promptly(|| poller.stop());
     }
-    let client = Client::builder().platform_url(format!("http://{address}")).workspace_id(WORKSPACE).build().unwrap();
-    let (_, callback) = recorder();
-    let poller = fast_poller(client, &dir).heartbeat(Some(Duration::from_secs(1))).spawn(callback).unwrap();
-    thread::sleep(Duration::from_millis(100));
-    promptly(|| poller.stop());
+    #[cfg(target_os = "linux")]
+    promptly(|| eventually("no socket that still connects", || silent.connecting() == 0));
 }
 
 #[test]
@@ -117,6 +113,63 @@ fn stop_waits_for_the_callback_unless_called_from_it() {
     let (texts, callback) = recorder();
     fast_poller(client(&server), &dir).build().unwrap().poll_once(callback).unwrap();
     assert_eq!(*texts.lock().unwrap(), ["message 3"]);
+}
+
+/// A function of the user's runs in the poller's thread and in those of its requests. Each would wait for itself.
+#[test]
+fn join_and_stop_do_not_block_on_any_thread_of_the_poller() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-join-inside"));
+    platform.fill(1, 1, PEER);
+    let inner = platform.clone();
+    // The token function is called at each 401. Every other poll lists the message.
+    let polls = AtomicUsize::new(0);
+    let server = Server::decide(move |_, request| match request.path.contains("/activity?") {
+        true if polls.fetch_add(1, SeqCst) % 2 == 1 => inner.answer(request),
+        _ => Reaction::reply(401, "{}"),
+    });
+    type Report = (String, Option<StopReason>);
+    let handle: Arc<OnceLock<PollerHandle>> = Arc::default();
+    let (ended, ends) = mpsc::channel::<Report>();
+    let wait = {
+        let handle = handle.clone();
+        move |place: &str| {
+            let Some(handle) = handle.get() else { return };
+            let thread = thread::current().name().unwrap_or_default().to_owned();
+            ended.send((format!("{thread} {place}"), handle.join())).unwrap();
+        }
+    };
+    let (in_token, tokens) = (wait.clone(), AtomicUsize::new(0));
+    let client = support::builder(&server).token_fn(move || {
+        in_token("token");
+        Some(format!("token {}", tokens.fetch_add(1, SeqCst)))
+    });
+    let client = client.build().unwrap();
+    let (sender, (in_callback, in_dead_letter)) = (client.clone(), (wait.clone(), wait));
+    let builder = fast_poller(client, &dir).heartbeat(Some(Duration::from_millis(5)));
+    let builder = builder.on_dead_letter(move |_| in_dead_letter("dead letter"));
+    let once = RetryPolicy::new().with_attempts(1);
+    let (set, is_set) = mpsc::channel::<()>();
+    let poller = builder.retry(once).spawn(move |_| {
+        let _ = is_set.recv();
+        in_callback("callback");
+        let options = SendOptions::new().retry(once).cancel(&CancelToken::new());
+        let _ = sender.send_with(PEER, &Message::from("hi"), &options);
+        Verdict::Retry
+    });
+    let handle = handle.get_or_init(|| poller.unwrap());
+    drop(set);
+    let own = format!("a2a-in-{}", &WORKSPACE[..8]);
+    let own = [format!("{own} callback"), format!("{own} dead letter")];
+    let requests = ["a2a-inbox-get token", "a2a-heartbeat-1 token", "a2a-send token"].map(str::to_owned);
+    let mut missing: Vec<String> = own.into_iter().chain(requests).collect();
+    eventually("a return on each thread", || {
+        let Ok((place, reason)) = ends.recv_timeout(TIMEOUT) else { panic!("no return: {missing:?}") };
+        assert_eq!(reason, None, "{place}");
+        missing.retain(|other| *other != place);
+        missing.is_empty()
+    });
+    promptly(|| handle.stop());
+    assert_eq!(handle.join(), Some(StopReason::Stopped));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod cursor;
 #[path = "../support/dice.rs"]
 mod dice;
+mod health;
 mod lifecycle;
 mod logging;
 mod look_back;

@@ -1,14 +1,14 @@
 //! A cancel ends a send at once, whatever it is doing. Without it each of these sends would take twenty seconds or
 //! more.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{CancelToken, Client, Delivery, Error, ErrorKind, Message, RetryPolicy, SendOptions};
 
-use crate::support::{self, PEER, Reaction, Server, WORKSPACE, client};
+use crate::support::{self, PEER, Reaction, Server, SilentListener, WORKSPACE, client};
 
 /// The documented limit is 100 ms. A machine that is busy with other things gets more.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -56,24 +56,77 @@ fn cancel_ends_a_wait_between_attempts() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// A listener with a full queue that accepts no connection, so connecting to it hangs.
 #[test]
 fn cancel_ends_a_connect() {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(0).unwrap();
-    let listener: TcpListener = socket.into();
-    let address = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        queue.push(stream);
-        assert!(queue.len() < 10_000, "the queue does not fill");
-    }
-    let client = Client::builder().platform_url(format!("http://{address}")).workspace_id(WORKSPACE).build().unwrap();
+    let silent = SilentListener::new();
     let (reached, ready) = mpsc::channel();
     reached.send(()).unwrap();
+    let client = silent.client().build().unwrap();
     let error = cancelled(&client, &Message::from("hi"), RetryPolicy::new(), &ready);
     assert_eq!(error.delivery(), Delivery::NotSent);
+}
+
+/// Their threads and sockets end with them, and not when the system gives the connection up.
+#[test]
+#[cfg(target_os = "linux")]
+fn sends_that_end_during_a_connect_leave_nothing_behind() {
+    const SENDS: usize = 100;
+    let silent = SilentListener::new();
+    let direct = silent.client().build().unwrap();
+    let proxied = client_by_proxy(&format!("http://{}", silent.address()));
+    for (client, cancel) in [(&direct, true), (&direct, false), (&proxied, true)] {
+        for _ in 0..SENDS {
+            let token = CancelToken::new();
+            let budget = Duration::from_millis(if cancel { 60_000 } else { 5 });
+            let options = SendOptions::new().retry(RetryPolicy::new().with_budget(budget)).cancel(&token);
+            let canceller = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(2));
+                if cancel {
+                    token.cancel();
+                }
+            });
+            let error = client.send_with(PEER, &Message::from("hi"), &options).unwrap_err();
+            assert_eq!(error.delivery(), Delivery::NotSent, "{error}");
+            canceller.join().unwrap();
+        }
+        support::eventually("no socket that still connects", || silent.connecting() == 0);
+        // Other tests may be sending.
+        support::eventually("no threads of ended sends", || support::threads_named("a2a-send") < SENDS / 4);
+    }
+}
+
+fn client_by_proxy(proxy: &str) -> Client {
+    Client::builder().platform_url("http://127.0.0.1:9").proxy(proxy).workspace_id(WORKSPACE).build().unwrap()
+}
+
+/// The connection is made, and the other side says nothing in the handshake on it.
+#[test]
+fn cancel_ends_a_handshake() {
+    for by_proxy in [true, false] {
+        if !by_proxy && cfg!(not(any(feature = "rustls", feature = "native-tls"))) {
+            continue;
+        }
+        let (gone, is_gone) = mpsc::channel();
+        let (reached, ready) = mpsc::channel();
+        let server = Server::raw(move |_, mut stream| {
+            reached.send(()).unwrap();
+            let end = std::iter::repeat_with(|| std::io::Read::read(&mut stream, &mut [0; 4_096]));
+            gone.send(end.take_while(|read| matches!(read, Ok(1..))).count()).unwrap();
+        });
+        let client = match by_proxy {
+            true => client_by_proxy(&server.url()),
+            false => {
+                let url = server.url().replace("http://", "https://");
+                Client::builder().platform_url(url).workspace_id(WORKSPACE).build().unwrap()
+            }
+        };
+        let error = cancelled(&client, &Message::from("hi"), RetryPolicy::new(), &ready);
+        assert_eq!(error.delivery(), Delivery::NotSent);
+        assert!(
+            is_gone.recv_timeout(Duration::from_secs(20)).unwrap() > 0,
+            "it read the handshake's begin, and an end"
+        );
+    }
 }
 
 /// A peer with a small buffer that reads nothing.

@@ -67,6 +67,54 @@ pub fn client(server: &Server) -> Client {
     builder(server).build().unwrap()
 }
 
+/// A listener with a full queue. It answers no SYN, so that connecting to it hangs.
+pub struct SilentListener {
+    listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl SilentListener {
+    pub fn new() -> SilentListener {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let listener: TcpListener = socket.into();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            queue.push(stream);
+            assert!(queue.len() < 10_000, "the queue does not fill");
+        }
+        SilentListener { listener, _queue: queue }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    pub fn client(&self) -> ClientBuilder {
+        Client::builder().platform_url(format!("http://{}", self.address())).workspace_id(WORKSPACE)
+    }
+
+    /// Returns the number of sockets of this machine that are connecting to it: proc_pid_net(5).
+    #[cfg(target_os = "linux")]
+    pub fn connecting(&self) -> usize {
+        const SYN_SENT: &str = "02";
+        let remote = format!("0100007F:{:04X}", self.address().port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields.filter(|fields| fields[2] == remote && fields[3] == SYN_SENT).count()
+    }
+}
+
+/// Returns the number of threads of this process with that name, of which Linux keeps 15 characters.
+#[cfg(target_os = "linux")]
+pub fn threads_named(name: &str) -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.filter(|found| found.trim_end() == &name[..name.len().min(15)]).count()
+}
+
 /// The server's reaction to one request.
 #[derive(Debug, Clone)]
 pub enum Reaction {

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     ///
     /// Prints a line per message: time, sender, text. The cursor remembers what was printed, and the next run continues
     /// there. Without a cursor it starts with the last 600 s. The cursor is not that of your own program, which still
-    /// gets every message. A failed poll is logged and repeated.
+    /// gets every message. A failed poll is repeated. The first of a series is logged, and so is the end of the series.
     #[command(after_help = help::POLL)]
     Poll {
         /// Print what is there now, and exit
@@ -120,9 +120,9 @@ pub(crate) enum Command {
     },
     /// Find out step by step why it does not work
     ///
-    /// Checks settings, token, DNS, TCP, TLS, HTTP, authorisation, registration and peers. Prints a line per step: the
-    /// result, the step, the time, and what to do. After a failure it skips the other steps. With --proxy, DNS and TCP
-    /// check the proxy. Sends at most three GET requests and shows no secret.
+    /// Checks settings, token, DNS, TCP, TLS, HTTP, authorisation, registration, peers and inbox. Prints a line per step:
+    /// the result, the step, the time, and what to do. After a failure it skips the other steps. With --proxy, DNS and TCP
+    /// check the proxy. Sends a few GET requests, changes nothing, and shows no secret.
     #[command(after_help = help::DOCTOR)]
     Doctor {
         /// Time that each step may take, in seconds, 0.1 to 10

@@ -17,6 +17,7 @@ mod records;
 mod report;
 mod send;
 mod table;
+mod temp_dir;
 mod terminal;
 mod text;
 
@@ -113,6 +114,10 @@ fn start_log(args: &Args) {
         _ if args.verbose => "a2a_blocking=debug",
         // Its steps report what a warning would.
         Command::Doctor { .. } => "a2a_blocking=error",
+        // The end of an outage is at info level.
+        Command::Poll { .. } => "a2a_blocking=warn,a2a_blocking::inbox=info",
+        // Its registry fails on purpose.
+        Command::Demo => "a2a_blocking=warn,a2a_blocking::enrich=error",
         _ => "a2a_blocking=warn",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))

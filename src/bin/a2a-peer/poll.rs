@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use a2a_blocking::{
-    Client, Delivery, InboxMessage, InboxMessageKind, InboxPoller, Part, Peer, PollerHandle, Reply, Settings,
-    StopReason, Verdict,
+    Client, Delivery, ErrorKind, InboxMessage, InboxMessageKind, InboxPoller, Part, Peer, PollerHandle, Reply,
+    Settings, StopReason, Verdict,
 };
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub(crate) struct PollOptions {
 pub(crate) fn poll(client: Client, options: PollOptions, args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
     let PollOptions { once, reply_with, cursor, heartbeat, interval } = options;
     let cursor = cursor.or_else(|| default_cursor(&client));
-    let mut builder = InboxPoller::builder(client).interval(interval);
+    let mut builder = InboxPoller::builder(client.clone()).interval(interval);
     // A user who only reads is not the agent: peers must not see the workspace as online because of it.
     if !heartbeat && reply_with.is_none() {
         builder = builder.heartbeat(None);
@@ -69,9 +69,20 @@ pub(crate) fn poll(client: Client, options: PollOptions, args: &Arc<Args>) -> Re
         // Ctrl-C can come before the handle is stored.
         handle.stop();
     }
-    match handle.join() {
+    let reason = handle.join();
+    note_failures(&client, handle);
+    match reason {
         Some(StopReason::Removed(removed)) => Err(CommandFailure::Removed(removed)),
         _ => Ok(ExitStatus::Done),
+    }
+}
+
+/// Notes how many polls failed, if any, and why the last of them did.
+fn note_failures(client: &Client, handle: &PollerHandle) {
+    let (stats, health) = (client.stats().inbox, handle.health());
+    if let Some(failure) = health.last_failure.filter(|failure| failure.kind != ErrorKind::Removed) {
+        let (failed, polls) = (stats.failed_polls, stats.polls);
+        note(&format!("{failed} of {polls} polls failed, the last one so: {}", failure.message));
     }
 }
 

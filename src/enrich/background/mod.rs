@@ -14,6 +14,7 @@ use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
 use crate::util::single_flight::Joined;
+use crate::util::thread_group::ThreadGroup;
 use queue::{BackgroundTask, RefreshJob, TaskQueue, ThreadCheck};
 
 /// The background work of one client.
@@ -23,12 +24,13 @@ use queue::{BackgroundTask, RefreshJob, TaskQueue, ThreadCheck};
 pub(super) struct Background {
     queue: Arc<TaskQueue>,
     runner: Arc<LookupRunner>,
+    threads: ThreadGroup,
 }
 
 impl Background {
     pub(super) fn new(runner: Arc<LookupRunner>, settings: &Settings) -> Self {
         let queue = TaskQueue::new(runner.circuit.clone(), settings.background_threads, settings.queue);
-        Background { queue: Arc::new(queue), runner }
+        Background { queue: Arc::new(queue), runner, threads: ThreadGroup::default() }
     }
 
     /// Queues a lookup of a peer as of `now`, and starts the threads if there are none.
@@ -96,8 +98,10 @@ impl Background {
     }
 
     /// Blocks until no task is queued or running. Returns whether that is so before the deadline.
+    ///
+    /// A background thread, as its logger, would wait for itself: there it returns at once.
     pub(super) fn wait_until_idle(&self, deadline: Deadline) -> bool {
-        self.queue.wait_until_idle(deadline)
+        !self.threads.contains_this_thread() && self.queue.wait_until_idle(deadline)
     }
 
     /// Empties the queue and ends the threads. Does not wait for them.
@@ -110,8 +114,9 @@ impl Background {
         let started = (0..self.queue.threads()).filter(|n| {
             let queue = self.queue.clone();
             let runner = Arc::downgrade(&self.runner);
-            let thread = thread::Builder::new().name(format!("a2a-refresh-{n}"));
-            thread.spawn(move || run_tasks(&queue, &runner)).is_ok()
+            let threads = self.threads.clone();
+            let work = move || run_tasks(&queue, &runner, &threads);
+            thread::Builder::new().name(format!("a2a-refresh-{n}")).spawn(work).is_ok()
         });
         let any = started.count() > 0;
         if !any {
@@ -179,11 +184,12 @@ impl Background {
 }
 
 /// Runs tasks until the client is gone: the body of a background thread.
-fn run_tasks(queue: &Arc<TaskQueue>, runner: &Weak<LookupRunner>) {
+fn run_tasks(queue: &Arc<TaskQueue>, runner: &Weak<LookupRunner>, threads: &ThreadGroup) {
+    threads.add_this_thread();
     while let Some(task) = queue.next() {
         // The client's last handle may be dropped during the task. The runner is then dropped here, with no lock held.
         let Some(runner) = runner.upgrade() else { return };
-        let background = Background { queue: queue.clone(), runner };
+        let background = Background { queue: queue.clone(), runner, threads: threads.clone() };
         if let Err(Panicked) = panic::catch(|| background.run(task)) {
             log_safe!(debug, "enrich: a panic in a background lookup");
         }

@@ -15,13 +15,15 @@ use std::time::Duration;
 use ureq::Error;
 use ureq::unversioned::transport::NextTimeout;
 
-use super::exchange::current_exchange;
+use super::exchange::{check_not_shut_down, current_exchange};
 use crate::util::clock::Deadline;
 
 /// Longest wait outside an exchange, where nothing should wait: a time that can be added to any instant.
 const DAY: Duration = Duration::from_secs(86_400);
 /// Longest wait that Linux ends at most a tick or two late.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
+/// Longest time until a wait notices that its pool is shut down, where nothing wakes it.
+const SHUTDOWN_CHECK: Duration = Duration::from_millis(100);
 
 /// Returns the timeout, shortened to the time left to the exchange that this thread is in.
 pub(super) fn cap_to_deadline(timeout: NextTimeout) -> NextTimeout {
@@ -33,11 +35,11 @@ pub(super) fn cap_to_deadline(timeout: NextTimeout) -> NextTimeout {
 ///
 /// `step` waits for at most the time that it is given, which is at most `max_slice`, and fails with `WouldBlock` where
 /// that was not enough.
-pub(super) fn call_in_slices(
+pub(super) fn call_in_slices<T>(
     timeout: NextTimeout,
     max_slice: Duration,
-    mut step: impl FnMut(Duration) -> io::Result<usize>,
-) -> Result<usize, Error> {
+    mut step: impl FnMut(Duration) -> io::Result<T>,
+) -> Result<T, Error> {
     let end = Deadline::after(*timeout.after);
     let mut left = *timeout.after;
     while !left.is_zero() {
@@ -54,6 +56,18 @@ pub(super) fn call_in_slices(
     Err(Error::Timeout(timeout.reason))
 }
 
+/// Like [`call_in_slices`], for a step that a shutdown of the pool does not end: the wait ends within
+/// [`SHUTDOWN_CHECK`] all the same, with an error.
+pub(super) fn call_until_shut_down<T>(
+    timeout: NextTimeout,
+    mut step: impl FnMut(Duration) -> io::Result<T>,
+) -> Result<T, Error> {
+    call_in_slices(timeout, SHUTDOWN_CHECK, |slice| {
+        check_not_shut_down()?;
+        step(slice)
+    })
+}
+
 /// Returns the next slice of the time left: a wait that ends before `left` has passed, though it end an eighth late.
 fn slice(left: Duration) -> Duration {
     if cfg!(any(target_os = "linux", target_os = "android")) && left > SHORT_WAIT { left - left / 8 } else { left }
@@ -64,11 +78,11 @@ mod tests {
     use ureq::Timeout;
 
     use super::*;
-    use crate::http::transport::exchange::ExchangeGuard;
+    use crate::http::transport::exchange::{ExchangeGuard, ShutdownFlag};
     use crate::http::transport::test_socket::nine_seconds;
 
     fn exchange(left: u64) -> ExchangeGuard {
-        ExchangeGuard::begin(None, None, Deadline::after(Duration::from_secs(left)))
+        ExchangeGuard::begin(None, None, Deadline::after(Duration::from_secs(left)), &ShutdownFlag::default())
     }
 
     fn within(millis: u64) -> NextTimeout {
@@ -91,7 +105,7 @@ mod tests {
         let mut slices = Vec::new();
         let outcome = call_in_slices(within(8_000), Duration::MAX, |slice| {
             slices.push(slice);
-            Err(IoKind::WouldBlock.into())
+            Err::<(), _>(IoKind::WouldBlock.into())
         });
         assert!(matches!(outcome, Err(Error::Timeout(Timeout::RecvBody))));
         let mut left = Duration::from_secs(8);
@@ -105,14 +119,29 @@ mod tests {
     }
 
     #[test]
+    fn shutdown_ends_a_wait_in_the_next_slice() {
+        let flag = ShutdownFlag::default();
+        let _exchange = ExchangeGuard::begin(None, None, Deadline::after(Duration::from_secs(60)), &flag);
+        let mut slices = Vec::new();
+        let outcome = call_until_shut_down(within(60_000), |slice| {
+            slices.push(slice);
+            flag.set();
+            Err::<(), _>(IoKind::WouldBlock.into())
+        });
+        assert!(matches!(outcome, Err(Error::Io(why)) if why.kind() == IoKind::NotConnected));
+        assert_eq!(slices, [SHUTDOWN_CHECK]);
+    }
+
+    #[test]
     fn interrupted_wait_goes_on_and_a_failure_ends_it() {
         let mut outcomes = vec![Ok(3), Err(IoKind::Interrupted), Err(IoKind::WouldBlock), Err(IoKind::Interrupted)];
         let mut step = |_| outcomes.pop().unwrap().map_err(io::Error::from);
         assert_eq!(call_in_slices(within(60_000), Duration::MAX, &mut step).unwrap(), 3);
-        let failure = |kind: IoKind| call_in_slices(within(60_000), Duration::MAX, |_| Err(kind.into())).unwrap_err();
+        let failure =
+            |kind: IoKind| call_in_slices(within(60_000), Duration::MAX, |_| Err::<(), _>(kind.into())).unwrap_err();
         assert!(matches!(failure(IoKind::TimedOut), Error::Timeout(Timeout::RecvBody)));
         assert!(matches!(failure(IoKind::ConnectionReset), Error::Io(why) if why.kind() == IoKind::ConnectionReset));
-        let no_time = call_in_slices(within(0), Duration::MAX, |_| panic!("no time"));
+        let no_time = call_in_slices::<()>(within(0), Duration::MAX, |_| panic!("no time"));
         assert!(matches!(no_time, Err(Error::Timeout(_))));
     }
 }

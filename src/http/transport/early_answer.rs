@@ -119,7 +119,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::http::transport::exchange::ExchangeGuard;
+    use crate::http::transport::exchange::{ExchangeGuard, ShutdownFlag};
     use crate::http::transport::test_socket::{TestSocket, nine_seconds};
     use crate::http::transport::token::TokenTransport;
     use crate::http::upload::RequestBody;
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn begin(body: &RequestBody) -> ExchangeGuard {
-        ExchangeGuard::begin(None, Some(body), Deadline::after(Duration::from_secs(9)))
+        ExchangeGuard::begin(None, Some(body), Deadline::after(Duration::from_secs(9)), &ShutdownFlag::default())
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! passed a request's extensions to its transport would make this module unnecessary.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +25,18 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<ExchangeContext>>> = const { RefCell::new(None) };
 }
 
+/// Says whether a pool is shut down. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct ShutdownFlag(Arc<AtomicBool>);
+
+impl ShutdownFlag {
+    /// Says that the pool is shut down. Call it before the sockets are shut down: a socket that connects meanwhile is
+    /// either shut down with them, or finds the flag set.
+    pub(in crate::http) fn set(&self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// The state of one exchange that the transport reads and updates.
 pub(in crate::http) struct ExchangeContext {
     token: Option<Token>,
@@ -32,6 +46,7 @@ pub(in crate::http) struct ExchangeContext {
     /// The request's body, until the request is written.
     body: RefCell<Option<RequestBody>>,
     deadline: Deadline,
+    shutdown: ShutdownFlag,
 }
 
 impl ExchangeContext {
@@ -101,7 +116,13 @@ pub(in crate::http) struct ExchangeGuard {
 }
 
 impl ExchangeGuard {
-    pub(in crate::http) fn begin(token: Option<&Token>, body: Option<&RequestBody>, deadline: Deadline) -> Self {
+    /// Begins an exchange with these parts, over a pool with this `shutdown`.
+    pub(in crate::http) fn begin(
+        token: Option<&Token>,
+        body: Option<&RequestBody>,
+        deadline: Deadline,
+        shutdown: &ShutdownFlag,
+    ) -> Self {
         let placeholder_line = token.map_or_else(String::new, |token| {
             let placeholder = placeholder_text().chars().cycle().take(token.expose().len());
             AUTHORIZATION.chars().chain(placeholder).chain("\r\n".chars()).collect()
@@ -112,6 +133,7 @@ impl ExchangeGuard {
             placeholder_state: Cell::new(PlaceholderState::InHead),
             body: RefCell::new(body.cloned()),
             deadline,
+            shutdown: shutdown.clone(),
         });
         let outer = CURRENT.replace(Some(context.clone()));
         ExchangeGuard { context, outer }
@@ -142,6 +164,14 @@ impl Drop for ExchangeGuard {
 /// Returns `None` in a thread whose thread-locals are being destroyed, which may still close a connection.
 pub(super) fn current_exchange() -> Option<Rc<ExchangeContext>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Returns an error if the pool of this thread's exchange is shut down.
+pub(super) fn check_not_shut_down() -> io::Result<()> {
+    match current_exchange().is_some_and(|exchange| exchange.shutdown.0.load(SeqCst)) {
+        true => Err(io::Error::new(io::ErrorKind::NotConnected, "the connections are shut down")),
+        false => Ok(()),
+    }
 }
 
 /// Runs an exchange in this thread, or in a new one where this thread's locals are already destroyed.
@@ -182,7 +212,7 @@ mod tests {
     }
 
     fn begin(token: Option<&Token>) -> ExchangeGuard {
-        ExchangeGuard::begin(token, None, Deadline::after(Duration::from_secs(60)))
+        ExchangeGuard::begin(token, None, Deadline::after(Duration::from_secs(60)), &ShutdownFlag::default())
     }
 
     #[test]

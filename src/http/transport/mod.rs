@@ -5,8 +5,9 @@
 //! | [`token`] | writes the token into a request after the HTTP client has logged it |
 //! | TLS | `ureq`'s own, for `https` |
 //! | [`early_answer`] | keeps an answer that comes before the request is written |
-//! | [`tcp`] | connects, reads and writes within the deadline |
-//! | [`resolve`] | looks names up within the deadline |
+//! | [`tcp`] | reads and writes within the deadline |
+//! | [`connect`] | connects within the deadline, until a shutdown of the pool |
+//! | [`resolve`] | looks names up within the deadline, until a shutdown of the pool |
 //!
 //! [`exchange`] tells them which exchange their thread is in, and [`deadline`] bounds each wait by it.
 //!
@@ -35,6 +36,7 @@
 //! A new minor version is taken like this: change `~3.5.1` in `Cargo.toml`, look at each of these items in `ureq`'s source,
 //! and run the tests. The headers of the modules say which change in `ureq` would make them unnecessary.
 
+mod connect;
 mod deadline;
 mod early_answer;
 pub(in crate::http) mod exchange;
@@ -48,11 +50,10 @@ mod token;
 
 use ureq::Agent;
 use ureq::config::Config;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use early_answer::EarlyAnswerConnector;
-use resolve::DeadlineResolver;
+use resolve::NameResolver;
 use tcp::TcpConnector;
 use token::TokenConnector;
 
@@ -66,5 +67,5 @@ pub(in crate::http) fn agent(config: Config) -> Agent {
     #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
     let chain = chain.chain(ureq::unversioned::transport::NativeTlsConnector::default());
     let tokens = TokenConnector::new(&config);
-    Agent::with_parts(config, chain.chain(tokens), DeadlineResolver::<DefaultResolver>::default())
+    Agent::with_parts(config, chain.chain(tokens), NameResolver::default())
 }

@@ -2,17 +2,16 @@
 //!
 //! The waits of `ureq`'s own TCP transport do not end in time:
 //!
-//! - A connection attempt that is given no time takes a second.
 //! - A write to a peer that does not read took three times its timeout, since the bytes that fit are taken and each
 //!   later attempt begins a new timeout: compare <https://github.com/algesten/ureq/issues/700>.
 //! - Linux ends a socket's wait up to an eighth late: see [`deadline`](super::deadline).
 //!
-//! A `ureq` whose transport bounds a whole write and a connection attempt by the deadline would make this module
-//! unnecessary.
+//! A `ureq` whose transport bounds a whole write by the deadline would make this module unnecessary. For connecting see
+//! [`connect`](super::connect).
 
 use std::fmt;
 use std::io::{self, ErrorKind as IoKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -22,9 +21,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::connect::connect;
 use super::deadline::{call_in_slices, cap_to_deadline};
 use crate::util::clock::Deadline;
-use crate::util::log_safe::log_safe;
 
 /// Pause between two attempts of a non-blocking write.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -44,46 +43,14 @@ impl<In: Transport> Connector<In> for TcpConnector {
             return Ok(Some(Either::A(chained)));
         }
         let config = details.config;
-        let stream = connect(&details.addrs, *cap_to_deadline(details.timeout).after)?;
-        ignore_peer_gone(stream.set_nodelay(config.no_delay()))?;
-        let stream = Arc::new(stream);
         // A cancel shuts the socket down through this handle, from another thread.
-        (details.register_shutdown)(Arc::downgrade(&stream) as Weak<dyn ShutdownHandle>)?;
+        let register =
+            |stream: &Arc<TcpStream>| (details.register_shutdown)(Arc::downgrade(stream) as Weak<dyn ShutdownHandle>);
+        let stream = connect(&details.addrs, *cap_to_deadline(details.timeout).after, &register)?;
+        ignore_peer_gone(stream.set_nodelay(config.no_delay()))?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Some(Either::B(TcpTransport { stream, buffers, timed_out_write: None })))
     }
-}
-
-/// Connects to the first address that accepts, within `timeout`.
-///
-/// Each address but the last gets half of the time that is left when its turn comes. Where none accepts, the error is
-/// that of the last one that refused or timed out, in preference to an address without a route.
-fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Error> {
-    let end = Deadline::after(timeout);
-    let mut failure = None;
-    for (n, address) in addresses.iter().enumerate() {
-        let share = share(end.left(), addresses.len() - n);
-        if share.is_zero() {
-            return Err(Error::Timeout(Timeout::Connect));
-        }
-        match TcpStream::connect_timeout(address, share) {
-            Ok(stream) => return Ok(stream),
-            Err(why) => {
-                log_safe!(debug, "{address}: {why}");
-                let kind = why.kind();
-                if failure.is_none() || matches!(kind, IoKind::ConnectionRefused | IoKind::TimedOut) {
-                    let timed_out = kind == IoKind::TimedOut;
-                    failure = Some(if timed_out { Error::Timeout(Timeout::Connect) } else { why.into() });
-                }
-            }
-        }
-    }
-    Err(failure.unwrap_or(Error::ConnectionFailed))
-}
-
-/// Returns the part of the time left that the next of `addresses` addresses may take.
-fn share(left: Duration, addresses: usize) -> Duration {
-    if addresses == 1 { left } else { left / 2 }
 }
 
 /// A connection to the platform or to a proxy.
@@ -198,39 +165,9 @@ mod tests {
 
     fn pair(output: usize) -> (TcpTransport, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = Arc::new(connect(&[listener.local_addr().unwrap()], Duration::from_secs(60)).unwrap());
+        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let buffers = LazyBuffers::new(1_024, output);
         (TcpTransport { stream, buffers, timed_out_write: None }, listener.accept().unwrap().0)
-    }
-
-    #[test]
-    fn silent_address_leaves_half_of_the_time_to_the_next_ones() {
-        let second = Duration::from_secs(1);
-        assert_eq!([3, 2, 1].map(|addresses| share(second, addresses)), [second / 2, second / 2, second]);
-    }
-
-    #[test]
-    fn every_address_is_tried_and_the_error_is_that_of_one_that_answered() {
-        let refuses = SocketAddr::from(([127, 0, 0, 1], 1));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listens = listener.local_addr().unwrap();
-
-        let minute = Duration::from_secs(60);
-        assert_eq!(connect(&[refuses, listens], minute).unwrap().peer_addr().unwrap(), listens);
-        assert_eq!(connect(&[listens, refuses], minute).unwrap().peer_addr().unwrap(), listens);
-        // TCP has no route to a multicast group, whatever the network.
-        let no_route = SocketAddr::from(([224, 0, 0, 1], 9));
-        for addresses in [[refuses, no_route], [no_route, refuses]] {
-            let Err(Error::Io(why)) = connect(&addresses, minute) else { panic!("connected to no one") };
-            assert_eq!(why.kind(), IoKind::ConnectionRefused, "{why}");
-        }
-        assert!(matches!(connect(&[no_route], minute), Err(Error::Io(_))));
-        assert!(matches!(connect(&[], minute), Err(Error::ConnectionFailed)));
-        assert!(matches!(connect(&[listens], Duration::ZERO), Err(Error::Timeout(Timeout::Connect))));
-        // Two connections were made, and no third.
-        let accepted = [(), ()].map(|()| listener.accept().unwrap());
-        listener.set_nonblocking(true).unwrap();
-        assert!(listener.accept().is_err(), "{accepted:?}");
     }
 
     /// More bytes than the system buffers.

@@ -81,7 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::http::transport::exchange::ExchangeGuard;
+    use crate::http::transport::exchange::{ExchangeGuard, ShutdownFlag};
     use crate::http::transport::test_socket::{TestSocket, nine_seconds};
     use crate::token::{TokenSource, TokenStore};
     use crate::util::clock::Deadline;
@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn token_is_written_and_then_removed_from_the_buffer() {
         let token = TokenStore::open(TokenSource::Value("tok-0123456789".to_owned())).unwrap().current();
-        let exchange = ExchangeGuard::begin(token.as_ref(), None, Deadline::after(Duration::from_secs(9)));
+        let deadline = Deadline::after(Duration::from_secs(9));
+        let exchange = ExchangeGuard::begin(token.as_ref(), None, deadline, &ShutdownFlag::default());
         let mut connection = TokenTransport(TestSocket::new(9, std::io::ErrorKind::BrokenPipe, &[]));
         let head =
             format!("GET / HTTP/1.1\r\nauthorization: {}\r\n\r\n", exchange.authorization_placeholder().unwrap());

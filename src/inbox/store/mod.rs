@@ -162,6 +162,11 @@ impl CursorFile {
         Ok(Some(Cursor::restore(anchor, floor, acked, attempts.collect())))
     }
 
+    /// Returns whether the last save failed.
+    pub(in crate::inbox) fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+
     /// Writes the cursor file if the cursor is dirty, and clears that. A clean cursor is written only to sync a version
     /// that was not synced.
     ///

@@ -9,8 +9,7 @@ mod poller;
 mod senders;
 mod summary;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use a2a_blocking::PollerHandle;
 
 use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
+use crate::temp_dir::TempDir;
 use crate::text::{format_duration, json_line};
 use event::{CallbackRecord, DemoEvent};
 use platform::{DemoPlatform, PEERS, WORKSPACES};
@@ -36,7 +36,7 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitStatus, Com
     on_interrupt(move || drop(interrupted.send(DemoEvent::Interrupted)))?;
     let platform = DemoPlatform::start()
         .map_err(|error| CommandFailure::Internal(format!("cannot listen on a loopback port: {error}")))?;
-    let dir = CursorDir::create()
+    let dir = TempDir::create("demo")
         .map_err(|error| CommandFailure::Internal(format!("cannot create a directory for the cursors: {error}")))?;
     let table = CallbackRecord::table();
     if !as_json {
@@ -48,7 +48,7 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitStatus, Com
     let start = Instant::now();
     let mut pollers = Vec::new();
     for workspace in 0..WORKSPACES.len() {
-        pollers.push(spawn_poller(&platform, &dir.0, workspace, start, &sender)?);
+        pollers.push(spawn_poller(&platform, dir.path(), workspace, start, &sender)?);
     }
     let senders_platform = platform.clone();
     thread::Builder::new().name("senders".into()).spawn(move || write_messages(&senders_platform, &sender))?;
@@ -88,22 +88,4 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitStatus, Com
         summary.print(out)?;
     }
     Ok(if summary.is_clean() { ExitStatus::Done } else { ExitStatus::Failed })
-}
-
-/// The directory of the cursor files. Dropping it removes it.
-struct CursorDir(PathBuf);
-
-impl CursorDir {
-    fn create() -> io::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("a2a-peer-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&dir)?;
-        Ok(CursorDir(dir))
-    }
-}
-
-impl Drop for CursorDir {
-    fn drop(&mut self) {
-        // Left to the system's clean-up of temporary files where this fails.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

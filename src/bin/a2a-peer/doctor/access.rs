@@ -1,16 +1,18 @@
-//! The steps of `doctor` that depend on the user's workspace: token, answer, authorisation, registration, peers.
+//! The steps of `doctor` that depend on the user's workspace: token, answer, authorisation, registration, peers, inbox.
 //!
 //! No step bounds its own time: see `run_within`.
 
 use std::fs::Metadata;
+use std::time::Duration;
 
-use a2a_blocking::{Client, Error, ErrorKind, Workspace};
+use a2a_blocking::{Client, Error, ErrorKind, InboxPoller, RetryPolicy, Verdict, Workspace};
 
 use super::step::{Finding, StepResult};
 use crate::advice;
 use crate::args::Args;
 use crate::connection::TokenFileState;
 use crate::report::ErrorReport;
+use crate::temp_dir::TempDir;
 
 /// The platform's answer about the user's workspace. A refusal is an answer, too.
 type WorkspaceAnswer = Result<Workspace, Error>;
@@ -97,5 +99,25 @@ pub(super) fn peers(client: &Client, args: &Args) -> StepResult<()> {
         ),
         1 => Finding::ok((), "the registry lists 1 peer"),
         count => Finding::ok((), format!("the registry lists {count} peers")),
+    }
+}
+
+/// Lists the newest row of the inbox, with a cursor that is removed again. No message counts as handled by that.
+///
+/// A platform may answer the steps before this one whatever the token is.
+pub(super) fn inbox(client: &Client, args: &Args) -> StepResult<()> {
+    let dir = match TempDir::create("doctor") {
+        Ok(dir) => dir,
+        Err(why) => {
+            let detail = format!("not checked: no directory for temporary files: {why}");
+            return Finding::warning((), detail, "set TMPDIR to a directory that this user can write");
+        }
+    };
+    let builder = InboxPoller::builder(client.clone()).cursor_file(dir.path().join("cursor"));
+    let builder = builder.page_size(1).backlog(Duration::from_secs(1)).retry(RetryPolicy::new().with_attempts(1));
+    let polled = builder.on_dead_letter(|_| ()).build().and_then(|mut poller| poller.poll_once(|_| Verdict::Retry));
+    match polled {
+        Ok(_) => Finding::ok((), "the platform lists the inbox"),
+        Err(error) => Err(ErrorReport::of_call(&error, args)),
     }
 }

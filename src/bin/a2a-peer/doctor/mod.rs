@@ -33,7 +33,8 @@ pub(crate) fn run(args: &Arc<Args>, limit: Duration, out: &mut impl Write) -> Re
     let answer = doctor.step("http", secured.and(client.clone()), |client, args| access::http(&client, args))?;
     let answer = doctor.step("authorisation", answer, access::authorisation)?;
     let registered = doctor.step("registration", answer, access::registration)?;
-    doctor.step("peers", registered.and(client), |client, args| access::peers(&client, args))?;
+    let listed = doctor.step("peers", registered.and(client.clone()), |client, args| access::peers(&client, args))?;
+    doctor.step("inbox", listed.and(client), |client, args| access::inbox(&client, args))?;
     Ok(doctor.exit)
 }
 
