@@ -120,7 +120,8 @@ impl ClientBuilder {
     /// Sets a function that returns the bearer token, instead of [`token`](ClientBuilder::token).
     ///
     /// [`build`](ClientBuilder::build) calls it, and so does the thread of each call that the platform answers with 401.
-    /// It must not block, because no timeout bounds it. A panic in it is caught.
+    /// It must not block, because no timeout bounds it. It may call the client, but is not called again for a request that
+    /// it makes itself. A panic in it is caught.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};

@@ -46,7 +46,8 @@ pub enum LookupSource {
     Absent,
     /// No record: the lookup brought no usable answer.
     Failed,
-    /// No record, and no lookup was made, because the circuit is not closed: the registry does not answer.
+    /// No record, and no lookup was made or waited for. Either the circuit is not closed: the registry does not answer.
+    /// Or this thread is in a lookup already, as where its logger calls the client, and would wait for itself.
     Shed,
     /// No record: the text is no peer id. No request was made.
     Invalid,

@@ -2,6 +2,7 @@
 
 mod queue;
 
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -13,8 +14,13 @@ use crate::util::circuit_breaker::Permit;
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
-use crate::util::single_flight::Joined;
+use crate::util::single_flight::{Joined, is_leading};
 use queue::{BackgroundTask, RefreshJob, TaskQueue, ThreadCheck};
+
+thread_local! {
+    /// True in a background thread, of any client.
+    static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The background work of one client.
 ///
@@ -96,8 +102,12 @@ impl Background {
     }
 
     /// Blocks until no task is queued or running. Returns whether that is so before the deadline.
+    ///
+    /// Does not block in a background thread, which would wait for its own task, nor in a thread that makes a lookup,
+    /// which a task may wait for. A logger that such a thread calls may ask.
     pub(super) fn wait_until_idle(&self, deadline: Deadline) -> bool {
-        self.queue.wait_until_idle(deadline)
+        let may_block = !is_leading() && !IS_BACKGROUND.try_with(Cell::get).unwrap_or(false);
+        self.queue.wait_until_idle(may_block.then_some(deadline))
     }
 
     /// Empties the queue and ends the threads. Does not wait for them.
@@ -180,6 +190,7 @@ impl Background {
 
 /// Runs tasks until the client is gone: the body of a background thread.
 fn run_tasks(queue: &Arc<TaskQueue>, runner: &Weak<LookupRunner>) {
+    IS_BACKGROUND.set(true);
     while let Some(task) = queue.next() {
         // The client's last handle may be dropped during the task. The runner is then dropped here, with no lock held.
         let Some(runner) = runner.upgrade() else { return };

@@ -147,11 +147,14 @@ impl TaskQueue {
         self.state.lock().dropped
     }
 
-    /// Blocks until no task is queued or running. Returns whether that is so before the deadline.
-    pub(super) fn wait_until_idle(&self, deadline: Deadline) -> bool {
+    /// Blocks until no task is queued or running. Returns whether that is so before the deadline. Does not block without
+    /// a deadline.
+    pub(super) fn wait_until_idle(&self, deadline: Option<Deadline>) -> bool {
         let mut state = self.state.lock();
         state.reset_after_fork();
-        let state = wait_while(&self.ended, state, TaskQueueState::is_busy, Some(deadline));
+        if deadline.is_some() {
+            state = wait_while(&self.ended, state, TaskQueueState::is_busy, deadline);
+        }
         !state.is_busy()
     }
 
