@@ -129,6 +129,31 @@ fn end_of_an_outage_expires_its_failures_and_no_others() {
     }
 }
 
+/// The peer itself may be the cause: a caller that waits for its lookup might wait for nothing, however long ago it was.
+#[test]
+fn lookup_that_got_no_answer_is_left_to_the_background_after_its_ttl_too() {
+    let (cache, start) = (Cache::new(10), CoarseInstant::now());
+    let at = |secs: u64| start.plus(Duration::from_secs(secs));
+    let found =
+        CacheUpdate::Found { record: record(peer(1), 9), refresh_at: at(5), fresh_until: at(9), stale_until: at(900) };
+    drop(cache.insert(peer(1), found));
+    for n in [1, 2] {
+        drop(cache.insert(peer(n), CacheUpdate::Failed { until: at(15), outage: Some(cache.outage()) }));
+    }
+    let answer = |n, secs| cache.get(peer(n), at(secs));
+    let stale = Some(record(peer(1), 9));
+    assert_eq!(
+        [answer(1, 15), answer(2, 15)],
+        [CacheAnswer::Due(stale.clone()), CacheAnswer::Due(None)],
+        "in the outage"
+    );
+    cache.end_outage(at(10), Duration::ZERO);
+    for secs in [14, 15, 899] {
+        assert_eq!([answer(1, secs), answer(2, secs)], [CacheAnswer::Retry(stale.clone()), CacheAnswer::Retry(None)]);
+    }
+    assert_eq!(answer(1, 900), CacheAnswer::Retry(None));
+}
+
 /// Refreshes of 2,000 records fell due in an outage, and of one after it. Each waits for its own time in the window, and
 /// these times are spread over it.
 #[test]

@@ -18,7 +18,9 @@ pub use message::Message;
 pub(crate) use message::base64;
 pub(crate) use message::envelope;
 pub use part::{Attachment, File, FileContent, Part};
-pub(crate) use record::{BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_text, has_error, object, peer_list};
+pub(crate) use record::{
+    BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_text, is_platform_error, is_removed_peer, object, peer_list,
+};
 pub(crate) use reply::read::{MessageAnswer, read_answer};
 pub use reply::{Queued, Reply, ReplyMessage, Task};
 pub(crate) use time::Timestamp;

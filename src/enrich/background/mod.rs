@@ -55,6 +55,10 @@ impl Background {
     pub(super) fn finish(&self, end: LookupEnd, now: CoarseInstant) -> LookupOutcome {
         end.due_again.into_iter().for_each(|peer| self.enqueue(peer, now));
         if end.circuit_changed {
+            if self.runner.circuit.is_open() {
+                // So that the probe is made when it is due, and not when the next caller misses a peer.
+                self.is_running();
+            }
             self.notify();
         }
         end.outcome

@@ -131,9 +131,25 @@ fn python_type(value: &Value) -> &'static str {
     }
 }
 
-/// Returns whether a body is an object with the field `error`, as the platform's own errors are, and no proxy's page.
-pub(crate) fn has_error(body: &[u8]) -> bool {
-    object(body, RECORD_MEMORY).is_ok_and(|fields| fields.contains_key("error"))
+/// Fields that the error of a gateway or of a web framework has beside `error`, and that of the platform has not.
+///
+/// Spring Boot's has all three: <https://docs.spring.io/spring-boot/reference/web/servlet.html>, "Error Handling".
+const GATEWAY_FIELDS: [&str; 3] = ["status", "path", "timestamp"];
+
+/// Returns whether a body is the platform's own error: an object with a text in `error`, and no gateway's page.
+pub(crate) fn is_platform_error(body: &[u8]) -> bool {
+    object(body, RECORD_MEMORY)
+        .is_ok_and(|fields| has_error_text(&fields) && !GATEWAY_FIELDS.iter().any(|name| fields.contains_key(*name)))
+}
+
+/// Returns whether a body is the platform's own error about a peer that was removed: its `status` is `removed`.
+pub(crate) fn is_removed_peer(body: &[u8]) -> bool {
+    object(body, RECORD_MEMORY)
+        .is_ok_and(|fields| has_error_text(&fields) && fields.get("status").is_some_and(|status| status == "removed"))
+}
+
+fn has_error_text(fields: &Map<String, Value>) -> bool {
+    fields.get("error").and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty())
 }
 
 /// Returns the field `error` of a body: its text, or its JSON where it is no text.
@@ -189,6 +205,34 @@ mod tests {
         assert_eq!(error_text(br#"{"error":"gone"}"#).as_deref(), Some("gone"));
         assert_eq!(error_text(br#"{"error":{"code":1}}"#).as_deref(), Some(r#"{"code":1}"#));
         assert_eq!(error_text(b"[]"), None);
-        assert!(has_error(br#"{"error":null}"#) && !has_error(b"<html>") && !has_error(br#"{"message":"x"}"#));
+    }
+
+    #[test]
+    fn platforms_own_error_is_a_text_without_what_a_gateway_adds() {
+        for (body, is_own) in [
+            (r#"{"error":"not authorized to discover this workspace"}"#, true),
+            (r#"{"error":"removed","id":"x","removed_at":"2026-05-01T00:00:00Z","hint":"h"}"#, true),
+            (r#"{"error":null}"#, false),
+            (r#"{"error":" "}"#, false),
+            (r#"{"error":{"code":403}}"#, false),
+            (r#"{"error":true}"#, false),
+            (r#"{"error":"Not Found","status":404}"#, false),
+            (r#"{"error":"Not Found","path":"/registry/discover/x"}"#, false),
+            (r#"{"error":"Not Found","timestamp":null}"#, false),
+            (r#"{"message":"no Route matched with those values"}"#, false),
+            ("<html>", false),
+            ("[]", false),
+            ("", false),
+        ] {
+            assert_eq!(is_platform_error(body.as_bytes()), is_own, "{body}");
+        }
+        for (body, is_removed) in [
+            (r#"{"error":"workspace not available","status":"removed"}"#, true),
+            (r#"{"error":"workspace not available","status":"hibernated"}"#, false),
+            (r#"{"error":"removed"}"#, false),
+            (r#"{"status":"removed"}"#, false),
+        ] {
+            assert_eq!(is_removed_peer(body.as_bytes()), is_removed, "{body}");
+        }
     }
 }
