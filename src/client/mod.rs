@@ -100,7 +100,8 @@ impl Client {
     /// Returns the registry's record of a peer, from the cache or by one lookup.
     ///
     /// `None` means one of three: the text is no peer id (no request is made); the registry does not know or show the
-    /// peer; the lookup brought no usable answer. The last two are cached for the negative TTL.
+    /// peer; the lookup brought no usable answer. The second is cached for
+    /// [`negative_ttl`](ClientBuilder::negative_ttl), the third for [`error_ttl`](ClientBuilder::error_ttl).
     ///
     /// A cached answer takes nanoseconds. A lookup takes at most
     /// [`lookup_timeout`](ClientBuilder::lookup_timeout) (2 s), DNS included, and threads that miss the same peer

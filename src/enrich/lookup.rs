@@ -278,7 +278,7 @@ impl LookupRunner {
 /// The registry's answer to a lookup.
 struct RegistryAnswer {
     outcome: LookupOutcome,
-    /// What the circuit is told.
+    /// The report to the circuit.
     report: Report,
     /// Wait that the answer asks for.
     retry_after: Option<Duration>,

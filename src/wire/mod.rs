@@ -12,6 +12,8 @@ pub(crate) use activity::{
     ActivityRows, MalformedRows, Row, activity, attachments, created_at, message_text, request_body, sender_id,
     text_field,
 };
+#[cfg(any(test, fuzzing))]
+pub(crate) use json::to_utf8;
 pub(crate) use json::{JsonError, MemoryBudget, parse_json};
 pub use message::Message;
 #[cfg(feature = "serde")]

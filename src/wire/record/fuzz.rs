@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{RECORD_MEMORY, error_text, is_platform_error, is_removed_peer, object, peer_list};
 use crate::peer::{Peer, PeerId};
 use crate::test_util::halves;
+use crate::wire::to_utf8;
 
 type Fields = Map<String, Value>;
 
@@ -70,7 +71,7 @@ fn least_memory(value: &Value) -> usize {
 
 /// Reads a body, and asserts that each reader agrees with `serde_json`.
 fn read_body(data: &[u8]) -> Option<Fields> {
-    let read: Option<Value> = serde_json::from_slice(data).ok();
+    let read: Option<Value> = serde_json::from_slice(&to_utf8(data)).ok();
     let fields = read.as_ref().and_then(Value::as_object);
     match (object(data, RECORD_MEMORY), fields) {
         (Ok(object), fields) => assert_eq!(Some(&object), fields),

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::json::{JsonError, MemoryBudget, each_entry, parse_json};
+use super::json::{JsonError, MemoryBudget, each_entry, parse_json, to_utf8};
 use crate::error::ErrorKind;
 use crate::peer::{Peer, PeerId};
 
@@ -85,10 +85,11 @@ pub(crate) struct PeerList {
 /// Any other body, with what it is not and what was found instead, in the words of the Python module `a2a_client`.
 pub(crate) fn peer_list(body: &[u8]) -> Result<PeerList, BodyError> {
     let not_json = |why: &dyn fmt::Display| BodyError::malformed(format!("JSON: {why}"));
-    let text = std::str::from_utf8(body).map_err(|why| not_json(&why))?;
+    let text = to_utf8(body);
+    let text = std::str::from_utf8(&text).map_err(|why| not_json(&why))?;
     let mut budget = MemoryBudget::new(text.len(), LIST_MEMORY);
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
-        return Err(match parse_json(body, &mut budget) {
+        return Err(match parse_json(text.as_bytes(), &mut budget) {
             Ok(other) => BodyError::malformed(format!("a list: {}", python_type(&other))),
             Err(JsonError::TooLarge(_)) => BodyError::malformed("a list"),
             Err(JsonError::NotJson(why)) => not_json(&why),
