@@ -1,6 +1,6 @@
 //! Code of the user that runs inside a lookup, a logger or a token function, and calls the client again.
 //!
-//! The logger is process-wide. It calls a test's hook for the records that name the test's server.
+//! The logger is process-wide. It calls a test's hook for the records of that test.
 
 use std::cell::Cell;
 use std::sync::mpsc::channel;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use a2a_blocking::{Client, ClientBuilder, ErrorKind, Lookup, LookupSource};
 
-use crate::support::{PEER, RECORD, Reaction, Server, builder};
+use crate::support::{Dir, PEER, RECORD, Reaction, Server, builder};
 
 /// Timeout of a lookup, and of what else could wait. A test that waits for one of them fails.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,14 +36,9 @@ impl log::Log for CallingLogger {
             return;
         }
         let text = record.args().to_string();
-        let hooks: Vec<Hook> = HOOKS
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|(url, _)| text.contains(&format!("{url}/")))
-            .map(|(_, hook)| hook.clone())
-            .collect();
-        hooks.iter().for_each(|hook| hook());
+        let hooks = HOOKS.lock().unwrap().clone();
+        let hooks = hooks.iter().filter(|(part, _)| text.contains(part)).map(|(_, hook)| hook);
+        hooks.for_each(|hook| hook());
         IN_HOOK.set(false);
     }
 
@@ -52,12 +47,17 @@ impl log::Log for CallingLogger {
 
 /// Calls `hook` for each record of this crate that names the server.
 fn on_log(server: &Server, hook: impl Fn() + Send + Sync + 'static) {
+    on_record(format!("{}/", server.url()), hook);
+}
+
+/// Calls `hook` for each record of this crate with this text.
+fn on_record(text: String, hook: impl Fn() + Send + Sync + 'static) {
     static SET_UP: Once = Once::new();
     SET_UP.call_once(|| {
         log::set_logger(&CallingLogger).unwrap();
         log::set_max_level(log::LevelFilter::Debug);
     });
-    HOOKS.lock().unwrap().push((server.url(), Arc::new(hook)));
+    HOOKS.lock().unwrap().push((text, Arc::new(hook)));
 }
 
 /// A client that the hooks of a test can call, too.
@@ -146,21 +146,21 @@ fn two_lookups_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn logger_in_a_background_thread_waits_neither_for_its_lookup_nor_for_its_end() {
+fn logger_in_a_background_thread_does_not_wait_for_its_lookup() {
     let server = Server::play([Reaction::reply(500, "{}")]);
     let client = shared(builder(&server));
     let (tell, told) = channel();
     on_log(&server, move || {
         let name = thread::current().name().unwrap_or_default().to_owned();
-        tell.send((name, client.lookup(PEER).source, client.wait_until_idle(TIMEOUT))).unwrap();
+        tell.send((name, client.lookup(PEER).source)).unwrap();
     });
     at_once(|| {
         assert_eq!(client.enrich_nonblocking(PEER), None);
         assert!(client.wait_until_idle(TIMEOUT));
     });
-    let (name, source, idle) = told.try_iter().next().unwrap();
+    let (name, source) = told.try_iter().next().unwrap();
     assert!(name.starts_with("a2a-refresh-"), "{name}");
-    assert_eq!((source, idle), (LookupSource::Shed, false));
+    assert_eq!(source, LookupSource::Shed);
 }
 
 /// After an outage the background threads make the probe, and its logger calls the client.
@@ -170,7 +170,7 @@ fn logger_in_a_probe_does_not_wait() {
     let backoff = Duration::from_millis(1);
     let client = shared(builder(&server).circuit_threshold(1).circuit_backoff(backoff, backoff));
     let (tell, told) = channel();
-    on_log(&server, move || tell.send((client.lookup(PEER), client.wait_until_idle(TIMEOUT))).unwrap());
+    on_log(&server, move || tell.send(client.lookup(PEER)).unwrap());
     at_once(|| {
         client.lookup(PEER);
         client.lookup(peer(1));
@@ -212,4 +212,27 @@ fn token_function_is_not_called_by_its_own_requests() {
     let client = CLIENT.get_or_init(|| client);
     assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
+}
+
+/// The file is read again after a 401, on a thread of its own, which warns that others may use it.
+#[cfg(unix)]
+#[test]
+fn logger_in_the_thread_that_reads_the_token_does_not_wait_for_the_lookup() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = Dir::new("reentrant-token");
+    let path = dir.file("token");
+    fs::write(&path, "token").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::play([Reaction::reply(401, r#"{"error":"invalid workspace auth token"}"#)]);
+    let client = shared(builder(&server).token_file(&path));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (tell, told) = channel();
+    on_record(path.display().to_string(), move || {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        tell.send((name, client.lookup(PEER).source)).unwrap();
+    });
+    assert_eq!(at_once(|| client.lookup(PEER)).source, LookupSource::Failed);
+    assert_eq!(told.try_iter().next(), Some(("a2a-token".to_owned(), LookupSource::Shed)));
 }

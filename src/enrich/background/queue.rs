@@ -147,14 +147,11 @@ impl TaskQueue {
         self.state.lock().dropped
     }
 
-    /// Blocks until no task is queued or running. Returns whether that is so before the deadline. Does not block without
-    /// a deadline.
-    pub(super) fn wait_until_idle(&self, deadline: Option<Deadline>) -> bool {
+    /// Blocks until no task is queued or running. Returns whether that is so before the deadline.
+    pub(super) fn wait_until_idle(&self, deadline: Deadline) -> bool {
         let mut state = self.state.lock();
         state.reset_after_fork();
-        if deadline.is_some() {
-            state = wait_while(&self.ended, state, TaskQueueState::is_busy, deadline);
-        }
+        let state = wait_while(&self.ended, state, TaskQueueState::is_busy, Some(deadline));
         !state.is_busy()
     }
 

@@ -31,6 +31,24 @@ pub(crate) fn is_leading() -> bool {
     LED.try_with(Cell::get).is_ok_and(|led| led > 0)
 }
 
+/// Returns `work` to be run on a helper thread, which leads a flight while this thread does.
+///
+/// This thread waits for its helper, so what the helper calls must not wait for this thread.
+pub(crate) fn as_leader<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    struct Scope(i32);
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            count_led(-self.0);
+        }
+    }
+    let led = i32::from(is_leading());
+    move || {
+        count_led(led);
+        let _scope = Scope(led);
+        work()
+    }
+}
+
 /// Adds to the number of flights that this thread leads. It stays as it is in a thread that is ending.
 fn count_led(change: i32) {
     let _ = LED.try_with(|led| led.set(led.get().saturating_add_signed(change)));

@@ -118,6 +118,13 @@ fn thread_leads_from_the_start_of_its_flights_to_their_ends() {
     let (leader, inner) = (lead(&flights), lead(&others));
     assert!(is_leading());
     thread::scope(|scope| scope.spawn(|| assert!(!is_leading())).join().unwrap());
+    // A helper leads while it works for this thread.
+    let work = as_leader(|| assert!(is_leading()));
+    let helper = || {
+        work();
+        assert!(!is_leading());
+    };
+    thread::scope(|scope| scope.spawn(helper).join().unwrap());
     drop(join_as_waiter(&flights));
     inner.complete(&1, |_| ());
     assert!(is_leading(), "the outer one");
