@@ -169,6 +169,7 @@ impl Client {
     /// Cached answers are fresh or not as of `now`, and a fetched record counts as fetched then. Turn off what else
     /// moves expiry with [`ttl_spread(0.0)`](ClientBuilder::ttl_spread) and
     /// [`background_threads(0)`](ClientBuilder::background_threads). The lookup's timeout is in real time all the same.
+    /// Where the system was suspended, `now` counts from the present.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

@@ -217,3 +217,6 @@ impl Recovery {
         fell_due && now < self.ended_at.plus(self.window.mul_f64(fraction(peer, self.ended_at, 0)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,6 @@
 
 mod queue;
 
-use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -10,17 +9,12 @@ use super::lookup::{LookupEnd, LookupOutcome, LookupRunner};
 use crate::cache::CacheAnswer;
 use crate::config::Settings;
 use crate::peer::PeerId;
-use crate::util::circuit_breaker::Permit;
+use crate::util::circuit_breaker::{NextProbe, Permit};
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
-use crate::util::single_flight::{Joined, is_leading};
+use crate::util::single_flight::Joined;
 use queue::{BackgroundTask, RefreshJob, TaskQueue, ThreadCheck};
-
-thread_local! {
-    /// True in a background thread, of any client.
-    static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
-}
 
 /// The background work of one client.
 ///
@@ -43,11 +37,22 @@ impl Background {
     /// callers who are served an older record queue its peer again later.
     pub(super) fn enqueue(&self, peer: PeerId, now: CoarseInstant) {
         self.reset_after_fork();
-        if self.runner.circuit.is_open() && self.runner.cache.record(peer).is_some() {
-            return;
+        if self.runner.circuit.is_open() {
+            self.wake_for_probe();
+            if self.runner.cache.record(peer).is_some() {
+                return;
+            }
         }
         if self.queue.push(RefreshJob::new(peer, now)) {
             self.start();
+        }
+    }
+
+    /// Wakes the threads if a probe is due. They wait for it in time for which the system is not suspended, and the circuit
+    /// counts all time.
+    fn wake_for_probe(&self) {
+        if let NextProbe::Now(_) = self.runner.circuit.next_probe(CoarseInstant::now()) {
+            self.notify();
         }
     }
 
@@ -106,12 +111,8 @@ impl Background {
     }
 
     /// Blocks until no task is queued or running. Returns whether that is so before the deadline.
-    ///
-    /// Does not block in a background thread, which would wait for its own task, nor in a thread that makes a lookup,
-    /// which a task may wait for. A logger that such a thread calls may ask.
     pub(super) fn wait_until_idle(&self, deadline: Deadline) -> bool {
-        let may_block = !is_leading() && !IS_BACKGROUND.try_with(Cell::get).unwrap_or(false);
-        self.queue.wait_until_idle(may_block.then_some(deadline))
+        self.queue.wait_until_idle(deadline)
     }
 
     /// Empties the queue and ends the threads. Does not wait for them.
@@ -194,7 +195,6 @@ impl Background {
 
 /// Runs tasks until the client is gone: the body of a background thread.
 fn run_tasks(queue: &Arc<TaskQueue>, runner: &Weak<LookupRunner>) {
-    IS_BACKGROUND.set(true);
     while let Some(task) = queue.next() {
         // The client's last handle may be dropped during the task. The runner is then dropped here, with no lock held.
         let Some(runner) = runner.upgrade() else { return };
