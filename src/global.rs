@@ -17,11 +17,12 @@
 //! The [`guide`](crate::guide) shows the functions of the Python module beside these.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use once_cell::sync::{Lazy, OnceCell};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, ClientBuilder};
 use crate::error::failure_log::FailureLog;
 use crate::error::{Error, ErrorKind, WorkspaceRemoved};
 use crate::peer::{Peer, PeerId};
@@ -48,11 +49,15 @@ pub fn init(client: Client) -> Result<(), Client> {
 
 /// Returns the process-wide client. Builds it from the environment if none was set.
 ///
+/// That one has the Python module's one TTL of 300 s for records, absent peers and failed lookups. A client that is given
+/// to [`init`] has its own.
+///
 /// # Errors
 ///
 /// As [`Client::from_env`]. The next call tries again.
 pub fn client() -> Result<&'static Client, Error> {
-    CLIENT.get_or_try_init(Client::from_env)
+    // `error_ttl` is at most `negative_ttl`.
+    CLIENT.get_or_try_init(|| ClientBuilder::from_env().error_ttl(Duration::MAX).build())
 }
 
 /// Calls [`Client::enrich`] on the process-wide client.

@@ -130,6 +130,7 @@ as_object! {
         "token_file": settings.token_file.as_ref().map(|path| path.to_string_lossy()),
         "ttl_seconds": settings.ttl.as_secs_f64(),
         "negative_ttl_seconds": settings.negative_ttl.as_secs_f64(),
+        "error_ttl_seconds": settings.error_ttl.as_secs_f64(),
         "stale_if_error_seconds": settings.stale_if_error.as_secs_f64(),
         "ttl_spread": settings.ttl_spread,
         "lookup_timeout_seconds": settings.lookup_timeout.as_secs_f64(),

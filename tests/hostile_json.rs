@@ -8,6 +8,7 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::RefCell;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
@@ -383,7 +384,7 @@ fn unusual_json_has_a_defined_outcome() {
     let _alone = alone();
     // A longer text would be too large for the answer to a notice.
     let deep = "[".repeat(50_000);
-    let cases: [(&[u8], bool); 10] = [
+    let cases: [(&[u8], bool); 12] = [
         (b"{\"id\":\"x\",\"id\":\"y\"}", true),
         (b"{\"n\":123456789012345678901234567890,\"m\":-0.0,\"k\":1e-999}", true),
         (b"{\"n\":1e999}", false),
@@ -391,7 +392,9 @@ fn unusual_json_has_a_defined_outcome() {
         (b"{\"n\":-Infinity}", false),
         (b"{\"s\":\"\\ud800\"}", false),
         (b"{\"s\":\"\xff\xfe\"}", false),
-        (b"\xef\xbb\xbf{}", false),
+        (b"\xef\xbb\xbf{}", true),
+        (b"\xef\xbb\xbf", false),
+        (b"\xff\xfe{\0}", false),
         (b"{\"s\":\"\0\"}", false),
         (deep.as_bytes(), false),
     ];
@@ -417,6 +420,55 @@ fn unusual_json_has_a_defined_outcome() {
     }
     let last = answering(200, r#"{"id":"x","id":"y"}"#);
     assert_eq!(support::client(&last).discover(PEER).unwrap().id(), Some("y"), "the last of two");
+}
+
+/// With a byte order mark, and in the encodings other than UTF-8 that the Python module reads.
+#[test]
+fn json_of_every_encoding_is_read_by_every_call() {
+    let _alone = alone();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let encodings: [(&str, &dyn Fn(&str) -> Vec<u8>); 4] = [
+        ("UTF-8 with a mark", &|text| format!("\u{feff}{text}").into_bytes()),
+        ("UTF-16 with a mark", &|text| utf16(&format!("\u{feff}{text}"))),
+        ("UTF-16", &utf16),
+        ("UTF-32", &|text| text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect()),
+    ];
+    for (name, encoded) in encodings {
+        let servers = RefCell::new(Vec::new());
+        let client = |status, body: &str| {
+            let server = answering(status, encoded(body));
+            let client = support::client(&server);
+            servers.borrow_mut().push(server);
+            client
+        };
+        let record = format!(r#"{{"id":"{PEER}","name":"søren 王"}}"#);
+        assert_eq!(client(200, &record).discover(PEER).unwrap().name(), Some("søren 王"), "{name}");
+        assert_eq!(client(200, &record).lookup(PEER).source, LookupSource::Fetched, "{name}");
+        assert_eq!(client(200, &record).workspace().unwrap().name(), Some("søren 王"), "{name}");
+        assert_eq!(client(200, &format!("[{record}]")).peers().unwrap()[0].name(), Some("søren 王"), "{name}");
+        let reply = r#"{"result":{"parts":[{"kind":"text","text":"ja ✓"}]}}"#;
+        assert_eq!(client(200, reply).send(PEER, "x").unwrap().text(), "ja ✓", "{name}");
+        let refusal = r#"{"error":"the workspace was removed"}"#;
+        assert_eq!(client(404, refusal).discover(PEER).unwrap_err().kind(), ErrorKind::NotFound, "{name}");
+        for error in [client(500, refusal).workspace().unwrap_err(), client(500, refusal).notify("x").unwrap_err()] {
+            assert!(error.to_string().contains("(the workspace was removed)"), "{name}: {error}");
+        }
+        let (server, dir) = (
+            answering(200, encoded(r#"[{"id":"1","summary":"hej ✓","created_at":"2026-05-01T00:00:00Z"}]"#)),
+            Dir::new("hostile-encoding"),
+        );
+        let mut seen = Vec::new();
+        let polled = poller(support::builder(&server), &dir).poll_once(|message| {
+            seen.push(message.text().to_owned());
+            Verdict::Ack
+        });
+        assert!(polled.is_ok() && seen == ["hej ✓"], "{name}: {polled:?} {seen:?}");
+        // The cursor's file, as an editor may have saved it.
+        let cursor = fs::read_to_string(dir.file("c.json")).unwrap();
+        fs::write(dir.file("c.json"), encoded(&cursor)).unwrap();
+        let again = poller(support::builder(&server), &dir).poll_once(|message| panic!("{message:?} was acked"));
+        assert!(again.is_ok() && !dir.file("c.json.unreadable").exists(), "{name}: {again:?}");
+    }
 }
 
 #[test]

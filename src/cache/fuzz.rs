@@ -71,8 +71,8 @@ impl ModelledCache {
         let stale = entry.record.filter(|_| now < entry.stale_until);
         match (stale, entry.negative) {
             (Some(record), _) if deferred => ModelAnswer::Stale(record),
-            _ if now >= entry.negative_until => ModelAnswer::Due(stale),
             (_, Negative::Failed) if ended => ModelAnswer::Retry(stale),
+            _ if now >= entry.negative_until => ModelAnswer::Due(stale),
             (_, Negative::Absent) => ModelAnswer::Absent,
             (Some(record), Negative::Failed) => ModelAnswer::Stale(record),
             (None, Negative::Failed) => ModelAnswer::Failed,

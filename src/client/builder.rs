@@ -121,7 +121,8 @@ impl ClientBuilder {
     /// Sets a function that returns the bearer token, instead of [`token`](ClientBuilder::token).
     ///
     /// [`build`](ClientBuilder::build) calls it, and so does the thread of each call that the platform answers with 401.
-    /// It must not block, because no timeout bounds it. A panic in it is caught.
+    /// It must not block, because no timeout bounds it. It may call the client, but is not called again for a request that
+    /// it makes itself. A panic in it is caught.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -190,12 +191,22 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets for how long an absent peer or a failed lookup is cached. Default: the TTL, as in the Python module
-    /// `a2a_client`.
+    /// Sets for how long an absent peer is cached. Default: the TTL, as in the Python module `a2a_client`.
     ///
-    /// Zero caches neither. Each message from such a peer then costs a lookup.
+    /// Zero caches neither absent peers nor failed lookups. Each message from such a peer then costs a lookup.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.unchecked.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// Sets for how long a failed lookup is cached. Default: 15 s. At most [`negative_ttl`](ClientBuilder::negative_ttl):
+    /// more is taken for that.
+    ///
+    /// A `Retry-After` of the registry makes it longer, within the same bound. So a flaky registry costs neither a lookup
+    /// for each message nor minutes without a name. [`global`](crate::global) uses the negative TTL, as the Python module
+    /// `a2a_client` does. Zero caches no failure.
+    pub fn error_ttl(mut self, ttl: Duration) -> Self {
+        self.unchecked.error_ttl = Some(ttl);
         self
     }
 

@@ -100,11 +100,11 @@ impl Client {
     /// Returns the registry's record of a peer, from the cache or by one lookup.
     ///
     /// `None` means one of three: the text is no peer id (no request is made); the registry does not know or show the
-    /// peer; the lookup brought no usable answer. The last two are cached for the negative TTL.
+    /// peer; the lookup brought no usable answer. The second is cached for
+    /// [`negative_ttl`](ClientBuilder::negative_ttl), the third for [`error_ttl`](ClientBuilder::error_ttl).
     ///
-    /// A cached answer takes nanoseconds. A lookup takes at most
-    /// [`lookup_timeout`](ClientBuilder::lookup_timeout) (2 s), DNS included, and threads that miss the same peer
-    /// together share it. A panic during a lookup counts as a failed one, except under `panic = "abort"`.
+    /// A cached answer takes nanoseconds. A lookup takes at most [`lookup_timeout`](ClientBuilder::lookup_timeout) (2 s), DNS
+    /// included, and threads that miss the same peer share it. A panic during one is a failure (not with `panic = "abort"`).
     #[inline]
     pub fn enrich(&self, peer: impl PeerRef) -> Option<Peer> {
         self.lookup(peer).peer
@@ -167,6 +167,7 @@ impl Client {
     /// Cached answers are fresh or not as of `now`, and a fetched record counts as fetched then. Turn off what else
     /// moves expiry with [`ttl_spread(0.0)`](ClientBuilder::ttl_spread) and
     /// [`background_threads(0)`](ClientBuilder::background_threads). The lookup's timeout is in real time all the same.
+    /// Where the system was suspended, `now` counts from the present.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -312,9 +313,8 @@ impl Client {
 
     /// Removes a peer from the cache. A lookup in flight does not store its outcome.
     pub fn forget(&self, peer: impl PeerRef) {
-        if let Some(peer) = peer.peer_id() {
-            self.inner.enricher.forget(peer);
-        }
+        let Some(peer) = peer.peer_id() else { return };
+        self.inner.enricher.forget(peer);
     }
 
     /// Removes all peers from the cache. Lookups in flight do not store their outcomes.

@@ -33,6 +33,7 @@ pub(crate) struct UncheckedSettings {
     pub(crate) root_certificates: Option<HiddenText>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) error_ttl: Option<Duration>,
     pub(crate) stale_if_error: Option<Duration>,
     pub(crate) ttl_spread: Option<f64>,
     pub(crate) lookup_timeout: Option<Duration>,
@@ -83,6 +84,7 @@ impl UncheckedSettings {
             OriginSetting::Given(text) => Some(NamedText::new("origin", text).check(check_origin)?),
         };
         let ttl = self.ttl.unwrap_or(Duration::from_secs(300));
+        let negative_ttl = self.negative_ttl.unwrap_or(ttl);
         let settings = Settings {
             platform_url: platform.to_string(),
             workspace_id: workspace_id.check(check_workspace_id)?,
@@ -90,7 +92,8 @@ impl UncheckedSettings {
             origin,
             token_file: self.token_file.clone(),
             ttl,
-            negative_ttl: self.negative_ttl.unwrap_or(ttl),
+            negative_ttl,
+            error_ttl: self.error_ttl.unwrap_or(Duration::from_secs(15)).min(negative_ttl),
             stale_if_error: self.stale_if_error.unwrap_or(Duration::from_secs(3_600)),
             ttl_spread: self.ttl_spread.unwrap_or(0.1),
             lookup_timeout: self.lookup_timeout.unwrap_or(Duration::from_secs(2)),

@@ -34,6 +34,7 @@ const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// let client = Client::builder().workspace_id("0f0e0d0c-0b0a-4908-8706-050403020100").build()?;
 /// let settings = client.settings();
 /// assert_eq!((settings.ttl, settings.negative_ttl), (Duration::from_secs(300), settings.ttl));
+/// assert_eq!(settings.error_ttl, Duration::from_secs(15));
 /// assert_eq!(settings.stale_if_error, Duration::from_secs(3_600));
 /// assert_eq!(settings.ttl_spread, 0.1);
 /// assert_eq!(settings.lookup_timeout, Duration::from_secs(2));
@@ -60,8 +61,10 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// Time for which a record is fresh.
     pub ttl: Duration,
-    /// Time for which an absent peer or a failed lookup is cached.
+    /// Time for which an absent peer is cached.
     pub negative_ttl: Duration,
+    /// Time for which a failed lookup is cached. Not above `negative_ttl`.
+    pub error_ttl: Duration,
     /// Time past its TTL for which a record is served while lookups fail.
     pub stale_if_error: Duration,
     /// Largest part of a TTL by which it is shortened, from 0 to 0.5.

@@ -14,6 +14,7 @@ fn readme_lists_the_defaults() {
     let spread = settings.ttl_spread * 100.0;
     let rows = [
         format!("| `ttl`, `negative_ttl` | {}, the TTL |", secs(settings.ttl)),
+        format!("| `error_ttl` | {}; at most `negative_ttl` |", secs(settings.error_ttl)),
         format!("| `stale_if_error`, `ttl_spread` | {}, {spread} % |", secs(settings.stale_if_error)),
         format!("| `lookup_timeout` | {} |", secs(settings.lookup_timeout)),
         format!(
@@ -32,6 +33,23 @@ fn readme_lists_the_defaults() {
     for row in rows {
         assert!(include_str!("../guide/settings.md").contains(&row), "the guide does not have: {row}");
     }
+}
+
+#[test]
+fn error_ttl_is_at_most_the_negative_ttl() {
+    let error_ttl = |ttl: u64, negative_ttl: Option<u64>, error_ttl: Option<u64>| {
+        let unchecked = UncheckedSettings {
+            ttl: Some(Duration::from_secs(ttl)),
+            negative_ttl: negative_ttl.map(Duration::from_secs),
+            error_ttl: error_ttl.map(Duration::from_secs),
+            ..UncheckedSettings::for_workspace("w")
+        };
+        unchecked.check().unwrap().settings.error_ttl.as_secs()
+    };
+    assert_eq!(error_ttl(300, None, None), 15);
+    assert_eq!([error_ttl(9, None, None), error_ttl(300, Some(7), None), error_ttl(300, Some(0), None)], [9, 7, 0]);
+    assert_eq!([error_ttl(300, None, Some(60)), error_ttl(300, Some(50), Some(60))], [60, 50]);
+    assert_eq!(error_ttl(300, None, Some(0)), 0);
 }
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]

@@ -3,6 +3,7 @@
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::policy::{ExpiryPolicy, circuit_policy};
 use crate::cache::{Answered, Cache, CacheAnswer};
@@ -48,7 +49,8 @@ pub enum LookupSource {
     Absent,
     /// No record: the lookup brought no usable answer.
     Failed,
-    /// No record, and no lookup was made, because the circuit is not closed: the registry does not answer.
+    /// No record, and no lookup was made or waited for. Either the circuit is not closed: the registry does not answer.
+    /// Or this thread is in a lookup already, as where its logger calls the client, and would wait for itself.
     Shed,
     /// No record: the text is no peer id. No request was made.
     Invalid,
@@ -183,7 +185,7 @@ impl LookupRunner {
         let outage = self.cache.outage();
         // No lock is held during the lookup, so a panic leaves nothing half written.
         let asked = panic::catch(|| self.ask_registry(peer, deadline));
-        let (outcome, report) = asked.unwrap_or((LookupOutcome::Failed, Report::Unanswered));
+        let RegistryAnswer { outcome, report, retry_after } = asked.unwrap_or(RegistryAnswer::NONE);
         let known = self.cache.record(peer);
         let is_first = known.is_none();
         let outcome = match (outcome, &known) {
@@ -195,7 +197,9 @@ impl LookupRunner {
         let update = match &outcome {
             LookupOutcome::Found(record) => Some(self.policy.found(peer, record.clone(), now, is_first)),
             LookupOutcome::Absent => self.policy.absent(now),
-            LookupOutcome::Failed => self.policy.failed(now, (report == Report::Unanswered).then_some(outage)),
+            LookupOutcome::Failed => {
+                self.policy.failed(now, retry_after, (report == Report::Unanswered).then_some(outage))
+            }
         };
         // The circuit changes before the waiters wake, because their next miss asks it.
         let took = self.policy.lookup_timeout.saturating_sub(deadline.left());
@@ -217,18 +221,20 @@ impl LookupRunner {
         LookupEnd { outcome, due_again, circuit_changed }
     }
 
-    /// Makes the request. Returns the outcome, and what to report to the circuit.
-    fn ask_registry(&self, peer: PeerId, deadline: Deadline) -> (LookupOutcome, Report) {
+    /// Makes the request.
+    fn ask_registry(&self, peer: PeerId, deadline: Deadline) -> RegistryAnswer {
         self.counters.lookups.add(1);
         let error = match self.registry.lookup(peer, deadline) {
             Ok(record) => {
                 self.counters.found.add(1);
                 self.failures.succeeded();
-                return (LookupOutcome::Found(record), Report::Answered);
+                let outcome = LookupOutcome::Found(record);
+                return RegistryAnswer { outcome, report: Report::Answered, retry_after: None };
             }
             Err(error) => error,
         };
-        let report = match (error.status(), error.retry_after()) {
+        let retry_after = error.retry_after();
+        let report = match (error.status(), retry_after) {
             (Some(429 | 503), Some(wait)) => Report::RetryAfter(wait),
             (Some(_), _) => Report::Answered,
             (None, _) => Report::Unanswered,
@@ -247,7 +253,7 @@ impl LookupRunner {
                 LookupOutcome::Failed
             }
         };
-        (outcome, report)
+        RegistryAnswer { outcome, report, retry_after }
     }
 
     fn remember_unanswered(&self, peer: PeerId) {
@@ -283,6 +289,21 @@ impl LookupRunner {
         self.circuit.reset();
         true
     }
+}
+
+/// The registry's answer to a lookup.
+struct RegistryAnswer {
+    outcome: LookupOutcome,
+    /// The report to the circuit.
+    report: Report,
+    /// Wait that the answer asks for.
+    retry_after: Option<Duration>,
+}
+
+impl RegistryAnswer {
+    /// No answer.
+    const NONE: RegistryAnswer =
+        RegistryAnswer { outcome: LookupOutcome::Failed, report: Report::Unanswered, retry_after: None };
 }
 
 /// The end of a lookup, and what is left to do in the background.

@@ -28,7 +28,7 @@ use crate::platform::Registry;
 use crate::stats::Stats;
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
-use crate::util::single_flight::{Flight, Joined};
+use crate::util::single_flight::{Flight, Joined, is_leading};
 use crate::wire::PeerList;
 use background::Background;
 pub use lookup::{Lookup, LookupSource};
@@ -181,7 +181,12 @@ impl Enricher {
 
     /// Waits for another thread's lookup.
     fn wait(&self, flight: &Flight<LookupOutcome>, stale: Option<Peer>, deadline: Deadline) -> Lookup {
-        self.runner.counters.coalesced.add(1);
+        let counters = &self.runner.counters;
+        if is_leading() {
+            counters.shed.add(1);
+            return Lookup::stand_in(stale, LookupSource::Shed, true);
+        }
+        counters.coalesced.add(1);
         Lookup::from_outcome(flight.wait(deadline), stale)
     }
 

@@ -23,6 +23,8 @@ pub(super) fn circuit_policy(settings: &Settings) -> CircuitPolicy {
 pub(super) struct ExpiryPolicy {
     pub(super) ttl: Duration,
     pub(super) negative_ttl: Duration,
+    /// Time for which a failed lookup is cached, without a `Retry-After`. At most `negative_ttl`.
+    pub(super) error_ttl: Duration,
     /// Time past its TTL for which a record is served while lookups fail.
     pub(super) stale_if_error: Duration,
     /// Largest part of a TTL by which it is shortened.
@@ -32,8 +34,8 @@ pub(super) struct ExpiryPolicy {
 
 impl ExpiryPolicy {
     pub(super) fn from_settings(settings: &Settings) -> Self {
-        let Settings { ttl, negative_ttl, stale_if_error, ttl_spread, lookup_timeout, .. } = *settings;
-        ExpiryPolicy { ttl, negative_ttl, stale_if_error, ttl_spread, lookup_timeout }
+        let Settings { ttl, negative_ttl, error_ttl, stale_if_error, ttl_spread, lookup_timeout, .. } = *settings;
+        ExpiryPolicy { ttl, negative_ttl, error_ttl, stale_if_error, ttl_spread, lookup_timeout }
     }
 
     /// Returns the update for a record whose lookup began at `now`.
@@ -58,20 +60,20 @@ impl ExpiryPolicy {
 
     /// Returns the update for an absent peer, or `None` where absent peers are not cached.
     pub(super) fn absent(&self, now: CoarseInstant) -> Option<CacheUpdate> {
-        self.negative_until(now).map(|until| CacheUpdate::Absent { until })
+        after(now, self.negative_ttl).map(|until| CacheUpdate::Absent { until })
     }
 
     /// Returns the update for a failed lookup, or `None` where those are not cached.
     ///
     /// `outage` is the id of the outage for a lookup that was not answered.
-    pub(super) fn failed(&self, now: CoarseInstant, outage: Option<u64>) -> Option<CacheUpdate> {
-        self.negative_until(now).map(|until| CacheUpdate::Failed { until, outage })
-    }
-
-    /// Returns the expiry of an answer without a record, or `None` for a zero TTL: such an answer must not evict
-    /// another peer.
-    fn negative_until(&self, now: CoarseInstant) -> Option<CoarseInstant> {
-        (!self.negative_ttl.is_zero()).then(|| now.plus(self.negative_ttl))
+    pub(super) fn failed(
+        &self,
+        now: CoarseInstant,
+        retry_after: Option<Duration>,
+        outage: Option<u64>,
+    ) -> Option<CacheUpdate> {
+        let ttl = self.error_ttl.max(retry_after.unwrap_or_default()).min(self.negative_ttl);
+        after(now, ttl).map(|until| CacheUpdate::Failed { until, outage })
     }
 
     /// Returns the time over which refreshes that fell due in an outage are spread.
@@ -81,6 +83,11 @@ impl ExpiryPolicy {
     pub(super) fn catch_up(&self, outage: Duration) -> Duration {
         if self.ttl_spread > 0.0 { outage.saturating_mul(2).min(before_last_fifth(self.ttl)) } else { Duration::ZERO }
     }
+}
+
+/// Returns the expiry of an answer without a record, or `None` for a zero TTL: such an answer must not evict another peer.
+fn after(now: CoarseInstant, ttl: Duration) -> Option<CoarseInstant> {
+    (!ttl.is_zero()).then(|| now.plus(ttl))
 }
 
 fn before_last_fifth(ttl: Duration) -> Duration {
@@ -119,6 +126,7 @@ mod tests {
         ExpiryPolicy {
             ttl,
             negative_ttl: ttl,
+            error_ttl: Duration::from_secs(15),
             stale_if_error: hour,
             ttl_spread,
             lookup_timeout: Duration::from_secs(2),
@@ -149,6 +157,24 @@ mod tests {
             (0..1_000).all(|n| (refreshed_after(&policy(0.0), n, true) - 240.0).abs() < 1e-6),
             "nor are first records without a spread"
         );
+    }
+
+    #[test]
+    fn failure_is_cached_for_its_ttl_or_retry_after_up_to_the_negative_ttl() {
+        let (now, second) = (CoarseInstant::START, Duration::from_secs(1));
+        let cached_for = |policy: &ExpiryPolicy, retry_after| match policy.failed(now, retry_after, None) {
+            Some(CacheUpdate::Failed { until, outage: None }) => Some(until.since(now).as_secs()),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        let default = policy(0.1);
+        for (retry_after, secs) in [(None, 15), (Some(1), 15), (Some(60), 60), (Some(301), 300), (Some(86_400), 300)] {
+            assert_eq!(cached_for(&default, retry_after.map(Duration::from_secs)), Some(secs), "{retry_after:?}");
+        }
+        let no_errors = ExpiryPolicy { error_ttl: Duration::ZERO, ..default };
+        assert_eq!((cached_for(&no_errors, None), cached_for(&no_errors, Some(9 * second))), (None, Some(9)));
+        let nothing = ExpiryPolicy { negative_ttl: Duration::ZERO, ..default };
+        assert_eq!(cached_for(&nothing, Some(9 * second)), None);
     }
 
     #[test]

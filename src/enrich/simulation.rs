@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::policy::{ExpiryPolicy, circuit_policy};
-use crate::cache::{Cache, CacheAnswer, CacheUpdate};
+use crate::cache::{Cache, CacheAnswer};
 use crate::config::{Settings, UncheckedSettings};
 use crate::error::Error;
 use crate::peer::{Peer, PeerId};
@@ -152,8 +152,8 @@ impl Process {
     /// Ends the oldest lookup in `waiting`, which has reached its timeout.
     fn time_out_first(&self, work: &mut Work<'_>, world: &mut impl World) {
         let Some((_, peer, permit)) = work.waiting.pop_front() else { return };
-        let until = instant(work.now).plus(self.policy.negative_ttl);
-        drop(self.cache.insert(peer, CacheUpdate::Failed { until, outage: Some(self.cache.outage()) }));
+        let update = self.policy.failed(instant(work.now), None, Some(self.cache.outage()));
+        drop(update.map(|update| self.cache.insert(peer, update)));
         let random = world.random();
         permit.after(self.policy.lookup_timeout).report(Report::Unanswered, random);
         work.unanswered.push(peer);

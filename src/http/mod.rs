@@ -23,12 +23,12 @@ use crate::util::clock::{Deadline, millis_up};
 use crate::util::log_safe::log_safe;
 use errors::failure;
 pub(crate) use errors::timed_out;
-use pool::MAX_IDLE_AGE;
 pub(crate) use pool::Pool;
 pub(crate) use request::{Identity, Request};
 pub(crate) use response::Response;
 use response::retry_after;
 use route::Route;
+use transport::MAX_IDLE_AGE;
 use transport::exchange::{self, ExchangeGuard};
 pub(crate) use upload::RequestBody;
 

@@ -7,14 +7,9 @@ use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
 use super::route::Route;
-use super::transport;
 use super::transport::exchange::ShutdownFlag;
+use super::transport::{self, MAX_IDLE_AGE};
 
-/// Longest time for which an idle connection is kept.
-///
-/// Servers commonly close theirs after 5 s or later. A shorter time lets few requests meet a connection while it is being
-/// closed.
-pub(super) const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
 /// Number of idle connections that are kept.
 ///
 /// With the 3 that `ureq` keeps by default, a burst of eight threads opened five new connections. With 64 it opened 0.04.

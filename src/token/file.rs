@@ -9,6 +9,7 @@ use std::thread;
 use crate::error::Error;
 use crate::util::clock::Deadline;
 use crate::util::panic::{self, Panicked};
+use crate::util::single_flight::as_leader;
 use crate::util::sync::{Condvar, Mutex, wait_while};
 
 /// Maximum length of a token and a token file in bytes: 16 KiB. Servers accept no longer header.
@@ -107,7 +108,7 @@ pub(super) fn read_in_time<T: Send + 'static>(
             let _ = report.send(read);
         }
     };
-    if let Err(why) = thread::Builder::new().name("a2a-token".to_owned()).spawn(reader) {
+    if let Err(why) = thread::Builder::new().name("a2a-token".to_owned()).spawn(as_leader(reader)) {
         readers.leave();
         return Err(Error::config(format!("the token file was not read, because there is no thread for it: {why}")));
     }

@@ -9,6 +9,7 @@ mod redact;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 
 use parking_lot::RwLock;
 
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::util::clock::Deadline;
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
+use crate::util::sync::Mutex;
 use file::MAX_BYTES;
 
 /// The token in use, and its source.
@@ -24,6 +26,8 @@ pub(crate) struct TokenStore {
     source: TokenSource,
     current: RwLock<Option<Token>>,
     readers: Arc<file::ReaderCount>,
+    /// Threads that are in the token function.
+    callers: Mutex<Vec<ThreadId>>,
 }
 
 impl TokenStore {
@@ -34,7 +38,7 @@ impl TokenStore {
     /// As [`TokenSource::read`].
     pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
         let current = RwLock::new(source.read()?);
-        Ok(TokenStore { source, current, readers: Arc::default() })
+        Ok(TokenStore { source, current, readers: Arc::default(), callers: Mutex::default() })
     }
 
     pub(crate) fn current(&self) -> Option<Token> {
@@ -43,12 +47,13 @@ impl TokenStore {
 
     /// Reads the token again, after the platform refused `used`. Returns the token if it is another one.
     ///
-    /// A file is read until the deadline at the latest. A token function is not interrupted. Where the source cannot be
-    /// read, the current token stays, with a warning: the file may be in the middle of a rotation.
+    /// A file is read until the deadline at the latest. A token function is not interrupted, and not called by a request
+    /// that it makes itself. Where the source cannot be read, the current token stays, with a warning: the file may be in
+    /// the middle of a rotation.
     pub(crate) fn rotated(&self, used: Option<&Token>, deadline: Deadline) -> Option<Token> {
         let read = match &self.source {
             TokenSource::None | TokenSource::Value(_) => return None,
-            TokenSource::Function(_) => self.source.read(),
+            TokenSource::Function(_) => self.read_function()?,
             TokenSource::File(_) => {
                 let source = self.source.clone();
                 file::read_in_time(deadline, &self.readers, move || source.read())
@@ -65,6 +70,21 @@ impl TokenStore {
                 None
             }
         }
+    }
+
+    /// Calls the token function. Returns `None` in a thread that is in it.
+    fn read_function(&self) -> Option<Result<Option<Token>, Error>> {
+        let thread = thread::current().id();
+        let mut callers = self.callers.lock();
+        if callers.contains(&thread) {
+            return None;
+        }
+        callers.push(thread);
+        drop(callers);
+        // It catches a panic of the function.
+        let read = self.source.read();
+        self.callers.lock().retain(|caller| *caller != thread);
+        Some(read)
     }
 }
 

@@ -16,6 +16,10 @@ pub(crate) use locks::atomic::{AtomicU8, AtomicU64, fence};
 pub(crate) use locks::{Condvar, MutexGuard};
 #[cfg(a2a_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, fence};
+#[cfg(a2a_loom)]
+pub(crate) use loom::thread_local;
+#[cfg(not(a2a_loom))]
+pub(crate) use std::thread_local;
 
 /// A mutex without poisoning. Its users keep the guarded value consistent at each point where a panic can happen.
 ///

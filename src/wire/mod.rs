@@ -13,6 +13,8 @@ pub(crate) use activity::row::{
     RowSender, attachments, claimed_kind, created_at, message_text, request_body, sender, text_field,
 };
 pub(crate) use activity::{ActivityRows, MalformedRows, Row, activity};
+#[cfg(any(test, fuzzing))]
+pub(crate) use json::to_utf8;
 pub(crate) use json::{JsonError, MemoryBudget, parse_json};
 pub use message::Message;
 #[cfg(feature = "serde")]
@@ -21,7 +23,8 @@ pub(crate) use message::envelope;
 pub use part::{Attachment, File, FileContent, Part};
 pub(crate) use received::ReceivedMessage;
 pub(crate) use record::{
-    BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_fields, error_text, has_error, object, peer_list,
+    BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_fields, error_text, has_error, is_platform_error,
+    is_removed_peer, object, peer_list,
 };
 pub(crate) use reply::read::{MessageAnswer, read_answer};
 pub use reply::{Queued, Reply, ReplyMessage, Task};

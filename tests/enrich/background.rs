@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{CircuitState, Client, LookupSource};
 
 use crate::outage::{DEAD, DENYING, HEALTHY, SECOND, peer, registry, without_threads};
-use crate::support::{self, PEER, Reaction, Server, TIMEOUT, eventually};
+use crate::support::{self, PEER, RECORD, Reaction, Server, TIMEOUT, eventually};
 
 #[test]
 fn background_threads_detect_recovery_and_fetch_the_missed_peers() {
@@ -156,6 +156,18 @@ fn retry_after_zero_is_not_retried_in_a_loop() {
     // `clear` empties the queue and wakes those who wait for it.
     client.clear();
     assert!(client.wait_until_idle(TIMEOUT));
+}
+
+/// The client made no background lookup before, so it has no thread yet.
+#[test]
+fn refused_peer_is_fetched_once_retry_after_has_passed() {
+    let refusal = Reaction::reply(503, r#"{"error":"starting"}"#).header("Retry-After", "0");
+    let server = Server::play([refusal, Reaction::reply(200, RECORD)]);
+    let waits = Duration::from_millis(20);
+    let client = support::builder(&server).circuit_backoff(waits, waits).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Failed);
+    eventually("closed", || client.stats().circuit == CircuitState::Closed);
+    assert_eq!((client.lookup(PEER).source, server.requests().len()), (LookupSource::Fresh, 2));
 }
 
 /// One peer's lookups hang while those of all others are answered.

@@ -7,6 +7,7 @@ mod faults;
 mod outage;
 mod peers;
 mod recovery;
+mod reentrancy;
 mod rules;
 #[path = "../support/mod.rs"]
 mod support;

@@ -65,7 +65,7 @@ pub(crate) fn answer(lookup: &Lookup) -> (LookupSource, bool, bool) {
 fn stale_record_is_returned_while_refreshes_fail() {
     for behaviour in [DEAD, BROKEN] {
         let (server, now) = registry();
-        let client = without_threads(&server).negative_ttl(60 * SECOND).stale_if_error(1_000 * SECOND).build().unwrap();
+        let client = without_threads(&server).error_ttl(60 * SECOND).stale_if_error(1_000 * SECOND).build().unwrap();
         let start = Instant::now();
         let at = |time: Duration| client.lookup_at(PEER, start + time);
         at(Duration::ZERO);
@@ -152,9 +152,9 @@ fn hit_in_the_last_fifth_of_the_ttl_starts_a_background_refresh() {
 }
 
 #[test]
-fn failed_refresh_keeps_the_record_and_waits_for_the_negative_ttl() {
+fn failed_refresh_keeps_the_record_and_waits_for_the_error_ttl() {
     let (server, now) = registry();
-    let client = support::builder(&server).negative_ttl(30 * SECOND).build().unwrap();
+    let client = support::builder(&server).error_ttl(30 * SECOND).build().unwrap();
     let start = Instant::now();
     client.lookup_at(PEER, start);
     now.set(BROKEN);
@@ -165,7 +165,7 @@ fn failed_refresh_keeps_the_record_and_waits_for_the_negative_ttl() {
     assert_eq!(client.stats().refreshes, 1);
     assert_eq!(client.lookup_at(PEER, start + TTL - NANO).source, LookupSource::Fresh);
     assert!(client.wait_until_idle(TIMEOUT));
-    assert_eq!(client.stats().refreshes, 2, "repeated after the negative TTL");
+    assert_eq!(client.stats().refreshes, 2, "repeated after the error TTL");
 }
 
 #[test]

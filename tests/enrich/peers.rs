@@ -122,7 +122,7 @@ fn list_after_a_discover_keeps_the_other_fields() {
 #[test]
 fn listed_peers_are_fresh_until_the_ttl() {
     let server = Server::play([list(&json!([{"id": PEER, "name": "x"}])), Reaction::reply(500, "")]);
-    let client = builder(&server).negative_ttl(Duration::from_secs(1)).build().unwrap();
+    let client = builder(&server).error_ttl(Duration::from_secs(1)).build().unwrap();
     client.peers().unwrap();
     assert!(client.enrich_at(PEER, Instant::now() + TTL / 2).is_some());
     assert_eq!(server.requests().len(), 1);

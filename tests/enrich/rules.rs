@@ -108,13 +108,14 @@ fn record_is_fresh_until_exactly_its_ttl() {
 }
 
 #[test]
-fn absent_and_failed_expire_after_the_negative_ttl() {
-    for act in [absent(), Reaction::reply(500, "boom")] {
+fn absent_and_failed_expire_after_their_ttls() {
+    let (seven, minute) = (Duration::from_secs(7), Duration::from_secs(60));
+    for (act, negative_ttl, error_ttl) in [(absent(), seven, minute), (Reaction::reply(500, "boom"), minute, seven)] {
         let server = Server::play([act.clone(), act, Reaction::reply(200, RECORD)]);
         // Without background threads nothing refreshes it ahead of time.
-        let client = builder(&server).negative_ttl(Duration::from_secs(7)).background_threads(0).build().unwrap();
+        let client =
+            builder(&server).negative_ttl(negative_ttl).error_ttl(error_ttl).background_threads(0).build().unwrap();
         let start = Instant::now();
-        let seven = Duration::from_secs(7);
         for (at, requests) in [(Duration::ZERO, 1), (seven - NANO, 1), (seven, 2), (seven * 2 - NANO, 2)] {
             assert_eq!(client.enrich_at(PEER, start + at), None);
             assert_eq!(server.requests().len(), requests, "at {at:?}");
@@ -139,6 +140,67 @@ fn negative_ttl_defaults_to_the_ttl_and_may_be_zero() {
         zero.enrich_at(PEER, start);
     }
     assert_eq!(server.requests().len(), 5);
+}
+
+/// A failure is remembered for 15 s by default, or as long as the registry asks for, and an absence for the TTL.
+#[test]
+fn failed_lookup_is_cached_for_15_s_or_retry_after() {
+    let failure = |retry_after: Option<&str>| {
+        let reply = Reaction::reply(500, r#"{"error":"starting"}"#);
+        retry_after.map_or(reply.clone(), |secs| reply.header("Retry-After", secs))
+    };
+    for (act, secs) in
+        [(failure(None), 15), (failure(Some("1")), 15), (failure(Some("40")), 40), (failure(Some("9999")), 300)]
+    {
+        let server = Server::play([act, Reaction::reply(200, RECORD)]);
+        let client = builder(&server).background_threads(0).build().unwrap();
+        let start = Instant::now();
+        let at = |time| client.lookup_at(PEER, start + time).source;
+        let expiry = Duration::from_secs(secs);
+        assert_eq!([at(Duration::ZERO), at(expiry - NANO)], [LookupSource::Failed; 2], "{secs}");
+        assert_eq!((server.requests().len(), at(expiry)), (1, LookupSource::Fetched), "{secs}");
+    }
+    let server = Server::play([absent(), Reaction::reply(200, RECORD)]);
+    let client = builder(&server).background_threads(0).build().unwrap();
+    let start = Instant::now();
+    let at = |time| client.lookup_at(PEER, start + time).source;
+    assert_eq!(
+        [at(Duration::ZERO), at(TTL - NANO), at(TTL)],
+        [LookupSource::Absent, LookupSource::Absent, LookupSource::Fetched]
+    );
+}
+
+/// A record that is still fresh is refreshed ahead, and one past its TTL is served, whatever comes in between.
+#[test]
+fn only_the_registrys_own_no_drops_a_record() {
+    let own = |status, body| (Reaction::reply(status, body), LookupSource::Absent);
+    let gateways = |status, body| (Reaction::reply(status, body), LookupSource::Stale);
+    for (act, source) in [
+        own(403, r#"{"error":"not authorized to discover this workspace"}"#),
+        own(404, r#"{"error":"workspace not found"}"#),
+        own(410, r#"{"error":"removed","id":"x","hint":"h"}"#),
+        own(503, r#"{"error":"workspace not available","status":"removed"}"#),
+        gateways(503, r#"{"error":"workspace not available","status":"awaiting_agent"}"#),
+        gateways(403, r#"{"message":"Forbidden"}"#),
+        gateways(403, "<html>Forbidden</html>"),
+        gateways(403, ""),
+        gateways(404, r#"{"timestamp":"2026-05-01T00:00:00Z","status":404,"error":"Not Found","path":"/registry/x"}"#),
+        gateways(404, r#"{"error":"Not Found","status":404}"#),
+        gateways(404, r#"{"error":"Not Found","path":"/registry/x"}"#),
+        gateways(404, r#"{"error":"Not Found","timestamp":1}"#),
+        gateways(404, r#"{"error":{"code":404,"message":"no such route"}}"#),
+        gateways(410, r#"{"error":null}"#),
+    ] {
+        let shown = format!("{act:?}");
+        let server = Server::play([Reaction::reply(200, RECORD), act]);
+        let client = builder(&server).background_threads(0).build().unwrap();
+        let start = Instant::now();
+        client.enrich_at(PEER, start).unwrap();
+        assert_eq!(client.lookup_at(PEER, start + TTL).source, source, "{shown}");
+        assert_eq!(client.peer_name(PEER).is_some(), source == LookupSource::Stale, "{shown}");
+        let kind = client.discover(PEER).unwrap_err().kind();
+        assert_eq!(kind == ErrorKind::NotFound, source == LookupSource::Absent, "{shown}");
+    }
 }
 
 /// An absent peer that is not remembered must not evict another.

@@ -5,6 +5,7 @@
 use std::env;
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use a2a_blocking::global;
 
@@ -74,18 +75,35 @@ fn child() {
     println!("all of it ran");
 }
 
+/// Runs in a child process, with a workspace in its environment.
 #[test]
-fn functions_degrade_without_a_client_and_work_once_there_is_one() {
+fn child_with_a_workspace() {
+    if env::var_os("A2A_TEST_CHILD").is_some() {
+        let settings = global::client().unwrap().settings();
+        assert_eq!([settings.ttl, settings.negative_ttl, settings.error_ttl], [Duration::from_secs(300); 3]);
+        println!("all of it ran");
+    }
+}
+
+fn run_child(test: &str, workspace_id: &str) {
     let mut child = Command::new(env::current_exe().unwrap());
-    child
-        .args(["--exact", "global::child", "--nocapture"])
-        .env("A2A_TEST_CHILD", "1")
-        .env("CONFIGS_DIR", "/nonexistent");
-    for name in ["PLATFORM_URL", "WORKSPACE_ID", "MOLECULE_ORG_ID"] {
+    for name in ["PLATFORM_URL", "MOLECULE_ORG_ID"] {
         child.env_remove(name);
     }
-    let output = child.output().unwrap();
+    child.args(["--exact", test, "--nocapture"]).env("A2A_TEST_CHILD", "1").env("CONFIGS_DIR", "/nonexistent");
+    let output = child.env("WORKSPACE_ID", workspace_id).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let why = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("all of it ran"), "{text}\n{why}");
+}
+
+#[test]
+fn functions_degrade_without_a_client_and_work_once_there_is_one() {
+    run_child("global::child", " ");
+}
+
+/// The client of the environment remembers everything for the Python module's one TTL.
+#[test]
+fn records_absences_and_failures_have_one_ttl() {
+    run_child("global::child_with_a_workspace", "my-team");
 }

@@ -11,6 +11,8 @@ mod fork;
 mod inbox_lock;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod suspend;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -16,7 +16,7 @@ use std::mem::ManuallyDrop;
 
 use super::answers::{Answered, Answers};
 use crate::peer::{CachedValue, PeerId, PeerName};
-use crate::util::clock::CoarseInstant;
+use crate::util::clock::{CoarseInstant, Tick};
 use raw_key::{RawKey, of_id};
 pub(crate) use slots::LocalAnswer;
 use slots::LocalCache;
@@ -56,32 +56,32 @@ pub(super) fn get(cache: u32, name: PeerName<'_>) -> LocalAnswer {
 /// Everything rare is called last or not at all: a call in the middle makes the rest keep its registers on the stack.
 #[inline(never)]
 fn get_by_text(cache: u32, text: &RawKey) -> LocalAnswer {
-    #[cold]
-    #[inline(never)]
-    fn get_of_other_cache(cache: u32, text: &RawKey) -> LocalAnswer {
-        if switch_to(cache) { get_by_text(cache, text) } else { LocalAnswer::Miss(CoarseInstant::now()) }
-    }
-    let now = CoarseInstant::now();
-    match with_local(|local| local.get(cache, text, now)) {
-        None => LocalAnswer::Miss(now),
+    let tick = Tick::now();
+    match with_local(|local| local.get(cache, text, tick)) {
         Some(Some(answer)) => answer,
-        Some(None) => get_of_other_cache(cache, text),
+        None | Some(None) => get_after_switch(cache, text, tick),
     }
 }
 
 #[inline(never)]
 fn get_by_id(cache: u32, id: PeerId) -> LocalAnswer {
-    #[cold]
-    #[inline(never)]
-    fn get_of_other_cache(cache: u32, id: PeerId) -> LocalAnswer {
-        if switch_to(cache) { get_by_id(cache, id) } else { LocalAnswer::Miss(CoarseInstant::now()) }
-    }
-    let now = CoarseInstant::now();
-    match with_local(|local| local.get(cache, &of_id(id), now)) {
-        None => LocalAnswer::Miss(now),
+    let tick = Tick::now();
+    match with_local(|local| local.get(cache, &of_id(id), tick)) {
         Some(Some(answer)) => answer,
-        Some(None) => get_of_other_cache(cache, id),
+        None | Some(None) => get_after_switch(cache, &of_id(id), tick),
     }
+}
+
+/// Looks a key up where this thread's last call was to another cache or before this tick, or where it has no cache.
+#[cold]
+#[inline(never)]
+fn get_after_switch(cache: u32, key: &RawKey, tick: Tick) -> LocalAnswer {
+    let now = tick.instant();
+    let answer = with_local(|local| {
+        local.set_time(tick, now);
+        if local.switch_to(cache) { local.get(cache, key, tick) } else { None }
+    });
+    answer.flatten().unwrap_or(LocalAnswer::Miss(now))
 }
 
 /// Calls `work` with this thread's cache, if it has one that no caller works with already.
@@ -95,11 +95,6 @@ fn with_local<R>(work: impl FnOnce(&mut LocalCache) -> R) -> Option<R> {
         Some(result)
     });
     result.ok().flatten()
-}
-
-/// Makes `cache` the one that this thread's next hits are of. Returns whether this thread has got an answer of it.
-fn switch_to(cache: u32) -> bool {
-    with_local(|local| local.switch_to(cache)).unwrap_or(false)
 }
 
 /// Counts an answer that did not come from this thread's cache.
@@ -169,7 +164,13 @@ pub(super) fn keep(cache: u32, name: PeerName<'_>, until: CoarseInstant, value: 
 #[cfg(any(test, fuzzing))]
 pub(super) fn get_at(cache: u32, text: &str, now: CoarseInstant) -> LocalAnswer {
     let Ok(key) = text.as_bytes().try_into() else { return LocalAnswer::Miss(now) };
-    let answer = with_local(|local| if local.switch_to(cache) { local.get(cache, key, now) } else { None });
+    let tick = Tick::now();
+    let answer = with_local(|local| {
+        local.set_time(tick, now);
+        if local.switch_to(cache) { local.get(cache, key, tick) } else { None }
+    });
+    // The next call reads the clock again.
+    with_local(LocalCache::forget_time);
     answer.flatten().unwrap_or(LocalAnswer::Miss(now))
 }
 

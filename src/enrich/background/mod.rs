@@ -9,7 +9,7 @@ use super::lookup::{LookupEnd, LookupOutcome, LookupRunner};
 use crate::cache::CacheAnswer;
 use crate::config::Settings;
 use crate::peer::PeerId;
-use crate::util::circuit_breaker::Permit;
+use crate::util::circuit_breaker::{NextProbe, Permit};
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
@@ -39,11 +39,22 @@ impl Background {
     /// callers who are served an older record queue its peer again later.
     pub(super) fn enqueue(&self, peer: PeerId, now: CoarseInstant) {
         self.reset_after_fork();
-        if self.runner.circuit.is_open() && self.runner.cache.record(peer).is_some() {
-            return;
+        if self.runner.circuit.is_open() {
+            self.wake_for_probe();
+            if self.runner.cache.record(peer).is_some() {
+                return;
+            }
         }
         if self.queue.push(RefreshJob::new(peer, now)) {
             self.start();
+        }
+    }
+
+    /// Wakes the threads if a probe is due. They wait for it in time for which the system is not suspended, and the circuit
+    /// counts all time.
+    fn wake_for_probe(&self) {
+        if let NextProbe::Now(_) = self.runner.circuit.next_probe(CoarseInstant::now()) {
+            self.notify();
         }
     }
 
@@ -51,6 +62,10 @@ impl Background {
     pub(super) fn finish(&self, end: LookupEnd, now: CoarseInstant) -> LookupOutcome {
         end.due_again.into_iter().for_each(|peer| self.enqueue(peer, now));
         if end.circuit_changed {
+            if self.runner.circuit.is_open() {
+                // So that the probe is made when it is due, and not when the next caller misses a peer.
+                self.is_running();
+            }
             self.notify();
         }
         end.outcome

@@ -17,6 +17,7 @@ use crate::http::upload::RequestBody;
 use crate::token::Token;
 use crate::util::clock::Deadline;
 use crate::util::random::fresh_id;
+use crate::util::single_flight::as_leader;
 
 /// The token's header line up to the token, as `ureq` writes it.
 const AUTHORIZATION: &str = "authorization: Bearer ";
@@ -188,7 +189,7 @@ pub(in crate::http) fn run<T: Send>(exchange: impl Fn() -> Result<T, Error> + Sy
     }
     let internal = |why: String| Error::new(ErrorKind::Internal, why);
     guard(|| {
-        thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, exchange) {
+        thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, as_leader(exchange)) {
             Ok(thread) => thread.join().unwrap_or_else(|_| Err(internal("the exchange's thread panicked".to_owned()))),
             Err(why) => Err(internal(format!("cannot start a thread for the exchange: {why}"))),
         })

@@ -54,6 +54,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use early_answer::EarlyAnswerConnector;
 use resolve::NameResolver;
+pub(in crate::http) use tcp::MAX_IDLE_AGE;
 use tcp::TcpConnector;
 use token::TokenConnector;
 

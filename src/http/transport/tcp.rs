@@ -23,8 +23,13 @@ use ureq::{Error, Timeout};
 
 use super::connect::connect;
 use super::deadline::{call_in_slices, cap_to_deadline};
-use crate::util::clock::Deadline;
+use crate::util::clock::{CoarseInstant, Deadline};
 
+/// Longest time for which an idle connection is kept.
+///
+/// Servers commonly close theirs after 5 s or later. A shorter time lets few requests meet a connection while it is being
+/// closed.
+pub(in crate::http) const MAX_IDLE_AGE: Duration = Duration::from_secs(5);
 /// Pause between two attempts of a non-blocking write.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// True where the system's own timeout ends a blocking write. On macOS it begins again with each byte that the peer
@@ -49,7 +54,7 @@ impl<In: Transport> Connector<In> for TcpConnector {
         let stream = connect(&details.addrs, *cap_to_deadline(details.timeout).after, &register)?;
         ignore_peer_gone(stream.set_nodelay(config.no_delay()))?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Either::B(TcpTransport { stream, buffers, timed_out_write: None })))
+        Ok(Some(Either::B(TcpTransport { stream, buffers, timed_out_write: None, last_used: CoarseInstant::now() })))
     }
 }
 
@@ -60,6 +65,8 @@ pub(super) struct TcpTransport {
     /// The timeout that ended a write. Later writes fail with it: TLS would repeat the write, and a part of it may
     /// already be sent.
     timed_out_write: Option<Timeout>,
+    /// When the connection was made, or bytes last arrived.
+    last_used: CoarseInstant,
 }
 
 /// Shows the peer's address, and nothing of the buffers.
@@ -111,10 +118,15 @@ impl Transport for TcpTransport {
             stream.read(free)
         })?;
         self.buffers.input_appended(read);
+        self.last_used = CoarseInstant::now();
         Ok(read > 0)
     }
 
     fn is_open(&mut self) -> bool {
+        // `ureq` counts no time for which the system was suspended. The server counts it, and has closed the connection.
+        if CoarseInstant::now().since(self.last_used) > MAX_IDLE_AGE {
+            return false;
+        }
         let stream = &*self.stream;
         // Bytes that came without a request are no answer to the next one.
         let is_quiet = |peeked: io::Result<usize>| peeked.is_err_and(|why| why.kind() == IoKind::WouldBlock);
@@ -156,6 +168,7 @@ fn ignore_peer_gone(outcome: io::Result<()>) -> io::Result<()> {
 mod tests {
     use std::net::TcpListener;
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
 
@@ -167,7 +180,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let buffers = LazyBuffers::new(1_024, output);
-        (TcpTransport { stream, buffers, timed_out_write: None }, listener.accept().unwrap().0)
+        let last_used = CoarseInstant::now();
+        (TcpTransport { stream, buffers, timed_out_write: None, last_used }, listener.accept().unwrap().0)
     }
 
     /// More bytes than the system buffers.
@@ -237,6 +251,14 @@ mod tests {
         assert!(matches!(tcp.await_input(within(1)), Err(Error::Timeout(_))));
         peer.write_all(b"HTTP/1.1 408").unwrap();
         tcp.stream.peek(&mut [0]).unwrap();
+        assert!(!tcp.is_open());
+
+        // As after a suspended system.
+        let (mut tcp, _peer) = pair(1);
+        let before = |time| CoarseInstant::at(Instant::now() - time);
+        tcp.last_used = before(MAX_IDLE_AGE - Duration::from_secs(1));
+        assert!(tcp.is_open());
+        tcp.last_used = before(MAX_IDLE_AGE + Duration::from_secs(1));
         assert!(!tcp.is_open());
 
         let (mut tcp, peer) = pair(1);

@@ -10,7 +10,7 @@ use crate::inbox::message::InboxMessage;
 use crate::inbox::sender::{InboxMessageKind, is_own};
 use crate::peer::PeerId;
 use crate::test_util::{Choices, halves};
-use crate::wire::{ActivityRows, Part, Row, Timestamp, activity, created_at};
+use crate::wire::{ActivityRows, Part, Row, Timestamp, activity, created_at, to_utf8};
 
 /// Parses a page of the feed. Asserts that each entry is a row or counted as malformed, that no row hides another, and
 /// that each makes a message.
@@ -18,7 +18,7 @@ pub fn activity_rows(data: &[u8]) {
     let (body, rest) = halves(data);
     let parsed = activity(body);
     // Both JSON parsers accept the same texts.
-    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+    if let Ok(value) = serde_json::from_slice::<Value>(&to_utf8(body)) {
         assert_eq!(parsed.is_ok(), value.is_array());
         if let Some(entries) = value.as_array() {
             let page = parsed.as_ref().unwrap();

@@ -91,10 +91,10 @@ pub(in crate::inbox) fn read_json(path: &Path) -> Result<Option<Value>, String> 
         Err(why) if why.kind() == IoKind::NotFound => return Ok(None),
         Err(why) => return Err(failed(why)),
     };
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    let mut text = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut text).map_err(failed)?;
     let budget = &mut MemoryBudget::new(text.len(), CALL_MEMORY);
-    parse_json(text.as_bytes(), budget).map(Some).map_err(|why| match why {
+    parse_json(&text, budget).map(Some).map_err(|why| match why {
         JsonError::TooLarge(_) => why.to_string(),
         JsonError::NotJson(why) => format!("it is not JSON: {why}"),
     })

@@ -6,7 +6,7 @@ use super::message::message_answer;
 use crate::error::{Delivery, ErrorKind};
 use crate::http::Response;
 use crate::platform::{FailedAttempt, RetryHint};
-use crate::wire::{Part, Reply};
+use crate::wire::{Part, Reply, to_utf8};
 
 /// Statuses of the platform, and of proxies in front of it.
 const STATUSES: [u16; 19] =
@@ -19,7 +19,7 @@ const STATUSES: [u16; 19] =
 pub fn reply(data: &[u8]) {
     let Some((status, body)) = data.split_first() else { return };
     let status = STATUSES.get(usize::from(*status)).copied().unwrap_or(100 + 2 * u16::from(*status));
-    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let json: Option<Value> = serde_json::from_slice(&to_utf8(body)).ok();
     match message_answer(&Response::for_test(status, body)) {
         Ok(reply) => {
             if body.is_empty() {

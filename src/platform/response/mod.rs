@@ -3,9 +3,10 @@
 //! | status | discover | peers | workspace | activity | notify | heartbeat |
 //! | --- | --- | --- | --- | --- | --- | --- |
 //! | 401 | `Unauthorized` | the same | the same | the same | the same | the same |
-//! | 403 | `NotFound` with an `error`, else `Status` | `Unauthorized` | the same | the same | the same | the same |
-//! | 404 | `NotFound` with an `error`, else `Status` | `NotFound` | `NotFound` | `Status` | `Status` | `Status` |
-//! | 410 | `NotFound` with an `error`, else `Status` | `Removed` if it says so | `Removed` | as peers | `Status` | as peers |
+//! | 403 | `NotFound` if it is the platform's own, else `Status` | `Unauthorized` | the same | the same | the same | the same |
+//! | 404 | the same | `NotFound` | `NotFound` | `Status` | `Status` | `Status` |
+//! | 410 | the same | `Removed` if it says so | `Removed` | as peers | `Status` | as peers |
+//! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same |
 //! | other | `Status` | the same | the same | the same | the same | the same |
 //!
 //! Answers to a message say more of its delivery: see [`message`].
@@ -71,7 +72,8 @@ fn kind(response: &Response, call: Call) -> ErrorKind {
     match (response.status, call) {
         (401, _) => ErrorKind::Unauthorized,
         // Only the registry's own answer counts. A gateway's page says nothing of the peer.
-        (403 | 404 | 410, Call::Discover) if wire::has_error(&response.body) => ErrorKind::NotFound,
+        (403 | 404 | 410, Call::Discover) if wire::is_platform_error(&response.body) => ErrorKind::NotFound,
+        (503, Call::Discover) if wire::is_removed_peer(&response.body) => ErrorKind::NotFound,
         (403 | 404 | 410, Call::Discover) => ErrorKind::Status,
         (403, _) => ErrorKind::Unauthorized,
         (404, Call::Peers | Call::Workspace) => ErrorKind::NotFound,

@@ -4,15 +4,55 @@
 //! So a key is in flight or stored at every moment, and a lookup from before a `forget` cannot store its answer after
 //! it. Nothing slow runs under the lock.
 //!
+//! A thread that leads a flight must not wait for one: see [`is_leading`].
+//!
 //! The name is that of Go's package: <https://pkg.go.dev/golang.org/x/sync/singleflight>.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::util::clock::Deadline;
-use crate::util::sync::{Condvar, Mutex, wait_while};
+use crate::util::sync::{Condvar, Mutex, thread_local, wait_while};
+
+thread_local! {
+    /// Number of flights, of any group, that this thread leads.
+    static LED: Cell<u32> = Cell::new(0);
+}
+
+/// Returns whether this thread leads a flight, of this group or another.
+///
+/// It must then wait for none. A logger or a token function that it calls in the lookup may ask for the same key, which
+/// would wait for itself, or for a key whose leader waits for this thread.
+pub(crate) fn is_leading() -> bool {
+    LED.try_with(Cell::get).is_ok_and(|led| led > 0)
+}
+
+/// Returns `work` to be run on a helper thread, which leads a flight while this thread does.
+///
+/// This thread waits for its helper, so what the helper calls must not wait for this thread.
+pub(crate) fn as_leader<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    struct Scope(i32);
+    impl Drop for Scope {
+        fn drop(&mut self) {
+            count_led(-self.0);
+        }
+    }
+    let led = i32::from(is_leading());
+    move || {
+        count_led(led);
+        let _scope = Scope(led);
+        work()
+    }
+}
+
+/// Adds to the number of flights that this thread leads. It stays as it is in a thread that is ending.
+fn count_led(change: i32) {
+    let _ = LED.try_with(|led| led.set(led.get().saturating_add_signed(change)));
+}
 
 /// The lookups in flight, by key.
 pub(crate) struct SingleFlight<K, T> {
@@ -39,7 +79,8 @@ impl<K: Copy + Eq + Hash, T: Clone> SingleFlight<K, T> {
         }
         let flight = Arc::new(Flight { state: Mutex::new(FlightState::InFlight), ended: Condvar::new() });
         in_flight.insert(key, flight.clone());
-        Joined::Leader(Leader { flights: self, flight, key })
+        count_led(1);
+        Joined::Leader(Leader { flights: self, flight, key, thread: PhantomData })
     }
 
     /// Returns the flight of `key`, if there is one.
@@ -92,6 +133,8 @@ pub(crate) struct Leader<'a, K: Copy + Eq + Hash, T: Clone> {
     flights: &'a SingleFlight<K, T>,
     flight: Arc<Flight<T>>,
     key: K,
+    /// It stays in the thread that leads: not `Send`.
+    thread: PhantomData<*const ()>,
 }
 
 impl<K: Copy + Eq + Hash, T: Clone> Leader<'_, K, T> {
@@ -124,6 +167,7 @@ impl<K: Copy + Eq + Hash, T: Clone> Leader<'_, K, T> {
 
 impl<K: Copy + Eq + Hash, T: Clone> Drop for Leader<'_, K, T> {
     fn drop(&mut self) {
+        count_led(-1);
         let mut in_flight = self.flights.in_flight.lock();
         if self.is_registered(&in_flight) {
             in_flight.remove(&self.key);

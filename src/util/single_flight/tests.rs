@@ -112,6 +112,33 @@ fn each_waiter_has_its_own_deadline() {
 }
 
 #[test]
+fn thread_leads_from_the_start_of_its_flights_to_their_ends() {
+    let (flights, others) = (Flights::new(), Flights::new());
+    assert!(!is_leading());
+    let (leader, inner) = (lead(&flights), lead(&others));
+    assert!(is_leading());
+    thread::scope(|scope| scope.spawn(|| assert!(!is_leading())).join().unwrap());
+    // A helper leads while it works for this thread.
+    let work = as_leader(|| assert!(is_leading()));
+    let helper = || {
+        work();
+        assert!(!is_leading());
+    };
+    thread::scope(|scope| scope.spawn(helper).join().unwrap());
+    drop(join_as_waiter(&flights));
+    inner.complete(&1, |_| ());
+    assert!(is_leading(), "the outer one");
+    drop(leader);
+    assert!(!is_leading());
+    // One that was forgotten leads until its end.
+    let leader = lead(&flights);
+    flights.forget_all(|| ());
+    assert!(is_leading());
+    leader.complete(&1, |_| ());
+    assert!(!is_leading());
+}
+
+#[test]
 fn forgotten_flight_stores_nothing_and_answers_its_waiters() {
     for all in [false, true] {
         let flights = Flights::new();

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use self::row::{ROW_ROOM, created_at};
-use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, parse_json};
+use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, parse_json, to_utf8};
 use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
 use crate::util::text::prefix;
@@ -92,7 +92,8 @@ pub(crate) fn activity(body: &[u8]) -> Result<ActivityRows, BodyError> {
     let mut page = ActivityRows::default();
     let mut budget = MemoryBudget::new(body.len(), CALL_MEMORY);
     let mut entries = 0;
-    let text = String::from_utf8_lossy(body);
+    let text = to_utf8(body);
+    let text = String::from_utf8_lossy(&text);
     if text.trim_start().starts_with(|c| c != '[') {
         let found = parse_json(body, &mut budget);
         let why = if let Err(JsonError::NotJson(why)) = found { Some(why) } else { None };

@@ -4,6 +4,8 @@
 //! make a small body cost any amount. Counted are lists, maps, and what an allocator adds to a string; the rest of a string
 //! is its text.
 
+mod encoding;
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -12,6 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::peer::map_growth;
+pub(crate) use encoding::to_utf8;
 
 /// Memory that lists and maps may take, as a multiple of the size of their text. The absolute part of a budget comes on top.
 ///
@@ -107,12 +110,15 @@ impl fmt::Display for JsonError {
 
 /// Reads a text as one JSON value, and takes the value's memory from the budget.
 ///
+/// It may have a byte order mark, or be UTF-16 or UTF-32: see [`to_utf8`].
+///
 /// # Errors
 ///
 /// A text that is no JSON, nests deeper than 127 levels, or would take more than the budget. The budget is then unchanged.
 pub(crate) fn parse_json(text: &[u8], budget: &mut MemoryBudget) -> Result<Value, JsonError> {
     let before = *budget;
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    let text = to_utf8(text);
+    let mut reader = serde_json::Deserializer::from_slice(&text);
     let read = ValueSeed(&mut *budget).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     read.map_err(|why| {
         let exceeded = budget.exceeded;

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{RECORD_MEMORY, error_text, has_error, object, peer_list};
+use super::{RECORD_MEMORY, error_text, is_platform_error, is_removed_peer, object, peer_list};
 use crate::peer::{Peer, PeerId};
 use crate::test_util::halves;
+use crate::wire::to_utf8;
 
 type Fields = Map<String, Value>;
 
@@ -70,14 +71,17 @@ fn least_memory(value: &Value) -> usize {
 
 /// Reads a body, and asserts that each reader agrees with `serde_json`.
 fn read_body(data: &[u8]) -> Option<Fields> {
-    let read: Option<Value> = serde_json::from_slice(data).ok();
+    let read: Option<Value> = serde_json::from_slice(&to_utf8(data)).ok();
     let fields = read.as_ref().and_then(Value::as_object);
     match (object(data, RECORD_MEMORY), fields) {
         (Ok(object), fields) => assert_eq!(Some(&object), fields),
         (Err(why), fields) => assert!(fields.is_none() && !why.to_string().is_empty()),
     }
-    assert_eq!(has_error(data), fields.is_some_and(|fields| fields.contains_key("error")));
-    assert_eq!(error_text(data).is_some(), has_error(data));
+    assert_eq!(error_text(data).is_some(), fields.is_some_and(|fields| fields.contains_key("error")));
+    if is_platform_error(data) || is_removed_peer(data) {
+        assert!(error_text(data).is_some_and(|text| !text.trim().is_empty()));
+    }
+    assert!(!(is_platform_error(data) && is_removed_peer(data)));
 
     match (peer_list(data), read.as_ref().and_then(Value::as_array)) {
         (Ok(list), Some(entries)) => {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::json::{JsonError, MemoryBudget, each_entry, parse_json};
+use super::json::{JsonError, MemoryBudget, each_entry, parse_json, to_utf8};
 use crate::error::ErrorKind;
 use crate::peer::{Peer, PeerId};
 
@@ -87,10 +87,11 @@ pub(crate) struct PeerList {
 /// Any other body, with what it is not and what was found instead, in the words of the Python module `a2a_client`.
 pub(crate) fn peer_list(body: &[u8]) -> Result<PeerList, BodyError> {
     let not_json = |why: &dyn fmt::Display| BodyError::malformed(format!("JSON: {why}"));
-    let text = std::str::from_utf8(body).map_err(|why| not_json(&why))?;
+    let text = to_utf8(body);
+    let text = std::str::from_utf8(&text).map_err(|why| not_json(&why))?;
     let mut budget = MemoryBudget::new(text.len(), LIST_MEMORY);
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
-        return Err(match parse_json(body, &mut budget) {
+        return Err(match parse_json(text.as_bytes(), &mut budget) {
             Ok(other) => BodyError::malformed(format!("a list: {}", python_type(&other))),
             Err(JsonError::TooLarge(_)) => BodyError::malformed("a list"),
             Err(JsonError::NotJson(why)) => not_json(&why),
@@ -143,6 +144,27 @@ pub(crate) fn error_fields(body: &[u8]) -> Map<String, Value> {
 /// Returns whether a body is an object with the field `error`, as the platform's own errors are, and no proxy's page.
 pub(crate) fn has_error(body: &[u8]) -> bool {
     error_fields(body).contains_key("error")
+}
+
+/// Fields that the error of a gateway or of a web framework has beside `error`, and that of the platform has not.
+///
+/// Spring Boot's has all three: <https://docs.spring.io/spring-boot/reference/web/servlet.html>, "Error Handling".
+const GATEWAY_FIELDS: [&str; 3] = ["status", "path", "timestamp"];
+
+/// Returns whether a body is the platform's own error: an object with a text in `error`, and no gateway's page.
+pub(crate) fn is_platform_error(body: &[u8]) -> bool {
+    let fields = error_fields(body);
+    has_error_text(&fields) && !GATEWAY_FIELDS.iter().any(|name| fields.contains_key(*name))
+}
+
+/// Returns whether a body is the platform's own error about a peer that was removed: its `status` is `removed`.
+pub(crate) fn is_removed_peer(body: &[u8]) -> bool {
+    let fields = error_fields(body);
+    has_error_text(&fields) && fields.get("status").is_some_and(|status| status == "removed")
+}
+
+fn has_error_text(fields: &Map<String, Value>) -> bool {
+    fields.get("error").and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty())
 }
 
 /// Returns the field `error` of a body: its text, or its JSON where it is no text.
@@ -201,5 +223,34 @@ mod tests {
         assert!(has_error(br#"{"error":null}"#) && !has_error(b"<html>") && !has_error(br#"{"message":"x"}"#));
         let long = |length: usize| format!(r#"{{"error":"{}"}}"#, "x".repeat(length - 12));
         assert!(has_error(long(MAX_ERROR).as_bytes()) && !has_error(long(MAX_ERROR + 1).as_bytes()));
+    }
+
+    #[test]
+    fn platforms_own_error_is_a_text_without_what_a_gateway_adds() {
+        for (body, is_own) in [
+            (r#"{"error":"not authorized to discover this workspace"}"#, true),
+            (r#"{"error":"removed","id":"x","removed_at":"2026-05-01T00:00:00Z","hint":"h"}"#, true),
+            (r#"{"error":null}"#, false),
+            (r#"{"error":" "}"#, false),
+            (r#"{"error":{"code":403}}"#, false),
+            (r#"{"error":true}"#, false),
+            (r#"{"error":"Not Found","status":404}"#, false),
+            (r#"{"error":"Not Found","path":"/registry/discover/x"}"#, false),
+            (r#"{"error":"Not Found","timestamp":null}"#, false),
+            (r#"{"message":"no Route matched with those values"}"#, false),
+            ("<html>", false),
+            ("[]", false),
+            ("", false),
+        ] {
+            assert_eq!(is_platform_error(body.as_bytes()), is_own, "{body}");
+        }
+        for (body, is_removed) in [
+            (r#"{"error":"workspace not available","status":"removed"}"#, true),
+            (r#"{"error":"workspace not available","status":"hibernated"}"#, false),
+            (r#"{"error":"removed"}"#, false),
+            (r#"{"status":"removed"}"#, false),
+        ] {
+            assert_eq!(is_removed_peer(body.as_bytes()), is_removed, "{body}");
+        }
     }
 }

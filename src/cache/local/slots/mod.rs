@@ -12,7 +12,7 @@ use foldhash::fast::{FixedState, RandomState};
 use super::raw_key::{RawKey, has_same_start, hash, is_equal};
 use crate::cache::answers::{Answered, Answers, ThreadCounts};
 use crate::peer::{CachedValue, Negative, Peer};
-use crate::util::clock::CoarseInstant;
+use crate::util::clock::{CoarseInstant, Tick};
 use crate::util::sync::Arc;
 
 /// Number of slots in which a key may be.
@@ -59,6 +59,14 @@ pub(super) struct LocalCache {
     seed_of_cache: u64,
     /// Allocated when the first value is kept.
     sets: Option<Box<[SlotSet; SETS]>>,
+    /// The tick of this thread's last call, and the time then. A call at the same tick has the same time.
+    ///
+    /// To read the time itself would cost more than all the rest of a hit, and the tick alone does not show that the
+    /// system was suspended.
+    tick: Tick,
+    now: CoarseInstant,
+    /// The earliest time at which a slot expires. It is looked at once a tick, so that no hit has to look at its slot's.
+    expiry: CoarseInstant,
     /// The shared cache that this thread asked last, and this thread's counts of its answers.
     cache: u32,
     pub(super) counts: Arc<ThreadCounts>,
@@ -119,6 +127,9 @@ impl LocalCache {
             seed,
             seed_of_cache: seed ^ u64::from(answers.id()),
             sets: None,
+            tick: Tick::NEVER,
+            now: CoarseInstant::START,
+            expiry: CoarseInstant::NEVER,
             cache: answers.id(),
             counts: answers.register(),
             others: Vec::new(),
@@ -131,20 +142,20 @@ impl LocalCache {
     }
 
     /// Looks a key up, and counts the answer unless it is a `Miss`. Returns `None` where this thread's last call was to
-    /// another cache: see [`switch_to`](Self::switch_to).
+    /// another cache or at another tick: see [`switch_to`](Self::switch_to) and [`set_time`](Self::set_time).
     #[inline(always)]
-    pub(super) fn get(&mut self, cache: u32, key: &RawKey, now: CoarseInstant) -> Option<LocalAnswer> {
-        if self.cache != cache {
+    pub(super) fn get(&mut self, cache: u32, key: &RawKey, tick: Tick) -> Option<LocalAnswer> {
+        if self.cache != cache || self.tick != tick {
             return None;
         }
-        Some(self.get_here(cache, key, now).unwrap_or(LocalAnswer::Miss(now)))
+        Some(self.get_here(cache, key).unwrap_or(LocalAnswer::Miss(self.now)))
     }
 
     #[inline(always)]
-    fn get_here(&mut self, cache: u32, key: &RawKey, now: CoarseInstant) -> Option<LocalAnswer> {
+    fn get_here(&mut self, cache: u32, key: &RawKey) -> Option<LocalAnswer> {
         let set = &self.sets.as_ref()?[set_of(self.seed_of_cache, key)];
         let slot = find_slot(set, cache, key)?;
-        let value = slot.value.as_ref().filter(|_| now < slot.until)?;
+        let value = slot.value.as_ref()?;
         if value.state().is_visited_record() {
             let peer = value.peer()?;
             self.counts.add_one(Answered::Fresh);
@@ -165,6 +176,37 @@ impl LocalCache {
                 Some(LocalAnswer::Failed)
             }
         }
+    }
+
+    /// Sets the time as of which [`get`](Self::get) answers at this tick, and empties the slots that have expired.
+    pub(super) fn set_time(&mut self, tick: Tick, now: CoarseInstant) {
+        self.tick = tick;
+        self.now = now;
+        if now >= self.expiry {
+            self.expire();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expire(&mut self) {
+        self.expiry = CoarseInstant::NEVER;
+        for slot in self.sets.iter_mut().flat_map(|sets| sets.as_flattened_mut()) {
+            if slot.value.is_none() {
+                continue;
+            }
+            if slot.until <= self.now {
+                self.bytes -= slot.empty();
+            } else {
+                self.expiry = self.expiry.min(slot.until);
+            }
+        }
+    }
+
+    /// Makes the next call read the time.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn forget_time(&mut self) {
+        self.tick = Tick::NEVER;
     }
 
     /// Makes `cache` the one that [`get`](Self::get) answers for: most threads ask one cache many times in a row.
@@ -234,6 +276,7 @@ impl LocalCache {
         slot.key = *key;
         slot.cache = cache;
         slot.until = until;
+        self.expiry = self.expiry.min(until);
         // In the order of the slots, whichever peers are in them: a busy one is soon kept again.
         let mut hand = self.hand;
         while self.bytes - freed + bytes > MAX_BYTES {

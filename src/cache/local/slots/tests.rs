@@ -123,14 +123,52 @@ fn invalidated_or_expired_values_are_no_answers() {
     let (answers, one, other) = (Answers::new(), value("one"), value("other"));
     keep_value(&answers, &id(1), &one);
     keep_value(&answers, &id(2), &other);
-    let later = soon().plus(Duration::from_secs(1));
-    assert!(matches!(get_at(answers.id(), &id(1), later), LocalAnswer::Miss(now) if now == later));
     one.state().invalidate();
     assert!(found(&answers, &id(1)).is_none() && found(&answers, &id(2)).is_some());
     release_invalidated();
     assert_eq!(references(&one), 2, "kept until this thread's next answer of a shared cache");
     count(&answers, Answered::Unknown);
     assert_eq!((references(&one), references(&other)), (0, 2));
+    let later = soon().plus(Duration::from_secs(1));
+    assert!(matches!(get_at(answers.id(), &id(2), later), LocalAnswer::Miss(now) if now == later));
+    assert_eq!(references(&other), 0, "dropped once it has expired");
+}
+
+/// At one tick the thread does not read the time again. The next tick may come after a suspend.
+#[test]
+fn values_expire_at_the_first_call_of_a_tick() {
+    let (answers, early, late) = (Answers::new(), value("early"), value("late"));
+    keep_value(&answers, &id(1), &early);
+    keep_value(&answers, &id(2), &late);
+    let get = |text: &str, tick: Tick| {
+        with_local(|local| local.get(answers.id(), raw_key(text), tick)).unwrap().map(|answer| match answer {
+            LocalAnswer::Found(_) => Ok(()),
+            LocalAnswer::Miss(now) => Err(now),
+            LocalAnswer::Absent | LocalAnswer::Failed => panic!("a record"),
+        })
+    };
+    let (tick, now) = (Tick::now(), CoarseInstant::now());
+    assert_eq!(get(&id(1), tick), None, "the time of this tick is not known yet");
+    with_local(|local| local.set_time(tick, now));
+    assert_eq!((get(&id(1), tick), get(&id(2), tick), get(&id(3), tick)), (Some(Ok(())), Some(Ok(())), Some(Err(now))));
+    assert_eq!(get(&id(1), Tick::NEVER), None);
+    // The first one has expired by then, and the other one has not.
+    let slots = |until: CoarseInstant| {
+        let update = |local: &mut LocalCache| {
+            let set = set_of(local.seed_of_cache, raw_key(&id(2)));
+            let sets = local.sets.as_mut().unwrap();
+            sets[set].iter_mut().filter(|slot| slot.key == *raw_key(&id(2))).for_each(|slot| slot.until = until);
+        };
+        with_local(update);
+    };
+    let later = soon().plus(Duration::from_secs(1));
+    slots(later.plus(Duration::from_secs(1)));
+    with_local(|local| local.set_time(tick, later));
+    assert_eq!((get(&id(1), tick), get(&id(2), tick)), (Some(Err(later)), Some(Ok(()))));
+    assert_eq!((references(&early), references(&late)), (0, 2));
+    let end = later.plus(Duration::from_secs(1));
+    with_local(|local| local.set_time(tick, end));
+    assert_eq!((get(&id(2), tick), references(&late)), (Some(Err(end)), 0));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) enum CacheAnswer {
     Absent,
     /// A lookup failed recently, and there is no record to serve instead.
     Failed,
-    /// A lookup got no answer recently, in an outage that has ended, and there may be an older record.
+    /// The last lookup got no answer, in an outage that has ended, and there may be an older record.
     ///
     /// The peer itself may be the cause, so the lookup should be repeated where no caller waits for it.
     Retry(Option<Peer>),
@@ -184,8 +184,9 @@ impl EntrySnapshot {
         }
         match (details.negative, record.filter(|_| now < details.stale_until)) {
             (_, Some(record)) if recovery.defers(peer, &details, now) => CacheAnswer::Stale(record),
-            (_, stale) if now >= details.negative_until => CacheAnswer::Due(stale),
+            // However long ago: the peer itself may be the cause.
             (Negative::Failed, stale) if recovery.has_ended(details.outage) => CacheAnswer::Retry(stale),
+            (_, stale) if now >= details.negative_until => CacheAnswer::Due(stale),
             (Negative::Absent, _) => CacheAnswer::Absent,
             (Negative::Failed, Some(record)) => CacheAnswer::Stale(record),
             (Negative::Failed, None) => CacheAnswer::Failed,
@@ -216,3 +217,6 @@ impl Recovery {
         fell_due && now < self.ended_at.plus(self.window.mul_f64(fraction(peer, self.ended_at, 0)))
     }
 }
+
+#[cfg(test)]
+mod tests;
