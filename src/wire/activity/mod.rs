@@ -8,6 +8,7 @@ use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, p
 use super::part::{Attachment, attachment, inbox_file, inbox_text};
 use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
+use crate::peer::for_values;
 
 /// Text of a row without any text, in the words of the Python module `a2a_client`.
 const EMPTY: &str = "(empty A2A message)";
@@ -21,9 +22,9 @@ const MAX_EXCERPTS: usize = 10;
 /// Most entries of a page that are read, even if fewer were asked for: each takes memory.
 const MAX_ENTRIES: usize = 100_000;
 /// Memory for the values of one row, in bytes, beside a multiple of its text.
-const ROW_ROOM: usize = 8 * 1024 * 1024;
+const ROW_ROOM: usize = for_values(8 * 1024 * 1024);
 /// Part of [`ROW_ROOM`] that is set aside for the names of the fields, in case one field takes the rest.
-const NAMES_ROOM: usize = 1024 * 1024;
+const NAMES_ROOM: usize = for_values(1024 * 1024);
 /// Approximate memory that a row takes without any fields, in bytes.
 const ROW: usize = 256;
 
