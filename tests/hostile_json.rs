@@ -127,6 +127,16 @@ fn outcome<T>(result: Result<T, a2a_blocking::Error>) -> String {
 
 const MIB: usize = 1024 * 1024;
 
+/// Scales a bound to the values of this build. They have 32 bytes, or more with the feature `preserve_order`.
+fn for_values(bytes: usize) -> usize {
+    bytes / 32 * size_of::<serde_json::Value>().max(32)
+}
+
+/// Returns what reading a body of this length may take, with `room` for its values: eight times the body with usual ones.
+fn bound(length: usize, room: usize) -> usize {
+    3 * length + for_values(5 * length + room)
+}
+
 fn poller(builder: ClientBuilder, dir: &Dir) -> InboxPoller {
     InboxPoller::builder(builder.build().unwrap()).cursor_file(dir.file("c.json")).build().unwrap()
 }
@@ -188,7 +198,7 @@ fn memory_is_a_bounded_multiple_of_the_body() {
             let (dir, length) = (Dir::new("hostile"), body.len());
             let (peak, outcome) = peak(|| call(support::builder(&server), &dir));
             println!("{name:14} {shape:18} {:5.1}x {outcome}", peak as f64 / length as f64);
-            assert!(peak <= 8 * length + room + MIB / 2, "{name}, {shape}: {peak} bytes for {length}; {outcome}");
+            assert!(peak <= bound(length, room) + MIB / 2, "{name}, {shape}: {peak} bytes for {length}; {outcome}");
         }
     }
 }
@@ -207,7 +217,7 @@ fn largest_bodies_keep_the_memory_bound() {
         let (dir, length) = (Dir::new("hostile-large"), body.len());
         drop(body);
         let (peak, outcome) = peak(|| call(support::builder(&server), &dir));
-        assert!(peak <= 8 * length + room, "{peak} bytes for {length}; {outcome}");
+        assert!(peak <= bound(length, room), "{peak} bytes for {length}; {outcome}");
     }
 }
 
@@ -236,10 +246,10 @@ fn page_of_invalid_utf8_takes_half_as_much_again() {
 #[test]
 fn list_above_the_memory_bound_is_refused() {
     let _alone = alone();
-    let server = answering(200, filled("", r#"{"":0},"#, "", 1_500_000));
+    let server = answering(200, filled("", r#"{"":0},"#, "", 2_500_000));
     let error = support::client(&server).peers().unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::TooLarge, Some(200)));
-    let bound = 5 * filled("", r#"{"":0},"#, "", 1_500_000).len() + 64 * MIB;
+    let bound = for_values(5 * filled("", r#"{"":0},"#, "", 2_500_000).len()) + for_values(64 * MIB);
     assert!(error.to_string().contains(&format!("more than {bound} bytes of memory")), "{error}");
 }
 
@@ -298,7 +308,7 @@ fn error_keeps_little_of_a_large_answer() {
 fn hostile_entry_of_the_list_hides_only_itself() {
     let _alone = alone();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    for bad in [filled("", r#"{"":0},"#, "", 300_000), deep, r#""\ud800""#.to_owned(), "1e999".to_owned()] {
+    for bad in [filled("", r#"{"":0},"#, "", 400_000), deep, r#""\ud800""#.to_owned(), "1e999".to_owned()] {
         let body = format!(r#"[{{"id":"{PEER}"}},{{"id":"{WORKSPACE}","agent_card":{bad}}},{{"id":"{OTHER}"}}]"#);
         let server = answering(200, &body);
         let client = support::client(&server);
@@ -312,7 +322,7 @@ fn hostile_row_hides_no_other_and_stays_text() {
     let _alone = alone();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     // The same JSON inside a text is not read, either.
-    let heavy = filled("", r#"{"":0},"#, "", 300_000);
+    let heavy = filled("", r#"{"":0},"#, "", 400_000);
     let as_text = serde_json::to_string(&heavy).unwrap();
     for bad in [&heavy, &as_text, &deep] {
         let row = |id, body: &str| {
@@ -341,7 +351,7 @@ fn rows_that_exceed_the_bound_together_come_in_shorter_pages() {
     let _alone = alone();
     let (platform, dir) = (Platform::new(), Dir::new("hostile-page"));
     let points: serde_json::Value = serde_json::from_str(&filled("", r#"{"x":1,"y":2},"#, "", 120_000)).unwrap();
-    let ids: Vec<String> = (0..8)
+    let ids: Vec<String> = (0..16)
         .map(|n| platform.add_row(n, json!({ "source_id": PEER, "summary": "s", "request_body": points })))
         .collect();
     let server = platform.serve();
@@ -504,7 +514,7 @@ fn hostile_cursor_file_is_set_aside_and_hostile_token_file_refused() {
         fs::write(dir.file("c.json"), &text).unwrap();
         let (peak, polled) = peak(|| poll(support::builder(&server), &dir));
         assert_eq!(polled, "ok");
-        assert!(peak <= 8 * text.len() + 17 * MIB, "{peak} bytes for {}", text.len());
+        assert!(peak <= bound(text.len(), 16 * MIB) + MIB, "{peak} bytes for {}", text.len());
         assert_eq!(fs::read(dir.file("c.json.unreadable")).unwrap(), text.as_bytes());
     }
     for token in [vec![b'x'; 16 * 1024 + 1], vec![0xff; 100], vec![b'x'; 40 * MIB]] {
@@ -515,7 +525,8 @@ fn hostile_cursor_file_is_set_aside_and_hostile_token_file_refused() {
     }
 }
 
-/// In KiB, as documented. An unoptimised build takes 240. `A2A_TEST_STACK` sets another size, to measure it.
+/// In KiB, as documented. An unoptimised build takes 224, and 240 with features of `serde_json` that make values larger.
+/// `A2A_TEST_STACK` sets another size, to measure it.
 const STACK: &str = "256";
 
 /// Runs in a child process: calls on a small stack that read the deepest JSON.

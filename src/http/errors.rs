@@ -31,6 +31,13 @@ pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
     Error::new(kind, words).with_target(target).with_httpx_name(httpx_name).with_source(ErrorCause::new(&why))
 }
 
+/// Returns the encoding of a body that cannot be decoded.
+///
+/// Its words tell it: the error has a variant for it only in a build in which `ureq` decodes anything.
+pub(super) fn undecodable(why: &Ureq) -> Option<String> {
+    why.to_string().split_once(" decompression failed: ").map(|(encoding, _)| encoding.to_owned())
+}
+
 /// Returns the error for an exchange with `target` (method and URL) whose time is up.
 pub(crate) fn timed_out(target: &str) -> Error {
     Error::new(ErrorKind::Timeout, "no answer in time").with_target(target).with_httpx_name("ReadTimeout")

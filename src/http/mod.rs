@@ -21,8 +21,8 @@ use crate::retry::RetryPolicy;
 use crate::token::{Token, TokenStore};
 use crate::util::clock::{Deadline, millis_up};
 use crate::util::log_safe::log_safe;
-use errors::failure;
 pub(crate) use errors::timed_out;
+use errors::{failure, undecodable};
 pub(crate) use pool::Pool;
 pub(crate) use request::{Identity, Request};
 pub(crate) use response::Response;
@@ -263,9 +263,16 @@ impl Exchange<'_> {
         let retry_after = header("Retry-After").and_then(retry_after);
         // Also one that is no text, so that it does not pass for none.
         let encoding = response.headers().get("Content-Encoding");
-        let encoding = encoding.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let body = read_body(&target, response.body_mut(), self.deadline, self.request.max_response)
-            .map_err(|error| error.with_status(status))?;
+        let mut encoding = encoding.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let body = match read_body(&target, response.body_mut(), self.deadline, self.request.max_response) {
+            Ok(body) => body,
+            // The status is an answer all the same. Who needs the body refuses the encoding.
+            Err(BodyFailure::Undecodable(name)) => {
+                encoding = Some(name);
+                Vec::new()
+            }
+            Err(BodyFailure::Other(error)) => return Err(error.with_status(status)),
+        };
         Ok(Response { status, retry_after, encoding, body, target, token: self.token.clone() })
     }
 
@@ -280,20 +287,31 @@ fn is_within_idle_age(last: u64, now: u64) -> bool {
     last != 0 && Duration::from_millis(now.saturating_sub(last)) <= MAX_IDLE_AGE
 }
 
-fn read_body(target: &str, body: &mut Body, deadline: Deadline, max_bytes: u64) -> Result<Vec<u8>, Error> {
-    let too_large =
-        || Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes")).with_target(target);
+/// The reason why a body was not read.
+enum BodyFailure {
+    /// It is not in its encoding, which is this one.
+    Undecodable(String),
+    Other(Error),
+}
+
+fn read_body(target: &str, body: &mut Body, deadline: Deadline, max_bytes: u64) -> Result<Vec<u8>, BodyFailure> {
+    let too_large = || {
+        let error = Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes"));
+        Err(BodyFailure::Other(error.with_target(target)))
+    };
     // Nothing is read of a body whose head says that it is too long.
     if body.content_length().is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
+        return too_large();
     }
     let mut bytes = Vec::new();
     // Not ureq's `limit`: it refuses a body of exactly that length, and counts compressed bytes.
-    body.as_reader()
-        .take(max_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|why| failure(target, why.into(), deadline))?;
-    if bytes.len() as u64 > max_bytes { Err(too_large()) } else { Ok(bytes) }
+    let read = body.as_reader().take(max_bytes + 1).read_to_end(&mut bytes);
+    read.map_err(|why| {
+        let why = ureq::Error::from(why);
+        let other = |why| BodyFailure::Other(failure(target, why, deadline));
+        undecodable(&why).map_or_else(|| other(why), BodyFailure::Undecodable)
+    })?;
+    if bytes.len() as u64 > max_bytes { too_large() } else { Ok(bytes) }
 }
 
 #[cfg(test)]

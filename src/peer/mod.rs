@@ -7,9 +7,9 @@ mod state;
 
 use crate::error::{Error, ErrorKind};
 pub use id::PeerId;
-pub(crate) use memory::map_growth;
 #[cfg(test)]
-pub(crate) use memory::{MAP_FIELD, MAP_NODE};
+pub(crate) use memory::map_memory;
+pub(crate) use memory::{NUMBERS_ARE_TEXTS, for_values, map_growth};
 pub(crate) use record::CachedValue;
 pub use record::Peer;
 pub(crate) use sealed::PeerName;

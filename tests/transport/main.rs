@@ -3,6 +3,7 @@
 
 #[path = "../support/proxy.rs"]
 mod connect_proxy;
+mod encoding;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;

@@ -22,7 +22,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// Wait that the `Retry-After` header asks for.
     pub(crate) retry_after: Option<Duration>,
-    /// The `Content-Encoding` header as it came.
+    /// The `Content-Encoding` that the body still has. `ureq` takes the header away when it decodes a body.
     pub(crate) encoding: Option<String>,
     pub(crate) body: Vec<u8>,
     /// Method and URL of the request.
@@ -83,7 +83,10 @@ impl Response {
         error.with_retry_after(self.retry_after).with_body_snippet(self.excerpt())
     }
 
-    /// Returns the body's encoding, if it is another than `identity`. None was asked for, and none is decoded.
+    /// Returns the body's encoding, if it is another than `identity`. None was asked for.
+    ///
+    /// `ureq` decodes gzip and brotli where another crate of the program enabled its features for them. Such a body is
+    /// read like any other, unless it could not be decoded.
     pub(crate) fn foreign_encoding(&self) -> Option<String> {
         let encoding = self.encoding.as_deref().map(str::trim)?;
         (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| self.excerpt_of(encoding))

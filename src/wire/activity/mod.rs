@@ -10,6 +10,7 @@ use self::row::{ROW_ROOM, created_at};
 use super::json::{JsonError, MapBuilder, MemoryBudget, each_entry, each_field, parse_json, to_utf8};
 use super::record::{BodyError, CALL_MEMORY};
 use super::time::Timestamp;
+use crate::peer::for_values;
 use crate::util::text::prefix;
 
 /// Longest id of a row, in bytes. It is sent back in a URL.
@@ -22,7 +23,7 @@ const MAX_EXCERPTS: usize = 10;
 /// Most entries of a page that are read, even if fewer were asked for: each takes memory.
 const MAX_ENTRIES: usize = 100_000;
 /// Part of [`ROW_ROOM`] that is set aside for the names of the fields, in case one field takes the rest.
-const NAMES_ROOM: usize = 1024 * 1024;
+const NAMES_ROOM: usize = for_values(1024 * 1024);
 /// Approximate memory that a row takes without any fields, in bytes.
 const ROW: usize = 256;
 

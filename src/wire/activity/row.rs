@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::peer::for_values;
 use crate::util::text::strip;
 use crate::wire::json::{MemoryBudget, parse_json};
 use crate::wire::part::Attachment;
@@ -11,7 +12,7 @@ use crate::wire::part::read::{attachment, describe_files, describe_kinds, file_a
 use crate::wire::received::ReceivedMessage;
 
 /// Memory for the values of one row, in bytes, beside a multiple of its text.
-pub(super) const ROW_ROOM: usize = 8 * 1024 * 1024;
+pub(super) const ROW_ROOM: usize = for_values(8 * 1024 * 1024);
 /// Text of a row without any words, in the words of the Python module `a2a_client`.
 pub(super) const EMPTY: &str = "(empty A2A message)";
 

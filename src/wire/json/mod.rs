@@ -13,21 +13,20 @@ use serde_core::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAc
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use crate::peer::map_growth;
+use crate::peer::{NUMBERS_ARE_TEXTS, for_values, map_growth};
 pub(crate) use encoding::to_utf8;
 
 /// Memory that lists and maps may take, as a multiple of the size of their text. The absolute part of a budget comes on top.
 ///
-/// With the strings, and with the text itself while it arrives, that makes eight times the text.
+/// With the strings, and with the text itself while it arrives, that makes eight times the text. Where values are larger
+/// than usual, the multiple is larger in the same ratio: see [`for_values`].
 const TEXT_MULTIPLE: usize = 5;
 /// Memory that a string takes besides its text, in bytes: the header of an allocator's block, and the unused rest of a
 /// short one.
 ///
 /// `"a",` is 4 bytes of text, and glibc's smallest block has 32.
 pub(super) const STRING_OVERHEAD: usize = 24;
-/// True where another crate of the program enabled serde_json's feature `arbitrary_precision`. Numbers then arrive as maps.
-const NUMBERS_ARE_MAPS: bool = size_of::<Number>() > 16;
-/// Key of such a map.
+/// Key of the map as which a number arrives where [`NUMBERS_ARE_TEXTS`].
 const NUMBER_KEY: &str = "$serde_json::private::Number";
 
 /// Memory that values may take, in bytes.
@@ -41,7 +40,7 @@ pub(crate) struct MemoryBudget {
 impl MemoryBudget {
     /// Returns the budget for a text of `text` bytes: a multiple of that, and `extra` bytes.
     pub(crate) fn new(text: usize, extra: usize) -> Self {
-        let limit = text.saturating_mul(TEXT_MULTIPLE).saturating_add(extra);
+        let limit = for_values(text.saturating_mul(TEXT_MULTIPLE)).saturating_add(extra);
         MemoryBudget { limit, left: limit, exceeded: false }
     }
 
@@ -119,8 +118,10 @@ pub(crate) fn parse_json(text: &[u8], budget: &mut MemoryBudget) -> Result<Value
     let before = *budget;
     let text = to_utf8(text);
     let mut reader = serde_json::Deserializer::from_slice(&text);
-    let read = ValueSeed(&mut *budget).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    read.map_err(|why| {
+    let mut value = Value::Null;
+    let seed = ValueSeed { value: &mut value, budget: &mut *budget };
+    let read = seed.deserialize(&mut reader).and_then(|()| reader.end());
+    read.map(|()| value).map_err(|why| {
         let exceeded = budget.exceeded;
         *budget = before;
         if exceeded { JsonError::TooLarge(before.limit) } else { JsonError::NotJson(why) }
@@ -167,77 +168,151 @@ impl MapBuilder<'_> {
 
 /// Reads a [`Value`] as `serde_json` does, within a budget.
 ///
+/// It writes the value to its place instead of returning it. Each level of JSON has a frame of some ten functions on the
+/// stack, and a value in each would be most of it: it has 32 bytes, or 72 with the feature `preserve_order`.
+///
 /// No key has a special meaning. `serde_json` itself reads the string behind one of its private keys as JSON again, so that
 /// a body could nest without end.
-struct ValueSeed<'a>(&'a mut MemoryBudget);
+struct ValueSeed<'a> {
+    value: &'a mut Value,
+    budget: &'a mut MemoryBudget,
+}
+
+impl ValueSeed<'_> {
+    fn put<E>(self, value: impl Into<Value>) -> Result<(), E> {
+        *self.value = value.into();
+        Ok(())
+    }
+
+    fn put_number<E: serde_core::de::Error>(self, number: impl Into<Value>) -> Result<(), E> {
+        if NUMBERS_ARE_TEXTS {
+            self.budget.spend(STRING_OVERHEAD)?;
+        }
+        self.put(number)
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = Value;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = Value;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any valid JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.put(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.put(value)
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E: serde_core::de::Error>(self, value: i64) -> Result<(), E> {
+        self.put_number(value)
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E: serde_core::de::Error>(self, value: u64) -> Result<(), E> {
+        self.put_number(value)
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E: serde_core::de::Error>(self, value: f64) -> Result<(), E> {
+        self.put_number(value)
     }
 
-    fn visit_str<E: serde_core::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.0.spend(string_overhead(value))?;
-        Ok(value.into())
+    fn visit_str<E: serde_core::de::Error>(self, value: &str) -> Result<(), E> {
+        self.budget.spend(string_overhead(value))?;
+        self.put(value)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(entry) = entries.next_element_seed(ValueSeed(&mut *self.0))? {
-            if list.len() == list.capacity() {
-                // Grows by half instead of doubling, since unused capacity is charged, too.
-                let more = (list.len() / 2).max(2);
-                self.0.spend(more * size_of::<Value>())?;
-                list.reserve_exact(more);
-            }
-            list.push(entry);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let ValueSeed { value, budget } = self;
+        let (mut list, mut entry) = (Vec::new(), Value::Null);
+        while entries.next_element_seed(ValueSeed { value: &mut entry, budget })?.is_some() {
+            push(&mut list, &mut entry, budget)?;
         }
-        Ok(list.into())
+        *value = Value::Array(list);
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let ValueSeed { value, budget } = self;
+        // It is one now.
+        let Some(fields) = start_map(value) else { return Ok(()) };
         while let Some(name) = entries.next_key::<String>()? {
-            let value = entries.next_value_seed(ValueSeed(&mut *self.0))?;
-            let is_number = NUMBERS_ARE_MAPS && fields.is_empty() && name == NUMBER_KEY;
-            if let (true, Value::String(digits)) = (is_number, &value) {
-                return digits.parse().map(Value::Number).map_err(A::Error::custom);
+            let is_number = NUMBERS_ARE_TEXTS && fields.is_empty() && name == NUMBER_KEY;
+            let field = new_field(fields, name, budget, is_number)?;
+            entries.next_value_seed(ValueSeed { value: field, budget })?;
+            if is_number && field.is_string() {
+                return number(value);
             }
-            self.0.spend_field(&name, fields.len())?;
-            fields.insert(name, value);
+            if is_number {
+                budget.spend_field(NUMBER_KEY, 0)?;
+            }
         }
-        Ok(fields.into())
+        Ok(())
     }
+}
+
+// The next four are functions of their own so that what they need is not on the stack at each level.
+
+/// Begins a map as the value.
+#[inline(never)]
+fn start_map(value: &mut Value) -> Option<&mut Map<String, Value>> {
+    *value = Value::Object(Map::new());
+    value.as_object_mut()
+}
+
+/// Moves an entry to a list.
+#[inline(never)]
+fn push<E: serde_core::de::Error>(
+    list: &mut Vec<Value>,
+    entry: &mut Value,
+    budget: &mut MemoryBudget,
+) -> Result<(), E> {
+    if list.len() == list.capacity() {
+        // Grows by half instead of doubling, since unused capacity is charged, too.
+        let more = (list.len() / 2).max(2);
+        budget.spend(more * size_of::<Value>())?;
+        list.reserve_exact(more);
+    }
+    list.push(entry.take());
+    Ok(())
+}
+
+/// Adds a field to a map, for its value to be written there. A field that may be a number costs nothing yet.
+#[inline(never)]
+fn new_field<'a, E: serde_core::de::Error>(
+    fields: &'a mut Map<String, Value>,
+    name: String,
+    budget: &mut MemoryBudget,
+    may_be_number: bool,
+) -> Result<&'a mut Value, E> {
+    if !may_be_number {
+        budget.spend_field(&name, fields.len())?;
+    }
+    // A name that comes again has its earlier value until the new one is read.
+    Ok(fields.entry(name).or_insert(Value::Null))
+}
+
+/// Replaces a map of one text by the number that it stands for.
+///
+/// As without the feature `arbitrary_precision`, a number that is too large for a float is refused.
+#[inline(never)]
+fn number<E: serde_core::de::Error>(value: &mut Value) -> Result<(), E> {
+    let number: Number = value[NUMBER_KEY].as_str().unwrap_or_default().parse().map_err(E::custom)?;
+    if number.as_f64().is_none() {
+        return Err(E::custom("number out of range"));
+    }
+    *value = Value::Number(number);
+    Ok(())
 }
 
 /// Visits the fields of an object; see [`each_field`].

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::peer::{MAP_FIELD, MAP_NODE};
+use crate::peer::map_memory;
 
 fn read(text: &str, limit: usize) -> Result<Value, JsonError> {
     parse_json(text.as_bytes(), &mut MemoryBudget { limit, left: limit, exceeded: false })
@@ -30,7 +30,6 @@ fn values_are_those_that_serde_json_reads() {
         "{\"a\"}",
         "NaN",
         "-Infinity",
-        "1e999",
         "01",
         r#""\ud800""#,
     ] {
@@ -40,6 +39,12 @@ fn values_are_those_that_serde_json_reads() {
             (Err(JsonError::NotJson(ours)), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{text}"),
             (ours, theirs) => panic!("{text}: {ours:?}, {theirs:?}"),
         }
+    }
+    // As serde_json does without the feature `arbitrary_precision`.
+    for text in ["1e999", "-1e999", "[1e400]"] {
+        assert!(
+            matches!(read(text, usize::MAX), Err(JsonError::NotJson(why)) if why.to_string().contains("out of range"))
+        );
     }
     for levels in [127, 128] {
         let text = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
@@ -56,22 +61,24 @@ fn string_behind_a_private_key_stays_a_string() {
 
 #[test]
 fn value_above_the_budget_is_refused_and_takes_nothing() {
-    let map = MAP_NODE;
+    // With the feature `arbitrary_precision` a number is a text.
+    let number = if NUMBERS_ARE_TEXTS { STRING_OVERHEAD } else { 0 };
+    let map = map_memory(1);
     for (text, takes) in [
-        ("7", 0),
+        ("7", number),
         (r#""a long text, of any length""#, STRING_OVERHEAD),
         ("\"\"", 0),
         (r#"["a","b"]"#, 2 * size_of::<Value>() + 2 * STRING_OVERHEAD),
         ("[]", 0),
         ("{}", 0),
-        ("[0]", 2 * size_of::<Value>()),
-        ("[0,0,0]", 4 * size_of::<Value>()),
-        (r#"{"a":0}"#, map + STRING_OVERHEAD),
+        ("[0]", 2 * size_of::<Value>() + number),
+        ("[0,0,0]", 4 * size_of::<Value>() + 3 * number),
+        (r#"{"a":0}"#, map + STRING_OVERHEAD + number),
         (r#"{"a":"b"}"#, map + 2 * STRING_OVERHEAD),
-        (r#"[{"a":0},{"":{}}]"#, 2 * size_of::<Value>() + 2 * map + STRING_OVERHEAD),
+        (r#"[{"a":0},{"":{}}]"#, 2 * size_of::<Value>() + 2 * map + STRING_OVERHEAD + number),
         (
             r#"{"0":0,"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"a":0,"b":0,"c":0}"#,
-            3 * map + 12 * size_of::<usize>() + MAP_FIELD + 13 * STRING_OVERHEAD,
+            map_memory(13) + 13 * (STRING_OVERHEAD + number),
         ),
     ] {
         let mut budget = MemoryBudget { limit: takes, left: takes, exceeded: false };
@@ -85,7 +92,7 @@ fn value_above_the_budget_is_refused_and_takes_nothing() {
         }
         assert_eq!(budget, before, "{text}");
     }
-    assert_eq!(MemoryBudget::new(100, 7).limit(), 507);
+    assert_eq!(MemoryBudget::new(64, 7).limit(), 10 * size_of::<Value>().max(32) + 7);
 }
 
 #[test]
@@ -113,23 +120,28 @@ fn entries_and_fields_are_visited_as_texts() {
     for (text, whole) in [("{}", true), (r#"{"a":1}"#, false), ("[]", false), (r#"{"\ud800":1}"#, false)] {
         assert_eq!(each_field(text, |_, _| false), whole, "{text}");
     }
-    let mut budget = MemoryBudget::new(0, MAP_NODE + 11 * STRING_OVERHEAD);
+    let mut budget = MemoryBudget::new(0, map_memory(11) + 11 * STRING_OVERHEAD);
     let mut builder = MapBuilder { fields: Map::new(), budget: &mut budget };
     let fits = (0..13).take_while(|n| builder.insert(n.to_string(), json!(n))).count();
     assert_eq!((fits, builder.fields.len()), (11, 11));
 }
 
-/// The first split of a B-tree makes two leaves of one, and a node above them.
+/// The first split of a B-tree makes two leaves of one, and a node above them. An ordered map is a list and a table.
 #[test]
 fn map_is_charged_for_its_nodes() {
-    let (leaf, inner) = (MAP_NODE, MAP_NODE + 12 * size_of::<usize>());
-    for (fields, takes) in
-        [(1, leaf), (11, leaf), (12, 2 * leaf + inner), (18, 2 * leaf + inner), (19, 3 * leaf + inner)]
-    {
-        let text = json!((0..fields).map(|n| (format!("{n:02}"), json!(n))).collect::<Map<_, _>>()).to_string();
+    let field = size_of::<String>() + size_of::<Value>();
+    let (leaf, inner) = (11 * field + 16, 11 * field + 16 + 12 * size_of::<usize>());
+    let tree = [(1, leaf), (11, leaf), (12, 2 * leaf + inner), (18, 2 * leaf + inner), (19, 3 * leaf + inner)];
+    let list =
+        |fields: usize, buckets: usize| fields * (field + size_of::<usize>()) + buckets * (size_of::<usize>() + 1);
+    let ordered = [(1, list(3, 4)), (3, list(3, 4)), (4, list(7, 8)), (8, list(14, 16)), (15, list(28, 32))];
+    let is_ordered = size_of::<Map<String, Value>>() > 32;
+    for (fields, takes) in if is_ordered { ordered } else { tree } {
+        let text = json!((0..fields).map(|n| (format!("{n:02}"), json!(null))).collect::<Map<_, _>>()).to_string();
         let mut budget = MemoryBudget::new(0, 100_000);
         assert!(parse_json(text.as_bytes(), &mut budget).is_ok());
         let nodes = budget.used() - fields * STRING_OVERHEAD;
-        assert!((takes..takes + 8 * MAP_FIELD).contains(&nodes), "{fields}: {nodes}");
+        let more = if is_ordered { 20 } else { 8 * (leaf / 5 + 8) };
+        assert!((takes..takes + more).contains(&nodes), "{fields}: {nodes}");
     }
 }

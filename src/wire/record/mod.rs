@@ -9,16 +9,16 @@ use serde_json::{Map, Value};
 
 use super::json::{JsonError, MemoryBudget, each_entry, parse_json, to_utf8};
 use crate::error::ErrorKind;
-use crate::peer::{Peer, PeerId};
+use crate::peer::{Peer, PeerId, for_values};
 
 /// Memory for the values of one record, in bytes. A multiple of the record's text comes on top.
-pub(crate) const RECORD_MEMORY: usize = 1024 * 1024;
+pub(crate) const RECORD_MEMORY: usize = for_values(1024 * 1024);
 /// Memory for the values of a body that a caller waits for, in bytes. A multiple of the body's text comes on top.
-pub(crate) const CALL_MEMORY: usize = 16 * 1024 * 1024;
+pub(crate) const CALL_MEMORY: usize = for_values(16 * 1024 * 1024);
 /// Memory for the values of a list of peers, in bytes. A multiple of the list's text comes on top.
 ///
 /// Enough for some ten thousand peers, each with a card of a few maps.
-const LIST_MEMORY: usize = 64 * 1024 * 1024;
+const LIST_MEMORY: usize = for_values(64 * 1024 * 1024);
 /// Longest body that is read as an error of the platform, in bytes: as long as a record may be.
 const MAX_ERROR: usize = 256 * 1024;
 /// Approximate memory of a peer in a list besides its fields, in bytes.
