@@ -261,7 +261,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 }
 
-// The next four are functions of their own so that what they need is not on the stack at each level.
+// The next four are separate functions, so that what they need is not on the stack at each level.
 
 /// Begins a map as the value.
 #[inline(never)]
