@@ -351,13 +351,15 @@ fn rows_that_exceed_the_bound_together_come_in_shorter_pages() {
     let _alone = alone();
     let (platform, dir) = (Platform::new(), Dir::new("hostile-page"));
     let points: serde_json::Value = serde_json::from_str(&filled("", r#"{"x":1,"y":2},"#, "", 120_000)).unwrap();
-    let ids: Vec<String> = (0..16)
+    // Some more where their bounds are larger.
+    let rows = if for_values(32) > 32 { 12 } else { 8 };
+    let ids: Vec<String> = (0..rows)
         .map(|n| platform.add_row(n, json!({ "source_id": PEER, "summary": "s", "request_body": points })))
         .collect();
     let server = platform.serve();
     let mut seen = Vec::new();
     let mut poller = poller(support::builder(&server), &dir);
-    for _ in 0..20 {
+    while seen.len() < ids.len() {
         let polled = poller.poll_once(|message| {
             assert_eq!(message.row()["request_body"], points);
             seen.push(message.activity_id().to_owned());

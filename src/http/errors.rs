@@ -35,7 +35,9 @@ pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
 ///
 /// Its words tell it: the error has a variant for it only in a build in which `ureq` decodes anything.
 pub(super) fn undecodable(why: &Ureq) -> Option<String> {
-    why.to_string().split_once(" decompression failed: ").map(|(encoding, _)| encoding.to_owned())
+    let words = why.to_string();
+    let (name, _) = words.split_once(" decompression failed: ")?;
+    Some(if name == "brotli" { "br" } else { name }.to_owned())
 }
 
 /// Returns the error for an exchange with `target` (method and URL) whose time is up.

@@ -1,13 +1,15 @@
 //! Random numbers: ids that cannot be guessed, and jitter.
 
-use uuid::Uuid;
-
-use crate::util::panic;
+use uuid::{Builder, Uuid};
 
 /// Returns a new random UUID (version 4), or `None` where the system gives no random numbers.
+///
+/// Not by `uuid`: where another crate of the program enabled its feature `fast-rng`, it keeps a generator in each thread.
+/// The child of a fork has a copy of it, and would give its messages the ids of its parent's. A thread that ends has none.
 pub(crate) fn fresh_id() -> Option<Uuid> {
-    // `uuid` panics where the system call fails.
-    panic::catch(Uuid::new_v4).ok()
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(Builder::from_random_bytes(bytes).into_uuid())
 }
 
 /// Returns a random number from 0 to 1, or 0.5 where the system gives no random numbers.

@@ -214,7 +214,7 @@ fn token_function_is_not_called_by_its_own_requests() {
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
 }
 
-/// The file is read again after a 401, on a thread, which warns that others may use it.
+/// The file is read again after a 401, on another thread, which warns that others may use it.
 #[cfg(unix)]
 #[test]
 fn logger_in_the_thread_that_reads_the_token_does_not_wait_for_the_lookup() {

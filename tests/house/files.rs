@@ -16,7 +16,6 @@ const SHORT: &[(&str, &str)] = &[
     ("src/test_util.rs", "helpers of the unit tests, in a room that all of them import"),
     ("src/cache/jitter.rs", "spreads expiries by peer, apart so that `util` knows no peers"),
     ("src/cache/local/raw_key.rs", "the key type of the thread-local cache, which the table and its users import"),
-    ("src/peer/memory.rs", "the memory of a record, which `peer` and `wire` both count by"),
     ("src/util/random.rs", "one function, which many rooms import"),
     ("src/util/log_safe.rs", "one macro, which every room above imports"),
     ("src/util/panic.rs", "the one place that catches panics"),

@@ -1,5 +1,6 @@
 //! After a fork the child starts its own background threads. What was under way goes on in the parent only.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use a2a_blocking::{CircuitState, LookupSource};
 
 use crate::alone;
-use crate::support::{PEER, RECORD, Reaction, Server, TIMEOUT, builder};
+use crate::support::{PEER, RECORD, Reaction, Server, TIMEOUT, builder, client};
 
 fn peer(n: usize) -> String {
     format!("{n:08x}-0000-4000-8000-000000000000")
@@ -106,4 +107,25 @@ fn child_does_not_inherit_the_queue() {
     assert!(holds_in_child(in_child), "the child does not look the peer up");
     release.send(()).unwrap();
     assert!(client.wait_until_idle(TIMEOUT) && client.enrich_nonblocking(peer(1)).is_some());
+}
+
+/// Other programs tell messages apart by their ids.
+#[test]
+fn child_gives_its_messages_ids_of_its_own() {
+    let _alone = alone();
+    let server = Server::play([Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"hi"}]}}"#)]);
+    let client = client(&server);
+    let sends = || (0..3).all(|_| client.send(peer(1), "hi").is_ok());
+    assert!(sends() && holds_in_child(sends) && sends());
+    let sent = server.requests();
+    let ids: BTreeSet<String> = sent
+        .iter()
+        .map(|request| {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            assert_ne!(body["id"], body["params"]["message"]["messageId"]);
+            body["params"]["message"]["messageId"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!((sent.len(), ids.len()), (9, 9), "{ids:?}");
+    assert!(ids.iter().all(|id| id.len() == 36 && id.as_bytes()[14] == b'4'), "{ids:?}");
 }

@@ -4,6 +4,7 @@
 //! make a small body cost any amount. Counted are lists, maps, and what an allocator adds to a string; the rest of a string
 //! is its text.
 
+mod budget;
 mod encoding;
 
 use std::fmt;
@@ -13,80 +14,14 @@ use serde_core::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAc
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use crate::peer::{NUMBERS_ARE_TEXTS, for_values, map_growth};
+use crate::peer::NUMBERS_ARE_TEXTS;
+pub(crate) use budget::MemoryBudget;
+pub(super) use budget::STRING_OVERHEAD;
+use budget::string_overhead;
 pub(crate) use encoding::to_utf8;
 
-/// Memory that lists and maps may take, as a multiple of the size of their text. The absolute part of a budget comes on top.
-///
-/// With the strings, and with the text itself while it arrives, that makes eight times the text. Where values are larger
-/// than usual, the multiple is larger in the same ratio: see [`for_values`].
-const TEXT_MULTIPLE: usize = 5;
-/// Memory that a string takes besides its text, in bytes: the header of an allocator's block, and the unused rest of a
-/// short one.
-///
-/// `"a",` is 4 bytes of text, and glibc's smallest block has 32.
-pub(super) const STRING_OVERHEAD: usize = 24;
 /// Key of the map as which a number arrives where [`NUMBERS_ARE_TEXTS`].
 const NUMBER_KEY: &str = "$serde_json::private::Number";
-
-/// Memory that values may take, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct MemoryBudget {
-    limit: usize,
-    left: usize,
-    exceeded: bool,
-}
-
-impl MemoryBudget {
-    /// Returns the budget for a text of `text` bytes: a multiple of that, and `extra` bytes.
-    pub(crate) fn new(text: usize, extra: usize) -> Self {
-        let limit = for_values(text.saturating_mul(TEXT_MULTIPLE)).saturating_add(extra);
-        MemoryBudget { limit, left: limit, exceeded: false }
-    }
-
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
-    pub(crate) fn used(&self) -> usize {
-        self.limit - self.left
-    }
-
-    /// Takes `bytes` from the budget. Returns false, and takes nothing, where less is left.
-    #[must_use]
-    pub(crate) fn take(&mut self, bytes: usize) -> bool {
-        let left = self.left.checked_sub(bytes);
-        self.exceeded |= left.is_none();
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
-    }
-
-    fn spend<E: serde_core::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
-        if self.take(bytes) { Ok(()) } else { Err(E::custom("too much memory")) }
-    }
-
-    /// Takes what one more field of this name needs in a map of `fields` fields.
-    fn spend_field<E: serde_core::de::Error>(&mut self, name: &str, fields: usize) -> Result<(), E> {
-        self.spend(map_growth(fields) + string_overhead(name))
-    }
-
-    /// Moves up to `bytes` of what is left into a new budget. [`merge`](Self::merge) returns what that did not use.
-    pub(super) fn split_off(&mut self, bytes: usize) -> MemoryBudget {
-        let part = bytes.min(self.left);
-        self.left -= part;
-        MemoryBudget { limit: part, left: part, exceeded: false }
-    }
-
-    /// Adds what is left of a budget that was split off.
-    pub(super) fn merge(&mut self, part: MemoryBudget) {
-        self.left += part.left;
-    }
-}
-
-/// Returns the memory that a string takes besides its text. An empty string has no block.
-fn string_overhead(text: &str) -> usize {
-    if text.is_empty() { 0 } else { STRING_OVERHEAD }
-}
 
 /// Reason for which a text cannot be read.
 #[derive(Debug)]
@@ -124,7 +59,7 @@ pub(crate) fn parse_json(text: &[u8], budget: &mut MemoryBudget) -> Result<Value
     read.map(|()| value).map_err(|why| {
         let exceeded = budget.exceeded;
         *budget = before;
-        if exceeded { JsonError::TooLarge(before.limit) } else { JsonError::NotJson(why) }
+        if exceeded { JsonError::TooLarge(before.limit()) } else { JsonError::NotJson(why) }
     })
 }
 
@@ -261,7 +196,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 }
 
-// The next four are functions of their own so that what they need is not on the stack at each level.
+// The next four are separate functions, so that what they need is not on the stack at each level.
 
 /// Begins a map as the value.
 #[inline(never)]
