@@ -434,16 +434,22 @@ fn unusual_json_has_a_defined_outcome() {
     assert_eq!(support::client(&last).discover(PEER).unwrap().id(), Some("y"), "the last of two");
 }
 
+/// An encoding's name, and a function that encodes a text.
+type Encoded<'a> = (&'a str, &'a dyn Fn(&str) -> Vec<u8>);
+
 /// With a byte order mark, and in the encodings other than UTF-8 that the Python module reads.
 #[test]
 fn json_of_every_encoding_is_read_by_every_call() {
     let _alone = alone();
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-    let encodings: [(&str, &dyn Fn(&str) -> Vec<u8>); 4] = [
-        ("UTF-8 with a mark", &|text| format!("\u{feff}{text}").into_bytes()),
-        ("UTF-16 with a mark", &|text| utf16(&format!("\u{feff}{text}"))),
+    let utf8_marked = |text: &str| format!("\u{feff}{text}").into_bytes();
+    let utf16_marked = |text: &str| utf16(&format!("\u{feff}{text}"));
+    let utf32 = |text: &str| text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    let encodings: [Encoded<'_>; 4] = [
+        ("UTF-8 with a mark", &utf8_marked),
+        ("UTF-16 with a mark", &utf16_marked),
         ("UTF-16", &utf16),
-        ("UTF-32", &|text| text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect()),
+        ("UTF-32", &utf32),
     ];
     for (name, encoded) in encodings {
         let servers = RefCell::new(Vec::new());

@@ -20,6 +20,7 @@ use crate::util::sync::{Condvar, Mutex, thread_local, wait_while};
 
 thread_local! {
     /// Number of flights, of any group, that this thread leads.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
     static LED: Cell<u32> = Cell::new(0);
 }
 

@@ -24,7 +24,11 @@ pub(crate) struct MemoryBudget {
 impl MemoryBudget {
     /// Returns the budget for a text of `text` bytes: a multiple of that, and `extra` bytes.
     pub(crate) fn new(text: usize, extra: usize) -> Self {
-        let limit = for_values(text.saturating_mul(TEXT_MULTIPLE)).saturating_add(extra);
+        MemoryBudget::exactly(for_values(text.saturating_mul(TEXT_MULTIPLE)).saturating_add(extra))
+    }
+
+    /// Returns the budget of `limit` bytes.
+    pub(super) fn exactly(limit: usize) -> Self {
         MemoryBudget { limit, left: limit, exceeded: false }
     }
 
@@ -58,7 +62,7 @@ impl MemoryBudget {
     pub(in crate::wire) fn split_off(&mut self, bytes: usize) -> MemoryBudget {
         let part = bytes.min(self.left);
         self.left -= part;
-        MemoryBudget { limit: part, left: part, exceeded: false }
+        MemoryBudget::exactly(part)
     }
 
     /// Adds what is left of a budget that was split off.

@@ -4,7 +4,7 @@ use super::*;
 use crate::peer::map_memory;
 
 fn read(text: &str, limit: usize) -> Result<Value, JsonError> {
-    parse_json(text.as_bytes(), &mut MemoryBudget { limit, left: limit, exceeded: false })
+    parse_json(text.as_bytes(), &mut MemoryBudget::exactly(limit))
 }
 
 #[test]
@@ -81,10 +81,11 @@ fn value_above_the_budget_is_refused_and_takes_nothing() {
             map_memory(13) + 13 * (STRING_OVERHEAD + number),
         ),
     ] {
-        let mut budget = MemoryBudget { limit: takes, left: takes, exceeded: false };
+        let mut budget = MemoryBudget::exactly(takes);
         assert!(parse_json(text.as_bytes(), &mut budget).is_ok(), "{text}");
         assert_eq!(budget.used(), takes, "{text}");
-        let before = MemoryBudget { limit: takes, left: takes.saturating_sub(1), exceeded: false };
+        let mut before = MemoryBudget::exactly(takes);
+        assert!(takes == 0 || before.take(1));
         let mut budget = before;
         if takes > 0 {
             let why = parse_json(text.as_bytes(), &mut budget).unwrap_err();
