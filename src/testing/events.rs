@@ -1,0 +1,59 @@
+//! Events, as the stream of each workspace gets them.
+
+use std::sync::Arc;
+
+use super::json::escape_html;
+use super::row::{Announce, FeedRow, quote};
+use super::state::State;
+use super::time::Micros;
+
+/// Events that may wait for a reader. What comes then is dropped.
+const MOST_WAITING: usize = 64;
+
+impl State {
+    /// Sends an event to the open streams of a workspace. `data` is JSON. Returns true if somebody is to be woken.
+    pub(super) fn emit(&mut self, workspace: &str, kind: &str, data: &str) {
+        if !self.subscribers.iter().any(|reader| reader.workspace == workspace) {
+            return;
+        }
+        let text = format!("{{\"type\":{},\"timestamp\":{},\"data\":{data}}}", quote(kind), Micros::now().millis());
+        let mut line = b"data: ".to_vec();
+        escape_html(text.as_bytes(), &mut line);
+        line.extend_from_slice(b"\n\n");
+        let line: Arc<[u8]> = line.into();
+        for reader in self.subscribers.iter_mut().filter(|reader| reader.workspace == workspace) {
+            if reader.waiting.len() < MOST_WAITING {
+                reader.waiting.push_back(line.clone());
+            }
+        }
+    }
+
+    /// Tells the streams of a row.
+    pub(super) fn announce(&mut self, row: &FeedRow, announce: &Announce) {
+        let workspace = row.workspace_id.clone();
+        match announce {
+            Announce::Never => {}
+            Announce::Once(body) => {
+                let data = row.event(body.as_deref());
+                self.emit(&workspace, "ACTIVITY_LOGGED", &data);
+            }
+            Announce::Twice(body) => {
+                let data = row.event(Some(body));
+                self.emit(&workspace, "ACTIVITY_LOGGED", &data);
+                let is_human = row.source_id.is_none();
+                if is_human {
+                    let id = row.message_id.as_deref().unwrap_or_default();
+                    let content = format!("{{\"content\":{},\"message_id\":{}", quote(&row.text), quote(id));
+                    self.emit(
+                        &workspace,
+                        "USER_MESSAGE",
+                        &format!("{content},\"workspace_id\":{}}}", quote(&workspace)),
+                    );
+                }
+                let queued = row.summary.replace(" (ingest)", " (queued for poll)");
+                let data = FeedRow { summary: queued, ..row.clone() }.event(Some(body));
+                self.emit(&workspace, "ACTIVITY_LOGGED", &data);
+            }
+        }
+    }
+}
