@@ -31,10 +31,6 @@ impl HttpRequest {
         self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
-    pub(super) fn has_header(&self, name: &str) -> bool {
-        self.headers.iter().any(|(key, _)| key == name)
-    }
-
     /// Returns the bearer token, if there is one.
     pub(super) fn bearer(&self) -> Option<&str> {
         self.header("authorization").strip_prefix("Bearer ").filter(|token| !token.is_empty())

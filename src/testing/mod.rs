@@ -291,16 +291,16 @@ impl Platform {
         state.windows.clear();
     }
 
-    /// Serves the canvas and the server from one host: an `Origin` or `Referer` of that host is the canvas user, whatever
-    /// the token.
-    pub fn combined(&self) {
-        self.server.shared.lock().setup.combined = true;
+    /// While true, canvas and server are one host: an `Origin` or `Referer` of that host is the canvas user, whatever the
+    /// token. Default: false.
+    pub fn combined(&self, is_combined: bool) {
+        self.server.shared.lock().setup.combined = is_combined;
     }
 
-    /// Makes the platform one of an organisation. Requests without its id in `X-Molecule-Org-Id` are refused. The cookie
-    /// `session=good` is a known human's.
-    pub fn tenant(&self, organisation: &str) {
-        self.server.shared.lock().setup.tenant = Some(organisation.to_owned());
+    /// Makes the platform one of an organisation, or of none. Requests without its id in `X-Molecule-Org-Id` are refused. The
+    /// cookie `session=good` is a known human's. Default: `None`.
+    pub fn tenant(&self, organisation: Option<&str>) {
+        self.server.shared.lock().setup.tenant = organisation.map(str::to_owned);
     }
 
     /// While true, agents at loopback addresses are refused, as on a platform in production. Default: false.

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::agent::{AgentAnswer, LONGEST_ANSWER, ask_agent};
-use super::answer::{HttpAnswer, status_text};
+use super::answer::{HttpAnswer, JSON_TYPE, status_text};
 use super::auth::Caller;
 use super::entities::{DeliveryMode, QueueItem};
 use super::http::{HttpRequest, LONGEST_BODY};
@@ -282,7 +282,7 @@ impl State {
                     row.response_body = stored.as_deref().map(std::sync::Arc::from);
                 });
                 match status {
-                    204 => Ok(HttpAnswer::empty(204)),
+                    204 => Ok(HttpAnswer::empty(204).with_header("Content-Type", JSON_TYPE)),
                     200..300 => Ok(HttpAnswer::relayed(status, body)),
                     _ => Err(HttpAnswer::error(status, &error)),
                 }

@@ -205,9 +205,8 @@ impl State {
     pub(super) fn resolve_instructions(&mut self, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
         self.check_workspace(request, id)?;
         let rules: Vec<String> =
-            self.instructions.iter().map(|(title, content)| format!("\n### {title}\n{content}\n")).collect();
-        let text =
-            if rules.is_empty() { String::new() } else { format!("\n## Platform-Wide Rules\n{}", rules.concat()) };
+            self.instructions.iter().map(|(title, content)| format!("\n\n### {title}\n{content}")).collect();
+        let text = if rules.is_empty() { String::new() } else { format!("\n## Platform-Wide Rules{}", rules.concat()) };
         Ok(HttpAnswer::ok(&json!({ "instructions": text })))
     }
 

@@ -213,8 +213,11 @@ pub(super) fn escape_html(text: &[u8], out: &mut Vec<u8>) {
             [0xe2, 0x80, 0xa9, ..] => (b"\\u2029", 3),
             _ => (&[0xe2], 1),
         };
-        out.extend_from_slice(escape);
-        rest = after.get(length..).unwrap_or(&[]);
+        // A run of one byte goes at once: messages of a million `<` are what tests are made of.
+        let run = after.iter().position(|byte| *byte != after[0]).unwrap_or(after.len());
+        let count = if length == 1 && escape.len() > 1 { run } else { 1 };
+        out.extend_from_slice(&escape.repeat(count));
+        rest = after.get(length * count..).unwrap_or(&[]);
     }
     out.extend_from_slice(rest);
 }
