@@ -56,9 +56,8 @@ fn before_first(world: &mut World, what: &str) {
         }
         // Its rows were in answers that were cut.
         "inbox since_id" => {
-            let row = world.rows_json("BETA").into_iter().find(|row| row["seq"] == 27).unwrap();
-            let id = row["id"].as_str().unwrap().to_owned();
-            world.bindings.0.insert("137971b2-2ec6-4736-b051-8b82641bf20f".to_owned(), id);
+            let row = world.platform.ledger().into_iter().find(|row| row.seq == 27).unwrap();
+            world.bindings.0.insert("137971b2-2ec6-4736-b051-8b82641bf20f".to_owned(), row.row_id);
         }
         "inbox before_ts" => {
             world.bindings.0.insert("2026-11-29T14:57:02Z".to_owned(), "2099-01-01T00:00:00Z".to_owned());
