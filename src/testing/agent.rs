@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long does the relay wait for an agent.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(1_800);
 
-/// What came of a request to an agent.
+/// The outcome of a request to an agent.
 pub(super) enum AgentAnswer {
     /// Nobody took the connection, in the words of Go.
     Unreachable(String),
@@ -142,7 +142,7 @@ fn read_body(reader: &mut impl BufRead, head: &AgentHead) -> io::Result<Vec<u8>>
         let size = read_line(reader)?;
         let size = u64::from_str_radix(size.split(';').next().unwrap_or("").trim(), 16);
         let size = size.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-        if size == 0 || body.len() as u64 + size > LONGEST_ANSWER as u64 {
+        if size == 0 || size > (LONGEST_ANSWER - body.len()) as u64 {
             body.resize(if size == 0 { body.len() } else { LONGEST_ANSWER + 1 }, 0);
             return Ok(body);
         }

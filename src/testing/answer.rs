@@ -108,7 +108,7 @@ impl<'a, W: Write> AnswerWriter<'a, W> {
     pub(super) fn write(mut self, answer: &HttpAnswer, keeps_alive: bool, is_head: bool) -> io::Result<()> {
         self.head = format!("HTTP/1.1 {} {}\r\n", answer.status, status_text(answer.status));
         for (name, value) in &answer.headers {
-            // No line of a value may begin a header of its own.
+            // A line break in a value would begin another header.
             let value: String = value.chars().filter(|c| !c.is_control()).collect();
             self.head += &format!("{name}: {value}\r\n");
         }

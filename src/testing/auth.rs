@@ -1,4 +1,4 @@
-//! Who a request comes from.
+//! The identity behind a request.
 
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ const INVALID: &str = "invalid workspace auth token";
 pub(super) const HUMAN_ID: &str = "user-7";
 pub(super) const HUMAN_EMAIL: &str = "human@corp.test";
 
-/// Who sends to a workspace.
+/// The sender of a message to a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
     /// A workspace, by its token.

@@ -1,4 +1,4 @@
-//! What goes on without a request: late rows, queued sends, delegations, heartbeats that stop.
+//! Work without a request: late rows, queued sends, delegations, heartbeats that stop.
 
 use std::time::Duration;
 

@@ -187,7 +187,7 @@ impl State {
     }
 }
 
-/// How a delegation went.
+/// Outcome of a delegation.
 enum DelegationOutcome {
     Queued,
     Completed(String),

@@ -1,4 +1,4 @@
-//! What arrived where, as a test asks for it.
+//! The record of what arrived where, for tests.
 
 use super::json::Json;
 use super::row::FeedRow;
@@ -52,7 +52,7 @@ pub struct SentMessage {
     pub text: String,
     /// The sender's id of the message. Empty for a notice.
     pub message_id: String,
-    /// What the message says to answer: `metadata.in_reply_to`.
+    /// The id of the message that this one answers: `metadata.in_reply_to`.
     pub in_reply_to: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::util::clock::Deadline;
 /// Id of the workspace above all others, which every platform has.
 pub(super) const CONCIERGE: &str = "ea3cfcf1-cb9c-53b4-90fd-c53123569c4a";
 
-/// How messages reach an agent.
+/// The way in which messages reach an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeliveryMode {
     Push,
@@ -50,7 +50,7 @@ pub(super) struct WorkspaceEntry {
     pub(super) messages: HashMap<String, String>,
 }
 
-/// What an admin allows a workspace.
+/// Abilities that an admin gives to a workspace.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Abilities {
     pub(super) broadcast: bool,

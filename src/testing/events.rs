@@ -13,7 +13,7 @@ const MOST_WAITING: usize = 64;
 impl State {
     /// Sends an event to the open streams of a workspace. `data` is JSON. Returns true if somebody is to be woken.
     pub(super) fn emit(&mut self, workspace: &str, kind: &str, data: &str) {
-        if !self.subscribers.iter().any(|reader| reader.workspace == workspace) {
+        if self.setup.mutes_events || !self.subscribers.iter().any(|reader| reader.workspace == workspace) {
             return;
         }
         let text = format!("{{\"type\":{},\"timestamp\":{},\"data\":{data}}}", quote(kind), Micros::now().millis());
@@ -55,5 +55,26 @@ impl State {
                 self.emit(&workspace, "ACTIVITY_LOGGED", &data);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entities::{CONCIERGE, Subscriber};
+    use super::super::state::Shared;
+
+    #[test]
+    fn events_are_dropped_when_a_reader_is_64_behind() {
+        let shared = Shared::new(([127, 0, 0, 1], 1).into());
+        let mut state = shared.lock();
+        state.subscribers.push(Subscriber { id: 0, workspace: CONCIERGE.to_owned(), waiting: Default::default() });
+        (0..70).for_each(|n| state.emit(CONCIERGE, "X", &n.to_string()));
+        let waiting = &state.subscribers[0].waiting;
+        assert_eq!(waiting.len(), 64);
+        let last = String::from_utf8_lossy(&waiting[63]).into_owned();
+        assert!(
+            last.starts_with("data: {\"type\":\"X\",\"timestamp\":") && last.ends_with(",\"data\":63}\n\n"),
+            "{last}"
+        );
     }
 }

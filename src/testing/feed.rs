@@ -4,15 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::LedgerEntry;
+use super::entities::WorkspaceEntry;
 use super::row::{Announce, FeedRow, PendingRow};
 use super::state::{MOST_ROWS, State};
 use super::time::Micros;
 use crate::util::clock::Deadline;
 
+/// Bytes of all bodies of rows. The oldest rows go first.
+const MOST_BODY_BYTES: usize = 1 << 30;
+/// Rows of all workspaces.
+const MOST_ROWS_IN_ALL: usize = 1_000_000;
+/// Bytes of all texts in the ledger.
+const MOST_LEDGER_BYTES: usize = 256 << 20;
+
 /// The most rows of a page.
 const MOST_LISTED: usize = 500;
 
-/// What a client asks activity for.
+/// The query of a list of activity.
 #[derive(Debug, Default)]
 pub(super) struct ListQuery {
     /// Types that a row may have: the first one that was named. All if `None`.
@@ -37,9 +45,13 @@ impl State {
         seq
     }
 
+    fn database_time(&self) -> Micros {
+        Micros(Micros::now().0.saturating_add(self.faults.skew.saturating_mul(1_000_000)))
+    }
+
     /// Writes a row. Returns its id. It is listed at once, or later if rows are to be late.
     pub(super) fn insert(&mut self, mut row: FeedRow, announce: Announce) -> String {
-        row.created_at = Micros::now();
+        row.created_at = self.database_time();
         row.seq = self.take_seq();
         let id = row.id.clone();
         let (left, delay) = self.faults.late;
@@ -54,7 +66,7 @@ impl State {
 
     /// Writes several rows of one time, as one upload does.
     pub(super) fn insert_together(&mut self, rows: Vec<FeedRow>) -> Vec<String> {
-        let now = Micros::now();
+        let now = self.database_time();
         let (left, delay) = self.faults.late;
         let is_late = left > 0 && !rows.is_empty();
         if is_late {
@@ -93,18 +105,41 @@ impl State {
 
     fn commit(&mut self, row: FeedRow, announce: &Announce) {
         self.announce(&row, announce);
-        self.ledger.push_back(LedgerEntry::new(&row));
-        if self.ledger.len() > MOST_ROWS {
-            self.ledger.pop_front();
-        }
-        let Some(workspace) = self.workspaces.get_mut(&row.workspace_id) else { return };
+        self.remember(LedgerEntry::new(&row));
+        let size = [&row.request_body, &row.response_body].into_iter().flatten().map(|body| body.len()).sum();
+        let (workspace_id, id) = (row.workspace_id.clone(), row.id.clone());
+        let Some(workspace) = self.workspaces.get_mut(&workspace_id) else { return };
         let at = workspace.rows.partition_point(|other| other.key() < row.key());
         workspace.rows.insert(at, Arc::new(row));
         if workspace.rows.len() > MOST_ROWS {
-            let oldest = workspace.rows.pop_front();
-            if let Some(message_id) = oldest.as_ref().and_then(|row| row.message_id.as_ref()) {
-                workspace.messages.remove(message_id);
+            workspace.drop_row(0);
+        }
+        self.row_bytes += size;
+        self.row_order.push_back((workspace_id, id, size));
+        while self.row_bytes > MOST_BODY_BYTES || self.row_order.len() > MOST_ROWS_IN_ALL {
+            let Some((workspace, id, size)) = self.row_order.pop_front() else { return };
+            self.row_bytes -= size;
+            if let Some(workspace) = self.workspaces.get_mut(&workspace) {
+                // It may have gone before.
+                if let Some(at) = workspace.rows.iter().position(|row| row.id == id) {
+                    workspace.drop_row(at);
+                }
             }
+        }
+    }
+
+    fn remember(&mut self, entry: LedgerEntry) {
+        self.ledger_bytes += entry.text.len();
+        self.ledger.push_back(entry);
+        while self.ledger.len() > MOST_ROWS || self.ledger_bytes > MOST_LEDGER_BYTES {
+            self.ledger_bytes -= self.ledger.pop_front().map_or(self.ledger_bytes, |entry| entry.text.len());
+        }
+    }
+
+    /// Commits all late rows now.
+    pub(super) fn commit_all(&mut self) {
+        for pending in std::mem::take(&mut self.pending) {
+            self.commit(pending.row, &pending.announce);
         }
     }
 
@@ -162,5 +197,14 @@ impl State {
         let anchor = rows.iter().rev().find(|row| row.id.eq_ignore_ascii_case(cursor)).ok_or(UnknownCursor)?.key();
         let start = rows.partition_point(|row| row.key() <= anchor);
         Ok(rows.iter().skip(start).filter(matches).take(limit).cloned().collect())
+    }
+}
+
+impl WorkspaceEntry {
+    fn drop_row(&mut self, at: usize) {
+        let row = self.rows.remove(at);
+        if let Some(message_id) = row.as_ref().and_then(|row| row.message_id.as_ref()) {
+            self.messages.remove(message_id);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What every request passes before it reaches a call: Origin, rate limit, organisation.
+//! The checks before any call: Origin, rate limit, organisation.
 
 use std::net::SocketAddr;
 use std::time::Duration;

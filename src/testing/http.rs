@@ -6,6 +6,8 @@ use std::io::{self, Read};
 const LONGEST_HEAD: usize = 64 << 10;
 /// The longest body that the relay takes, in bytes.
 pub(super) const LONGEST_BODY: usize = 16 << 20;
+/// The longest body of most calls, in bytes.
+const LONGEST_OTHER: usize = 1 << 20;
 /// The longest upload, in bytes, with what surrounds the files.
 pub(super) const LONGEST_UPLOAD: usize = 100 << 20;
 
@@ -84,8 +86,11 @@ impl<R: Read> RequestReader<R> {
         if request.header("expect").eq_ignore_ascii_case("100-continue") && (is_chunked || length > 0) {
             on_continue();
         }
-        let is_upload = request.path.last().is_some_and(|last| last == "uploads");
-        let limit = if is_upload { LONGEST_UPLOAD } else { LONGEST_BODY };
+        let limit = match request.path.last().map(String::as_str) {
+            Some("uploads") => LONGEST_UPLOAD,
+            Some("a2a" | "inbound" | "activity" | "notify" | "broadcast") => LONGEST_BODY,
+            _ => LONGEST_OTHER,
+        };
         let whole = if is_chunked {
             self.read_chunks(&mut request, limit)?
         } else {

@@ -1,4 +1,4 @@
-//! What the relay makes of the body of a message.
+//! The body of a message, as the relay passes it on.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,8 @@
 //! let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
 //! platform.send(&dev, &ops, "are you there?")?;
 //!
-//! let mut poller = InboxPoller::builder(ops.client().build()?).build()?;
+//! let cursor = std::env::temp_dir().join(format!("cursor-{}", ops.id()));
+//! let mut poller = InboxPoller::builder(ops.client().build()?).cursor_file(&cursor).build()?;
 //! poller.poll_once(|message| Verdict::after(message.reply("yes")))?;
 //!
 //! let sent = platform.sent();
@@ -27,8 +28,9 @@
 //!
 //! # Bounds
 //!
-//! 512 connections, 10,000 workspaces, 100,000 rows of each, 512 MiB of uploads, 16 MiB of a message. Above that the oldest
-//! goes, and connections and workspaces are refused. It never listens on an address that is not loopback.
+//! 512 connections, 10,000 workspaces, 100,000 rows of each and 1 GiB of their bodies in all, 512 MiB of uploads, 256 MiB of
+//! queued sends, 16 MiB of a message. Above that the oldest goes, and connections and workspaces are refused. It never
+//! listens on an address that is not loopback.
 
 mod activity;
 mod agent;
@@ -255,26 +257,40 @@ impl Platform {
         self.server.shared.lock().faults.bytes_per_second = bytes_per_second.into();
     }
 
-    /// Commits the next `rows` rows of inboxes so much later. Their times and numbers are taken at once, so that rows that
-    /// come after them are listed before them. A sender gets its answer when its row is committed.
+    /// Commits the next `rows` rows of inboxes so much later, a day at most. Their times and numbers are taken at once, so
+    /// that rows that come after them are listed before them. A sender gets its answer when its row is committed.
     ///
     /// ```
     /// # use {a2a_blocking::testing::Platform, std::time::Duration};
     /// let platform = Platform::start()?;
     /// let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-    /// platform.late_rows(1, Duration::from_millis(1));
+    /// platform.late_rows(1, Duration::from_secs(3_600));
     /// platform.send(&dev, &ops, "late")?;
     /// platform.send(&dev, &ops, "on time")?;
-    /// while platform.ledger().len() < 2 {
-    ///     std::thread::yield_now();
-    /// }
+    /// platform.commit_late_rows();
     /// let ledger = platform.ledger();
     /// assert_eq!((ledger[0].text.as_str(), ledger[1].text.as_str()), ("on time", "late"));
     /// assert!(ledger[0].seq > ledger[1].seq);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn late_rows(&self, rows: usize, delay: Duration) {
-        self.server.shared.lock().faults.late = (rows, delay);
+        self.server.shared.lock().faults.late = (rows, delay.min(Duration::from_secs(86_400)));
+    }
+
+    /// Commits all late rows now.
+    pub fn commit_late_rows(&self) {
+        self.server.shared.lock().commit_all();
+        self.server.shared.notify();
+    }
+
+    /// Sets by how many seconds the database's clock, which gives rows their times, is ahead. Default: 0.
+    pub fn skew_rows(&self, seconds: i64) {
+        self.server.shared.lock().faults.skew = seconds;
+    }
+
+    /// While true, open event streams stay open and get no events.
+    pub fn mute_events(&self, mutes: bool) {
+        self.server.shared.lock().setup.mutes_events = mutes;
     }
 
     /// While true, queued sends and delegations stay as they are.

@@ -15,10 +15,12 @@ use super::state::{MOST, Shared, State};
 use super::time::Micros;
 use crate::util::clock::{Deadline, millis_up};
 
+/// Bytes of all bodies in the queue. The oldest go first.
+const MOST_QUEUED: usize = 256 << 20;
 /// Only so long does a sender wait for a row that is late.
 const LONGEST_COMMIT: std::time::Duration = std::time::Duration::from_secs(600);
 
-/// Where a message goes.
+/// The next step for a message.
 enum Path {
     Answered(HttpAnswer),
     /// To the agent at this URL.
@@ -215,7 +217,8 @@ impl State {
             };
             let queue_id = item.id.clone();
             self.queue.push_back(item);
-            if self.queue.len() > MOST {
+            while self.queue.len() > MOST || self.queue.iter().map(|item| item.body.len()).sum::<usize>() > MOST_QUEUED
+            {
                 self.queue.pop_front();
             }
             queue_id

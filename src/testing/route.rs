@@ -20,7 +20,12 @@ pub(super) fn answer(shared: &Shared, request: &HttpRequest, from: SocketAddr) -
         Ok(headers) => headers,
         Err(answer) => return answer,
     };
-    let answered = call(shared, request, &host);
+    let takes_more = request.path.last().is_some_and(|last| matches!(last.as_str(), "a2a" | "inbound" | "uploads"));
+    let answered = if request.is_too_large && !takes_more {
+        Err(HttpAnswer::error(413, "request body too large"))
+    } else {
+        call(shared, request, &host)
+    };
     shared.notify();
     let mut answer = answered.unwrap_or_else(|refused| refused);
     answer.headers.extend(headers);

@@ -142,7 +142,7 @@ impl Piece {
     }
 }
 
-/// What `include=peer_info` adds to a row.
+/// The fields that `include=peer_info` adds to a row.
 pub(super) struct PeerInfo {
     pub(super) name: Option<String>,
     pub(super) role: Option<String>,
@@ -156,7 +156,7 @@ pub(super) struct PendingRow {
     pub(super) announce: Announce,
 }
 
-/// How often the event stream tells of a row. The request's body is in the order of Go.
+/// Number of events for a row, with the request's body in the order of Go.
 #[derive(Debug, Clone)]
 pub(super) enum Announce {
     Never,

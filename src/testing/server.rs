@@ -12,16 +12,18 @@ use super::http::RequestReader;
 use super::route;
 use super::state::Shared;
 use super::stream;
+use crate::util::sync::Mutex;
 
 /// The most connections. Others are closed at once.
 const MOST_CONNECTIONS: usize = 512;
-/// A write that makes no progress for so long ends its connection.
+/// Limit of a write without progress. It ends the connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running server. It ends when it is dropped.
 pub(super) struct TestServer {
     pub(super) shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    /// Behind a lock, so that a platform can be used across a caught panic.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl TestServer {
@@ -29,12 +31,12 @@ impl TestServer {
     pub(super) fn start(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         let shared = Arc::new(Shared::new(listener.local_addr()?));
-        let mut server = TestServer { shared: shared.clone(), threads: Vec::new() };
+        let server = TestServer { shared: shared.clone(), threads: Mutex::default() };
         let accepting = shared.clone();
-        server.threads.push(spawn("a2a-testing-listener", move || accept(&listener, &accepting))?);
+        server.threads.lock().push(spawn("a2a-testing-listener", move || accept(&listener, &accepting))?);
         let committing = shared.clone();
-        server.threads.push(spawn("a2a-testing-commits", move || background::commit_rows(&committing))?);
-        server.threads.push(spawn("a2a-testing-queue", move || background::dispatch(&shared))?);
+        server.threads.lock().push(spawn("a2a-testing-commits", move || background::commit_rows(&committing))?);
+        server.threads.lock().push(spawn("a2a-testing-queue", move || background::dispatch(&shared))?);
         Ok(server)
     }
 }
@@ -44,7 +46,7 @@ impl Drop for TestServer {
         self.shared.end();
         // The listener looks whether the platform ended when somebody connects.
         let _woken = TcpStream::connect_timeout(&self.shared.address, Duration::from_secs(1));
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.lock().drain(..) {
             // A thread that panicked has ended, too.
             let _ended = thread.join();
         }

@@ -1,4 +1,4 @@
-//! What the platform knows, behind one lock.
+//! The platform's state, behind one lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -22,7 +22,7 @@ pub(super) const MOST: usize = 10_000;
 /// The most rows of a workspace, and of the ledger.
 pub(super) const MOST_ROWS: usize = 100_000;
 
-/// What all threads of a platform share.
+/// State that all threads of a platform share.
 pub(super) struct Shared {
     pub(super) address: SocketAddr,
     state: Mutex<State>,
@@ -120,15 +120,19 @@ pub(super) struct Faults {
     pub(super) bytes_per_second: Option<u64>,
     /// Rows that are to be late, and how late.
     pub(super) late: (usize, Duration),
+    /// Seconds by which the database's clock is ahead.
+    pub(super) skew: i64,
 }
 
-/// How the platform is set up.
+/// Set-up of the platform.
 #[derive(Debug, Default)]
 pub(super) struct Setup {
     /// True if one host serves canvas and server.
     pub(super) combined: bool,
     /// True if agents at loopback addresses are refused.
     pub(super) public_agents_only: bool,
+    /// True while no event is sent.
+    pub(super) mutes_events: bool,
     pub(super) tenant: Option<String>,
     /// Requests a minute, without a bound if `None`.
     pub(super) rate_limit: Option<u32>,
@@ -156,7 +160,11 @@ pub(super) struct State {
     pub(super) subscribers: Vec<Subscriber>,
     pub(super) next_subscriber: u64,
     pub(super) windows: HashMap<String, RateWindow>,
+    /// Workspace, id and bytes of each row, in the order of writing. Rows that are gone stay until their turn.
+    pub(super) row_order: VecDeque<(String, String, usize)>,
+    pub(super) row_bytes: usize,
     pub(super) ledger: VecDeque<LedgerEntry>,
+    pub(super) ledger_bytes: usize,
     pub(super) sent: VecDeque<SentMessage>,
 }
 
@@ -185,7 +193,10 @@ impl State {
             subscribers: Vec::new(),
             next_subscriber: 0,
             windows: HashMap::new(),
+            row_order: VecDeque::new(),
+            row_bytes: 0,
             ledger: VecDeque::new(),
+            ledger_bytes: 0,
             sent: VecDeque::new(),
         }
     }

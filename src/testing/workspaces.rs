@@ -231,7 +231,7 @@ fn no_engine(id: &str, host: &str) -> String {
     format!("force-remove ws-{id}: Cannot connect to the Docker daemon at tcp://{host}. Is the docker daemon running?")
 }
 
-/// What an agent needs to connect.
+/// Returns what an agent needs to connect.
 fn connection(host: &str, id: &str, token: &str) -> Value {
     json!({
         "auth_token": token,

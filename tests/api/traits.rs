@@ -29,6 +29,8 @@ fn types_are_send_sync_and_debug() {
     shared::<Stats>();
     shared::<RetryPolicy>();
     shared::<Settings>();
+    shared::<testing::Platform>();
+    shared::<testing::WorkspaceHandle>();
     fn sent<T: Send + Debug>() {}
     sent::<InboxPoller>();
     sent::<PollerBuilder>();
@@ -55,6 +57,8 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<Stats>();
     value::<PollSummary>();
     value::<SendProgress>();
+    value::<testing::LedgerEntry>();
+    value::<testing::SentMessage>();
     word::<ErrorKind>();
     word::<Delivery>();
     word::<LookupSource>();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An agent on a port of its own. It lives as long as the test.
+/// An agent on a free port. It lives as long as the test.
 #[derive(Clone)]
 pub struct Agent {
     pub host: String,
@@ -30,7 +30,7 @@ impl Agent {
         agent
     }
 
-    /// How often a message of this id ran.
+    /// Returns how often a message of this id ran.
     pub fn runs(&self, message_id: &str) -> usize {
         let requests = self.requests.lock().unwrap();
         requests.iter().filter(|(_, body)| body["params"]["message"]["messageId"] == message_id).count()

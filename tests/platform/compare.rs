@@ -16,7 +16,7 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
 
 const ID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
 
-/// What the variables of a recording stand for.
+/// Values of the variables of a recording.
 #[derive(Default)]
 pub struct Bindings(pub HashMap<String, String>);
 

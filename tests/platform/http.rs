@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Default)]
 pub struct RawAnswer {
     pub status: u16,
-    pub head: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -23,7 +22,7 @@ impl RawAnswer {
     }
 }
 
-/// Sends a request on a connection of its own. `None` if no answer came in `patience`.
+/// Sends a request on a new connection. `None` if no answer came in `patience`.
 pub fn send(
     host: &str,
     method: &str,
@@ -55,7 +54,7 @@ fn read_answer(all: &[u8], is_head: bool) -> RawAnswer {
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers = lines.map(|line| line.split_once(':').unwrap());
     let headers: Vec<_> = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-    let mut answer = RawAnswer { status, head: head.clone(), headers, body: all[end + 4..].to_vec() };
+    let mut answer = RawAnswer { status, headers, body: all[end + 4..].to_vec() };
     if answer.header("transfer-encoding") == Some("chunked") && !is_head {
         answer.body = unchunk(&answer.body);
     }

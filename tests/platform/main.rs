@@ -1,6 +1,7 @@
 //! The platform in process does what the real one was recorded to do: each exchange and each observation that can be put in
 //! place, file by file. `recorded/README.md` says how they were recorded.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(unreachable_pub, reason = "a test binary has no public items")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot be set up fails")]
 
 mod agent;
 mod bodies;
@@ -21,7 +22,7 @@ use serde_json::Value;
 use crate::skipped::SKIPPED;
 use crate::world::World;
 
-/// What came of one file.
+/// Outcome of one file.
 struct Outcome {
     reproduced: usize,
     skipped: usize,

@@ -66,7 +66,7 @@ fn big_rows(world: &mut World, what: &str, line: &Value) -> Result<(), String> {
         let headers = [token_of(&handle), more.to_vec()].concat();
         send(&world.host, "GET", &path, &headers, None, PATIENCE).unwrap()
     };
-    if world.bindings.0.get("before").is_none() {
+    if !world.bindings.0.contains_key("before") {
         // The oldest of three. Each list of them has the big one.
         let path = format!("/workspaces/{}/mail/summary", handle.id());
         let summary: Value = serde_json::from_slice(&world.call("GET", &path, None).body).unwrap();

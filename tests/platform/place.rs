@@ -1,4 +1,4 @@
-//! What is put in place before and after a line, and how each observation is made.
+//! Steps before and after a line, and the observations.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn before_first(world: &mut World, what: &str) {
         "register upper-case id" => {
             let (alpha, beta) = (world.workspace("ALPHA"), world.workspace("BETA"));
             let ids = [("5c168cf2-8830-4d70-a070-fa68baaa7e1b", alpha), ("a8d4cc14-0256-486d-b459-f3f8f23326e2", beta)];
-            ids.map(|(id, handle)| world.bindings.0.insert(id.to_owned(), handle.id().to_owned()));
+            world.bindings.0.extend(ids.map(|(id, handle)| (id.to_owned(), handle.id().to_owned())));
         }
         // Its rows were in answers that were cut.
         "inbox since_id" => {
