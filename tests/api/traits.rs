@@ -29,8 +29,6 @@ fn types_are_send_sync_and_debug() {
     shared::<Stats>();
     shared::<RetryPolicy>();
     shared::<Settings>();
-    shared::<testing::Platform>();
-    shared::<testing::WorkspaceHandle>();
     fn sent<T: Send + Debug>() {}
     sent::<InboxPoller>();
     sent::<PollerBuilder>();
@@ -38,6 +36,15 @@ fn types_are_send_sync_and_debug() {
     sent::<SendOptions>();
     fn error<T: std::error::Error + Send + Sync + 'static>() {}
     error::<Error>();
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn test_double_is_send_sync_and_debug() {
+    shared::<testing::Platform>();
+    shared::<testing::WorkspaceHandle>();
+    value::<testing::LedgerEntry>();
+    value::<testing::SentMessage>();
 }
 
 #[test]
@@ -57,8 +64,6 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<Stats>();
     value::<PollSummary>();
     value::<SendProgress>();
-    value::<testing::LedgerEntry>();
-    value::<testing::SentMessage>();
     word::<ErrorKind>();
     word::<Delivery>();
     word::<LookupSource>();
