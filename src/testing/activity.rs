@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answer::{AnswerBody, HttpAnswer, JSON_TYPE};
-use super::feed::ListQuery;
+use super::auth;
+use super::feed::{self, ListQuery};
 use super::http::HttpRequest;
 use super::json::{FieldOrder, Json, parse_json};
 use super::row::{Announce, FeedRow, PeerInfo};
@@ -19,123 +20,119 @@ const LONGEST_BACK: Duration = Duration::from_secs(30 * 86_400);
 /// Rows that the summary of the mail names.
 const SUMMARISED: usize = 25;
 
-impl State {
-    /// `GET /workspaces/:id/activity`
-    pub(super) fn list_activity(
-        &mut self,
-        request: &HttpRequest,
-        id: &str,
-        host: &str,
-    ) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        let query = list_query(request)?;
-        let rows = self.list(id, &query).map_err(|_| {
-            let why = "since_id cursor not found (row may have been pruned or belongs to a different workspace); omit \
-                       since_id to reset";
-            HttpAnswer::error(410, why)
-        })?;
-        let has_peers =
-            request.parameter("include").is_some_and(|include| include.split(',').any(|one| one == "peer_info"));
-        let with_peer = |row: Arc<FeedRow>| {
-            let peer = has_peers.then(|| self.peer_info(row.source_id.as_deref(), host));
-            (row, peer)
-        };
-        let rows = rows.into_iter().map(with_peer).collect();
-        let headers = vec![("Content-Type", JSON_TYPE.to_owned())];
-        Ok(HttpAnswer { status: 200, headers, body: AnswerBody::Rows(rows) })
-    }
+/// `GET /workspaces/:id/activity`
+pub(super) fn list_activity(
+    state: &mut State,
+    request: &HttpRequest,
+    id: &str,
+    host: &str,
+) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    let query = list_query(request)?;
+    let rows = feed::list(state, id, &query).map_err(|_| {
+        let why = "since_id cursor not found (row may have been pruned or belongs to a different workspace); omit \
+                   since_id to reset";
+        HttpAnswer::error(410, why)
+    })?;
+    let has_peers =
+        request.parameter("include").is_some_and(|include| include.split(',').any(|one| one == "peer_info"));
+    let with_peer = |row: Arc<FeedRow>| {
+        let peer = has_peers.then(|| peer_info(state, row.source_id.as_deref(), host));
+        (row, peer)
+    };
+    let rows = rows.into_iter().map(with_peer).collect();
+    let headers = vec![("Content-Type", JSON_TYPE.to_owned())];
+    Ok(HttpAnswer { status: 200, headers, body: AnswerBody::Rows(rows) })
+}
 
-    fn peer_info(&self, source: Option<&str>, host: &str) -> PeerInfo {
-        let peer = source.and_then(|source| self.workspace(source));
-        PeerInfo {
-            name: peer.map(|peer| peer.name.clone()),
-            role: peer.and_then(|peer| peer.role.clone()),
-            card_url: peer.map(|peer| format!("http://{host}/registry/discover/{}", peer.id)),
-        }
-    }
-
-    /// `POST /workspaces/:id/activity`: a row of the agent's own making.
-    pub(super) fn report_activity(&mut self, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        let body = parse_json(&request.body).filter(|body| matches!(body, Json::Object(_)));
-        let body = body.ok_or_else(|| HttpAnswer::error(400, "invalid request body"))?;
-        let field = |key: &str| body.get(key).and_then(Json::as_str);
-        let kind = field("activity_type").ok_or_else(|| HttpAnswer::error(400, "invalid request body"))?;
-        if field("source_id").is_some_and(|source| !source.is_empty() && source != id) {
-            return Err(HttpAnswer::error(403, "source_id must match authenticated workspace"));
-        }
-        let mut row = FeedRow::new(id, kind, "", field("summary").unwrap_or_default());
-        row.method = field("method").map(str::to_owned);
-        row.source_id = Some(id.to_owned());
-        row.target_id = field("target_id").map(str::to_owned);
-        let mut texts = [None, None];
-        for (text, key) in texts.iter_mut().zip(["request_body", "response_body"]) {
-            if let Some(value) = body.get(key).filter(|value| **value != Json::Null) {
-                *text = Some(value.write(FieldOrder::Postgres).ok_or_else(|| HttpAnswer::error(500, "failed to log"))?);
-            }
-        }
-        let [request_body, response_body] = texts;
-        row.request_body = request_body.map(Arc::from);
-        row.response_body = response_body.map(Arc::from);
-        let announce = Announce::Once(row.request_body.clone());
-        self.insert(row, announce);
-        Ok(HttpAnswer::ok(&json!({ "status": "logged" })))
-    }
-
-    /// `POST /workspaces/:id/activity/ack`
-    pub(super) fn ack_activity(&mut self, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        let acked = request.json_object().and_then(|body| body["acked_seq"].as_i64());
-        let acked = acked.ok_or_else(|| HttpAnswer::error(400, "acked_seq is required"))?;
-        if acked < 0 {
-            return Err(HttpAnswer::error(400, "acked_seq must be >= 0"));
-        }
-        let workspace = self.workspace_mut(id).ok_or_else(|| HttpAnswer::error(404, "workspace not found"))?;
-        let last = workspace.acked_seq.unwrap_or(0).max(acked);
-        workspace.acked_seq = Some(last);
-        Ok(HttpAnswer::ok(&json!({ "last_acked_seq": last })))
-    }
-
-    /// `GET /workspaces/:id/mail/summary`
-    pub(super) fn mail_summary(&mut self, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        let workspace = self.workspace(id).ok_or_else(|| HttpAnswer::error(404, "workspace not found"))?;
-        let acked = workspace.acked_seq;
-        let is_unread = |row: &&Arc<FeedRow>| {
-            acked.is_some_and(|acked| i64::try_from(row.seq).unwrap_or(i64::MAX) > acked) && row.is_mail()
-        };
-        let mut unread: Vec<&Arc<FeedRow>> = workspace.rows.iter().filter(is_unread).collect();
-        unread.sort_by_key(|row| std::cmp::Reverse(row.seq));
-        let item = |row: &&Arc<FeedRow>| {
-            json!({
-                "id": row.id,
-                "message_id": row.message_id,
-                "sender_id": row.source_id,
-                "method": row.method,
-                "seq": row.seq,
-            })
-        };
-        let received: Vec<Value> = unread.iter().take(SUMMARISED).map(item).collect();
-        Ok(HttpAnswer::ok(&json!({
-            "mode": if acked.is_some() { "acked_seq" } else { "queued_backlog" },
-            "overdue": [],
-            "overdue_after_seconds": 21_600,
-            "overdue_count": 0,
-            "received": received,
-            "received_list_cap": SUMMARISED,
-            "received_unread": unread.len(),
-            "replies_unread": 0,
-            "sent_awaiting_reply": 0,
-        })))
+fn peer_info(state: &State, source: Option<&str>, host: &str) -> PeerInfo {
+    let peer = source.and_then(|source| state.workspace(source));
+    PeerInfo {
+        name: peer.map(|peer| peer.name.clone()),
+        role: peer.and_then(|peer| peer.role.clone()),
+        card_url: peer.map(|peer| format!("http://{host}/registry/discover/{}", peer.id)),
     }
 }
 
-impl FeedRow {
-    /// True for a message that came through the relay.
-    fn is_mail(&self) -> bool {
-        let method = self.method.as_deref().unwrap_or_default();
-        self.activity_type == "a2a_receive" && !matches!(method, "notify" | "chat_upload_receive" | "delegate_result")
+/// `POST /workspaces/:id/activity`: a row of the agent's own making.
+pub(super) fn report_activity(state: &mut State, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    let body = parse_json(&request.body).filter(|body| matches!(body, Json::Object(_)));
+    let body = body.ok_or_else(|| HttpAnswer::error(400, "invalid request body"))?;
+    let field = |key: &str| body.get(key).and_then(Json::as_str);
+    let kind = field("activity_type").ok_or_else(|| HttpAnswer::error(400, "invalid request body"))?;
+    if field("source_id").is_some_and(|source| !source.is_empty() && source != id) {
+        return Err(HttpAnswer::error(403, "source_id must match authenticated workspace"));
     }
+    let mut row = FeedRow::new(id, kind, "", field("summary").unwrap_or_default());
+    row.method = field("method").map(str::to_owned);
+    row.source_id = Some(id.to_owned());
+    row.target_id = field("target_id").map(str::to_owned);
+    let mut texts = [None, None];
+    for (text, key) in texts.iter_mut().zip(["request_body", "response_body"]) {
+        if let Some(value) = body.get(key).filter(|value| **value != Json::Null) {
+            *text = Some(value.write(FieldOrder::Postgres).ok_or_else(|| HttpAnswer::error(500, "failed to log"))?);
+        }
+    }
+    let [request_body, response_body] = texts;
+    row.request_body = request_body.map(Arc::from);
+    row.response_body = response_body.map(Arc::from);
+    let announce = Announce::Once(row.request_body.clone());
+    feed::insert(state, row, announce);
+    Ok(HttpAnswer::ok(&json!({ "status": "logged" })))
+}
+
+/// `POST /workspaces/:id/activity/ack`
+pub(super) fn ack_activity(state: &mut State, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    let acked = request.json_object().and_then(|body| body["acked_seq"].as_i64());
+    let acked = acked.ok_or_else(|| HttpAnswer::error(400, "acked_seq is required"))?;
+    if acked < 0 {
+        return Err(HttpAnswer::error(400, "acked_seq must be >= 0"));
+    }
+    let workspace = state.workspace_mut(id).ok_or_else(|| HttpAnswer::error(404, "workspace not found"))?;
+    let last = workspace.acked_seq.unwrap_or(0).max(acked);
+    workspace.acked_seq = Some(last);
+    Ok(HttpAnswer::ok(&json!({ "last_acked_seq": last })))
+}
+
+/// `GET /workspaces/:id/mail/summary`
+pub(super) fn mail_summary(state: &mut State, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    let workspace = state.workspace(id).ok_or_else(|| HttpAnswer::error(404, "workspace not found"))?;
+    let acked = workspace.acked_seq;
+    let is_unread = |row: &&Arc<FeedRow>| {
+        acked.is_some_and(|acked| i64::try_from(row.seq).unwrap_or(i64::MAX) > acked) && is_mail(row)
+    };
+    let mut unread: Vec<&Arc<FeedRow>> = workspace.rows.iter().filter(is_unread).collect();
+    unread.sort_by_key(|row| std::cmp::Reverse(row.seq));
+    let item = |row: &&Arc<FeedRow>| {
+        json!({
+            "id": row.id,
+            "message_id": row.message_id,
+            "sender_id": row.source_id,
+            "method": row.method,
+            "seq": row.seq,
+        })
+    };
+    let received: Vec<Value> = unread.iter().take(SUMMARISED).map(item).collect();
+    Ok(HttpAnswer::ok(&json!({
+        "mode": if acked.is_some() { "acked_seq" } else { "queued_backlog" },
+        "overdue": [],
+        "overdue_after_seconds": 21_600,
+        "overdue_count": 0,
+        "received": received,
+        "received_list_cap": SUMMARISED,
+        "received_unread": unread.len(),
+        "replies_unread": 0,
+        "sent_awaiting_reply": 0,
+    })))
+}
+
+/// True for a message that came through the relay.
+fn is_mail(row: &FeedRow) -> bool {
+    let method = row.method.as_deref().unwrap_or_default();
+    row.activity_type == "a2a_receive" && !matches!(method, "notify" | "chat_upload_receive" | "delegate_result")
 }
 
 /// Reads the query of a list.

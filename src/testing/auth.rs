@@ -36,119 +36,117 @@ impl Caller {
     }
 }
 
-impl State {
-    /// Checks the token for calls below `/workspaces/:id`. Admins, organisation tokens and people may do all that a
-    /// workspace may.
-    pub(super) fn check_workspace(&mut self, request: &HttpRequest, id: &str) -> Result<(), HttpAnswer> {
-        let Some(token) = request.bearer() else {
-            let is_human = self.has_session(request).is_some();
-            return if is_human { Ok(()) } else { Err(HttpAnswer::error(401, MISSING)) };
+/// Checks the token for calls below `/workspaces/:id`. Admins, organisation tokens and people may do all that a
+/// workspace may.
+pub(super) fn check_workspace(state: &mut State, request: &HttpRequest, id: &str) -> Result<(), HttpAnswer> {
+    let Some(token) = request.bearer() else {
+        let is_human = has_session(state, request).is_some();
+        return if is_human { Ok(()) } else { Err(HttpAnswer::error(401, MISSING)) };
+    };
+    if is_admin(state, token) || state.org_tokens.iter().any(|known| known == token) {
+        return Ok(());
+    }
+    check_token(state, token, id)
+}
+
+/// Checks the token for calls of the registry: of a workspace for which no token lives, anybody may make them.
+pub(super) fn check_registry(state: &mut State, request: &HttpRequest, id: &str) -> Result<(), HttpAnswer> {
+    if !state.has_token(id) {
+        return Ok(());
+    }
+    match request.bearer() {
+        Some(token) => check_token(state, token, id),
+        None => Err(HttpAnswer::error(401, MISSING)),
+    }
+}
+
+/// Checks that a token lives and is that of the workspace. Ids are compared as texts.
+fn check_token(state: &mut State, token: &str, id: &str) -> Result<(), HttpAnswer> {
+    match owner_of(state, token) {
+        Some(owner) if owner == id => Ok(()),
+        _ => Err(HttpAnswer::error(401, INVALID)),
+    }
+}
+
+/// Returns the workspace of a token that lives. The tokens of a removed workspace are nobody's.
+fn owner_of(state: &mut State, token: &str) -> Option<String> {
+    let entry = state.tokens.get_mut(token)?;
+    if state.workspaces.get(&entry.workspace).is_none_or(|workspace| workspace.is_removed()) {
+        return None;
+    }
+    entry.last_used_at = Some(Micros::now());
+    Some(entry.workspace.clone())
+}
+
+pub(super) fn is_admin(state: &State, token: &str) -> bool {
+    token == state.admin_token
+}
+
+/// Checks the token for calls that are an admin's alone.
+pub(super) fn check_admin(state: &State, request: &HttpRequest) -> Result<(), HttpAnswer> {
+    match request.bearer() {
+        Some(token) if is_admin(state, token) => Ok(()),
+        Some(_) => Err(HttpAnswer::error(401, "invalid admin auth token")),
+        None if has_session(state, request).is_some() => Ok(()),
+        None => Err(HttpAnswer::error(401, "missing admin auth token")),
+    }
+}
+
+/// Returns whether the cookie is one of a person, and whether the person is known. Only tenants have people.
+fn has_session(state: &State, request: &HttpRequest) -> Option<bool> {
+    state.setup.tenant.as_ref()?;
+    match request.header("cookie") {
+        "session=good" => Some(true),
+        "session=noid" => Some(false),
+        _ => None,
+    }
+}
+
+/// True where canvas and server are one host and the request comes from a page of it. The bearer is not looked at.
+fn is_from_canvas(state: &State, request: &HttpRequest, host: &str) -> bool {
+    let is_own = |url: &str| {
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        rest.is_some_and(|rest| rest == host || rest.strip_prefix(host).is_some_and(|rest| rest.starts_with('/')))
+    };
+    state.setup.combined && (is_own(request.header("origin")) || is_own(request.header("referer")))
+}
+
+/// Returns who sends a message.
+pub(super) fn caller(state: &mut State, request: &HttpRequest, host: &str) -> Result<Caller, HttpAnswer> {
+    let named = request.header("x-workspace-id");
+    let source = Uuid::try_parse(named).is_ok().then(|| named.to_owned());
+    if is_from_canvas(state, request, host) {
+        return Ok(Caller::Canvas { source, is_known: false });
+    }
+    let Some(token) = request.bearer() else {
+        return match has_session(state, request) {
+            Some(is_known) => Ok(Caller::Canvas { source, is_known }),
+            None => Err(HttpAnswer::error(401, "missing caller auth token")),
         };
-        if self.is_admin(token) || self.org_tokens.iter().any(|known| known == token) {
-            return Ok(());
-        }
-        self.check_token(token, id)
+    };
+    if is_admin(state, token) {
+        return Ok(Caller::Canvas { source, is_known: false });
     }
+    if state.org_tokens.iter().any(|known| known == token) {
+        return Ok(Caller::Canvas { source: None, is_known: false });
+    }
+    if !named.is_empty() && source.is_none() {
+        return Err(HttpAnswer::error(403, "invalid caller ID"));
+    }
+    let Some(owner) = owner_of(state, token) else {
+        return Err(HttpAnswer::error(401, "invalid caller auth token"));
+    };
+    if !named.is_empty() && named != owner {
+        return Err(HttpAnswer::error(401, "caller ID does not match workspace auth token"));
+    }
+    Ok(Caller::Agent(owner))
+}
 
-    /// Checks the token for calls of the registry: of a workspace for which no token lives, anybody may make them.
-    pub(super) fn check_registry(&mut self, request: &HttpRequest, id: &str) -> Result<(), HttpAnswer> {
-        if !self.has_token(id) {
-            return Ok(());
-        }
-        match request.bearer() {
-            Some(token) => self.check_token(token, id),
-            None => Err(HttpAnswer::error(401, MISSING)),
-        }
-    }
-
-    /// Checks that a token lives and is that of the workspace. Ids are compared as texts.
-    fn check_token(&mut self, token: &str, id: &str) -> Result<(), HttpAnswer> {
-        match self.owner_of(token) {
-            Some(owner) if owner == id => Ok(()),
-            _ => Err(HttpAnswer::error(401, INVALID)),
-        }
-    }
-
-    /// Returns the workspace of a token that lives. The tokens of a removed workspace are nobody's.
-    fn owner_of(&mut self, token: &str) -> Option<String> {
-        let entry = self.tokens.get_mut(token)?;
-        if self.workspaces.get(&entry.workspace).is_none_or(|workspace| workspace.is_removed()) {
-            return None;
-        }
-        entry.last_used_at = Some(Micros::now());
-        Some(entry.workspace.clone())
-    }
-
-    pub(super) fn is_admin(&self, token: &str) -> bool {
-        token == self.admin_token
-    }
-
-    /// Checks the token for calls that are an admin's alone.
-    pub(super) fn check_admin(&self, request: &HttpRequest) -> Result<(), HttpAnswer> {
-        match request.bearer() {
-            Some(token) if self.is_admin(token) => Ok(()),
-            Some(_) => Err(HttpAnswer::error(401, "invalid admin auth token")),
-            None if self.has_session(request).is_some() => Ok(()),
-            None => Err(HttpAnswer::error(401, "missing admin auth token")),
-        }
-    }
-
-    /// Returns whether the cookie is one of a person, and whether the person is known. Only tenants have people.
-    fn has_session(&self, request: &HttpRequest) -> Option<bool> {
-        self.setup.tenant.as_ref()?;
-        match request.header("cookie") {
-            "session=good" => Some(true),
-            "session=noid" => Some(false),
-            _ => None,
-        }
-    }
-
-    /// True where canvas and server are one host and the request comes from a page of it. The bearer is not looked at.
-    fn is_from_canvas(&self, request: &HttpRequest, host: &str) -> bool {
-        let is_own = |url: &str| {
-            let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            rest.is_some_and(|rest| rest == host || rest.strip_prefix(host).is_some_and(|rest| rest.starts_with('/')))
-        };
-        self.setup.combined && (is_own(request.header("origin")) || is_own(request.header("referer")))
-    }
-
-    /// Returns who sends a message.
-    pub(super) fn caller(&mut self, request: &HttpRequest, host: &str) -> Result<Caller, HttpAnswer> {
-        let named = request.header("x-workspace-id");
-        let source = Uuid::try_parse(named).is_ok().then(|| named.to_owned());
-        if self.is_from_canvas(request, host) {
-            return Ok(Caller::Canvas { source, is_known: false });
-        }
-        let Some(token) = request.bearer() else {
-            return match self.has_session(request) {
-                Some(is_known) => Ok(Caller::Canvas { source, is_known }),
-                None => Err(HttpAnswer::error(401, "missing caller auth token")),
-            };
-        };
-        if self.is_admin(token) {
-            return Ok(Caller::Canvas { source, is_known: false });
-        }
-        if self.org_tokens.iter().any(|known| known == token) {
-            return Ok(Caller::Canvas { source: None, is_known: false });
-        }
-        if !named.is_empty() && source.is_none() {
-            return Err(HttpAnswer::error(403, "invalid caller ID"));
-        }
-        let Some(owner) = self.owner_of(token) else {
-            return Err(HttpAnswer::error(401, "invalid caller auth token"));
-        };
-        if !named.is_empty() && named != owner {
-            return Err(HttpAnswer::error(401, "caller ID does not match workspace auth token"));
-        }
-        Ok(Caller::Agent(owner))
-    }
-
-    /// True if one workspace may talk to another: both are there, and below the same one or one below the other.
-    pub(super) fn may_talk(&self, from: &str, to: &str) -> bool {
-        let (Some(from), Some(to)) = (self.workspace(from), self.workspace(to)) else { return false };
-        from.id == to.id
-            || (from.parent.is_some() && from.parent == to.parent)
-            || from.parent.as_ref() == Some(&to.id)
-            || to.parent.as_ref() == Some(&from.id)
-    }
+/// True if one workspace may talk to another: both are there, and below the same one or one below the other.
+pub(super) fn may_talk(state: &State, from: &str, to: &str) -> bool {
+    let (Some(from), Some(to)) = (state.workspace(from), state.workspace(to)) else { return false };
+    from.id == to.id
+        || (from.parent.is_some() && from.parent == to.parent)
+        || from.parent.as_ref() == Some(&to.id)
+        || to.parent.as_ref() == Some(&from.id)
 }

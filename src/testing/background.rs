@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::delegations::dispatch_delegations;
+use super::feed;
 use super::queue::dispatch_queued;
 use super::state::{Shared, State};
 use super::time::Micros;
@@ -20,8 +21,8 @@ pub(super) fn commit_rows(shared: &Shared) {
     let mut state = shared.lock();
     while !state.ended {
         let waiting = state.pending.len();
-        let next = state.commit_due();
-        state.mark_lapsed();
+        let next = feed::commit_due(&mut state);
+        mark_lapsed(&mut state);
         if state.pending.len() < waiting {
             shared.notify();
         }
@@ -35,7 +36,7 @@ pub(super) fn dispatch(shared: &Shared) {
     loop {
         let mut state = shared.lock();
         let mut held = state.faults.holds_background;
-        while !state.ended && (held || (!drain.left().is_zero() && !state.has_undispatched())) {
+        while !state.ended && (held || (!drain.left().is_zero() && !has_undispatched(&state))) {
             let wait = if held { LONGEST_WAIT } else { drain.left().min(LONGEST_WAIT) };
             state = shared.wait(state, Deadline::after(wait));
             held = state.faults.holds_background;
@@ -52,17 +53,15 @@ pub(super) fn dispatch(shared: &Shared) {
     }
 }
 
-impl State {
-    fn has_undispatched(&self) -> bool {
-        self.delegations.iter().any(|delegation| !delegation.is_dispatched)
-    }
+fn has_undispatched(state: &State) -> bool {
+    state.delegations.iter().any(|delegation| !delegation.is_dispatched)
+}
 
-    fn mark_lapsed(&mut self) {
-        let oldest = Micros::now().minus(LAPSED);
-        for workspace in self.workspaces.values_mut() {
-            if workspace.status == "online" && workspace.last_heartbeat.is_some_and(|last| last < oldest) {
-                "awaiting_agent".clone_into(&mut workspace.status);
-            }
+fn mark_lapsed(state: &mut State) {
+    let oldest = Micros::now().minus(LAPSED);
+    for workspace in state.workspaces.values_mut() {
+        if workspace.status == "online" && workspace.last_heartbeat.is_some_and(|last| last < oldest) {
+            "awaiting_agent".clone_into(&mut workspace.status);
         }
     }
 }

@@ -139,9 +139,9 @@ impl Platform {
         if let Some(id) = known.map(|known| known.id.clone()) {
             return WorkspaceHandle::new(&self.server.shared, id);
         }
-        let id = state.add_workspace(name, DeliveryMode::Poll);
+        let id = workspaces::add_workspace(&mut state, name, DeliveryMode::Poll);
         state.mint_token(&id);
-        state.register_in_process(&id, None);
+        workspace::register_in_process(&mut state, &id, None);
         WorkspaceHandle::new(&self.server.shared, id)
     }
 
@@ -149,7 +149,7 @@ impl Platform {
     #[must_use]
     pub fn unregistered(&self, name: &str) -> WorkspaceHandle {
         let mut state = self.server.shared.lock();
-        let id = state.add_workspace(name, DeliveryMode::Push);
+        let id = workspaces::add_workspace(&mut state, name, DeliveryMode::Push);
         state.mint_token(&id);
         WorkspaceHandle::new(&self.server.shared, id)
     }
@@ -158,7 +158,7 @@ impl Platform {
     #[must_use]
     pub fn push_agent(&self, name: &str, url: &str) -> WorkspaceHandle {
         let workspace = self.unregistered(name);
-        self.server.shared.lock().register_in_process(workspace.id(), Some(url));
+        workspace::register_in_process(&mut self.server.shared.lock(), workspace.id(), Some(url));
         workspace
     }
 
@@ -203,7 +203,7 @@ impl Platform {
     #[must_use]
     pub fn upload(&self, to: &WorkspaceHandle, name: &str, mime_type: &str, content: impl Into<Vec<u8>>) -> String {
         let file = UploadedFile { name: name.to_owned(), mime_type: mime_type.to_owned(), content: content.into() };
-        let added = self.server.shared.lock().add_uploads(to.id(), vec![file]);
+        let added = uploads::add_uploads(&mut self.server.shared.lock(), to.id(), vec![file]);
         self.server.shared.notify();
         let added = added.first().and_then(|file| serde_json::from_str::<serde_json::Value>(file).ok());
         added.and_then(|file| file["uri"].as_str().map(str::to_owned)).unwrap_or_default()
@@ -279,7 +279,7 @@ impl Platform {
 
     /// Commits all late rows now.
     pub fn commit_late_rows(&self) {
-        self.server.shared.lock().commit_all();
+        feed::commit_all(&mut self.server.shared.lock());
         self.server.shared.notify();
     }
 

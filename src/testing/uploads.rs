@@ -4,8 +4,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::answer::{AnswerBody, HttpAnswer};
+use super::auth;
 use super::delivery::floor_char_boundary;
 use super::entities::PendingUpload;
+use super::feed;
 use super::http::HttpRequest;
 use super::row::{FeedRow, quote};
 use super::state::{MOST, State};
@@ -22,97 +24,99 @@ pub(super) struct UploadedFile {
     pub(super) content: Vec<u8>,
 }
 
-impl State {
-    /// `POST /workspaces/:id/chat/uploads`
-    pub(super) fn upload_files(&mut self, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        let malformed = || HttpAnswer::error(400, "malformed multipart body");
-        if request.is_too_large {
-            return Err(malformed());
-        }
-        let content_type = request.header("content-type");
-        let boundary = content_type.split_once("boundary=").map(|(_, rest)| rest.split(';').next().unwrap_or(rest));
-        let boundary = boundary.map(|boundary| boundary.trim().trim_matches('"')).filter(|text| !text.is_empty());
-        let files = boundary.and_then(|boundary| read_multipart(&request.body, boundary)).ok_or_else(malformed)?;
-        if files.is_empty() {
-            return Err(HttpAnswer::error(400, "no files"));
-        }
-        let files: Vec<String> = self.add_uploads(id, files);
-        Ok(HttpAnswer::raw_json(200, &format!("{{\"files\":[{}]}}", files.join(","))))
+/// `POST /workspaces/:id/chat/uploads`
+pub(super) fn upload_files(state: &mut State, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    let malformed = || HttpAnswer::error(400, "malformed multipart body");
+    if request.is_too_large {
+        return Err(malformed());
     }
+    let content_type = request.header("content-type");
+    let boundary = content_type.split_once("boundary=").map(|(_, rest)| rest.split(';').next().unwrap_or(rest));
+    let boundary = boundary.map(|boundary| boundary.trim().trim_matches('"')).filter(|text| !text.is_empty());
+    let files = boundary.and_then(|boundary| read_multipart(&request.body, boundary)).ok_or_else(malformed)?;
+    if files.is_empty() {
+        return Err(HttpAnswer::error(400, "no files"));
+    }
+    let files: Vec<String> = add_uploads(state, id, files);
+    Ok(HttpAnswer::raw_json(200, &format!("{{\"files\":[{}]}}", files.join(","))))
+}
 
-    /// Keeps files and writes their rows. Returns the JSON of each, in the order of the server's structure.
-    pub(super) fn add_uploads(&mut self, id: &str, files: Vec<UploadedFile>) -> Vec<String> {
-        let (mut rows, mut answers) = (Vec::new(), Vec::new());
-        for file in files {
-            let file_id = Uuid::new_v4().to_string();
-            let (name, size) = (clean_name(&file.name), file.content.len());
-            let uri = format!("platform-pending:{id}/{file_id}");
-            let (quoted_name, mime_type) = (quote(&name), quote(&file.mime_type));
-            let mut row =
-                FeedRow::new(id, "a2a_receive", "chat_upload_receive", format!("chat_upload_receive: {name}"));
-            row.target_id = Some(id.to_owned());
-            let body = format!(
-                "{{\"uri\":\"{uri}\",\"name\":{quoted_name},\"size\":{size},\"file_id\":\"{file_id}\",\"mimeType\":{mime_type}}}"
-            );
-            row.request_body = Some(body.into());
-            let attachment =
-                format!("[{{\"kind\":\"file\",\"mime_type\":{mime_type},\"name\":{quoted_name},\"uri\":\"{uri}\"}}]");
-            row.attachments = Some(attachment.into());
-            rows.push(row);
-            answers
-                .push(format!("{{\"uri\":\"{uri}\",\"name\":{quoted_name},\"mimeType\":{mime_type},\"size\":{size}}}"));
-            let (workspace, mime_type) = (id.to_owned(), file.mime_type);
-            self.uploads
-                .insert(file_id.clone(), PendingUpload { workspace, name, mime_type, content: file.content.into() });
-            self.upload_order.push_back(file_id);
-        }
-        self.drop_old_uploads();
-        self.insert_together(rows);
-        answers
+/// Keeps files and writes their rows. Returns the JSON of each, in the order of the server's structure.
+pub(super) fn add_uploads(state: &mut State, id: &str, files: Vec<UploadedFile>) -> Vec<String> {
+    let (mut rows, mut answers) = (Vec::new(), Vec::new());
+    for file in files {
+        let file_id = Uuid::new_v4().to_string();
+        let (name, size) = (clean_name(&file.name), file.content.len());
+        let uri = format!("platform-pending:{id}/{file_id}");
+        let (quoted_name, mime_type) = (quote(&name), quote(&file.mime_type));
+        let mut row = FeedRow::new(id, "a2a_receive", "chat_upload_receive", format!("chat_upload_receive: {name}"));
+        row.target_id = Some(id.to_owned());
+        let body = format!(
+            "{{\"uri\":\"{uri}\",\"name\":{quoted_name},\"size\":{size},\"file_id\":\"{file_id}\",\"mimeType\":{mime_type}}}"
+        );
+        row.request_body = Some(body.into());
+        let attachment =
+            format!("[{{\"kind\":\"file\",\"mime_type\":{mime_type},\"name\":{quoted_name},\"uri\":\"{uri}\"}}]");
+        row.attachments = Some(attachment.into());
+        rows.push(row);
+        answers.push(format!("{{\"uri\":\"{uri}\",\"name\":{quoted_name},\"mimeType\":{mime_type},\"size\":{size}}}"));
+        let (workspace, mime_type) = (id.to_owned(), file.mime_type);
+        state
+            .uploads
+            .insert(file_id.clone(), PendingUpload { workspace, name, mime_type, content: file.content.into() });
+        state.upload_order.push_back(file_id);
     }
+    drop_old_uploads(state);
+    feed::insert_together(state, rows);
+    answers
+}
 
-    fn drop_old_uploads(&mut self) {
-        let mut bytes: usize = self.uploads.values().map(|upload| upload.content.len()).sum();
-        while bytes > MOST_BYTES || self.uploads.len() > MOST {
-            let Some(oldest) = self.upload_order.pop_front() else { return };
-            bytes -= self.uploads.remove(&oldest).map_or(0, |upload| upload.content.len());
-        }
+fn drop_old_uploads(state: &mut State) {
+    let mut bytes: usize = state.uploads.values().map(|upload| upload.content.len()).sum();
+    while bytes > MOST_BYTES || state.uploads.len() > MOST {
+        let Some(oldest) = state.upload_order.pop_front() else { return };
+        bytes -= state.uploads.remove(&oldest).map_or(0, |upload| upload.content.len());
     }
+}
 
-    fn pending_upload(&self, id: &str, file: &str, missing: &str) -> Result<&PendingUpload, HttpAnswer> {
-        if Uuid::try_parse(file).is_err() {
-            return Err(HttpAnswer::error(400, "invalid file_id"));
-        }
-        let found = self.uploads.get(&file.to_ascii_lowercase()).ok_or_else(|| HttpAnswer::error(404, missing))?;
-        if found.workspace != id {
-            return Err(HttpAnswer::error(404, "pending upload not found"));
-        }
-        Ok(found)
+fn pending_upload<'a>(state: &'a State, id: &str, file: &str, missing: &str) -> Result<&'a PendingUpload, HttpAnswer> {
+    if Uuid::try_parse(file).is_err() {
+        return Err(HttpAnswer::error(400, "invalid file_id"));
     }
+    let found = state.uploads.get(&file.to_ascii_lowercase()).ok_or_else(|| HttpAnswer::error(404, missing))?;
+    if found.workspace != id {
+        return Err(HttpAnswer::error(404, "pending upload not found"));
+    }
+    Ok(found)
+}
 
-    /// `GET /workspaces/:id/pending-uploads/:file_id/content`
-    pub(super) fn upload_content(
-        &mut self,
-        request: &HttpRequest,
-        id: &str,
-        file: &str,
-    ) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        let upload = self.pending_upload(id, file, "pending upload not found or expired")?;
-        let plain: String = upload.name.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
-        let encoded = percent_encoding::utf8_percent_encode(&upload.name, EXTENDED).to_string();
-        let disposition = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}");
-        let headers = vec![("Content-Type", upload.mime_type.clone()), ("Content-Disposition", disposition)];
-        Ok(HttpAnswer { status: 200, headers, body: AnswerBody::Sized(upload.content.to_vec()) })
-    }
+/// `GET /workspaces/:id/pending-uploads/:file_id/content`
+pub(super) fn upload_content(
+    state: &mut State,
+    request: &HttpRequest,
+    id: &str,
+    file: &str,
+) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    let upload = pending_upload(state, id, file, "pending upload not found or expired")?;
+    let plain: String = upload.name.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+    let encoded = percent_encoding::utf8_percent_encode(&upload.name, EXTENDED).to_string();
+    let disposition = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}");
+    let headers = vec![("Content-Type", upload.mime_type.clone()), ("Content-Disposition", disposition)];
+    Ok(HttpAnswer { status: 200, headers, body: AnswerBody::Sized(upload.content.to_vec()) })
+}
 
-    /// `POST /workspaces/:id/pending-uploads/:file_id/ack`. The content stays.
-    pub(super) fn ack_upload(&mut self, request: &HttpRequest, id: &str, file: &str) -> Result<HttpAnswer, HttpAnswer> {
-        self.check_workspace(request, id)?;
-        self.pending_upload(id, file, "pending upload not found, expired, or already acked")?;
-        Ok(HttpAnswer::ok(&json!({ "acked": true })))
-    }
+/// `POST /workspaces/:id/pending-uploads/:file_id/ack`. The content stays.
+pub(super) fn ack_upload(
+    state: &mut State,
+    request: &HttpRequest,
+    id: &str,
+    file: &str,
+) -> Result<HttpAnswer, HttpAnswer> {
+    auth::check_workspace(state, request, id)?;
+    pending_upload(state, id, file, "pending upload not found, expired, or already acked")?;
+    Ok(HttpAnswer::ok(&json!({ "acked": true })))
 }
 
 /// The bytes that `filename*` encodes, <https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1>.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::entities::DeliveryMode;
 use super::state::{Shared, State};
 use super::time::Micros;
+use super::{events, feed, workspaces};
 use crate::client::{Client, ClientBuilder};
 
 /// A workspace of a [`Platform`](super::Platform), with what an operator can do to it.
@@ -95,7 +96,7 @@ impl WorkspaceHandle {
     pub fn remove(&self) {
         self.change(|state, id| {
             state.remove(id);
-            state.emit(id, "WORKSPACE_REMOVED", "{\"cascade_deleted\":0}");
+            events::emit(state, id, "WORKSPACE_REMOVED", "{\"cascade_deleted\":0}");
         });
     }
 
@@ -121,12 +122,12 @@ impl WorkspaceHandle {
 
     /// Sets the status to any word, as an operator can in the database.
     pub fn set_status(&self, status: &str) {
-        self.change(|state, id| state.set_status(id, status));
+        self.change(|state, id| workspaces::set_status(state, id, status));
     }
 
     /// Removes all rows of the inbox, as the platform does when they are old.
     pub fn prune(&self) {
-        self.change(State::prune);
+        self.change(feed::prune);
     }
 
     /// Ages the last heartbeat beyond 180 s, after which the agent counts as gone (`awaiting_agent`).
@@ -172,15 +173,13 @@ impl WorkspaceHandle {
     }
 }
 
-impl State {
-    /// Registers a workspace as its agent would: as a poller, or with a URL.
-    pub(super) fn register_in_process(&mut self, id: &str, url: Option<&str>) {
-        let Some(workspace) = self.workspace_mut(id) else { return };
-        workspace.mode = if url.is_some() { DeliveryMode::Push } else { DeliveryMode::Poll };
-        url.unwrap_or_default().clone_into(&mut workspace.url);
-        workspace.cached_url = url.map(str::to_owned);
-        workspace.card = serde_json::json!({ "name": workspace.name, "description": workspace.name });
-        workspace.last_heartbeat = Some(Micros::now());
-        "online".clone_into(&mut workspace.status);
-    }
+/// Registers a workspace as its agent would: as a poller, or with a URL.
+pub(super) fn register_in_process(state: &mut State, id: &str, url: Option<&str>) {
+    let Some(workspace) = state.workspace_mut(id) else { return };
+    workspace.mode = if url.is_some() { DeliveryMode::Push } else { DeliveryMode::Poll };
+    url.unwrap_or_default().clone_into(&mut workspace.url);
+    workspace.cached_url = url.map(str::to_owned);
+    workspace.card = serde_json::json!({ "name": workspace.name, "description": workspace.name });
+    workspace.last_heartbeat = Some(Micros::now());
+    "online".clone_into(&mut workspace.status);
 }

@@ -81,6 +81,7 @@ macro_rules! files {
             let mut known = vec![$($file),*];
             known.sort_unstable();
             assert_eq!(files, known);
+            assert_eq!([$($expected),*].iter().sum::<usize>(), 747, "of 768 lines");
         }
     };
 }

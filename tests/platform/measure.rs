@@ -46,13 +46,20 @@ fn id_of(row: &Value) -> String {
 /// Bytes of a page, as if its row's number had three digits and its times six. Looks at both ends of a long one only.
 fn normal_size(text: &str, host: &str) -> usize {
     const END: usize = 16 << 10;
+    const TIME: &str = "\"created_at\":\"";
     let short = text.len() <= 2 * END;
     let ends = if short { vec![text] } else { vec![&text[..END], &text[text.len() - END..]] };
     let mut size = text.len();
+    let missing = |text: &str, key: &str, end: char, most: usize| {
+        let after = text.match_indices(key).map(|(at, _)| &text[at + key.len()..]);
+        after.map(|rest| most - rest.find(end).unwrap()).sum::<usize>()
+    };
+    // The attachments may be before it.
+    if let Some(at) = text.find(TIME).filter(|at| *at >= END) {
+        size += missing(&text[at..at + 64], TIME, '"', 27);
+    }
     for end in ends {
-        let after = |key: &str| end.match_indices(key).map(|(at, _)| &end[at + key.len()..]).collect::<Vec<_>>();
-        size += after(",\"seq\":").into_iter().map(|rest| 3 - rest.find(',').unwrap()).sum::<usize>();
-        size += after("\"created_at\":\"").into_iter().map(|rest| 27 - rest.find('"').unwrap()).sum::<usize>();
+        size += missing(end, ",\"seq\":", ',', 3) + missing(end, TIME, '"', 27);
         // The recorder's platform had a port of four digits.
         size -= end.matches(host).count() * (host.len() - "127.0.0.1:8080".len());
     }
