@@ -45,6 +45,7 @@
 //! | `platform-verifier` | with `rustls`: the system's trust store in place of the Mozilla roots |
 //! | `native-tls` | if `rustls` is off: TLS by the system's library and trust store |
 //! | `serde` | `serde::Serialize` for what the calls return, and `Deserialize` for [`PeerId`]; adds no crate |
+//! | `testing` | the module `testing`: the platform in process, for tests; adds no crate |
 //! | `cli` | the binary `a2a-peer`, and the crates that only it needs |
 //!
 //! Without a TLS feature an https platform URL is refused when the client is built.
@@ -83,6 +84,8 @@ mod serde_impl;
 mod stats;
 #[cfg(any(test, fuzzing))]
 mod test_util;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod util;
 mod wire;

@@ -12,6 +12,14 @@ pub(crate) fn fresh_id() -> Option<Uuid> {
     Some(Builder::from_random_bytes(bytes).into_uuid())
 }
 
+/// Returns a new id, unique in this process also where the system gives no random numbers.
+#[cfg(feature = "testing")]
+pub(crate) fn new_id() -> Uuid {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let count = || COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    fresh_id().unwrap_or_else(|| Uuid::from_u128(count().into()))
+}
+
 /// Returns a random number from 0 to 1, or 0.5 where the system gives no random numbers.
 pub(crate) fn random() -> f64 {
     const BITS: u32 = 53;

@@ -39,6 +39,15 @@ fn types_are_send_sync_and_debug() {
     error::<Error>();
 }
 
+#[cfg(feature = "testing")]
+#[test]
+fn test_double_is_send_sync_and_debug() {
+    shared::<testing::Platform>();
+    shared::<testing::WorkspaceHandle>();
+    value::<testing::LedgerEntry>();
+    value::<testing::SentMessage>();
+}
+
 #[test]
 fn data_is_comparable_and_words_are_hashable() {
     value::<Peer>();

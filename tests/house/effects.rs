@@ -10,7 +10,7 @@ type Effect = (&'static str, &'static [&'static str]);
 
 const EFFECTS: &[Effect] = &[
     (r"\bureq::", &["src/http/"]),
-    (r"\bTcp(Stream|Listener)\b", &["src/http/"]),
+    (r"\bTcp(Stream|Listener)\b", &["src/http/", "src/testing/"]),
     (r"\benv::|\benv_var\b", &["src/config/", "src/test_util"]),
     (r"\b(Instant|SystemTime)::now\b|\bcoarsetime::|\.elapsed\(\)", &["src/util/clock.rs"]),
     (r"\bRwLock\b", &["src/cache/", "src/token/"]),
@@ -25,6 +25,7 @@ const EFFECTS: &[Effect] = &[
             "src/token/",
             "src/cache/answers/",
             "src/cache/local/",
+            "src/testing/",
         ],
     ),
     (r"\bcatch_unwind\b", &["src/util/panic.rs"]),

@@ -10,7 +10,7 @@ use crate::tree::{Tree, is_test_file};
 const FLOORS: &[&[&str]] = &[
     &["lib"],
     &["fuzzing"],
-    &["global", "guide", "serde_impl"],
+    &["global", "guide", "serde_impl", "testing"],
     &["inbox"],
     &["client"],
     &["enrich"],
