@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::builder::PollerBuilder;
 use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
-use super::feed::cursor::Cursor;
+use super::feed::cursor::{Cursor, cursor_full_error};
 use super::feed::{Batch, Lister, MalformedLog};
 use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
 use super::health::PollerHealth;
@@ -22,7 +22,6 @@ use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
 use crate::util::panic;
 use crate::util::random::random;
-use crate::util::text::Untrusted;
 
 /// Longest wait after failed polls, where the platform asks for no other.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -334,19 +333,6 @@ impl InboxPoller {
             }
         }
     }
-}
-
-/// Returns the error of a poll that stopped before row `next`, because the cursor can keep no more acked rows.
-fn cursor_full_error(next: &str) -> Error {
-    let next = Untrusted::new(next);
-    Error::new(
-        ErrorKind::TooLarge,
-        format!(
-            "the inbox stands still before row {next}: too many rows have the same time, or none that can be read, to tell \
-             new ones from delivered ones; it goes on when newer rows come, or remove the cursor file to start from the \
-             backlog"
-        ),
-    )
 }
 
 /// Shows the client and the interval.

@@ -142,7 +142,7 @@ fn failed_heartbeat_is_logged_once_and_ends_nothing() {
     assert_eq!(logged_by_any_thread(&["WARN", "no heartbeat", &server.url()]), 1);
 }
 
-/// Whoever reads that a message was tried again, given up or acknowledged after a failure reads the failure beside its id.
+/// The line about a message that is tried again, given up or acknowledged after a failure has the failure and the id.
 #[test]
 fn verdict_after_a_failure_is_logged_with_the_error_and_the_rows_id() {
     let (platform, dir) = (Platform::new(), Dir::new("log-verdict"));

@@ -1,4 +1,4 @@
-//! What a reply sends, and what is logged and counted of one that failed.
+//! The message of a reply, and the log and the count of replies that failed.
 
 use super::InboxMessage;
 use crate::error::Error;
