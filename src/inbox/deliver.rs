@@ -64,8 +64,12 @@ impl Verdict {
                 Verdict::Retry
             }
             Err(error) => {
-                let (subject, delivery) = (current_delivery::subject(), error.delivery());
-                log_safe!(warn, "inbox: {subject} is acknowledged in spite of: {error} (delivery: {delivery})");
+                let subject = current_delivery::subject();
+                log_safe!(
+                    warn,
+                    "inbox: {subject} is acknowledged in spite of: {error} (delivery: {})",
+                    error.delivery()
+                );
                 Verdict::Ack
             }
         }
@@ -160,10 +164,17 @@ impl Dispatcher {
                     log_safe!(error, "inbox: the dead-letter callback panicked at {id:?}");
                 }
             }
-            None => {
-                let cause = failure.map(|error| format!("; the last attempt failed: {error}")).unwrap_or_default();
-                log_safe!(error, "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up{cause}");
-            }
+            None => match failure {
+                Some(error) => {
+                    log_safe!(
+                        error,
+                        "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up; the last attempt failed: {error}"
+                    );
+                }
+                None => {
+                    log_safe!(error, "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up");
+                }
+            },
         }
     }
 }

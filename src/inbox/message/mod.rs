@@ -5,22 +5,15 @@ mod reply;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::envelope::{Boundary, EnvelopeFields, PromptEnvelope};
 use super::sender::{InboxMessageKind, identify_sender};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::peer::{Peer, PeerId};
-use crate::retry::RetryPolicy;
-use crate::send::SendOptions;
-use crate::util::text::strip;
 use crate::wire::{self, Attachment, Part, ReceivedMessage, Reply, Row};
-
-/// Time for all attempts of a reply together.
-const REPLY_BUDGET: Duration = Duration::from_secs(30);
 
 /// A message that arrived in our inbox: one row of the platform's activity feed.
 ///
@@ -256,24 +249,6 @@ impl InboxMessage {
         let result = self.send_reply(text.into());
         self.note_failed_reply(&result);
         result
-    }
-
-    /// Sends a reply, as [`reply`](InboxMessage::reply) does.
-    fn send_reply(&self, text: String) -> Result<Option<Reply>, Error> {
-        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));
-        if strip(&text).is_empty() {
-            return refused("the text is empty");
-        }
-        match (self.kind(), self.peer()) {
-            (InboxMessageKind::PeerAgent, Some(peer)) => {
-                let policy = RetryPolicy::new().with_budget(REPLY_BUDGET).only_undelivered();
-                let options = SendOptions::new().retry(policy);
-                self.content.client.send_with(peer, &self.reply_message(text), &options).map(Some)
-            }
-            (InboxMessageKind::CanvasUser, _) => self.content.client.notify(&text).map(|()| None),
-            (InboxMessageKind::DelegationResult, _) => refused("a delegation's result takes no reply"),
-            _ => refused("the row names no sender that a reply could go to; see InboxMessage::row"),
-        }
     }
 
     /// Returns the message in the form that an agent host shows to its agent, with all untrusted fields sanitized.
