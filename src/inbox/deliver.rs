@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::current_delivery;
 use super::feed::RowKey;
 use super::feed::cursor::Cursor;
 use super::handle::PollerControl;
@@ -38,7 +39,9 @@ impl Verdict {
     ///
     /// It is [`Retry`] if the call failed, certainly delivered nothing, and may succeed later
     /// ([`Error::is_transient`]). Otherwise it is [`Ack`]: a second attempt would be in vain, or could deliver twice.
-    /// A failure that is acknowledged is logged as a warning, since nothing else would report it.
+    /// A failure that is acknowledged is logged as a warning, since nothing else would report it. One that is tried again
+    /// is logged at debug level, and is in the line about a message that is given up. The lines name the row that the
+    /// calling thread is handling.
     ///
     /// ```no_run
     /// use a2a_blocking::{Client, InboxPoller, Verdict};
@@ -54,11 +57,17 @@ impl Verdict {
     pub fn after<T>(result: Result<T, Error>) -> Verdict {
         match result {
             Ok(_) => Verdict::Ack,
-            Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => Verdict::Retry,
+            Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => {
+                let subject = current_delivery::subject();
+                log_safe!(debug, "inbox: {subject} is to be tried again because of: {error}");
+                current_delivery::set_failure(error);
+                Verdict::Retry
+            }
             Err(error) => {
+                let subject = current_delivery::subject();
                 log_safe!(
                     warn,
-                    "inbox: a message is acknowledged in spite of: {error} (delivery: {})",
+                    "inbox: {subject} is acknowledged in spite of: {error} (delivery: {})",
                     error.delivery()
                 );
                 Verdict::Ack
@@ -108,7 +117,7 @@ impl Dispatcher {
         file: &mut CursorFile,
         callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
     ) -> DeliveryOutcome {
-        let id = message.activity_id();
+        let (id, mut failure) = (message.activity_id(), None);
         for attempt in cursor.attempts_of(id).saturating_add(1)..=self.retry.attempts() {
             if self.control.token.is_cancelled() {
                 return DeliveryOutcome::Stopped;
@@ -117,9 +126,10 @@ impl Dispatcher {
             file.save(cursor, false);
             self.control.health.cursor_saved(cursor.anchor.as_ref(), file.is_failing());
             let message = message.with_attempt(attempt);
-            let verdict = {
+            let verdict;
+            (verdict, failure) = {
                 let _running = (self.stats.start_callback(), self.control.health.start_callback());
-                panic::catch(|| callback(&message))
+                current_delivery::run(&key.id, || panic::catch(|| callback(&message)))
             };
             self.stats.record_attempt(matches!(verdict, Ok(Verdict::Ack)));
             match verdict {
@@ -139,13 +149,13 @@ impl Dispatcher {
                 return DeliveryOutcome::Stopped;
             }
         }
-        self.dead_letter(message);
+        self.dead_letter(message, failure.as_ref());
         DeliveryOutcome::DeadLettered
     }
 
-    /// Reports a message that exhausted its attempts to the dead-letter callback, or logs its id as an error where
-    /// there is none. A panic in the callback is caught and logged.
-    fn dead_letter(&mut self, message: &InboxMessage) {
+    /// Reports a message that exhausted its attempts to the dead-letter callback, or logs its id and the failure of the
+    /// last attempt as an error where there is none. A panic in the callback is caught and logged.
+    fn dead_letter(&mut self, message: &InboxMessage, failure: Option<&Error>) {
         let (id, attempts) = (message.activity_id(), self.retry.attempts());
         self.control.health.counters().dead_lettered.add(1);
         match &mut self.on_dead_letter {
@@ -154,9 +164,17 @@ impl Dispatcher {
                     log_safe!(error, "inbox: the dead-letter callback panicked at {id:?}");
                 }
             }
-            None => {
-                log_safe!(error, "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up");
-            }
+            None => match failure {
+                Some(error) => {
+                    log_safe!(
+                        error,
+                        "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up; the last attempt failed: {error}"
+                    );
+                }
+                None => {
+                    log_safe!(error, "inbox: {id:?} was not acknowledged in {attempts} attempts: it is given up");
+                }
+            },
         }
     }
 }

@@ -83,6 +83,16 @@ impl PollerControl {
     }
 }
 
+/// Marks the poller as ended when it is dropped, also by a panic.
+pub(super) struct EndOnDrop(pub(super) Arc<PollerControl>);
+
+impl Drop for EndOnDrop {
+    /// Wakes the threads that wait for the poller's end.
+    fn drop(&mut self) {
+        self.0.mark_ended();
+    }
+}
+
 /// A running poller. Dropping the handle stops the poller without waiting for its end.
 ///
 /// All methods take `&self`, so that threads can share the handle. In a process made by `fork` the poller does not
@@ -186,8 +196,9 @@ impl PollerHandle {
     /// # while poller.health().consecutive_failures == 0 {}
     /// let health = poller.health();
     /// println!("no success for {:?}", health.without_success());
-    /// if let Some(failure) = &health.last_failure {
-    ///     println!("{} polls failed: {}", health.consecutive_failures, failure.message);
+    /// // The last failure stays known after the recovery.
+    /// if let (1.., Some(failure)) = (health.consecutive_failures, &health.last_failure) {
+    ///     println!("{} polls failed in a row, the last {:?} ago: {}", health.consecutive_failures, failure.ago, failure.message);
     ///     assert_eq!(failure.kind, ErrorKind::Connect);
     /// }
     /// # poller.stop();

@@ -19,15 +19,20 @@ use crate::util::sync::Mutex;
 pub struct PollerHealth {
     /// Time since the poller was made.
     pub uptime: Duration,
-    /// Time since the last success: a poll that succeeded, or a message that was acknowledged. `None` before the first.
+    /// Time since the last success: a listing, a poll that ended, or a message that was acknowledged. `None` before the
+    /// first.
     pub since_success: Option<Duration>,
-    /// Number of polls that failed since the last one that succeeded.
+    /// Number of polls that failed since the platform last listed the inbox. A listing counts before its messages are
+    /// handled. Zero says that there is no outage now.
     pub consecutive_failures: u64,
-    /// The last poll that failed, also after later ones succeeded. `None` if none has failed.
+    /// The last poll that failed. It stays after the recovery, so look at `consecutive_failures` or at its `ago` before
+    /// you report it. `None` if none has failed.
     pub last_failure: Option<PollFailure>,
     /// Time for which the callback has been running with its current message. `None` while it does not run.
     pub in_callback: Option<Duration>,
-    /// Position of the cursor. `None` while it has none, as until a few seconds after the first message.
+    /// Position of the cursor. It trails the newest row by 5 s of the rows' times, also when all rows are acknowledged, and
+    /// moves on when newer rows come. So it is no measure of a backlog. `None` while it has none, as until rows come
+    /// 5 s after the first.
     pub cursor: Option<CursorPosition>,
     /// True while the cursor's file cannot be written. Messages are then delivered again after a restart.
     pub is_cursor_failing: bool,
@@ -63,8 +68,9 @@ pub struct PollFailure {
 
 /// Position of a cursor: all rows up to this one are handled, and a poller that starts again goes on after it.
 ///
-/// It trails the newest message by some seconds, in which the platform may still list rows between. Messages of these
-/// seconds that were handled are not delivered again.
+/// It trails the newest row by 5 s of the rows' times, because the platform may still list rows between. It does so also
+/// when all rows are acknowledged, and until newer rows come. Messages of these seconds that were handled are not
+/// delivered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CursorPosition {
@@ -94,6 +100,13 @@ struct HealthState {
     heartbeat_failures: u64,
 }
 
+impl HealthState {
+    fn end_failures(&mut self) {
+        self.success = Some(CoarseInstant::now());
+        self.failures = 0;
+    }
+}
+
 impl HealthMonitor {
     pub(super) fn new(counters: Arc<InboxCounters>) -> Self {
         HealthMonitor { started: CoarseInstant::now(), state: Mutex::default(), counters }
@@ -107,9 +120,13 @@ impl HealthMonitor {
     pub(super) fn poll_succeeded(&self, skipped: usize) {
         self.counters.skipped.add(skipped as u64);
         self.counters.poll_succeeded();
-        let mut state = self.state.lock();
-        state.success = Some(CoarseInstant::now());
-        state.failures = 0;
+        self.state.lock().end_failures();
+    }
+
+    /// Records the success of a poll that goes on with its messages.
+    pub(super) fn listing_succeeded(&self) {
+        self.counters.listing_succeeded();
+        self.state.lock().end_failures();
     }
 
     pub(super) fn poll_failed(&self, error: &Error) {

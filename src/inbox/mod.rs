@@ -4,6 +4,7 @@
 //! `feed::cursor` records what was acked, which `store` saves to the cursor file.
 
 mod builder;
+mod current_delivery;
 mod deliver;
 pub(crate) mod envelope;
 pub(crate) mod feed;

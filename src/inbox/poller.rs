@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::builder::PollerBuilder;
 use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
-use super::feed::cursor::Cursor;
+use super::feed::cursor::{Cursor, cursor_full_error};
 use super::feed::{Batch, Lister, MalformedLog};
-use super::handle::{PollerControl, PollerHandle, StopReason};
+use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
 use super::health::PollerHealth;
 use super::heartbeat::{CallbackStats, Heartbeat};
 use super::message::InboxMessage;
@@ -22,7 +22,6 @@ use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
 use crate::util::panic;
 use crate::util::random::random;
-use crate::util::text::Untrusted;
 
 /// Longest wait after failed polls, where the platform asks for no other.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -96,6 +95,7 @@ pub struct InboxPoller {
     control: Arc<PollerControl>,
     on_error: Option<ErrorCallback>,
     malformed_log: MalformedLog,
+    failure_log: FailureLog,
 }
 
 /// The result of one poll.
@@ -130,7 +130,21 @@ impl InboxPoller {
             Dispatcher { retry, on_dead_letter, stats: CallbackStats::default(), control: control.clone() };
         control.health.cursor_saved(cursor.anchor.as_ref(), false);
         let malformed_log = MalformedLog::default();
-        Ok(Self { client, interval, heartbeat, cursor, file, lister, dispatcher, control, on_error, malformed_log })
+        let ended = format!("inbox: {} answers again", client.http().platform());
+        let failure_log = FailureLog::new("a2a_blocking::inbox", "inbox: nothing is delivered", ended);
+        Ok(Self {
+            client,
+            interval,
+            heartbeat,
+            cursor,
+            file,
+            lister,
+            dispatcher,
+            control,
+            on_error,
+            malformed_log,
+            failure_log,
+        })
     }
 
     /// Polls once: lists one page and delivers its new messages to `callback`.
@@ -223,6 +237,11 @@ impl InboxPoller {
                 continue;
             }
             let message = InboxMessage::new(&self.client, row);
+            // Its messages may take minutes. The outage before it is over now.
+            if summary.delivered + summary.dead_lettered == 0 {
+                self.control.health.listing_succeeded();
+                self.failure_log.succeeded();
+            }
             let Self { dispatcher, cursor, file, .. } = self;
             match dispatcher.deliver(&message, key, cursor, file, callback) {
                 DeliveryOutcome::Acked => summary.delivered += 1,
@@ -288,14 +307,12 @@ impl InboxPoller {
     /// [`FailureLog`] says, and so is the first success after them.
     fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
-        let ended = format!("inbox: {} answers again", self.client.http().platform());
-        let log = FailureLog::new("a2a_blocking::inbox", "inbox: nothing is delivered", ended);
         let mut failures = 0;
         loop {
             let wait = match self.poll(callback) {
                 _ if self.control.token.is_cancelled() => return,
                 Ok(summary) => {
-                    log.succeeded();
+                    self.failure_log.succeeded();
                     failures = 0;
                     if summary.has_more { Duration::ZERO } else { self.interval }
                 }
@@ -307,7 +324,7 @@ impl InboxPoller {
                     failures += 1;
                     let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                     let wait = backoff.backoff(failures, random()).max(asked);
-                    log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
+                    self.failure_log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
                     wait
                 }
             };
@@ -315,29 +332,6 @@ impl InboxPoller {
                 return;
             }
         }
-    }
-}
-
-/// Returns the error of a poll that stopped before row `next`, because the cursor can keep no more acked rows.
-fn cursor_full_error(next: &str) -> Error {
-    let next = Untrusted::new(next);
-    Error::new(
-        ErrorKind::TooLarge,
-        format!(
-            "the inbox stands still before row {next}: too many rows have the same time, or none that can be read, to tell \
-             new ones from delivered ones; it goes on when newer rows come, or remove the cursor file to start from the \
-             backlog"
-        ),
-    )
-}
-
-/// Marks the poller as ended when it is dropped, also by a panic.
-struct EndOnDrop(Arc<PollerControl>);
-
-impl Drop for EndOnDrop {
-    /// Wakes the threads that wait for the poller's end.
-    fn drop(&mut self) {
-        self.0.mark_ended();
     }
 }
 

@@ -16,7 +16,8 @@ pub struct InboxStats {
     pub polls: u64,
     /// Number of polls that failed.
     pub failed_polls: u64,
-    /// Number of polls that failed since the last one that succeeded.
+    /// Number of polls that failed since the platform last listed the inbox. A listing counts before its messages are
+    /// handled.
     pub consecutive_failures: u64,
     /// Number of calls of the callback. Each delivery attempt counts.
     pub deliveries: u64,
@@ -26,11 +27,15 @@ pub struct InboxStats {
     pub dead_lettered: u64,
     /// Number of our own rows, and of entries that are no rows.
     pub skipped: u64,
+    /// Number of calls of [`InboxMessage::reply`](crate::InboxMessage::reply) that returned an error, or a task without
+    /// success.
+    pub failed_replies: u64,
     /// Number of heartbeats that the platform answered, or that failed.
     pub heartbeats: u64,
     /// Number of heartbeats that failed.
     pub failed_heartbeats: u64,
-    /// Time since the last success: a poll that succeeded, or a message that was acknowledged. `None` before the first.
+    /// Time since the last success: a listing, a poll that ended, or a message that was acknowledged. `None` before the
+    /// first.
     ///
     /// In milliseconds, by a clock that nobody sets.
     pub since_success: Option<Duration>,
@@ -50,6 +55,7 @@ impl InboxStats {
             acked,
             dead_lettered,
             skipped,
+            failed_replies,
             heartbeats,
             failed_heartbeats,
             // The time itself is exported: a number of seconds since then would stand still with its exporter.
@@ -60,16 +66,25 @@ impl InboxStats {
         vec![
             Metric::single("inbox_polls_total", "Polls of the inbox.", polls),
             Metric::single("inbox_polls_failed_total", "Polls that failed.", failed_polls),
-            Metric::single("inbox_consecutive_failures", "Polls that failed since a success.", consecutive_failures),
+            Metric::single(
+                "inbox_consecutive_failures",
+                "Polls that failed since the inbox was last listed.",
+                consecutive_failures,
+            ),
             Metric::single("inbox_deliveries_total", "Calls of the inbox's callback.", deliveries),
             Metric::single("inbox_messages_acked_total", "Messages that were acknowledged.", acked),
             Metric::single("inbox_messages_dead_lettered_total", "Messages that were given up.", dead_lettered),
             Metric::single("inbox_rows_skipped_total", "Our own rows, and entries that are no rows.", skipped),
+            Metric::single(
+                "inbox_replies_failed_total",
+                "Replies that failed, or led to a task without success.",
+                failed_replies,
+            ),
             Metric::single("inbox_heartbeats_total", "Heartbeats sent.", heartbeats),
             Metric::single("inbox_heartbeats_failed_total", "Heartbeats that failed.", failed_heartbeats),
             Metric::optional(
                 last_success,
-                "Unix time of the last poll that succeeded or message that was acknowledged; 0 before the first.",
+                "Unix time of the last listing, end of a poll or acknowledged message; 0 before the first.",
                 self.last_success_seconds(),
             ),
         ]
@@ -93,6 +108,7 @@ pub(crate) struct InboxCounters {
     acked: Counter,
     pub(crate) dead_lettered: Counter,
     pub(crate) skipped: Counter,
+    pub(crate) failed_replies: Counter,
     pub(crate) heartbeats: Counter,
     pub(crate) failed_heartbeats: Counter,
     /// When the last success was, by [`millis_up`]. Zero before the first.
@@ -104,6 +120,11 @@ pub(crate) struct InboxCounters {
 impl InboxCounters {
     pub(crate) fn poll_succeeded(&self) {
         self.polls.add(1);
+        self.listing_succeeded();
+    }
+
+    /// Records the success of a poll that goes on with its messages.
+    pub(crate) fn listing_succeeded(&self) {
         self.consecutive_failures.store(0, Relaxed);
         self.note_success();
     }
@@ -136,6 +157,7 @@ impl InboxCounters {
             acked: self.acked.get(),
             dead_lettered: self.dead_lettered.get(),
             skipped: self.skipped.get(),
+            failed_replies: self.failed_replies.get(),
             heartbeats: self.heartbeats.get(),
             failed_heartbeats: self.failed_heartbeats.get(),
             since_success: set(&self.success_millis).map(|at| Duration::from_millis(millis_up().saturating_sub(at))),

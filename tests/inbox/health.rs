@@ -107,6 +107,34 @@ fn counters_of_the_inbox_are_in_the_clients_stats() {
     assert_eq!(poller.health().consecutive_failures, 0);
 }
 
+/// A message that is tried again keeps its poll going: the outage before it is over all the same.
+#[test]
+fn listing_that_succeeds_ends_the_series_before_its_messages_are_handled() {
+    let (platform, dir) = (Platform::new(), Dir::new("health-listed"));
+    platform.fill(1, 2, PEER);
+    let (server, refuses) = refusing(&platform, 503);
+    let _logging = fast_poller(&server, &dir.file("other"));
+    let (client, url) = (crate::support::client(&server), server.url());
+    let builder = a2a_blocking::InboxPoller::builder(client.clone()).cursor_file(dir.file("c")).heartbeat(None);
+    let handle = Arc::<OnceLock<PollerHandle>>::default();
+    let (report, reports) = mpsc::channel();
+    let (inside, words) = (handle.clone(), url.clone());
+    let poller = builder.interval(Duration::from_millis(5)).spawn(move |_| {
+        let ended = logged_by_any_thread(&["answers again", &words]);
+        let _ = report.send((inside.get().unwrap().health(), client.stats().inbox, ended));
+        Verdict::Retry
+    });
+    let handle = handle.get_or_init(|| poller.unwrap());
+    eventually("failures", || handle.health().consecutive_failures >= 2);
+    refuses.store(false, SeqCst);
+    let (health, stats, ended) = reports.recv_timeout(TIMEOUT).unwrap();
+    assert_eq!((health.consecutive_failures, stats.consecutive_failures, ended), (0, 0, 1), "{health:?}");
+    assert!(health.since_success.is_some() && stats.last_success.is_some(), "{health:?} {stats:?}");
+    assert!(health.last_failure.is_some(), "it stays known");
+    assert_eq!(stats.polls, stats.failed_polls, "the poll itself goes on");
+    handle.stop();
+}
+
 /// From the callback's own thread, too.
 #[test]
 fn health_shows_the_cursor_and_the_running_callback() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use a2a_blocking::{InboxPoller, StopReason, Verdict};
+use a2a_blocking::{Client, InboxPoller, RetryPolicy, StopReason, Verdict};
 use serde_json::json;
 
 use crate::poll::{drain, fast_poller, logged, logged_by_any_thread};
@@ -140,4 +140,30 @@ fn failed_heartbeat_is_logged_once_and_ends_nothing() {
     assert_eq!((poller.reason(), poller.is_finished()), (None, false));
     poller.stop();
     assert_eq!(logged_by_any_thread(&["WARN", "no heartbeat", &server.url()]), 1);
+}
+
+/// The line about a message that is tried again, given up or acknowledged after a failure has the failure and the id.
+#[test]
+fn verdict_after_a_failure_is_logged_with_the_error_and_the_rows_id() {
+    let (platform, dir) = (Platform::new(), Dir::new("log-verdict"));
+    let id = platform.add(SECOND, PEER, "first");
+    let server = platform.serve();
+    let down = Client::builder().platform_url("http://127.0.0.1:1").workspace_id("w").build().unwrap();
+    let retry = RetryPolicy::new().with_attempts(2).with_base(Duration::ZERO);
+    let mut poller = fast_poller(&server, &dir.file("c")).retry(retry).build().unwrap();
+    assert_eq!(poller.poll_once(|_| Verdict::after(down.workspace())).unwrap().dead_lettered, 1);
+    assert_eq!(logged(&["DEBUG", "tried again because of", &id, "127.0.0.1:1"]), 2);
+    assert_eq!(logged(&["ERROR", "it is given up", &id, "127.0.0.1:1"]), 1);
+
+    let acked = platform.add(2 * SECOND, PEER, "second");
+    assert_eq!(poller.poll_once(|message| Verdict::after(message.reply(""))).unwrap().delivered, 1);
+    assert_eq!(logged(&["WARN", "in spite of", &acked, "the text is empty"]), 1);
+
+    // A callback that makes the verdict by itself: nothing of an earlier failure is told.
+    let silent = platform.add(3 * SECOND, PEER, "third");
+    assert_eq!(poller.poll_once(|_| Verdict::Retry).unwrap().dead_lettered, 1);
+    assert_eq!(logged(&["ERROR", &silent]), 1);
+    assert_eq!(logged(&["ERROR", &silent, "failed"]), 0);
+    assert_eq!(Verdict::after(down.workspace()), Verdict::Retry);
+    assert_eq!(logged(&["DEBUG", "a message is to be tried again because of", "127.0.0.1:1"]), 1);
 }

@@ -133,3 +133,33 @@ fn reply_that_may_have_arrived_is_not_repeated() {
     polled.unwrap();
     assert_eq!((deliveries, posts.load(SeqCst)), (vec![Delivery::Unknown; 2], 2));
 }
+
+/// By the log and by the counter, whatever the callback does with the result.
+#[test]
+fn replies_that_fail_are_logged_and_counted() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-reply-counted"));
+    let ids: Vec<String> = (1..=4).map(|n| platform.add(n * SECOND, PEER, "peer")).collect();
+    let (inner, posts) = (platform.clone(), AtomicUsize::new(0));
+    let server = Server::decide(move |_, request| match request.method.as_str() {
+        "POST" => match posts.fetch_add(1, SeqCst) {
+            0 => Reaction::reply(400, r#"{"error":"not so"}"#),
+            1 => Reaction::reply(200, r#"{"result":{"id":"t","status":{"state":"failed"}}}"#),
+            _ => Reaction::reply(200, r#"{"result":{"id":"t","status":{"state":"completed"}}}"#),
+        },
+        _ => inner.answer(request),
+    });
+    let _logging = poll::fast_poller(&server, &dir.file("other"));
+    let client = client(&server);
+    let mut poller = fast_poller(client.clone(), &dir).build().unwrap();
+    let polled = poller.poll_once(|message| {
+        let text = if message.activity_id() == ids[3] { " " } else { "on it" };
+        drop(message.reply(text));
+        Verdict::Ack
+    });
+    assert_eq!(polled.unwrap().delivered, 4);
+    let page = client.stats().to_prometheus(&[]);
+    assert!(page.contains("\na2a_blocking_inbox_replies_failed_total 3\n"), "{page}");
+    let failed = |id: &str, why| poll::logged(&["the reply to", id, why]);
+    assert_eq!((failed(&ids[0], "not so"), failed(&ids[1], "task is failed")), (1, 1));
+    assert_eq!((failed(&ids[2], ""), failed(&ids[3], "the text is empty")), (0, 1));
+}

@@ -19,7 +19,10 @@ struct Capture;
 
 impl log::Log for Capture {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Info
+        // The lines of deliveries and messages are captured with what is only at debug level.
+        let is_of_a_message =
+            ["deliver", "message"].iter().any(|part| metadata.target().contains(&format!("inbox::{part}")));
+        metadata.level() <= if is_of_a_message { log::Level::Debug } else { log::Level::Info }
     }
 
     fn log(&self, record: &log::Record<'_>) {
@@ -55,7 +58,7 @@ fn has_all(line: &str, words: &[&str]) -> bool {
 /// Returns the builder of a poller with short waits. Its log is captured.
 pub fn fast_poller(server: &Server, file: &Path) -> PollerBuilder {
     let _ = log::set_logger(&Capture);
-    log::set_max_level(log::LevelFilter::Info);
+    log::set_max_level(log::LevelFilter::Debug);
     let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     InboxPoller::builder(client(server)).cursor_file(file).retry(retry)
 }

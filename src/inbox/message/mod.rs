@@ -1,25 +1,19 @@
 //! One message of the inbox, as a callback receives it.
 
+mod reply;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::envelope::{Boundary, EnvelopeFields, PromptEnvelope};
 use super::sender::{InboxMessageKind, identify_sender};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::peer::{Peer, PeerId};
-use crate::retry::RetryPolicy;
-use crate::send::SendOptions;
-use crate::util::log_safe::log_safe;
-use crate::util::text::strip;
-use crate::wire::{self, Attachment, Message, Part, ReceivedMessage, Reply, Row};
-
-/// Time for all attempts of a reply together.
-const REPLY_BUDGET: Duration = Duration::from_secs(30);
+use crate::wire::{self, Attachment, Part, ReceivedMessage, Reply, Row};
 
 /// A message that arrived in our inbox: one row of the platform's activity feed.
 ///
@@ -237,7 +231,8 @@ impl InboxMessage {
     /// has ended, and takes a reference to one.
     ///
     /// A peer may answer with a task that did not succeed: [`Task::is_failed`], or the state `auth-required`. The
-    /// result is `Ok`, because the peer has the reply, and its state is logged as a warning.
+    /// result is `Ok`, because the peer has the reply, and its state is logged as a warning. Such a reply and one that
+    /// returns an error count in [`InboxStats::failed_replies`](crate::InboxStats::failed_replies).
     ///
     /// A peer receives the answer like any other message. Two programs that answer every message answer each other
     /// without end, so answer only what asks for it.
@@ -251,39 +246,9 @@ impl InboxMessage {
     ///
     /// [`Task::is_failed`]: crate::Task::is_failed
     pub fn reply(&self, text: impl Into<String>) -> Result<Option<Reply>, Error> {
-        let text = text.into();
-        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));
-        if strip(&text).is_empty() {
-            return refused("the text is empty");
-        }
-        match (self.kind(), self.peer()) {
-            (InboxMessageKind::PeerAgent, Some(peer)) => {
-                let policy = RetryPolicy::new().with_budget(REPLY_BUDGET).only_undelivered();
-                let options = SendOptions::new().retry(policy);
-                let reply = self.content.client.send_with(peer, &self.reply_message(text), &options)?;
-                self.log_failure(&reply);
-                Ok(Some(reply))
-            }
-            (InboxMessageKind::CanvasUser, _) => self.content.client.notify(&text).map(|()| None),
-            (InboxMessageKind::DelegationResult, _) => refused("a delegation's result takes no reply"),
-            _ => refused("the row names no sender that a reply could go to; see InboxMessage::row"),
-        }
-    }
-
-    /// Returns the message that answers this one.
-    fn reply_message(&self, text: String) -> Message {
-        let message = Message::from(text).by_agent();
-        let message = self.context_id().into_iter().fold(message, |message, id| message.context_id(id));
-        self.task_id().into_iter().fold(message, |message, id| message.reference_task_id(id))
-    }
-
-    /// Logs an answer to a reply that is a task without success.
-    fn log_failure(&self, reply: &Reply) {
-        let Reply::Task(task) = reply else { return };
-        if task.is_failed() || task.state() == "auth-required" {
-            let (id, state) = (self.activity_id(), task.state());
-            log_safe!(warn, "inbox: the reply to {id:?} was delivered, but the peer's task is {state}");
-        }
+        let result = self.send_reply(text.into());
+        self.note_failed_reply(&result);
+        result
     }
 
     /// Returns the message in the form that an agent host shows to its agent, with all untrusted fields sanitized.

@@ -20,7 +20,9 @@ pub(crate) mod fuzz;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
 use crate::inbox::feed::batch::{Coverage, ListedRow, RowKey};
+use crate::util::text::Untrusted;
 use crate::wire::Timestamp;
 use acked::AckedRows;
 
@@ -286,6 +288,19 @@ impl Cursor {
     pub(in crate::inbox) fn mark_snapshot(&mut self) {
         self.acked.mark_snapshot();
     }
+}
+
+/// Returns the error of a poll that stopped before row `next`, because the cursor can keep no more acked rows.
+pub(in crate::inbox) fn cursor_full_error(next: &str) -> Error {
+    let next = Untrusted::new(next);
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "the inbox stands still before row {next}: too many rows have the same time, or none that can be read, to tell \
+             new ones from delivered ones; it goes on when newer rows come, or remove the cursor file to start from the \
+             backlog"
+        ),
+    )
 }
 
 #[cfg(test)]

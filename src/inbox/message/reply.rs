@@ -1,0 +1,61 @@
+//! The message of a reply, and the log and the count of replies that failed.
+
+use std::time::Duration;
+
+use super::InboxMessage;
+use crate::error::{Error, ErrorKind};
+use crate::inbox::sender::InboxMessageKind;
+use crate::retry::RetryPolicy;
+use crate::send::SendOptions;
+use crate::util::log_safe::log_safe;
+use crate::util::text::strip;
+use crate::wire::{Message, Reply};
+
+/// Time for all attempts of a reply together.
+const REPLY_BUDGET: Duration = Duration::from_secs(30);
+
+impl InboxMessage {
+    /// Sends a reply, as [`reply`](InboxMessage::reply) does.
+    pub(super) fn send_reply(&self, text: String) -> Result<Option<Reply>, Error> {
+        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));
+        if strip(&text).is_empty() {
+            return refused("the text is empty");
+        }
+        match (self.kind(), self.peer()) {
+            (InboxMessageKind::PeerAgent, Some(peer)) => {
+                let policy = RetryPolicy::new().with_budget(REPLY_BUDGET).only_undelivered();
+                let options = SendOptions::new().retry(policy);
+                self.content.client.send_with(peer, &self.reply_message(text), &options).map(Some)
+            }
+            (InboxMessageKind::CanvasUser, _) => self.content.client.notify(&text).map(|()| None),
+            (InboxMessageKind::DelegationResult, _) => refused("a delegation's result takes no reply"),
+            _ => refused("the row names no sender that a reply could go to; see InboxMessage::row"),
+        }
+    }
+
+    /// Returns the message that answers this one.
+    fn reply_message(&self, text: String) -> Message {
+        let message = Message::from(text).by_agent();
+        let message = self.context_id().into_iter().fold(message, |message, id| message.context_id(id));
+        self.task_id().into_iter().fold(message, |message, id| message.reference_task_id(id))
+    }
+
+    /// Logs and counts a reply that failed, or whose answer is a task without success.
+    ///
+    /// An error is at debug level, since the caller has it: [`Verdict::after`](crate::Verdict::after) warns of one that
+    /// is not tried again.
+    pub(super) fn note_failed_reply(&self, result: &Result<Option<Reply>, Error>) {
+        let id = self.activity_id();
+        match result {
+            Err(error) => {
+                log_safe!(debug, "inbox: the reply to {id:?} failed: {error} (delivery: {})", error.delivery())
+            }
+            Ok(Some(Reply::Task(task))) if task.is_failed() || task.state() == "auth-required" => {
+                let state = task.state();
+                log_safe!(warn, "inbox: the reply to {id:?} was delivered, but the peer's task is {state}");
+            }
+            Ok(_) => return,
+        }
+        self.content.client.inbox_counters().failed_replies.add(1);
+    }
+}
