@@ -271,9 +271,10 @@ impl PollerBuilder {
         })?;
         if self.cursor_file.is_none() && !parent_dir(&path).is_dir() {
             let directory = parent_dir(&path).display();
+            let setting = self.client.settings().token_file_setting;
             return Err(Error::config(format!(
-                "CONFIGS_DIR: directory {directory}, for the token file and the cursor file, does not exist: create it, set \
-                 CONFIGS_DIR, or set `cursor_file`"
+                "{setting}: directory {directory}, for the token file and the cursor file, does not exist: create it, set \
+                 {setting}, or set `cursor_file`"
             )));
         }
         // The poller replaces and removes the files beside the cursor file, too.

@@ -27,7 +27,13 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
         Ok(text) => Ok(Some(text)),
         Err(why) if why.kind() == IoErrorKind::NotFound => Ok(None),
         Err(why) => {
-            let detail = format!("the token file {} cannot be read: {why}", path.display());
+            let reason = match path.parent() {
+                Some(parent) if why.kind() == IoErrorKind::NotADirectory => {
+                    format!("{} is not a directory: name the directory that has the file", parent.display())
+                }
+                _ => why.to_string(),
+            };
+            let detail = format!("the token file {} cannot be read: {reason}", path.display());
             Err(Error::config(detail).with_source(why))
         }
     }

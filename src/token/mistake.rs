@@ -56,7 +56,7 @@ fn is_web_page(text: &str) -> bool {
 fn is_placeholder(text: &str) -> bool {
     let in_percents = text.len() > 2 && text.starts_with('%') && text.ends_with('%');
     let letters: String = text.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
-    let words = ["yourtoken", "yourtokenhere", "changeme", "replaceme"];
+    let words = ["yourtoken", "yourtokenhere"];
     let is_word = words.iter().any(|word| letters.eq_ignore_ascii_case(word));
     text.starts_with(['<', '$']) || text.starts_with("{{") || in_percents || is_word
 }

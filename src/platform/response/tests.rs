@@ -244,6 +244,23 @@ fn lost_message_is_retried_only_where_no_answer_came() {
     assert_eq!(failure.error.retry_after(), None::<Duration>);
 }
 
+/// The detail is in the words of the Python module, which `global` returns.
+#[test]
+fn a_401_says_that_no_token_was_sent_in_every_call() {
+    let advice = "; no token was sent: give one, or a token file";
+    let platform = failure(401, &json!({"error":"invalid auth token"})).error;
+    assert_eq!(platform.detail(), "invalid auth token (HTTP 401)");
+    assert_eq!(platform.to_string(), format!("POST http://p: invalid auth token (HTTP 401){advice}"));
+    for body in ["", "<html>", "{}"] {
+        let error = failure_of(401, body.as_bytes()).error;
+        assert!(!error.detail().contains(advice) && error.to_string().ends_with(advice), "{error}");
+        let Err(notice) = notice_answer(&Response::for_test(401, body)) else { panic!("{body}") };
+        assert!(notice.error.to_string().ends_with(advice), "{}", notice.error);
+    }
+    let forbidden = failure(403, &json!({"error":"e"})).error;
+    assert!(!forbidden.to_string().contains(advice), "{forbidden}");
+}
+
 #[test]
 fn a_403_blames_no_token_that_was_not_sent() {
     for call in [Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
