@@ -153,8 +153,8 @@ fn unauthorized(connection: &ConnectionArgs) -> String {
              tab) makes another; --token-file PATH names another file"
         ),
         TokenFileState::Blank => format!("there is no token: {path} is empty: {MISSING_TOKEN}"),
-        TokenFileState::NoDirectory(dir) => {
-            format!("there is no token: directory {} does not exist: {MISSING_DIRECTORY}", dir.display())
+        TokenFileState::NoDirectory(_) => {
+            format!("there is no token: {path} does not exist, and neither does its directory: {MISSING_DIRECTORY}")
         }
         TokenFileState::Missing => format!("there is no token: {path} does not exist: {MISSING_TOKEN}"),
     }
