@@ -129,7 +129,8 @@ const MIB: usize = 1024 * 1024;
 
 /// Scales a bound to the values of this build. They have 32 bytes, or more with the feature `preserve_order`.
 fn for_values(bytes: usize) -> usize {
-    bytes / 32 * size_of::<serde_json::Value>().max(32)
+    let value = size_of::<serde_json::Value>();
+    if value > 32 { bytes / 32 * value } else { bytes }
 }
 
 /// Returns what reading a body of this length may take, with `room` for its values: eight times the body with usual ones.

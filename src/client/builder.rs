@@ -153,6 +153,7 @@ impl ClientBuilder {
     /// that others than its owner can use (a mode above 0600) is logged once as a warning.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.unchecked.token_file = Some(path.into());
+        self.unchecked.is_token_file_from_env = false;
         self
     }
 

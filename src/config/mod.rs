@@ -29,6 +29,8 @@ pub(crate) struct UncheckedSettings {
     /// A token or a token function. It takes precedence over `token_file`.
     pub(crate) token: Option<TokenSource>,
     pub(crate) token_file: Option<PathBuf>,
+    /// True where `token_file` is in the directory that `CONFIGS_DIR` or its default names.
+    pub(crate) is_token_file_from_env: bool,
     pub(crate) proxy: Option<HiddenText>,
     pub(crate) root_certificates: Option<HiddenText>,
     pub(crate) ttl: Option<Duration>,
@@ -55,6 +57,7 @@ impl UncheckedSettings {
             workspace_id: NamedText::from_env("WORKSPACE_ID"),
             org_id: NamedText::from_env("MOLECULE_ORG_ID"),
             token_file: Some(Path::new(&configs).join(".auth_token")),
+            is_token_file_from_env: true,
             ..UncheckedSettings::default()
         }
     }
@@ -91,6 +94,7 @@ impl UncheckedSettings {
             org_id: self.org_id.map(|id| id.check(check_org_id)).transpose()?,
             origin,
             token_file: self.token_file.clone(),
+            token_file_setting: if self.is_token_file_from_env { "CONFIGS_DIR" } else { "token_file" },
             ttl,
             negative_ttl,
             error_ttl: self.error_ttl.unwrap_or(Duration::from_secs(15)).min(negative_ttl),

@@ -59,6 +59,8 @@ pub struct Settings {
     pub origin: Option<String>,
     /// The token file that was set, even where the token comes from elsewhere.
     pub token_file: Option<PathBuf>,
+    /// The variable or setter that named the token file, for errors.
+    pub(crate) token_file_setting: &'static str,
     /// Time for which a record is fresh.
     pub ttl: Duration,
     /// Time for which an absent peer is cached.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::ClientBuilder;
 
 /// The README's table of settings has the same defaults.
 #[test]
@@ -69,4 +70,13 @@ fn origin_is_the_platforms_own_over_https_unless_set() {
 #[test]
 fn debug_hides_the_text() {
     assert_eq!(format!("{:?}", HiddenText("hush".to_owned())), "4 bytes");
+}
+
+/// An error about the token file's directory names the setting that the user made.
+#[test]
+fn token_file_has_the_name_of_its_setting() {
+    let of_env = ClientBuilder::from_env().workspace_id("w").platform_url("http://h");
+    let setting = |builder: ClientBuilder| builder.token("t").build().unwrap().settings().token_file_setting;
+    assert_eq!(setting(of_env.clone()), "CONFIGS_DIR");
+    assert_eq!(setting(of_env.token_file("nodir/x")), "token_file");
 }

@@ -51,6 +51,8 @@ struct ErrorInner {
     rpc_data: Option<Value>,
     /// Start of the JSON-RPC error's data, for the text.
     rpc_data_excerpt: Option<String>,
+    /// Advice after the detail. The Python module's words have none of it.
+    advice: Option<&'static str>,
     /// Name by which httpx knows such a failure of the transport, such as `ReadTimeout`.
     httpx_name: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -146,6 +148,7 @@ impl Error {
             rpc_code: None,
             rpc_data: None,
             rpc_data_excerpt: None,
+            advice: None,
             httpx_name: None,
             source: None,
         }))
@@ -153,6 +156,11 @@ impl Error {
 
     pub(crate) fn config(detail: impl Into<String>) -> Self {
         Error::new(ErrorKind::Config, detail)
+    }
+
+    /// Returns the error for a text without words, for every call that sends one. It has no target, because none is called.
+    pub(crate) fn blank_text() -> Self {
+        Error::new(ErrorKind::InvalidMessage, "the text is empty: give it words")
     }
 
     /// Returns the error for a system that gives no random numbers, as for [`fresh_id`](crate::util::random::fresh_id).
@@ -217,6 +225,12 @@ impl Error {
         self
     }
 
+    /// Sets the advice. The text has it after the [`detail`](Error::detail), which stays as it is.
+    pub(crate) fn with_advice(mut self, advice: Option<&'static str>) -> Self {
+        self.0.advice = advice;
+        self
+    }
+
     pub(crate) fn with_httpx_name(mut self, name: &'static str) -> Self {
         self.0.httpx_name = Some(name);
         self
@@ -254,7 +268,7 @@ struct ErrorText<'a>(&'a ErrorInner);
 
 impl fmt::Display for ErrorText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, target, detail, status, attempts, rpc_data_excerpt, .. } = self.0;
+        let ErrorInner { kind, target, detail, status, attempts, rpc_data_excerpt, advice, .. } = self.0;
         if let Some(target) = target {
             write!(f, "{target}: ")?;
         }
@@ -266,6 +280,9 @@ impl fmt::Display for ErrorText<'_> {
         }
         if let Some(data) = rpc_data_excerpt {
             write!(f, "; data: {data}")?;
+        }
+        if let Some(advice) = advice {
+            write!(f, "; {advice}")?;
         }
         if *attempts > 1 { write!(f, " (after {attempts} attempts)") } else { Ok(()) }
     }

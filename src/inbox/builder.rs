@@ -189,8 +189,8 @@ impl PollerBuilder {
     /// Sets a callback for polls that fail.
     ///
     /// It gets the error of each failed poll, also of the one that finds that the workspace was removed. A stop is no
-    /// failure. Runs on the poller's thread, before the wait for the next poll. A panic in `callback` is caught and
-    /// logged.
+    /// failure. Runs on the poller's thread, before the wait for the next poll: while it blocks, nothing is polled and
+    /// [`stop`](crate::PollerHandle::stop) waits. A panic in `callback` is caught and logged.
     ///
     /// Default: none. The first failure of a series is logged, as an error where the platform refuses us (401, 403, 404)
     /// and as a warning otherwise. A series that lasts is logged as an error after a minute, and then less and less
@@ -271,9 +271,10 @@ impl PollerBuilder {
         })?;
         if self.cursor_file.is_none() && !parent_dir(&path).is_dir() {
             let directory = parent_dir(&path).display();
+            let setting = self.client.settings().token_file_setting;
             return Err(Error::config(format!(
-                "CONFIGS_DIR: directory {directory}, for the token file and the cursor file, does not exist: create it, set \
-                 CONFIGS_DIR, or set `cursor_file`"
+                "{setting}: directory {directory}, for the token file and the cursor file, does not exist: create it, set \
+                 {setting}, or set `cursor_file`"
             )));
         }
         // The poller replaces and removes the files beside the cursor file, too.

@@ -34,7 +34,7 @@ impl OutgoingMessage {
     pub(crate) fn new(http: &Arc<Http>, peer: PeerId, message: &Message, silence: Duration) -> Result<Self, Error> {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
-        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, why).with_target(target.as_str()));
+        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, why));
         if message.part_count() == 0 {
             return refused("the message has no parts; give it a text");
         }
@@ -47,7 +47,7 @@ impl OutgoingMessage {
         let bytes = wire::envelope(message, &request_id, &fresh_id().ok_or_else(Error::no_random_numbers)?.to_string());
         check_request_size(bytes.len(), &target)?;
         if message.is_blank() {
-            return refused("the text is empty; give it words");
+            return Err(Error::blank_text());
         }
         Ok(OutgoingMessage { http: http.clone(), path, target, request_id, body: RequestBody::new(bytes), silence })
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::attempt::{Attempt, FailedAttempt, check_request_size, delivery_of};
 use super::response::{notice_answer, notice_lost};
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Delivery, Error};
 use crate::http::{Http, Pool, Request, RequestBody};
 use crate::util::clock::Deadline;
 use crate::util::text::strip;
@@ -31,7 +31,7 @@ impl OutgoingNotice {
         let path = format!("/workspaces/{}/notify", http.workspace_id());
         let target = format!("POST {}{path}", http.platform());
         if strip(text).is_empty() {
-            return Err(Error::new(ErrorKind::InvalidMessage, "the text is empty; give it words").with_target(target));
+            return Err(Error::blank_text());
         }
         let body = RequestBody::new(json!({ "message": text }).to_string().into_bytes());
         check_request_size(body.len(), &target)?;
@@ -61,6 +61,7 @@ impl Attempt for OutgoingNotice {
 mod tests {
     use super::*;
     use crate::client::Client;
+    use crate::error::ErrorKind;
 
     #[test]
     fn notice_that_the_platform_would_not_take_is_refused() {

@@ -4,13 +4,12 @@ use std::fs::{self, File, Metadata};
 use std::io::{Error as IoError, ErrorKind as IoErrorKind, Read};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread;
 
 use crate::error::Error;
 use crate::util::clock::Deadline;
 use crate::util::panic::{self, Panicked};
-use crate::util::single_flight::as_leader;
 use crate::util::sync::{Condvar, Mutex, wait_while};
+use crate::util::thread_group::spawn_member;
 
 /// Maximum length of a token and a token file in bytes: 16 KiB. Servers accept no longer header.
 pub(super) const MAX_BYTES: u64 = 16 * 1024;
@@ -27,7 +26,13 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
         Ok(text) => Ok(Some(text)),
         Err(why) if why.kind() == IoErrorKind::NotFound => Ok(None),
         Err(why) => {
-            let detail = format!("the token file {} cannot be read: {why}", path.display());
+            let reason = match path.parent() {
+                Some(parent) if why.kind() == IoErrorKind::NotADirectory => {
+                    format!("{} is not a directory: name the directory that has the file", parent.display())
+                }
+                _ => why.to_string(),
+            };
+            let detail = format!("the token file {} cannot be read: {reason}", path.display());
             Err(Error::config(detail).with_source(why))
         }
     }
@@ -108,7 +113,7 @@ pub(super) fn read_in_time<T: Send + 'static>(
             let _ = report.send(read);
         }
     };
-    if let Err(why) = thread::Builder::new().name("a2a-token".to_owned()).spawn(as_leader(reader)) {
+    if let Err(why) = spawn_member("a2a-token", reader) {
         readers.leave();
         return Err(Error::config(format!("the token file was not read, because there is no thread for it: {why}")));
     }
@@ -177,7 +182,7 @@ mod tests {
         // A read that starts while all threads are stuck waits until one is free.
         assert_eq!(read_in_time(soon(), &readers, || Ok(7)).unwrap(), 7);
         while reading() > 0 {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         let panics = read_in_time(soon(), &readers, || -> Result<(), Error> { panic!("in a reader") });
         assert!(panics.unwrap_err().to_string().contains("a panic"));

@@ -56,9 +56,11 @@ fn is_web_page(text: &str) -> bool {
 fn is_placeholder(text: &str) -> bool {
     let in_percents = text.len() > 2 && text.starts_with('%') && text.ends_with('%');
     let letters: String = text.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
-    let words = ["yourtoken", "yourtokenhere", "changeme", "replaceme"];
+    let words = ["yourtoken", "yourtokenhere"];
     let is_word = words.iter().any(|word| letters.eq_ignore_ascii_case(word));
-    text.starts_with(['<', '$']) || text.starts_with("{{") || in_percents || is_word
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '_' | '0'..='9'));
+    let is_variable = text.strip_prefix('$').is_some_and(|name| name.starts_with('{') || is_name(name));
+    text.starts_with('<') || text.starts_with("{{") || is_variable || in_percents || is_word
 }
 
 fn is_header(text: &str) -> bool {
@@ -68,9 +70,11 @@ fn is_header(text: &str) -> bool {
 /// A line of a shell or of an environment file, with or without `export`. A token may end in `=`, and have none before.
 fn is_assignment(text: &str) -> bool {
     let is_single = !text.contains(['\n', '\r']);
-    let text = after_prefix(text, "export ").or_else(|| after_prefix(text, "set ")).unwrap_or(text);
-    let Some((name, value)) = text.split_once('=') else { return false };
+    let exported = after_prefix(text, "export ").or_else(|| after_prefix(text, "set "));
+    let Some((name, value)) = exported.unwrap_or(text).split_once('=') else { return false };
     let name = name.trim();
+    let is_secret = ["TOKEN", "KEY", "SECRET", "AUTH"].iter().any(|word| name.to_ascii_uppercase().contains(word));
+    let is_single = is_single && (exported.is_some() || is_secret);
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     is_single && is_name && !value.trim_start_matches('=').is_empty()
 }

@@ -9,7 +9,6 @@ mod redact;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 
 use parking_lot::RwLock;
 
@@ -17,7 +16,7 @@ use crate::error::Error;
 use crate::util::clock::Deadline;
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
-use crate::util::sync::Mutex;
+use crate::util::thread_group::ThreadGroup;
 use file::MAX_BYTES;
 
 /// The token in use, and its source.
@@ -27,7 +26,7 @@ pub(crate) struct TokenStore {
     current: RwLock<Option<Token>>,
     readers: Arc<file::ReaderCount>,
     /// Threads that are in the token function.
-    callers: Mutex<Vec<ThreadId>>,
+    callers: ThreadGroup,
 }
 
 impl TokenStore {
@@ -38,7 +37,7 @@ impl TokenStore {
     /// As [`TokenSource::read`].
     pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
         let current = RwLock::new(source.read()?);
-        Ok(TokenStore { source, current, readers: Arc::default(), callers: Mutex::default() })
+        Ok(TokenStore { source, current, readers: Arc::default(), callers: ThreadGroup::default() })
     }
 
     pub(crate) fn current(&self) -> Option<Token> {
@@ -72,19 +71,13 @@ impl TokenStore {
         }
     }
 
-    /// Calls the token function. Returns `None` in a thread that is in it.
+    /// Calls the token function. Returns `None` in a thread that is in it, or that works for one that is.
     fn read_function(&self) -> Option<Result<Option<Token>, Error>> {
-        let thread = thread::current().id();
-        let mut callers = self.callers.lock();
-        if callers.contains(&thread) {
+        if self.callers.contains_this_thread() {
             return None;
         }
-        callers.push(thread);
-        drop(callers);
-        // It catches a panic of the function.
-        let read = self.source.read();
-        self.callers.lock().retain(|caller| *caller != thread);
-        Some(read)
+        let _caller = self.callers.enter();
+        Some(self.source.read())
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
 
+use crate::util::single_flight::as_leader;
 use crate::util::sync::Mutex;
 
 thread_local! {
@@ -17,7 +18,7 @@ thread_local! {
 }
 
 /// The threads of one owner. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ThreadGroup(Arc<Mutex<Vec<ThreadId>>>);
 
 impl ThreadGroup {
@@ -28,33 +29,43 @@ impl ThreadGroup {
         let _ = GROUPS.try_with(|groups| groups.borrow_mut().push(self.clone()));
     }
 
+    /// Adds this thread until the result is dropped.
+    pub(crate) fn enter(&self) -> Memberships {
+        self.add_this_thread();
+        Memberships(vec![self.clone()])
+    }
+
     /// Returns whether this thread is a member.
     pub(crate) fn contains_this_thread(&self) -> bool {
         self.0.lock().contains(&thread::current().id())
     }
 }
 
-/// Starts a thread that is a member of all groups of this thread until `work` has ended.
+/// Starts a thread that is a member of all groups of this thread until `work` has ended. Where this thread makes a lookup
+/// that others wait for, the new one counts as making it, too.
 ///
 /// # Errors
 ///
 /// The system refuses a thread. `work` is then dropped.
 pub(crate) fn spawn_member(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let groups = GROUPS.try_with(|groups| groups.borrow().clone()).unwrap_or_default();
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
+    thread::Builder::new().name(name.to_owned()).spawn(as_leader(move || {
         groups.iter().for_each(ThreadGroup::add_this_thread);
         let _memberships = Memberships(groups);
         work();
-    })
+    }))
 }
 
 /// The memberships of a thread, which end when this is dropped.
-struct Memberships(Vec<ThreadGroup>);
+pub(crate) struct Memberships(Vec<ThreadGroup>);
 
 impl Drop for Memberships {
     fn drop(&mut self) {
         let own = thread::current().id();
-        self.0.iter().for_each(|group| group.0.lock().retain(|member| *member != own));
+        for group in &self.0 {
+            group.0.lock().retain(|member| *member != own);
+            let _ = GROUPS.try_with(|groups| groups.borrow_mut().retain(|other| !Arc::ptr_eq(&group.0, &other.0)));
+        }
     }
 }
 

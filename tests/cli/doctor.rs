@@ -151,7 +151,52 @@ fn token_file_without_a_token_is_a_warning_or_an_error_if_it_is_named() {
         let step = &steps["token"];
         assert_eq!((code, &step["status"], &step["error"]["kind"]), (2, &"failed".into(), &"usage".into()), "{step}");
         let detail = step["detail"].as_str().unwrap();
-        assert!(detail.starts_with(&format!("--token-file: {} {why}: ", default.display())), "{step}");
+        assert_eq!(detail, format!("the token file {} {why}", default.display()));
+        assert!(!step["next"].is_null(), "{step}");
+    }
+}
+
+/// Returns the step `token` of a run with this `CONFIGS_DIR`, and the exit status.
+fn token_step(url: &str, configs: &std::path::Path) -> (Option<i32>, Value) {
+    let args = ["--platform", url, "--workspace", WORKSPACE, "--json", "doctor"];
+    let CliOutput { code, out, .. } = decode(command_line(&args).env("CONFIGS_DIR", configs).output().unwrap());
+    (code, by_name(&out).remove("token").unwrap())
+}
+
+#[test]
+fn directory_of_the_default_token_file_is_reported_if_there_is_none() {
+    let (server, dir) = (healthy(), Dir::new("doctor-directory"));
+    let missing = dir.file("missing");
+    let (code, step) = token_step(&server.url(), &missing);
+    assert_eq!((code, &step["status"]), (Some(0), &"warning".into()), "{step}");
+    assert_eq!(step["detail"], format!("no token: directory {} does not exist", missing.display()));
+    assert!(step["next"].as_str().unwrap().starts_with("create it, or set CONFIGS_DIR"), "{step}");
+}
+
+#[cfg(unix)]
+#[test]
+fn configs_dir_that_names_a_file_is_reported_as_that() {
+    let (server, dir) = (healthy(), Dir::new("doctor-file"));
+    let file = token(&dir, "hush");
+    let (code, step) = token_step(&server.url(), file.as_ref());
+    assert_eq!((code, &step["status"]), (Some(2), &"failed".into()), "{step}");
+    assert!(step["detail"].as_str().unwrap().contains(&format!("{file} is not a directory")), "{step}");
+    assert!(step["next"].as_str().unwrap().starts_with("CONFIGS_DIR names a file"), "{step}");
+}
+
+/// The advice is about what the file has: it can be read.
+#[test]
+fn token_file_with_other_content_gets_advice_about_its_content() {
+    let (server, dir) = (healthy(), Dir::new("doctor-content"));
+    let utf16: Vec<u8> = "\u{feff}hush".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let path = dir.file("token");
+    for (content, advice) in [
+        (utf16, "Set-Content -Encoding ascii"),
+        (vec![b'a'; 20_000], "the file has the token alone"),
+        (vec![0x80; 20], "the file has the token alone"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        assert_step_fails(&server.url(), path.to_str().unwrap(), &[], "token", 2, "config", advice);
     }
 }
 

@@ -102,6 +102,16 @@ fn table_of_settings_has_every_variable_of_the_help() {
 }
 
 #[test]
+fn default_log_filters_are_those_of_the_help() {
+    let help = run(&["--help"]).out;
+    let of_variable = help.split("  RUST_LOG ").nth(1).unwrap().split("  NO_COLOR ").next().unwrap();
+    let text = readme();
+    let row = text.lines().find(|line| line.contains("| `RUST_LOG` |")).unwrap();
+    let filters = |text: &str| captures(r"(a2a_blocking[a-z:]*=[a-z]+)", text);
+    assert_eq!((filters(row), filters(row).len()), (filters(of_variable), 4));
+}
+
+#[test]
 fn options_are_those_of_the_help() {
     let mut offered = words(&["version"]);
     for command in SUBCOMMANDS {

@@ -215,8 +215,8 @@ fn input_that_is_not_utf8_or_too_long_or_empty_is_not_sent() {
     for (input, why) in [
         (vec![0xff; 10], "is not UTF-8"),
         (vec![b'a'; 3 << 20], "is longer than the limit of 1 MiB"),
-        (Vec::new(), "not delivered: POST "),
-        (b" \n\t\r\n\x1c".to_vec(), "the text is empty; give it words"),
+        (Vec::new(), "not delivered: the text is empty: give it words"),
+        (b" \n\t\r\n\x1c".to_vec(), "the text is empty: give it words"),
     ] {
         let mut child = command_line(&["--platform", &server.url(), "--workspace", "w", "send", PEER, "-"])
             .stdin(Stdio::piped())

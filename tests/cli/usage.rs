@@ -53,7 +53,7 @@ fn bad_usage_exits_with_2_and_advice() {
         (&["--workspace", "w", "poll"], &["--cursor: /nonexistent/a2a-peer-cursor-w.json", "directory"]),
         (
             &["--workspace", "w", "--token-file", "/nonexistent/t", "poll"],
-            &["--token-file: /nonexistent/t does not exist: name the file with the token"],
+            &["the token file /nonexistent/t does not exist\n  next: name the file with the token: --token-file PATH"],
         ),
         (&["--workspace", "w", "--token-file", "/", "discover", PEER], &["the token file / cannot be read"]),
         (&["--token", "secret", "demo"], &["unexpected argument '--token'"]),

@@ -217,6 +217,14 @@ const MISTAKES: &[(&str, &str)] = &[
     ("\u{1b}[0mhush", "character 1 is not printable ASCII"),
 ];
 
+/// A platform for development may have such a token.
+#[test]
+fn word_that_may_be_a_token_is_accepted() {
+    for word in ["changeme", "change-me", "REPLACE_ME"] {
+        Client::builder().workspace_id("w").token(word).build().unwrap();
+    }
+}
+
 #[test]
 fn what_is_no_token_is_refused_from_every_source() {
     let file = path("mistakes");

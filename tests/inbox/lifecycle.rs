@@ -141,7 +141,7 @@ fn join_and_stop_do_not_block_on_any_thread_of_the_poller() {
     let (in_token, tokens) = (wait.clone(), AtomicUsize::new(0));
     let client = support::builder(&server).token_fn(move || {
         in_token("token");
-        Some(format!("token {}", tokens.fetch_add(1, SeqCst)))
+        Some(format!("token-{}", tokens.fetch_add(1, SeqCst)))
     });
     let client = client.build().unwrap();
     let (sender, (in_callback, in_dead_letter)) = (client.clone(), (wait.clone(), wait));

@@ -278,7 +278,8 @@ fn invalid_settings_are_refused() {
     assert!(error.to_string().starts_with("cursor_file: required"), "{error}");
     let without_directory = support::builder(&server).token_file("/nonexistent/.auth_token").build().unwrap();
     let error = InboxPoller::builder(without_directory).build().unwrap_err();
-    assert!(error.to_string().starts_with("CONFIGS_DIR: directory /nonexistent,"), "{error}");
+    assert!(error.to_string().starts_with("token_file: directory /nonexistent,"), "{error}");
+    assert!(error.to_string().contains("set token_file, or set `cursor_file`"), "{error}");
     // The limits of the ranges are accepted.
     for (page, backlog) in [(1, Duration::from_secs(1)), (500, Duration::MAX)] {
         fast_poller(client(&server), &dir).page_size(page).backlog(backlog).build().unwrap();

@@ -52,7 +52,8 @@ fn reply_goes_to_a_peer_as_a_message_and_to_a_human_as_a_notice() {
     drop(state);
     for empty in ["", " \n", "\u{a0}\u{1c}"] {
         for (_, reply) in replying(&platform, "inbox-reply-empty", empty) {
-            assert_eq!(reply, refused("the text is empty"));
+            let words = "the text is empty: give it words".to_owned();
+            assert_eq!(reply, Err((ErrorKind::InvalidMessage, words)));
         }
     }
     assert_eq!(platform.state().messages.len(), 1);

@@ -248,7 +248,7 @@ fn empty_message_is_refused_before_it_is_sent() {
         let server = Server::play([Reaction::reply(200, "{}")]);
         let answer = global_answer(&vector, &server);
         let target = format!("{}/workspaces/{}/a2a", server.url(), peer.as_str().unwrap());
-        assert_eq!(answer, json!(format!("[A2A_ERROR] the text is empty; give it words [target={target}]")));
+        assert_eq!(answer, json!(format!("[A2A_ERROR] the text is empty: give it words [target={target}]")));
         assert_eq!(server.requests().len(), 0);
     }
 }

@@ -404,7 +404,7 @@ fn empty_text_is_refused_by_every_call_that_sends() {
         ] {
             let error = result.unwrap_err();
             assert_eq!((error.kind(), error.delivery()), (ErrorKind::InvalidMessage, Delivery::NotSent), "{empty:?}");
-            assert!(error.to_string().ends_with(": the text is empty; give it words"), "{error}");
+            assert_eq!(error.to_string(), "the text is empty: give it words");
         }
     }
     assert_eq!(server.requests().len(), 0);

@@ -19,6 +19,10 @@ pub(crate) const INTERNAL: &str = "check the process's limits on threads and fil
 pub(crate) const MISSING_TOKEN: &str =
     "write the token there on one line, or give --token-file PATH. The platform's canvas (Tokens tab) makes tokens";
 
+/// Advice where the directory of the default token file does not exist.
+pub(crate) const MISSING_DIRECTORY: &str = "create it, or set CONFIGS_DIR to the directory that has the token in .auth_token. `poll` keeps its cursor \
+     there, too. Or give --token-file PATH. The platform's canvas (Tokens tab) makes tokens";
+
 /// Returns what to do about the error, or `None` where its own text says it.
 pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
     let connection = &args.connection;
@@ -28,7 +32,7 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
         return Some(advice.to_owned());
     }
     match error.kind() {
-        ErrorKind::Config => token_file(&error.to_string()),
+        ErrorKind::Config => token_file(connection, &error.to_string()),
         // The error's text says which value is wrong. A cancelled send is what the user wanted.
         ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::Cancelled => None,
         ErrorKind::Connect => Some(connect(connection, &error.to_string())),
@@ -49,13 +53,22 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
 }
 
 /// Returns what to do about a token file that cannot be used. `text` is the error's. Other settings' errors say it.
-fn token_file(text: &str) -> Option<String> {
-    if text.starts_with("the token file ") {
-        let advice = "name a file that this user can read and that has the token on one line: --token-file PATH";
-        return Some(advice.to_owned());
+fn token_file(connection: &ConnectionArgs, text: &str) -> Option<String> {
+    let alone = "the file has the token alone, on one line. The platform's canvas (Tokens tab) makes tokens";
+    if text.starts_with("the token from ") {
+        return Some(alone.to_owned());
     }
-    let advice = "the file has the token alone, on one line. The platform's canvas (Tokens tab) makes tokens";
-    text.starts_with("the token from ").then(|| advice.to_owned())
+    let why = text.strip_prefix("the token file ")?;
+    let advice = if why.contains(" it is UTF-16: ") {
+        "in PowerShell, `Set-Content -Encoding ascii` writes such a file"
+    } else if why.ends_with("is it the right file?") {
+        alone
+    } else if why.contains(" is not a directory: ") && connection.token_file_source() == "CONFIGS_DIR" {
+        "CONFIGS_DIR names a file: set it to the directory that has the token in .auth_token, or give --token-file PATH"
+    } else {
+        "name a file that this user can read and that has the token on one line: --token-file PATH"
+    };
+    Some(advice.to_owned())
 }
 
 /// Returns what to do where no connection could be made. `text` is the error's.
@@ -140,6 +153,9 @@ fn unauthorized(connection: &ConnectionArgs) -> String {
              tab) makes another; --token-file PATH names another file"
         ),
         TokenFileState::Blank => format!("there is no token: {path} is empty: {MISSING_TOKEN}"),
+        TokenFileState::NoDirectory(_) => {
+            format!("there is no token: {path} does not exist, and neither does its directory: {MISSING_DIRECTORY}")
+        }
         TokenFileState::Missing => format!("there is no token: {path} does not exist: {MISSING_TOKEN}"),
     }
 }

@@ -53,12 +53,14 @@ impl ConnectionArgs {
     pub(crate) fn client(&self) -> Result<Client, CommandFailure> {
         let client = self.build(self.builder())?;
         if let Some(path) = &self.token_file {
-            let why = match self.token_file_state() {
+            let (why, next) = match self.token_file_state() {
                 TokenFileState::Present(_) => return Ok(client),
-                TokenFileState::Missing => "does not exist: name the file with the token",
-                TokenFileState::Blank => "is empty: write the token there on one line",
+                TokenFileState::Missing | TokenFileState::NoDirectory(_) => {
+                    ("does not exist", "name the file with the token: --token-file PATH")
+                }
+                TokenFileState::Blank => ("is empty", "write the token there on one line"),
             };
-            return Err(CommandFailure::Usage(format!("--token-file: {} {why}", path.display())));
+            return Err(CommandFailure::TokenFile(format!("the token file {} {why}", path.display()), next));
         }
         Ok(client)
     }
@@ -123,6 +125,11 @@ impl ConnectionArgs {
         proxy::url(self.proxy.as_deref()).ok().flatten().map(|url| proxy::without_user(&url))
     }
 
+    /// Returns the name of the option or variable that sets the token file.
+    pub(crate) fn token_file_source(&self) -> &'static str {
+        if self.token_file.is_some() { "--token-file" } else { "CONFIGS_DIR" }
+    }
+
     /// Returns the path where the library looks for the token.
     pub(crate) fn token_file(&self) -> PathBuf {
         self.token_file.clone().unwrap_or_else(environment::default_token_file)
@@ -132,7 +139,12 @@ impl ConnectionArgs {
     pub(crate) fn token_file_state(&self) -> TokenFileState {
         let path = self.token_file();
         match fs::metadata(&path) {
-            Err(_) => TokenFileState::Missing,
+            Err(_) => match path.parent() {
+                Some(dir) if !dir.as_os_str().is_empty() && !dir.exists() => {
+                    TokenFileState::NoDirectory(dir.to_owned())
+                }
+                _ => TokenFileState::Missing,
+            },
             Ok(file) if file.is_file() && fs::read(&path).is_ok_and(|text| text.trim_ascii().is_empty()) => {
                 TokenFileState::Blank
             }
@@ -178,6 +190,8 @@ const OPTION_OF_SETTER: [(&str, &str); 4] = [
 /// The state of the token file.
 pub(crate) enum TokenFileState {
     Missing,
+    /// Its directory, which does not exist. A cursor file would be there, too.
+    NoDirectory(PathBuf),
     /// Empty, or only space.
     Blank,
     /// A file with content, or something that is not a file.

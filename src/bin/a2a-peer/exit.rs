@@ -86,6 +86,8 @@ pub(crate) enum CommandFailure {
     Output(io::Error),
     /// The command line or a setting is wrong. Nothing was sent.
     Usage(String),
+    /// The file that `--token-file` names has no token. The texts say what is wrong, and what to do.
+    TokenFile(String, &'static str),
     /// This process lacks a resource, such as a thread or a port.
     Internal(String),
     /// A call of the library failed.

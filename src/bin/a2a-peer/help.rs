@@ -31,7 +31,9 @@ Environment (options take precedence; a blank variable counts as unset):
                    http://user:password@host:port [default: none]
   MOLECULE_ORG_ID  your organisation on a hosted platform [default: none]
   RUST_LOG         log filter in the syntax of env_logger; overrides --verbose
-                   [default: a2a_blocking=warn]
+                   [default: a2a_blocking=warn; in poll also
+                   a2a_blocking::inbox=info, in demo also
+                   a2a_blocking::enrich=error; in doctor a2a_blocking=error]
   NO_COLOR         disables colours. They are on for a terminal, unless TERM=dumb
                    or CLICOLOR=0. CLICOLOR_FORCE=1 turns them on elsewhere
   COLUMNS          width of tables where there is no terminal

@@ -68,6 +68,10 @@ impl ErrorReport {
                 ErrorReport::new(*exit, "output", format!("{delivery}, but cannot write the answer: {error}"))
             }
             CommandFailure::Usage(text) => ErrorReport::new(ExitStatus::Usage, "usage", text),
+            CommandFailure::TokenFile(text, next) => {
+                let report = ErrorReport::new(ExitStatus::Usage, "usage", text);
+                ErrorReport { next: Some((*next).to_owned()), ..report }
+            }
             CommandFailure::Internal(text) => ErrorReport::internal(text),
             CommandFailure::Call(error) => ErrorReport::of_call(error, args),
             CommandFailure::Send(error) => ErrorReport::of_send(error, args),

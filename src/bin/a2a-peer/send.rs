@@ -90,7 +90,7 @@ fn print_reply(reply: &Reply, peer: PeerId, took: Duration, as_json: bool, out: 
         Reply::Task(task) => {
             state = Some(task.state());
             let is = if task.state() == "unknown" { "the task's state is" } else { "the task is" };
-            note(&format!("{is} {}", task.state()));
+            note(&format!("{is} {}", excerpt(task.state())));
         }
         _ => {}
     }

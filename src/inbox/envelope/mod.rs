@@ -35,8 +35,16 @@ const METHODS: &[&str] = &["message/send", "message/stream", "tasks/send", "task
 /// | not known | `[unknown sender]` |
 ///
 /// Only a peer's header has `from`, so that no name reads like one of the others. The header is the only line that
-/// begins with a bracket. A line of the body is prefixed with `> ` if it could be taken for a header: it begins with a
-/// bracket, with a sign of another script that may look like one, or with `from`, or it contains `peer_id=`.
+/// begins with a bracket. A line of the body is prefixed with `> ` if it could be taken for a header. It is any of these,
+/// in the line as it is, or without format characters, variation selectors and U+034F (`\p{Cf}`, U+180B to U+180F, U+FE00
+/// to U+FE0F):
+///
+/// - The first character is `[`, or a punctuation mark or symbol outside of ASCII, such as `【`, `–`, `•` or an emoji.
+///   Spaces, control, format and unassigned characters, marks (`\p{Z}`, `\p{C}`, `\p{M}`) and Hangul fillers may come
+///   before it.
+/// - The first word is `from`, in letters of either case, after at most eight characters other than `A-Z a-z 0-9`. One of
+///   `\p{Z}` or `\p{C}`, such as a space or a tab, or the line's end follows it.
+/// - It has `peer_id=` in it, in lower case.
 ///
 /// All kinds of line ends become `\n`. Characters that show nothing and could hold a hidden text are removed, such as
 /// Unicode's tag characters. Other control characters and bidirectional ones are escaped. The meaning of the body is not

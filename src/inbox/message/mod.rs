@@ -19,9 +19,9 @@ use crate::wire::{self, Attachment, Part, ReceivedMessage, Reply, Row};
 ///
 /// It is cheap to clone, and may be handed to another thread.
 ///
-/// Only [`activity_id`](InboxMessage::activity_id) and [`peer`](InboxMessage::peer) can be relied on. Everything else
-/// is the sender's word, or what the sender registered about itself. To put it into an agent's prompt, use
-/// [`envelope`](InboxMessage::envelope).
+/// The platform's word are [`activity_id`](InboxMessage::activity_id), [`peer`](InboxMessage::peer) and
+/// [`created_at`](InboxMessage::created_at). The poller counts [`delivery_attempt`](InboxMessage::delivery_attempt). All
+/// else is the sender's word, or what it registered. For a prompt use [`envelope`](InboxMessage::envelope).
 ///
 /// ```
 /// # use a2a_blocking::{Client, InboxPoller, InboxMessageKind, Verdict};

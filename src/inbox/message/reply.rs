@@ -19,7 +19,7 @@ impl InboxMessage {
     pub(super) fn send_reply(&self, text: String) -> Result<Option<Reply>, Error> {
         let refused = |why: &str| Err(Error::new(ErrorKind::InvalidMessage, format!("reply: {why}")));
         if strip(&text).is_empty() {
-            return refused("the text is empty");
+            return Err(Error::blank_text());
         }
         match (self.kind(), self.peer()) {
             (InboxMessageKind::PeerAgent, Some(peer)) => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{EDGE_ADVICE, is_from_edge};
+use super::{EDGE_ADVICE, is_from_edge, token_advice};
 use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::http::{RequestBody, Response};
 use crate::platform::attempt::{FailedAttempt, RetryHint, delivery_of};
@@ -43,7 +43,12 @@ pub(in crate::platform) fn message_answer(response: &Response) -> Result<Reply, 
         }
         MessageAnswer::RpcError { text, code, data } => {
             // A peer that speaks JSON-RPC has read the request.
-            let delivery = if status < 300 { Delivery::Delivered } else { Delivery::Unknown };
+            let delivery = match status {
+                0..300 => Delivery::Delivered,
+                // A proxy's own words, in JSON.
+                407 | 425 | 511 => Delivery::NotSent,
+                _ => Delivery::Unknown,
+            };
             let FailedAttempt { error, hint } = failure(response, ErrorKind::Rpc, response.safe_text(&text), delivery);
             let error = with_rpc_data(error.with_rpc_code(code), response, data.as_ref());
             Err(FailedAttempt { error, hint })
@@ -80,7 +85,13 @@ pub(in crate::platform) fn message_lost(error: Error, body: &RequestBody) -> Fai
 
 fn failure(response: &Response, kind: ErrorKind, detail: String, delivery: Delivery) -> FailedAttempt {
     let hint = if response.status == 429 { RetryHint::Asked(response.retry_after) } else { RetryHint::No };
-    FailedAttempt { error: response.error(kind, detail).with_delivery(delivery), hint }
+    FailedAttempt { error: error(response, kind, detail).with_delivery(delivery), hint }
+}
+
+/// Returns the error of an answer. That of a refused token says whether one was sent, after the Python module's words.
+fn error(response: &Response, kind: ErrorKind, detail: String) -> Error {
+    let advice = (kind == ErrorKind::Unauthorized).then(|| token_advice(response));
+    response.error(kind, detail).with_advice(advice)
 }
 
 /// Adds the data of a JSON-RPC error: an excerpt for the text, and the whole of it where that is small.
@@ -132,7 +143,7 @@ fn platform_error(response: &Response, text: &str, body: &Value) -> FailedAttemp
     let wait = response.retry_after.or(wait);
     let is_asked = is_coming_back || (status == 429 && !may_have_it);
     FailedAttempt {
-        error: response.error(kind, detail).with_delivery(delivery).with_retry_after(wait),
+        error: error(response, kind, detail).with_delivery(delivery).with_retry_after(wait),
         hint: if is_asked { RetryHint::Asked(wait) } else { RetryHint::No },
     }
 }

@@ -57,14 +57,18 @@ pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Er
         detail += &format!(" ({})", response.excerpt_of(text));
     }
     match response.status {
-        401 if response.had_token() => detail += "; the token was refused",
-        401 => detail += "; no token was sent: give one, or a token file",
+        401 => detail += &format!("; {}", token_advice(response)),
         _ if is_from_edge(response) => detail += &format!(" {EDGE_ADVICE}"),
         403 if kind == ErrorKind::Unauthorized && response.had_token() => detail += "; the platform refuses our token",
         404 if call == Call::Workspace => detail += &format!("; the platform knows no workspace {workspace_id}"),
         _ => {}
     }
     response.error(kind, detail)
+}
+
+/// Returns what a 401 says of the token, in every call.
+fn token_advice(response: &Response) -> &'static str {
+    if response.had_token() { "the token was refused" } else { "no token was sent: give one, or a token file" }
 }
 
 /// Returns the kind of error that a status is.

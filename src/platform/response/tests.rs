@@ -86,6 +86,10 @@ fn error_text_is_the_platforms_and_decides_the_delivery() {
         assert_eq!((failure.error.delivery(), is_asked(&failure)), (delivery, asked), "{body}");
     }
     assert_eq!(failure(401, &json!({"error":"e"})).error.kind(), ErrorKind::Unauthorized);
+    for status in [407, 425, 511] {
+        let proxy = failure(status, &json!({"error":{"code":status,"message":"proxy"}}));
+        assert_eq!(proxy.error.delivery(), Delivery::NotSent, "{status}");
+    }
 }
 
 #[test]
@@ -242,6 +246,23 @@ fn lost_message_is_retried_only_where_no_answer_came() {
     let failure = notice_lost(Error::new(ErrorKind::Timeout, "for the test"), &unsent);
     assert_eq!((failure.hint, failure.error.delivery()), (RetryHint::Transport, Delivery::NotSent));
     assert_eq!(failure.error.retry_after(), None::<Duration>);
+}
+
+/// The detail is in the words of the Python module, which `global` returns.
+#[test]
+fn a_401_says_that_no_token_was_sent_in_every_call() {
+    let advice = "; no token was sent: give one, or a token file";
+    let platform = failure(401, &json!({"error":"invalid auth token"})).error;
+    assert_eq!(platform.detail(), "invalid auth token (HTTP 401)");
+    assert_eq!(platform.to_string(), format!("POST http://p: invalid auth token (HTTP 401){advice}"));
+    for body in ["", "<html>", "{}"] {
+        let error = failure_of(401, body.as_bytes()).error;
+        assert!(!error.detail().contains(advice) && error.to_string().ends_with(advice), "{error}");
+        let Err(notice) = notice_answer(&Response::for_test(401, body)) else { panic!("{body}") };
+        assert!(notice.error.to_string().ends_with(advice), "{}", notice.error);
+    }
+    let forbidden = failure(403, &json!({"error":"e"})).error;
+    assert!(!forbidden.to_string().contains(advice), "{forbidden}");
 }
 
 #[test]

@@ -148,8 +148,10 @@ pub(crate) fn has_error(body: &[u8]) -> bool {
 
 /// Fields that the error of a gateway or of a web framework has beside `error`, and that of the platform has not.
 ///
-/// Spring Boot's has all three: <https://docs.spring.io/spring-boot/reference/web/servlet.html>, "Error Handling".
-const GATEWAY_FIELDS: [&str; 3] = ["status", "path", "timestamp"];
+/// Spring Boot's has the first three: <https://docs.spring.io/spring-boot/reference/web/servlet.html>, "Error Handling".
+/// Fastify's and NestJS's have `statusCode` and `message`; OAuth's, in RFC 6749, section 5.2
+/// (<https://www.rfc-editor.org/rfc/rfc6749#section-5.2>), `error_description`.
+const GATEWAY_FIELDS: [&str; 6] = ["status", "path", "timestamp", "statusCode", "message", "error_description"];
 
 /// Returns whether a body is the platform's own error: an object with a text in `error`, and no gateway's page.
 pub(crate) fn is_platform_error(body: &[u8]) -> bool {
@@ -237,6 +239,8 @@ mod tests {
             (r#"{"error":"Not Found","status":404}"#, false),
             (r#"{"error":"Not Found","path":"/registry/discover/x"}"#, false),
             (r#"{"error":"Not Found","timestamp":null}"#, false),
+            (r#"{"statusCode":404,"error":"Not Found","message":"Cannot GET /x"}"#, false),
+            (r#"{"error":"access_denied","error_description":"d"}"#, false),
             (r#"{"message":"no Route matched with those values"}"#, false),
             ("<html>", false),
             ("[]", false),

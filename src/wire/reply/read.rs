@@ -92,9 +92,12 @@ fn read_result(body: Value) -> MessageAnswer {
 }
 
 /// Returns whether a result is a message or a task, whatever else it says.
+///
+/// A text in `message` or `content` is no message here: a notice that a message is queued has such a text.
 fn is_reply(result: &Value) -> bool {
-    let is_message = [result, &result["message"]].into_iter().any(|message| message["parts"].is_array());
-    is_message || !is_empty(result)
+    let mut messages = [result, &result["message"]].into_iter();
+    messages.any(|message| message["parts"].is_array() || message["content"].is_array())
+        || ReceivedTask::is_result(result)
 }
 
 /// Returns whether a result is neither a task nor a message with parts.
@@ -102,9 +105,16 @@ fn is_empty(result: &Value) -> bool {
     ReceivedMessage::in_result(result).parts().is_empty() && !ReceivedTask::is_result(result)
 }
 
-/// Returns whether the error beside a result is the answer: the result has no part of a message or a task.
+/// Returns whether the error beside a result is the answer: the result has no part of a message or a task. An empty list
+/// or object is no error.
 fn is_overruled(result: &Value, error: &Value) -> bool {
-    let is_error = error.is_object() || error.as_str().is_some_and(|text| !text.trim().is_empty());
+    let is_error = match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
     is_error
         && ReceivedMessage::in_result(result).parts().is_empty()
         && ReceivedTask::in_result(result).answer_parts().is_empty()

@@ -136,6 +136,33 @@ fn failed_tasks_are_recognised_in_both_protocols() {
     }
 }
 
+#[test]
+fn notice_with_a_text_stays_a_notice() {
+    for result in [
+        json!({"status":"queued","message":"Message queued"}),
+        json!({"queued":true,"message":"later"}),
+        json!({"queued":true,"content":"later"}),
+    ] {
+        let read = reply(200, &json!({"result":result}));
+        assert!(matches!(read, Reply::Queued(_)), "{result}: {read:?}");
+    }
+    let answered = json!({"result":{"queued":true,"message":{"parts":[{"text":"r"}]}}});
+    assert!(matches!(reply(200, &answered), Reply::Message(_)));
+}
+
+#[test]
+fn error_of_any_type_beside_an_empty_result_is_no_success() {
+    for error in [json!(["x"]), json!(true), json!(5)] {
+        let read = answer(200, &json!({"result":{},"error":error}));
+        assert!(matches!(read, MessageAnswer::EmptyResult), "{error}: {read:?}");
+    }
+    for error in [json!({}), json!([]), json!(""), json!(false), json!(null)] {
+        let task = json!({"result":{"kind":"task","id":"t","status":{"state":"working"}},"error":error});
+        let Reply::Task(task) = reply(200, &task) else { panic!("{error}") };
+        assert_eq!((task.id(), task.state()), (Some("t"), "working"));
+    }
+}
+
 /// An agent that crashed may leave an empty result beside the error.
 #[test]
 fn error_beside_an_empty_result_is_the_answer() {
@@ -174,7 +201,7 @@ fn error_beside_an_empty_result_is_the_answer() {
         let body = json!({"result":result,"error":error});
         assert_eq!(reply(200, &body).as_json(), &body);
     }
-    for none in [json!(null), json!(""), json!(" "), json!(false), json!(5)] {
+    for none in [json!(null), json!(""), json!(" "), json!(false), json!([]), json!({})] {
         assert_eq!(text(&json!({"result":{},"error":none})), "(no response)");
     }
 }

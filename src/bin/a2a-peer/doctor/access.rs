@@ -23,6 +23,10 @@ pub(super) fn token(args: &Args) -> StepResult<Client> {
     let path = path.display();
     let client = args.connection.client().map_err(|failure| ErrorReport::of_failure(&failure, args))?;
     let file = match args.connection.token_file_state() {
+        TokenFileState::NoDirectory(dir) => {
+            let detail = format!("no token: directory {} does not exist", dir.display());
+            return Finding::warning(client, detail, advice::MISSING_DIRECTORY);
+        }
         TokenFileState::Missing => {
             return Finding::warning(client, format!("no token: {path} does not exist"), advice::MISSING_TOKEN);
         }
