@@ -3,12 +3,13 @@
 //! The logger is process-wide. It calls a test's hook for the records of that test.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex, Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, ClientBuilder, ErrorKind, Lookup, LookupSource};
+use a2a_blocking::{CancelToken, Client, ClientBuilder, ErrorKind, Lookup, LookupSource, Message, SendOptions};
 
 use crate::support::{Dir, PEER, RECORD, Reaction, Server, builder};
 
@@ -212,6 +213,46 @@ fn token_function_is_not_called_by_its_own_requests() {
     let client = CLIENT.get_or_init(|| client);
     assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
+}
+
+/// The request of a send that can be cancelled is made on another thread.
+#[test]
+fn token_function_is_not_called_by_its_own_requests_on_other_threads() {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    let server = Server::play([Reaction::reply(401, r#"{"error":"invalid caller auth token"}"#)]);
+    let (tell, told) = channel();
+    let token = move || {
+        if let Some(client) = CLIENT.get() {
+            let cancel = CancelToken::new();
+            let options = SendOptions::new().cancel(&cancel);
+            tell.send(client.send_with(PEER, &Message::from("x"), &options).unwrap_err().kind()).unwrap();
+        }
+        Some("token".to_owned())
+    };
+    let client = builder(&server).token_fn(token).build().unwrap();
+    let client = CLIENT.get_or_init(|| client);
+    assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
+}
+
+/// A logger in a lookup sends, and a logger in the thread of that send looks the same peer up.
+#[test]
+fn logger_in_the_thread_of_a_send_does_not_wait_for_the_lookup_that_sends() {
+    let reply = r#"{"jsonrpc":"2.0","id":"another","result":{"parts":[{"kind":"text","text":"r"}]}}"#;
+    let server = Server::play([Reaction::reply(500, "boom"), Reaction::reply(200, reply)]);
+    let client = shared(builder(&server));
+    let (is_first, (tell, told)) = (AtomicBool::new(true), channel());
+    on_log(&server, move || {
+        if is_first.swap(false, SeqCst) {
+            let cancel = CancelToken::new();
+            client.send_with(PEER, &Message::from("x"), &SendOptions::new().cancel(&cancel)).unwrap();
+        } else {
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            tell.send((name, client.lookup(PEER).source)).unwrap();
+        }
+    });
+    assert_eq!(at_once(|| client.lookup(PEER)).source, LookupSource::Failed);
+    assert_eq!(told.try_iter().next(), Some(("a2a-send".to_owned(), LookupSource::Shed)));
 }
 
 /// The file is read again after a 401, on another thread, which warns that others may use it.
