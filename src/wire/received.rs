@@ -64,15 +64,21 @@ impl<'a> ReceivedMessage<'a> {
     }
 }
 
+fn has_parts(result: &Value) -> bool {
+    !ReceivedMessage::in_result(result).parts().is_empty()
+}
+
 /// A task, or an event that tells of one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReceivedTask<'a>(&'a Value);
 
 impl<'a> ReceivedTask<'a> {
-    /// Returns the task of a JSON-RPC result, which protocol 1.0 wraps.
+    /// Returns the task of a JSON-RPC result, which protocol 1.0 wraps. An empty wrapper beside a message says nothing.
     pub(super) fn in_result(result: &'a Value) -> Self {
         let wrapped = ["task", "statusUpdate", "artifactUpdate"].into_iter().map(|field| &result[field]);
-        ReceivedTask(wrapped.into_iter().find(|task| task.is_object()).unwrap_or(result))
+        let says_something =
+            |task: &&Value| task.as_object().is_some_and(|fields| !fields.is_empty() || !has_parts(result));
+        ReceivedTask(wrapped.into_iter().find(says_something).unwrap_or(result))
     }
 
     /// Returns whether a JSON-RPC result is a task, and not a message.

@@ -65,7 +65,10 @@ fn reply_names_the_conversation_and_the_task_of_its_question() {
     let platform = Platform::new();
     let ids = json!({ "messageId": "m-1", "contextId": "ctx-77", "taskId": "task-9" });
     let names = json!({ "message_id": "m-2", "context_id": "ctx-78", "task_id": "task-8" });
-    for (at, ids) in [(1, ids), (2, names), (3, json!({ "messageId": "m-3", "contextId": "", "taskId": null }))] {
+    let empty = json!({ "messageId": "m-3", "contextId": "", "taskId": null });
+    // Repeated, it would make the reply larger than the platform takes.
+    let long = json!({ "messageId": "m-4", "contextId": "c".repeat(1_100_000), "taskId": "t".repeat(4_097) });
+    for (at, ids) in [(1, ids), (2, names), (3, empty), (4, long)] {
         let mut message = ids;
         message["parts"] = json!([{ "text": "which node?" }]);
         platform
@@ -78,9 +81,10 @@ fn reply_names_the_conversation_and_the_task_of_its_question() {
     assert_eq!(context_and_tasks(0), (&json!("ctx-77"), &json!(["task-9"])));
     assert_eq!(context_and_tasks(1), (&json!("ctx-78"), &json!(["task-8"])));
     assert_eq!(context_and_tasks(2), (&json!(null), &json!(null)));
+    assert_eq!(context_and_tasks(3), (&json!(null), &json!(null)));
     assert!(sent.iter().all(|message| message.get("taskId").is_none()), "{sent:?}");
     let own: BTreeSet<_> = sent.iter().map(|message| message["messageId"].as_str().unwrap()).collect();
-    assert!(own.len() == 3 && !own.contains("m-1"), "each has an id of its own: {own:?}");
+    assert!(own.len() == 4 && !own.contains("m-1"), "each has an id of its own: {own:?}");
 }
 
 /// The reply was delivered, so that the result is the task. Nobody has to look at it to see that it failed.

@@ -226,7 +226,7 @@ impl InboxMessage {
     /// A peer gets a message of role `agent`; the result is `Some` with what the peer said to it. The human gets a
     /// notice on the canvas; the result is `None`. An attempt is repeated only while nothing can have been delivered.
     ///
-    /// The message has the context id of the one that it answers. It names that one's task among its
+    /// The message has the context id of the one that it answers, up to 4,096 bytes. It names that one's task among its
     /// `referenceTaskIds`, and not as its own task: an agent refuses a message to a task that it does not know or that
     /// has ended, and takes a reference to one.
     ///

@@ -13,6 +13,9 @@ use crate::wire::{Message, Reply};
 
 /// Time for all attempts of a reply together.
 const REPLY_BUDGET: Duration = Duration::from_secs(30);
+/// Longest id of a conversation or a task that a reply repeats, in bytes. A sender's longer one could make every reply to it
+/// larger than the platform takes.
+const MAX_ID: usize = 4_096;
 
 impl InboxMessage {
     /// Sends a reply, as [`reply`](InboxMessage::reply) does.
@@ -36,8 +39,15 @@ impl InboxMessage {
     /// Returns the message that answers this one.
     fn reply_message(&self, text: String) -> Message {
         let message = Message::from(text).by_agent();
-        let message = self.context_id().into_iter().fold(message, |message, id| message.context_id(id));
-        self.task_id().into_iter().fold(message, |message, id| message.reference_task_id(id))
+        let message = self
+            .context_id()
+            .filter(|id| id.len() <= MAX_ID)
+            .into_iter()
+            .fold(message, |message, id| message.context_id(id));
+        self.task_id()
+            .filter(|id| id.len() <= MAX_ID)
+            .into_iter()
+            .fold(message, |message, id| message.reference_task_id(id))
     }
 
     /// Logs and counts a reply that failed, or whose answer is a task without success.

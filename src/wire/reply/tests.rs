@@ -146,6 +146,10 @@ fn notice_with_a_text_stays_a_notice() {
         let read = reply(200, &json!({"result":result}));
         assert!(matches!(read, Reply::Queued(_)), "{result}: {read:?}");
     }
+    for wrapper in ["task", "statusUpdate", "artifactUpdate"] {
+        let beside = json!({"result":{"parts":[{"text":"r"}],wrapper:{}}});
+        assert_eq!(text(&beside), "r", "{wrapper}");
+    }
     let answered = json!({"result":{"queued":true,"message":{"parts":[{"text":"r"}]}}});
     assert!(matches!(reply(200, &answered), Reply::Message(_)));
 }
