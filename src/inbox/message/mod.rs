@@ -244,6 +244,7 @@ impl InboxMessage {
     /// [`Client::notify`]; [`Error::delivery`] says whether the answer was delivered.
     /// [`Verdict::after`](crate::Verdict::after) turns the result into the callback's verdict.
     ///
+    /// [`ErrorKind::InvalidMessage`]: crate::ErrorKind::InvalidMessage
     /// [`Task::is_failed`]: crate::Task::is_failed
     pub fn reply(&self, text: impl Into<String>) -> Result<Option<Reply>, Error> {
         let result = self.send_reply(text.into());
