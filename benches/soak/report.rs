@@ -134,7 +134,7 @@ fn targets(result: &RunResult, soak: &Soak) -> Vec<(String, bool)> {
         ("none older than outages, forget and the negative TTL allow".into(), none(&[Violation::TooOld])),
         ("no send reported a wrong delivery".into(), none(&[Violation::Delivery])),
         (
-            "no panic, no unexpected error, none in the log".into(),
+            "no panic, no unexpected error, none in the log but of a fault".into(),
             none(&[Violation::Panic, Violation::Kind, Violation::Log]),
         ),
     ];
