@@ -10,7 +10,7 @@
 const REPLACEMENT: &str = "[token]";
 /// Number of the token's first characters that are searched for, one for each bit of a [`Places`].
 ///
-/// Where these are found in a longer token's place, all of the token that follows them is cut out with them.
+/// A longer token is found by these, and all of it that follows them is cut out with them.
 const SEARCHED: usize = Places::BITS as usize;
 /// Number of the token's first characters that count as the token at the end of a text, where the rest may be cut off.
 const CUT_OFF: usize = 8;

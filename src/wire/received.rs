@@ -124,7 +124,7 @@ impl<'a> ReceivedTask<'a> {
 
     /// Returns the parts of the answer: those of the artifacts and of the status message.
     ///
-    /// Where none of them is a text, it also has those of the history: what the agent wrote after the user's last message.
+    /// If none of them is a text, those of the history follow: what the agent wrote after the user's last message.
     pub(super) fn answer_parts(self) -> Vec<&'a Value> {
         let mut answer: Vec<&Value> = self.artifacts().flatten().chain(self.status_parts()).collect();
         if !answer.iter().any(|part| text(part).is_some()) {

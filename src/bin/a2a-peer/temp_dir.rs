@@ -18,9 +18,7 @@ impl TempDir {
     ///
     /// The system's directory for temporary files cannot be written.
     pub(crate) fn create(purpose: &str) -> io::Result<Self> {
-        let mut builder = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let builder = private_dir_builder();
         let mut outcome = Err(ErrorKind::AlreadyExists.into());
         for n in 0..NAMES {
             let path = env::temp_dir().join(format!("a2a-peer-{purpose}-{}-{n}", process::id()));
@@ -42,6 +40,20 @@ impl Drop for TempDir {
         // Left to the system's clean-up of temporary files where this fails.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Returns a builder of directories that only this user can use.
+#[cfg(unix)]
+fn private_dir_builder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+/// Returns a builder of directories. The system's directory for temporary files is the user's.
+#[cfg(not(unix))]
+fn private_dir_builder() -> DirBuilder {
+    DirBuilder::new()
 }
 
 #[cfg(test)]

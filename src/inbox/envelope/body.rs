@@ -52,7 +52,7 @@ fn is_like_header(line: &str) -> bool {
 ///
 /// A model reads a text that is written with them, and a person does not see it:
 ///
-/// - all of plane 14: the tag characters, each of which stands for one of ASCII, and further variation selectors
+/// - all of plane 14: tag characters, which stand for those of ASCII, and more variation selectors
 /// - invisible operators, deprecated format characters, marks of interlinear annotations
 /// - variation selectors at the start of the line or after another one; a character has at most one
 pub(super) fn remove_hidden(line: impl Iterator<Item = char>) -> String {

@@ -26,8 +26,8 @@ thread_local! {
 
 /// Returns whether this thread leads a flight, of this group or another.
 ///
-/// It must then wait for none. A logger or a token function that it calls in the lookup may ask for the same key, which
-/// would wait for itself, or for a key whose leader waits for this thread.
+/// It must then wait for none. In the lookup it may call a logger or a token function, which may ask for a key again. For the
+/// same key it would wait for itself. For another one its leader may wait for this thread.
 pub(crate) fn is_leading() -> bool {
     LED.try_with(Cell::get).is_ok_and(|led| led > 0)
 }

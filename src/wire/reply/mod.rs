@@ -134,7 +134,7 @@ impl Reply {
 
     /// Returns all parts in order: those of a message, or those of a task's artifacts and then of its status message.
     ///
-    /// Where a task has no text in either, those follow that its history has of the agent since the user's last message.
+    /// If a task has no text in either, the parts follow that the agent wrote in its history after the user's last message.
     pub fn parts(&self) -> Vec<Part<'_>> {
         self.raw_parts().into_iter().map(part).collect()
     }
