@@ -197,42 +197,32 @@ fn token_function_that_calls_the_client_does_not_wait_for_its_own_lookup() {
     assert_eq!(told.try_iter().next(), Some((LookupSource::Shed, true)));
 }
 
-/// Its own requests are refused as well, and must not call it again and again.
+/// Its own requests are refused as well, and must not call it again and again. A send that can be cancelled makes its
+/// request on another thread.
 #[test]
 fn token_function_is_not_called_by_its_own_requests() {
-    static CLIENT: OnceLock<Client> = OnceLock::new();
-    let server = Server::play([Reaction::reply(401, r#"{"error":"invalid workspace auth token"}"#)]);
-    let (tell, told) = channel();
-    let token = move || {
-        if let Some(client) = CLIENT.get() {
-            tell.send(client.workspace().unwrap_err().kind()).unwrap();
-        }
-        Some("token".to_owned())
+    let workspace = |client: &Client| client.workspace().unwrap_err().kind();
+    let send = |client: &Client| {
+        let cancel = CancelToken::new();
+        client.send_with(PEER, &Message::from("x"), &SendOptions::new().cancel(&cancel)).unwrap_err().kind()
     };
-    let client = builder(&server).token_fn(token).build().unwrap();
-    let client = CLIENT.get_or_init(|| client);
-    assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Unauthorized);
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
-}
-
-/// The request of a send that can be cancelled is made on another thread.
-#[test]
-fn token_function_is_not_called_by_its_own_requests_on_other_threads() {
-    static CLIENT: OnceLock<Client> = OnceLock::new();
-    let server = Server::play([Reaction::reply(401, r#"{"error":"invalid caller auth token"}"#)]);
-    let (tell, told) = channel();
-    let token = move || {
-        if let Some(client) = CLIENT.get() {
-            let cancel = CancelToken::new();
-            let options = SendOptions::new().cancel(&cancel);
-            tell.send(client.send_with(PEER, &Message::from("x"), &options).unwrap_err().kind()).unwrap();
-        }
-        Some("token".to_owned())
-    };
-    let client = builder(&server).token_fn(token).build().unwrap();
-    let client = CLIENT.get_or_init(|| client);
-    assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Unauthorized);
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
+    for call in [workspace as fn(&Client) -> ErrorKind, send] {
+        let server = Server::play([Reaction::reply(401, r#"{"error":"invalid caller auth token"}"#)]);
+        let own = Arc::new(OnceLock::<Client>::new());
+        let (tell, told) = channel();
+        let token = {
+            let own = own.clone();
+            move || {
+                if let Some(client) = own.get() {
+                    tell.send(call(client)).unwrap();
+                }
+                Some("token".to_owned())
+            }
+        };
+        let client = own.get_or_init(|| builder(&server).token_fn(token).build().unwrap());
+        assert_eq!(client.workspace().unwrap_err().kind(), ErrorKind::Unauthorized);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [ErrorKind::Unauthorized]);
+    }
 }
 
 /// A logger in a lookup sends, and a logger in the thread of that send looks the same peer up.
