@@ -23,10 +23,9 @@ use once_cell::sync::{Lazy, OnceCell};
 use serde_json::{Value, json};
 
 use crate::client::{Client, ClientBuilder};
-use crate::error::failure_log::FailureLog;
+use crate::error::failure_log::{FailureLog, severity_of_lookup};
 use crate::error::{Error, ErrorKind, WorkspaceRemoved};
 use crate::peer::{Peer, PeerId};
-use crate::util::failure_series::Severity;
 use crate::util::log_safe::log_safe;
 use crate::util::text::excerpt;
 use crate::wire::Reply;
@@ -87,11 +86,7 @@ pub fn discover_peer(peer_id: &str) -> Option<Peer> {
             log_safe!(debug, "discover: {error}");
         }
         Err(error) if error.kind() == ErrorKind::InvalidPeerId => log_safe!(debug, "discover: {error}"),
-        Err(error) => {
-            let is_refused = error.kind() == ErrorKind::Unauthorized;
-            let severity = if is_refused { Severity::Error } else { Severity::Warning };
-            DISCOVERIES.failed(severity, error, format_args!(""));
-        }
+        Err(error) => DISCOVERIES.failed(severity_of_lookup(error), error, format_args!("")),
     }
     found.ok()
 }

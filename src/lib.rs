@@ -85,6 +85,7 @@ mod stats;
 #[cfg(any(test, fuzzing))]
 mod test_util;
 #[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod token;
 mod util;

@@ -9,13 +9,12 @@ use super::policy::{ExpiryPolicy, circuit_policy};
 use crate::cache::{Answered, Cache, CacheAnswer};
 use crate::config::Settings;
 use crate::error::ErrorKind;
-use crate::error::failure_log::FailureLog;
+use crate::error::failure_log::{FailureLog, severity_of_lookup};
 use crate::peer::{Peer, PeerId};
 use crate::platform::Registry;
 use crate::stats::Counters;
 use crate::util::circuit_breaker::{Circuit, Permit, Report};
 use crate::util::clock::{CoarseInstant, Deadline};
-use crate::util::failure_series::Severity;
 use crate::util::log_safe::log_safe;
 use crate::util::panic;
 use crate::util::random::random;
@@ -247,9 +246,7 @@ impl LookupRunner {
             }
             kind => {
                 self.counters.failed(kind);
-                // One peer's record may be at fault. A refused token concerns them all.
-                let severity = if kind == ErrorKind::Unauthorized { Severity::Error } else { Severity::Warning };
-                self.failures.failed(severity, &error, format_args!(""));
+                self.failures.failed(severity_of_lookup(&error), &error, format_args!(""));
                 LookupOutcome::Failed
             }
         };

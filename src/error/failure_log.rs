@@ -64,6 +64,11 @@ impl FailureLog {
     }
 }
 
+/// Returns the severity of a lookup that fails so. One peer's record may be at fault. A refused token concerns them all.
+pub(crate) fn severity_of_lookup(error: &Error) -> Severity {
+    if error.kind() == ErrorKind::Unauthorized { Severity::Error } else { Severity::Warning }
+}
+
 /// Returns the severity of a call for our own workspace that fails so.
 ///
 /// It is an error where the call cannot succeed until somebody acts: a token that is refused, a workspace that is not

@@ -26,7 +26,8 @@ str_enum!(Delivery { NotSent: "not_sent", Unknown: "unknown", Accepted: "accepte
 pub enum ErrorKind {
     /// A text that is no peer id. Nothing was sent.
     InvalidPeerId,
-    /// A message that cannot be sent: it has no parts or nests too deep. Nothing was sent.
+    /// A message that cannot be sent: it has no parts or only blank texts, nests too deep, or answers what takes no
+    /// answer. Nothing was sent.
     InvalidMessage,
     /// A setting that is missing or cannot be used. Nothing was sent.
     Config,
@@ -43,8 +44,8 @@ pub enum ErrorKind {
     /// The platform refused our identity: 401, and for our own workspace or peers also 403. A token is missing or is not
     /// valid.
     Unauthorized,
-    /// The registry does not know or show it: 403, 404 or 410 with a JSON object that has `error`. For our own workspace
-    /// or peers any 404.
+    /// The registry does not know or show it: 403, 404 or 410 in its own words (a text in `error`, and no gateway's
+    /// fields), or 503 with `status: removed`. For our own workspace or peers any 404.
     NotFound,
     /// Our own workspace was removed: 410. [`Error::removed`](crate::Error::removed) has the details.
     Removed,

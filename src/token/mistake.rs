@@ -69,20 +69,21 @@ fn is_header(text: &str) -> bool {
 
 /// A line of a shell or of an environment file, with or without `export`. A token may end in `=`, and have none before.
 fn is_assignment(text: &str) -> bool {
-    let is_single = !text.contains(['\n', '\r']);
+    if text.contains(['\n', '\r']) {
+        return false;
+    }
     let exported = after_prefix(text, "export ").or_else(|| after_prefix(text, "set "));
     let Some((name, value)) = exported.unwrap_or(text).split_once('=') else { return false };
     let name = name.trim();
     let is_secret = ["TOKEN", "KEY", "SECRET", "AUTH"].iter().any(|word| name.to_ascii_uppercase().contains(word));
-    let is_single = is_single && (exported.is_some() || is_secret);
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    is_single && is_name && !value.trim_start_matches('=').is_empty()
+    (exported.is_some() || is_secret) && is_name && !value.trim_start_matches('=').is_empty()
 }
 
-/// Whole lines of the characters that tokens have: a token that a program broke at some column.
+/// Whole lines of the characters that tokens have: a token that a program broke at some column. Only its end has `=`.
 fn is_wrapped(text: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    let mut lines = text.lines().map(str::trim);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    let mut lines = text.trim_end_matches('=').lines().map(str::trim);
     text.contains(['\n', '\r']) && lines.all(|line| !line.is_empty() && line.chars().all(is_part))
 }
 

@@ -89,19 +89,6 @@ pub(crate) fn excerpt(text: impl Display) -> String {
     Untrusted::new(text).to_string()
 }
 
-/// Returns the characters with control and bidirectional ones escaped, except those that are `kept`.
-pub(crate) fn escaped(text: impl Iterator<Item = char>, kept: impl Fn(char) -> bool) -> String {
-    let mut out = String::new();
-    for c in text {
-        if is_unsafe(c) && !kept(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
 /// Returns whether a character is a control or a bidirectional one.
 ///
 /// Those characters could move a terminal's cursor or reverse its text: <https://trojansource.codes>. Letters of all

@@ -23,7 +23,7 @@ pub(crate) use message::envelope;
 pub use part::{Attachment, File, FileContent, Part};
 pub(crate) use received::ReceivedMessage;
 pub(crate) use record::{
-    BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_fields, error_text, has_error, is_platform_error,
+    BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_fields, error_text, has_error_text, is_platform_error,
     is_removed_peer, object, peer_list,
 };
 pub(crate) use reply::read::{MessageAnswer, read_answer};

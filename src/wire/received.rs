@@ -64,7 +64,8 @@ impl<'a> ReceivedMessage<'a> {
     }
 }
 
-fn has_parts(result: &Value) -> bool {
+/// Returns whether a JSON-RPC result has a message with parts.
+pub(super) fn has_parts(result: &Value) -> bool {
     !ReceivedMessage::in_result(result).parts().is_empty()
 }
 
@@ -85,8 +86,7 @@ impl<'a> ReceivedTask<'a> {
     pub(super) fn is_result(result: &Value) -> bool {
         let task = ReceivedTask::in_result(result);
         let is_wrapped = !ptr::eq(task.0, result);
-        let is_message = || !ReceivedMessage::in_result(result).parts().is_empty();
-        is_wrapped || task.state().is_some() || (task.has_fields() && !is_message())
+        is_wrapped || task.state().is_some() || (task.has_fields() && !has_parts(result))
     }
 
     /// Returns whether it has a field that only a task or an event of one has.

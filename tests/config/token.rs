@@ -197,6 +197,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("aHVz\r\nhush\r\naHVz\r\n", "is broken into lines"),
     ("-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----", "is PEM, a key or a certificate"),
     ("export A2A_TOKEN=hush", "is the assignment of a variable: give only its value"),
+    ("A2A_URL=hush\nA2A_TOKEN=hush\n", "has more than one line"),
     ("TOKEN=hush", "is the assignment of a variable"),
     ("export TOKEN=\"hush\"", "is the assignment of a variable"),
     ("token = hush", "is the assignment of a variable"),
@@ -217,10 +218,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("\u{1b}[0mhush", "character 1 is not printable ASCII"),
 ];
 
-/// A platform for development may have such a token.
+/// A platform for development may have such a word for a token, and others tokens with signs in them.
 #[test]
 fn word_that_may_be_a_token_is_accepted() {
-    for word in ["changeme", "change-me", "REPLACE_ME"] {
+    for word in ["changeme", "change-me", "REPLACE_ME", "v1=abc", "session=eyJ.x.y", "dGVzdA==.abc", "$2y$abc", "-x"] {
         Client::builder().workspace_id("w").token(word).build().unwrap();
     }
 }

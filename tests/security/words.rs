@@ -4,7 +4,6 @@
 use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::sync::{Mutex, Once};
-use std::thread;
 use std::time::Duration;
 
 use a2a_blocking::{
@@ -130,8 +129,9 @@ fn every_call(what: &str, client: &Client) {
     let mut panics = poller(client, &dir).on_dead_letter(|_| panic!("at a dead letter")).build().unwrap();
     check(what, panics.poll_once(|_| panic!("in a callback")));
     drop(panics);
+    let before = client.stats().inbox.polls;
     let running = poller(client, &dir).spawn(|message| Verdict::after(message.reply("on it"))).unwrap();
-    thread::sleep(Duration::from_millis(30));
+    support::eventually("a poll has ended", || client.stats().inbox.polls > before || running.is_finished());
     running.stop();
     if let Some(StopReason::Removed(removed)) = running.reason() {
         check_removed(what, &removed);

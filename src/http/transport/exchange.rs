@@ -1,7 +1,7 @@
 //! The exchange that a thread is in, for the layers of the transport below it.
 //!
 //! `ureq` passes nothing of a request down to its connectors and transports. It makes each request in the thread that
-//! asked for it, and starts other threads for DNS only, so the context is kept in a thread-local. A `ureq` that
+//! asked for it, so the context is kept in a thread-local. A `ureq` that
 //! passed a request's extensions to its transport would make this module unnecessary.
 
 use std::cell::{Cell, RefCell};

@@ -18,7 +18,7 @@
 //!
 //! | item | purpose |
 //! | --- | --- |
-//! | `resolver::DefaultResolver` | looks names up |
+//! | `resolver::DefaultResolver` | splits a URL into host and port |
 //! | `resolver::ResolvedSocketAddrs` | the addresses of a name |
 //! | `resolver::Resolver` | the trait of [`resolve`] |
 //! | `transport::Buffers` | bytes on the way to and from the socket |

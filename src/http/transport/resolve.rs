@@ -246,6 +246,10 @@ mod tests {
             let why = caller.join().unwrap().unwrap_err();
             assert!(why.contains("shut down"), "{why}");
         }
+        // The thread may begin after its callers have left.
+        while LOOKUPS.load(SeqCst) == 0 {
+            thread::yield_now();
+        }
         let lookups = LOOKUPS.load(SeqCst);
         assert!((1..=50).contains(&lookups), "{lookups}");
     }

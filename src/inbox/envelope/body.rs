@@ -1,11 +1,12 @@
 //! The body of an envelope: another's words, of which no line can be taken for the header.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use once_cell::sync::Lazy;
 use regex::Regex;
 
-use crate::util::text::escaped;
+use crate::util::text::Untrusted;
 
 /// Matches a line that could be taken for a header.
 ///
@@ -36,7 +37,8 @@ pub(super) fn sanitize_body(text: &str) -> String {
         if is_like_header(&line) {
             out.push_str("> ");
         }
-        out.push_str(&escaped(line.chars(), |c| c == '\t'));
+        // Never fails: it writes to a string.
+        let _ = write!(out, "{}", Untrusted::new(&line).up_to(usize::MAX).keep_lines());
     }
     out
 }

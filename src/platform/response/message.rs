@@ -5,7 +5,7 @@
 //! | message or task | none | `Delivered` |
 //! | queued | none | `Accepted` |
 //! | text that starts with `Agent error:` | `Agent` | `Delivered` |
-//! | JSON-RPC error | `Rpc` | `Delivered` below 300, else `Unknown` |
+//! | JSON-RPC error | `Rpc` | `Delivered` below 300, `NotSent` for 407, 425 and 511, else `Unknown` |
 //! | platform's error | `Platform`; `Unauthorized` for 401 | by its flags, then by its status |
 //! | anything else | `Malformed`, `Unauthorized`, `Status` or `TooLarge` | by its status |
 

@@ -183,7 +183,7 @@ pub(super) fn notice_answer(response: &Response) -> Result<(), FailedAttempt> {
     }
     let error = refusal(response, Call::Notify, "");
     // Below 500 the platform has refused the notice. A network's login page answers 511, without the platform's words.
-    let is_refused = response.status < 500 || (response.status == 511 && !wire::has_error(&response.body));
+    let is_refused = response.status < 500 || (response.status == 511 && !wire::has_error_text(&response.body));
     let delivery = if is_refused { Delivery::NotSent } else { Delivery::Unknown };
     Err(FailedAttempt::permanent(error.with_delivery(delivery)))
 }

@@ -141,9 +141,9 @@ pub(crate) fn error_fields(body: &[u8]) -> Map<String, Value> {
     is_small.then(|| object(body, RECORD_MEMORY).ok()).flatten().unwrap_or_default()
 }
 
-/// Returns whether a body is an object with the field `error`, as the platform's own errors are, and no proxy's page.
-pub(crate) fn has_error(body: &[u8]) -> bool {
-    error_fields(body).contains_key("error")
+/// Returns whether a body is an object with a text in `error`, as the platform's own errors are, and no proxy's page.
+pub(crate) fn has_error_text(body: &[u8]) -> bool {
+    is_error_text(&error_fields(body))
 }
 
 /// Fields that the error of a gateway or of a web framework has beside `error`, and that of the platform has not.
@@ -156,16 +156,16 @@ const GATEWAY_FIELDS: [&str; 6] = ["status", "path", "timestamp", "statusCode", 
 /// Returns whether a body is the platform's own error: an object with a text in `error`, and no gateway's page.
 pub(crate) fn is_platform_error(body: &[u8]) -> bool {
     let fields = error_fields(body);
-    has_error_text(&fields) && !GATEWAY_FIELDS.iter().any(|name| fields.contains_key(*name))
+    is_error_text(&fields) && !GATEWAY_FIELDS.iter().any(|name| fields.contains_key(*name))
 }
 
 /// Returns whether a body is the platform's own error about a peer that was removed: its `status` is `removed`.
 pub(crate) fn is_removed_peer(body: &[u8]) -> bool {
     let fields = error_fields(body);
-    has_error_text(&fields) && fields.get("status").is_some_and(|status| status == "removed")
+    is_error_text(&fields) && fields.get("status").is_some_and(|status| status == "removed")
 }
 
-fn has_error_text(fields: &Map<String, Value>) -> bool {
+fn is_error_text(fields: &Map<String, Value>) -> bool {
     fields.get("error").and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty())
 }
 
@@ -222,9 +222,11 @@ mod tests {
         assert_eq!(error_text(br#"{"error":"gone"}"#).as_deref(), Some("gone"));
         assert_eq!(error_text(br#"{"error":{"code":1}}"#).as_deref(), Some(r#"{"code":1}"#));
         assert_eq!(error_text(b"[]"), None);
-        assert!(has_error(br#"{"error":null}"#) && !has_error(b"<html>") && !has_error(br#"{"message":"x"}"#));
+        for none in [r#"{"error":null}"#, r#"{"error":{}}"#, r#"{"error":" "}"#, "<html>", r#"{"message":"x"}"#] {
+            assert!(!has_error_text(none.as_bytes()), "{none}");
+        }
         let long = |length: usize| format!(r#"{{"error":"{}"}}"#, "x".repeat(length - 12));
-        assert!(has_error(long(MAX_ERROR).as_bytes()) && !has_error(long(MAX_ERROR + 1).as_bytes()));
+        assert!(has_error_text(long(MAX_ERROR).as_bytes()) && !has_error_text(long(MAX_ERROR + 1).as_bytes()));
     }
 
     #[test]

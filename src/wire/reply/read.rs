@@ -8,7 +8,7 @@ use super::{Queued, Reply, ReplyMessage, Task, is_queued};
 use crate::util::text::{MAX_FOREIGN_BYTES, prefix};
 use crate::wire::json::{JsonError, MemoryBudget, parse_json};
 use crate::wire::part::read::is_broken_text;
-use crate::wire::received::{ReceivedMessage, ReceivedTask};
+use crate::wire::received::{ReceivedTask, has_parts};
 use crate::wire::record::CALL_MEMORY;
 
 /// The body of an answer to a message. A text from it is its start, of which an error shows less.
@@ -102,7 +102,7 @@ fn is_reply(result: &Value) -> bool {
 
 /// Returns whether a result is neither a task nor a message with parts.
 fn is_empty(result: &Value) -> bool {
-    ReceivedMessage::in_result(result).parts().is_empty() && !ReceivedTask::is_result(result)
+    !has_parts(result) && !ReceivedTask::is_result(result)
 }
 
 /// Returns whether the error beside a result is the answer: the result has no part of a message or a task. An empty list
@@ -115,9 +115,7 @@ fn is_overruled(result: &Value, error: &Value) -> bool {
         Value::Object(fields) => !fields.is_empty(),
         _ => true,
     };
-    is_error
-        && ReceivedMessage::in_result(result).parts().is_empty()
-        && ReceivedTask::in_result(result).answer_parts().is_empty()
+    is_error && !has_parts(result) && ReceivedTask::in_result(result).answer_parts().is_empty()
 }
 
 /// Returns a state in the words of protocol 0.3: `TASK_STATE_INPUT_REQUIRED` of 1.0 is `input-required` there.
