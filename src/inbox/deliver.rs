@@ -128,7 +128,7 @@ impl Dispatcher {
             let message = message.with_attempt(attempt);
             let verdict;
             (verdict, failure) = {
-                let _running = (self.stats.start_callback(), self.control.health.start_callback());
+                let _running = self.control.health.start_callback();
                 current_delivery::run(&key.id, || panic::catch(|| callback(&message)))
             };
             self.stats.record_attempt(matches!(verdict, Ok(Verdict::Ack)));

@@ -155,6 +155,10 @@ impl HealthMonitor {
         RunningDelivery(self)
     }
 
+    pub(super) fn is_callback_running(&self) -> bool {
+        self.state.lock().callback.is_some()
+    }
+
     /// Records the cursor's position, and whether its file could be written.
     pub(super) fn cursor_saved(&self, position: Option<&RowKey>, is_failing: bool) {
         let mut state = self.state.lock();

@@ -4,7 +4,7 @@
 //! as offline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,51 +17,32 @@ use crate::platform::{Vitals, heartbeat};
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
 
-/// Counts callbacks, for the numbers that a heartbeat carries. Clones share the counters.
+/// Counts delivery attempts, for the error rate that a heartbeat carries. Clones share the counters.
 #[derive(Clone, Default)]
 pub(super) struct CallbackStats(Arc<CallbackCounters>);
 
 #[derive(Default)]
 struct CallbackCounters {
-    /// Number of callbacks that are running.
-    running: AtomicU32,
     /// Number of delivery attempts since the last heartbeat.
     attempts: AtomicU64,
     /// Number of those that were not acknowledged.
     failed: AtomicU64,
 }
 
-/// A callback that is running. It counts as running until this is dropped.
-pub(super) struct RunningCallback<'a>(&'a CallbackCounters);
-
 impl CallbackStats {
-    /// Counts a callback as running until the returned guard is dropped.
-    pub(super) fn start_callback(&self) -> RunningCallback<'_> {
-        self.0.running.fetch_add(1, Relaxed);
-        RunningCallback(&self.0)
-    }
-
     /// Counts a delivery attempt that has ended. `acked` says whether the callback acknowledged the message.
     pub(super) fn record_attempt(&self, acked: bool) {
         self.0.attempts.fetch_add(1, Relaxed);
         self.0.failed.fetch_add(u64::from(!acked), Relaxed);
     }
 
-    /// Returns the numbers for the next heartbeat, and sets the attempt counters back to zero.
+    /// Returns the error rate for the next heartbeat, and sets the counters back to zero.
     ///
-    /// The error rate is the share of attempts since the last call that were not acknowledged; 0 if there were none.
-    fn take_vitals(&self, uptime: Duration) -> Vitals {
+    /// It is the share of attempts since the last call that were not acknowledged; 0 if there were none.
+    fn take_error_rate(&self) -> f64 {
         let (attempts, failed) = (self.0.attempts.swap(0, Relaxed), self.0.failed.swap(0, Relaxed));
         #[expect(clippy::cast_precision_loss, reason = "a rate does not need all digits")]
-        let error_rate = if attempts == 0 { 0.0 } else { (failed as f64 / attempts as f64).min(1.0) };
-        Vitals { error_rate, active_tasks: self.0.running.load(Relaxed), uptime }
-    }
-}
-
-impl Drop for RunningCallback<'_> {
-    /// Counts the callback as ended.
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Relaxed);
+        if attempts == 0 { 0.0 } else { (failed as f64 / attempts as f64).min(1.0) }
     }
 }
 
@@ -114,7 +95,11 @@ impl Heartbeat {
         let log = FailureLog::new("a2a_blocking::inbox", "inbox: no heartbeat", ended);
         let start = CoarseInstant::now();
         loop {
-            let vitals = self.stats.take_vitals(CoarseInstant::now().since(start));
+            let vitals = Vitals {
+                error_rate: self.stats.take_error_rate(),
+                active_tasks: u32::from(control.health.is_callback_running()),
+                uptime: CoarseInstant::now().since(start),
+            };
             let (http, pool, deadline) = (self.http.clone(), pool.clone(), Deadline::after(*timeout));
             match control.token.run("a2a-heartbeat-1", move || heartbeat(&http, &pool, vitals, deadline)) {
                 None => return,
@@ -149,19 +134,11 @@ mod tests {
     #[test]
     fn error_rate_counts_attempts_since_the_last_heartbeat_only() {
         let stats = CallbackStats::default();
-        let vitals = || {
-            let Vitals { error_rate, active_tasks, uptime } = stats.take_vitals(Duration::from_secs(7));
-            assert_eq!(uptime, Duration::from_secs(7));
-            (error_rate, active_tasks)
-        };
-        assert_eq!(vitals(), (0.0, 0));
-        [true, false, true, true].into_iter().for_each(|acked| stats.record_attempt(acked));
-        let (one, another) = (stats.start_callback(), stats.start_callback());
-        assert_eq!(vitals(), (0.25, 2));
-        drop(one);
-        assert_eq!(vitals(), (0.0, 1), "no attempt since the last heartbeat");
-        drop(another);
-        [false, false].into_iter().for_each(|acked| stats.record_attempt(acked));
-        assert_eq!(vitals(), (1.0, 0));
+        let mut rates = Vec::new();
+        for attempts in [&[][..], &[true, false, true, true], &[], &[false, false]] {
+            attempts.iter().for_each(|acked| stats.record_attempt(*acked));
+            rates.push(stats.take_error_rate());
+        }
+        assert_eq!(rates, [0.0, 0.25, 0.0, 1.0]);
     }
 }
