@@ -104,7 +104,7 @@ pub use inbox::{
     PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
 };
 pub use peer::{Peer, PeerId, PeerRef};
-pub use platform::Workspace;
+pub use platform::{Workspace, WorkspaceState};
 pub use retry::RetryPolicy;
 pub use send::{SendOptions, SendProgress};
 pub use stats::{CircuitState, InboxStats, Stats};

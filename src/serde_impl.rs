@@ -16,7 +16,7 @@ use crate::inbox::{
     CursorPosition, InboxMessage, InboxMessageKind, PollFailure, PollSummary, PollerHealth, PromptEnvelope, StopReason,
 };
 use crate::peer::{Peer, PeerId};
-use crate::platform::Workspace;
+use crate::platform::{Workspace, WorkspaceState};
 use crate::stats::{CircuitState, InboxStats, Stats};
 use crate::wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
@@ -65,6 +65,7 @@ as_word!(CircuitState, Delivery, ErrorKind, InboxMessageKind, LookupSource);
 as_value! {
     Peer, peer => peer.as_json();
     Workspace, workspace => workspace.as_json();
+    WorkspaceState, state => state.as_json();
     Reply, reply => reply.as_json();
     ReplyMessage, message => message.as_json();
     Task, task => task.as_json();

@@ -1,6 +1,8 @@
-//! [`Client`]: the calls that a user makes.
+//! [`Client`]: the calls that a user makes. Enrichment is here; messages and our own workspace have a file each.
 
 mod builder;
+mod messages;
+mod workspace;
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -9,21 +11,16 @@ use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::enrich::{Enricher, Lookup};
-use crate::error::{Error, guard, guard_delivery};
+use crate::error::{Error, guard};
 use crate::http::Http;
 use crate::peer::{Peer, PeerId, PeerRef};
-use crate::platform::{OutgoingMessage, OutgoingNotice, Workspace, message_path, workspace};
-use crate::retry::RetryPolicy;
-use crate::send::{SendOptions, send};
+use crate::platform::message_path;
 use crate::stats::{InboxCounters, Stats};
 use crate::util::clock::{CoarseInstant, Deadline};
-use crate::wire::{Message, Reply};
 pub use builder::ClientBuilder;
 
 /// Maximum of the timeout of [`Client::wait_until_idle`]: a day, which the clock can always add.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
-/// Budget of [`Client::notify`].
-const NOTIFY_BUDGET: Duration = Duration::from_secs(30);
 
 /// The client of one workspace: it talks to the platform, and caches the peers that it looks up.
 ///
@@ -233,73 +230,6 @@ impl Client {
     /// The text is the diagnostic of the Python module `a2a_client`, which can be shown to an agent.
     pub fn peers(&self) -> Result<Vec<Peer>, Error> {
         guard(|| self.inner.enricher.peers(CoarseInstant::now(), self.inner.deadline()))
-    }
-
-    /// Fetches the client's own workspace from the platform, in at most 10 s.
-    ///
-    /// # Errors
-    ///
-    /// The same cases as for [`peers`](Client::peers), and a body that is no JSON object.
-    pub fn workspace(&self) -> Result<Workspace, Error> {
-        guard(|| workspace(&self.inner.http, self.inner.deadline()))
-    }
-
-    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]). A task
-    /// that failed is an answer, too: [`Task::is_failed`](crate::Task::is_failed).
-    ///
-    /// ```no_run
-    /// # let client = a2a_blocking::Client::from_env()?;
-    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
-    /// println!("{}", client.send(peer, "who is on call tonight?")?.text());
-    /// # Ok::<(), a2a_blocking::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`send_with`](Client::send_with).
-    pub fn send(&self, peer: impl PeerRef, text: impl Into<String>) -> Result<Reply, Error> {
-        self.send_message(peer, Message::new().text(text))
-    }
-
-    /// Like [`send`](Client::send), with a message of any parts.
-    ///
-    /// # Errors
-    ///
-    /// As [`send_with`](Client::send_with).
-    pub fn send_message(&self, peer: impl PeerRef, message: Message) -> Result<Reply, Error> {
-        self.send_with(peer, &message, &SendOptions::new())
-    }
-
-    /// Like [`send_message`](Client::send_message), with a retry policy, a cancel token or a progress callback.
-    /// [`RetryPolicy`] describes an attempt, and when there is another one.
-    ///
-    /// # Errors
-    ///
-    /// Each error says what is known of the message: [`Error::delivery`]. Not sent is a message for a text that is no
-    /// peer id, without parts, with blank texts only, or above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge)). Else:
-    ///
-    /// - of the agent: [`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)
-    /// - of the platform: [`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
-    ///   [`Unauthorized`](crate::ErrorKind::Unauthorized)
-    /// - an answer of no known shape ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB
-    /// - a transport that failed at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled)
-    pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
-        let peer = peer.try_peer_id()?;
-        let http = &self.inner.http;
-        guard_delivery(|| send(http, &OutgoingMessage::new(http, peer, message, options.silence())?, options))
-    }
-
-    /// Shows a text to the human on the canvas of the client's own workspace, in at most 30 s. It is tried again only
-    /// while nothing of it can have arrived.
-    ///
-    /// # Errors
-    ///
-    /// With [`Error::delivery`]: a blank text ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)) or one above 1 MiB
-    /// ([`TooLarge`](crate::ErrorKind::TooLarge)), which are not sent; a status that is no success; a failed transport.
-    pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
-        let options = SendOptions::new().retry(RetryPolicy::new().with_budget(NOTIFY_BUDGET).only_undelivered());
-        let http = &self.inner.http;
-        guard_delivery(|| send(http, &OutgoingNotice::new(http, text.as_ref())?, &options))
     }
 
     /// Returns the URL of a peer's record in the registry: `{platform}/registry/discover/{id}`. Makes no request.

@@ -9,6 +9,7 @@ mod message;
 mod notify;
 mod registry;
 pub(crate) mod response;
+mod state;
 mod workspace;
 
 pub(crate) use activity::{ActivityPage, MAX_PAGE, PageRequest, activity};
@@ -17,5 +18,7 @@ pub(crate) use heartbeat::{Vitals, heartbeat};
 pub(crate) use message::{OutgoingMessage, message_path};
 pub(crate) use notify::OutgoingNotice;
 pub(crate) use registry::Registry;
+pub use state::WorkspaceState;
+pub(crate) use state::workspace_state;
 pub use workspace::Workspace;
 pub(crate) use workspace::workspace;

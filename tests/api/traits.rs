@@ -25,6 +25,7 @@ fn types_are_send_sync_and_debug() {
     shared::<Reply>();
     shared::<Message>();
     shared::<Workspace>();
+    shared::<WorkspaceState>();
     shared::<PromptEnvelope>();
     shared::<Boundary>();
     shared::<Stats>();
@@ -54,6 +55,7 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<PeerId>();
     value::<Lookup>();
     value::<Workspace>();
+    value::<WorkspaceState>();
     value::<Message>();
     value::<Reply>();
     value::<Part<'_>>();

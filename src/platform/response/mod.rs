@@ -1,6 +1,6 @@
 //! The meaning of a response: kind of error, delivery, hint to retry, and advice, for every call.
 //!
-//! | status | discover | peers | workspace | activity | notify | heartbeat |
+//! | status | discover | peers | workspace | activity | notify, state | heartbeat |
 //! | --- | --- | --- | --- | --- | --- | --- |
 //! | 401 | `Unauthorized` | the same | the same | the same | the same | the same |
 //! | 403 | `NotFound` if it is the platform's own, else `Status` | `Unauthorized` | the same | the same | the same | the same |
@@ -38,6 +38,7 @@ pub(super) enum Call {
     Discover,
     Peers,
     Workspace,
+    State,
     Activity,
     Notify,
     Heartbeat,

@@ -183,7 +183,7 @@ fn empty_403_and_404_name_the_origin_and_the_org_id_in_every_call() {
     let advice = "without a body; check the origin and the org id";
     for status in [403, 404] {
         let empty = Response::for_test(status, "");
-        for call in [Call::Discover, Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
+        for call in [Call::Discover, Call::Workspace, Call::State, Call::Activity, Call::Notify, Call::Heartbeat] {
             let error = refusal(&empty, call, "our-id");
             assert_eq!(error.detail(), format!("answered {status} {advice}"), "{call:?}");
         }
@@ -191,7 +191,7 @@ fn empty_403_and_404_name_the_origin_and_the_org_id_in_every_call() {
         let Err(notice) = notice_answer(&empty) else { panic!("{status}") };
         assert_eq!(notice.error.detail(), format!("answered {status} {advice}"));
     }
-    for call in [Call::Discover, Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
+    for call in [Call::Discover, Call::Workspace, Call::State, Call::Activity, Call::Notify, Call::Heartbeat] {
         for (status, body) in [(403, "{}"), (404, "<html>"), (400, ""), (410, ""), (503, "")] {
             let error = refusal(&Response::for_test(status, body), call, "our-id");
             assert!(!error.detail().contains(advice), "{call:?}: {error}");
@@ -267,7 +267,7 @@ fn a_401_says_that_no_token_was_sent_in_every_call() {
 
 #[test]
 fn a_403_blames_no_token_that_was_not_sent() {
-    for call in [Call::Workspace, Call::Activity, Call::Notify, Call::Heartbeat] {
+    for call in [Call::Workspace, Call::State, Call::Activity, Call::Notify, Call::Heartbeat] {
         let error = refusal(&Response::for_test(403, b"<html>forbidden</html>"), call, "w");
         assert_eq!((error.kind(), error.detail()), (ErrorKind::Unauthorized, "answered 403"), "{call:?}");
     }
