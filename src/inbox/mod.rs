@@ -1,6 +1,6 @@
 //! The inbox poller: delivers every row of our inbox to a callback, at least once and in order.
 //!
-//! One poll, from [`InboxPoller::poll_once`]: `feed::lister` lists the next rows, `deliver` calls the callback, and
+//! One poll, in `poll`: `feed::lister` lists the next rows, `deliver` calls the callback, and
 //! `feed::cursor` records what was acked, which `store` saves to the cursor file.
 
 mod builder;
@@ -12,6 +12,7 @@ mod handle;
 mod health;
 mod heartbeat;
 mod message;
+mod poll;
 mod poller;
 mod sender;
 pub(crate) mod store;
@@ -22,5 +23,6 @@ pub use envelope::{Boundary, PromptEnvelope};
 pub use handle::{PollerHandle, StopReason};
 pub use health::{CursorPosition, PollFailure, PollerHealth};
 pub use message::InboxMessage;
-pub use poller::{InboxPoller, PollSummary};
+pub use poll::PollSummary;
+pub use poller::InboxPoller;
 pub use sender::InboxMessageKind;

@@ -1,4 +1,4 @@
-//! The poller: lists rows, delivers them, and saves what was acked.
+//! The poller: its settings, and the loop over polls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,21 +6,19 @@ use std::thread;
 use std::time::Duration;
 
 use super::builder::PollerBuilder;
-use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
-use super::feed::cursor::{Cursor, cursor_full_error};
-use super::feed::{Batch, Lister, MalformedLog};
+use super::deliver::{Dispatcher, Verdict};
+use super::feed::{Lister, MalformedLog};
 use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
 use super::health::PollerHealth;
 use super::heartbeat::{CallbackStats, Heartbeat};
 use super::message::InboxMessage;
-use super::sender::is_own;
+use super::poll::{PollRunner, PollSummary};
 use super::store::CursorFile;
 use crate::client::Client;
 use crate::error::failure_log::{FailureLog, severity};
 use crate::error::{Error, ErrorKind, guard};
 use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
-use crate::util::panic;
 use crate::util::random::random;
 
 /// Longest wait after failed polls, where the platform asks for no other.
@@ -88,28 +86,8 @@ pub struct InboxPoller {
     interval: Duration,
     /// Time between two heartbeats. `None` sends none.
     heartbeat: Option<Duration>,
-    cursor: Cursor,
-    file: CursorFile,
-    lister: Lister,
-    dispatcher: Dispatcher,
     control: Arc<PollerControl>,
-    on_error: Option<ErrorCallback>,
-    malformed_log: MalformedLog,
-    failure_log: FailureLog,
-}
-
-/// The result of one poll.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct PollSummary {
-    /// Number of messages that the callback acknowledged.
-    pub delivered: usize,
-    /// Number of messages that exhausted their delivery attempts.
-    pub dead_lettered: usize,
-    /// Number of our own rows, and of entries that are no rows.
-    pub skipped: usize,
-    /// True if there may be more messages: poll again at once.
-    pub has_more: bool,
+    runner: PollRunner,
 }
 
 impl InboxPoller {
@@ -132,19 +110,18 @@ impl InboxPoller {
         let malformed_log = MalformedLog::default();
         let ended = format!("inbox: {} answers again", client.http().platform());
         let failure_log = FailureLog::new("a2a_blocking::inbox", "inbox: nothing is delivered", ended);
-        Ok(Self {
-            client,
-            interval,
-            heartbeat,
+        let runner = PollRunner {
+            client: client.clone(),
             cursor,
             file,
             lister,
             dispatcher,
-            control,
+            control: control.clone(),
             on_error,
             malformed_log,
             failure_log,
-        })
+        };
+        Ok(Self { client, interval, heartbeat, control, runner })
     }
 
     /// Polls once: lists one page and delivers its new messages to `callback`.
@@ -172,87 +149,13 @@ impl InboxPoller {
     ///
     /// Wait before the next poll, at least for [`Error::retry_after`].
     pub fn poll_once(&mut self, mut callback: impl FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
-        self.poll(&mut callback)
+        self.runner.run(&mut callback)
     }
 
     /// Returns the poller's health, as [`PollerHandle::health`] does.
     #[must_use]
     pub fn health(&self) -> PollerHealth {
         self.control.health.health(self.client.stats().circuit)
-    }
-
-    /// Lists the next batch and delivers it, as [`poll_once`](Self::poll_once) does. Saves and syncs the cursor at the
-    /// end, also after an error, since the anchor may have changed by then. Records the outcome, and reports a failure to
-    /// the error callback. A poll that was stopped has no outcome.
-    fn poll(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
-        let summary = guard(|| {
-            let batch = self.lister.next_batch(&mut self.cursor)?;
-            self.deliver_batch(batch, callback)
-        });
-        self.file.save(&mut self.cursor, true);
-        let health = &self.control.health;
-        health.cursor_saved(self.cursor.anchor.as_ref(), self.file.is_failing());
-        match &summary {
-            Ok(summary) => health.poll_succeeded(summary.skipped),
-            Err(_) if self.control.token.is_cancelled() => {}
-            Err(error) => {
-                health.poll_failed(error);
-                let report = |on_error: &mut ErrorCallback| panic::catch(|| on_error(error));
-                if self.on_error.as_mut().map(report).is_some_and(|outcome| outcome.is_err()) {
-                    log_safe!(error, "inbox: the error callback panicked");
-                }
-            }
-        }
-        summary
-    }
-
-    /// Delivers the rows of a batch in order, and acks each in the cursor. Skips acked rows and our own, and logs
-    /// malformed ones.
-    ///
-    /// Returns the number of messages by outcome, and whether there may be more. Returns early, without an error, when
-    /// the poller is stopped. Returns an error before the first unacked row while the cursor is full.
-    fn deliver_batch(
-        &mut self,
-        batch: Batch,
-        callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
-    ) -> Result<PollSummary, Error> {
-        let Batch { rows, listed, coverage, malformed, unreadable } = batch;
-        let mut summary = PollSummary { skipped: malformed.count, ..PollSummary::default() };
-        self.malformed_log.warn("an entry that is no row is skipped", malformed);
-        self.malformed_log.warn("a field that cannot be read is kept as the text that it came as", unreadable);
-        for (index, row) in rows.into_iter().enumerate() {
-            let Some(key) = listed.get(index).map(|row| &row.key) else { break };
-            if self.cursor.is_acked(&key.id) {
-                self.cursor.ack(&listed, index, coverage);
-                continue;
-            }
-            // The next polls look past this row: newer rows show whether the platform's times go on.
-            if self.cursor.is_full() {
-                self.lister.note_undelivered_rows();
-                return Err(cursor_full_error(&key.id));
-            }
-            if is_own(&row.fields, self.client.http().workspace_id()) {
-                summary.skipped += 1;
-                self.cursor.ack(&listed, index, coverage);
-                continue;
-            }
-            let message = InboxMessage::new(&self.client, row);
-            // Its messages may take minutes. The outage before it is over now.
-            if summary.delivered + summary.dead_lettered == 0 {
-                self.control.health.listing_succeeded();
-                self.failure_log.succeeded();
-            }
-            let Self { dispatcher, cursor, file, .. } = self;
-            match dispatcher.deliver(&message, key, cursor, file, callback) {
-                DeliveryOutcome::Acked => summary.delivered += 1,
-                DeliveryOutcome::DeadLettered => summary.dead_lettered += 1,
-                DeliveryOutcome::Stopped => return Ok(summary),
-            }
-            self.cursor.ack(&listed, index, coverage);
-        }
-        self.cursor.finish_batch(coverage);
-        summary.has_more = self.lister.should_list_again(coverage);
-        Ok(summary)
     }
 
     /// Starts the poller on its own thread, as [`PollerBuilder::spawn`] does.
@@ -265,7 +168,7 @@ impl InboxPoller {
         callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static,
     ) -> Result<PollerHandle, Error> {
         let (control, client) = (self.control.clone(), self.client.clone());
-        self.lister.detach_requests();
+        self.runner.lister.detach_requests();
         // Linux cuts names of threads to 15 characters: pthread_setname_np(3).
         let id = self.client.http().workspace_id();
         let name = format!("a2a-in-{}", id.get(..8).unwrap_or(id));
@@ -284,10 +187,10 @@ impl InboxPoller {
         let control = self.control.clone();
         control.threads.add_this_thread();
         let ended = EndOnDrop(control.clone());
-        let stats = self.dispatcher.stats.clone();
+        let stats = self.runner.dispatcher.stats.clone();
         let heartbeat = self.heartbeat.and_then(|every| Heartbeat::new(&self.client, &control, stats, every).spawn());
         self.poll_until_stopped(&mut callback);
-        self.file.save(&mut self.cursor, true);
+        self.runner.save_cursor();
         // Stops the heartbeat. No effect if the heartbeat stopped the poller, since the first reason counts.
         control.stop(StopReason::Stopped);
         let _ = heartbeat.map(thread::JoinHandle::join);
@@ -309,10 +212,10 @@ impl InboxPoller {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
         let mut failures = 0;
         loop {
-            let wait = match self.poll(callback) {
+            let wait = match self.runner.run(callback) {
                 _ if self.control.token.is_cancelled() => return,
                 Ok(summary) => {
-                    self.failure_log.succeeded();
+                    self.runner.failure_log.succeeded();
                     failures = 0;
                     if summary.has_more { Duration::ZERO } else { self.interval }
                 }
@@ -324,7 +227,7 @@ impl InboxPoller {
                     failures += 1;
                     let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                     let wait = backoff.backoff(failures, random()).max(asked);
-                    self.failure_log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
+                    self.runner.failure_log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
                     wait
                 }
             };

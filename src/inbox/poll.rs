@@ -1,0 +1,126 @@
+//! One poll: lists the next rows, delivers them, and saves what was acked.
+
+use std::sync::Arc;
+
+use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
+use super::feed::cursor::{Cursor, cursor_full_error};
+use super::feed::{Batch, Lister, MalformedLog};
+use super::handle::PollerControl;
+use super::message::InboxMessage;
+use super::sender::is_own;
+use super::store::CursorFile;
+use crate::client::Client;
+use crate::error::failure_log::FailureLog;
+use crate::error::{Error, guard};
+use crate::util::log_safe::log_safe;
+use crate::util::panic;
+
+/// The result of one poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PollSummary {
+    /// Number of messages that the callback acknowledged.
+    pub delivered: usize,
+    /// Number of messages that exhausted their delivery attempts.
+    pub dead_lettered: usize,
+    /// Number of our own rows, and of entries that are no rows.
+    pub skipped: usize,
+    /// True if there may be more messages: poll again at once.
+    pub has_more: bool,
+}
+
+/// What a poller keeps from one poll to the next.
+pub(super) struct PollRunner {
+    pub(super) client: Client,
+    pub(super) cursor: Cursor,
+    pub(super) file: CursorFile,
+    pub(super) lister: Lister,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) control: Arc<PollerControl>,
+    pub(super) on_error: Option<ErrorCallback>,
+    pub(super) malformed_log: MalformedLog,
+    /// Series of failed polls. The poller's loop reports the failures, and this the first success after them.
+    pub(super) failure_log: FailureLog,
+}
+
+impl PollRunner {
+    /// Lists the next batch and delivers it, as [`InboxPoller::poll_once`](crate::InboxPoller::poll_once) does.
+    ///
+    /// Saves and syncs the cursor at the end, also after an error, since the anchor may have changed by then. Records the
+    /// outcome, and reports a failure to the error callback. A poll that was stopped has no outcome.
+    pub(super) fn run(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
+        let summary = guard(|| {
+            let batch = self.lister.next_batch(&mut self.cursor)?;
+            self.deliver_batch(batch, callback)
+        });
+        self.file.save(&mut self.cursor, true);
+        let health = &self.control.health;
+        health.cursor_saved(self.cursor.anchor.as_ref(), self.file.is_failing());
+        match &summary {
+            Ok(summary) => health.poll_succeeded(summary.skipped),
+            Err(_) if self.control.token.is_cancelled() => {}
+            Err(error) => {
+                health.poll_failed(error);
+                let report = |on_error: &mut ErrorCallback| panic::catch(|| on_error(error));
+                if self.on_error.as_mut().map(report).is_some_and(|outcome| outcome.is_err()) {
+                    log_safe!(error, "inbox: the error callback panicked");
+                }
+            }
+        }
+        summary
+    }
+
+    /// Delivers the rows of a batch in order, and acks each in the cursor. Skips acked rows and our own, and logs
+    /// malformed ones.
+    ///
+    /// Returns the number of messages by outcome, and whether there may be more. Returns early, without an error, when
+    /// the poller is stopped. Returns an error before the first unacked row while the cursor is full.
+    fn deliver_batch(
+        &mut self,
+        batch: Batch,
+        callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
+    ) -> Result<PollSummary, Error> {
+        let Batch { rows, listed, coverage, malformed, unreadable } = batch;
+        let mut summary = PollSummary { skipped: malformed.count, ..PollSummary::default() };
+        self.malformed_log.warn("an entry that is no row is skipped", malformed);
+        self.malformed_log.warn("a field that cannot be read is kept as the text that it came as", unreadable);
+        for (index, row) in rows.into_iter().enumerate() {
+            let Some(key) = listed.get(index).map(|row| &row.key) else { break };
+            if self.cursor.is_acked(&key.id) {
+                self.cursor.ack(&listed, index, coverage);
+                continue;
+            }
+            // The next polls look past this row: newer rows show whether the platform's times go on.
+            if self.cursor.is_full() {
+                self.lister.note_undelivered_rows();
+                return Err(cursor_full_error(&key.id));
+            }
+            if is_own(&row.fields, self.client.http().workspace_id()) {
+                summary.skipped += 1;
+                self.cursor.ack(&listed, index, coverage);
+                continue;
+            }
+            let message = InboxMessage::new(&self.client, row);
+            // Its messages may take minutes. The outage before it is over now.
+            if summary.delivered + summary.dead_lettered == 0 {
+                self.control.health.listing_succeeded();
+                self.failure_log.succeeded();
+            }
+            let Self { dispatcher, cursor, file, .. } = self;
+            match dispatcher.deliver(&message, key, cursor, file, callback) {
+                DeliveryOutcome::Acked => summary.delivered += 1,
+                DeliveryOutcome::DeadLettered => summary.dead_lettered += 1,
+                DeliveryOutcome::Stopped => return Ok(summary),
+            }
+            self.cursor.ack(&listed, index, coverage);
+        }
+        self.cursor.finish_batch(coverage);
+        summary.has_more = self.lister.should_list_again(coverage);
+        Ok(summary)
+    }
+
+    /// Saves and syncs the cursor.
+    pub(super) fn save_cursor(&mut self) {
+        self.file.save(&mut self.cursor, true);
+    }
+}
