@@ -98,11 +98,11 @@ impl ClientBuilder {
 
     /// Sets the `Origin` header, or leaves it out for `None`.
     ///
-    /// Default: over https the platform URL's own origin, which a gateway of a hosted platform may require; over http
-    /// none.
+    /// Default: the platform URL's own origin over https where an [organisation](ClientBuilder::org_id) is set, because the
+    /// gateway of a hosted platform may require it; else none. A `Referer` is never sent.
     ///
     /// If one host serves the platform's canvas and its server, an `Origin` equal to that host makes your messages look
-    /// like the human's. Call `origin(None)` there.
+    /// like the human's. Call `origin(None)` there if you set an organisation.
     pub fn origin(mut self, origin: Option<&str>) -> Self {
         self.unchecked.origin = match origin {
             Some(origin) => OriginSetting::Given(origin.to_owned()),

@@ -81,8 +81,10 @@ impl UncheckedSettings {
                 "WORKSPACE_ID: not set; set it in the environment or by ClientBuilder::workspace_id",
             ));
         };
+        // Only a hosted platform, which has organisations, asks for it. Elsewhere it can make us the human.
+        let is_hosted = self.org_id.is_some();
         let origin = match self.origin {
-            OriginSetting::Platform => platform.origin(),
+            OriginSetting::Hosted => platform.origin().filter(|_| is_hosted),
             OriginSetting::Omitted => None,
             OriginSetting::Given(text) => Some(NamedText::new("origin", text).check(check_origin)?),
         };
@@ -165,9 +167,9 @@ impl NamedText {
 /// The `Origin` header that requests have.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum OriginSetting {
-    /// The platform URL's own origin over https, none over http.
+    /// The platform URL's own origin over https where an organisation is set, else none.
     #[default]
-    Platform,
+    Hosted,
     /// No header.
     Omitted,
     /// This value.

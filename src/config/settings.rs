@@ -55,7 +55,8 @@ pub struct Settings {
     pub workspace_id: String,
     /// The organisation that requests are sent for.
     pub org_id: Option<String>,
-    /// The `Origin` header of requests. Over https it is the platform's own, unless another was set.
+    /// The `Origin` header of requests. Over https it is the platform's own where an organisation is set, unless another
+    /// was set.
     pub origin: Option<String>,
     /// The token file that was set, even where the token comes from elsewhere.
     pub token_file: Option<PathBuf>,

@@ -55,16 +55,20 @@ fn error_ttl_is_at_most_the_negative_ttl() {
 
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
-fn origin_is_the_platforms_own_over_https_unless_set() {
-    let origin = |setting: OriginSetting| {
-        let platform_url = Some(NamedText::new("platform_url", "https://Plat.Example/api"));
-        let unchecked = UncheckedSettings { platform_url, origin: setting, ..UncheckedSettings::for_workspace("w") };
+fn origin_is_the_platforms_own_over_https_for_an_organisation_unless_set() {
+    let origin = |scheme: &str, organisation: Option<&str>, setting: OriginSetting| {
+        let platform_url = Some(NamedText::new("platform_url", format!("{scheme}://Plat.Example/api")));
+        let org_id = organisation.map(|id| NamedText::new("org_id", id));
+        let defaults = UncheckedSettings::for_workspace("w");
+        let unchecked = UncheckedSettings { platform_url, org_id, origin: setting, ..defaults };
         unchecked.check().unwrap().settings.origin
     };
-    assert_eq!(origin(OriginSetting::Platform).as_deref(), Some("https://plat.example"));
-    assert_eq!(origin(OriginSetting::Omitted), None);
+    assert_eq!(origin("https", Some("org-7"), OriginSetting::Hosted).as_deref(), Some("https://plat.example"));
+    assert_eq!(origin("https", None, OriginSetting::Hosted), None);
+    assert_eq!(origin("http", Some("org-7"), OriginSetting::Hosted), None);
+    assert_eq!(origin("https", Some("org-7"), OriginSetting::Omitted), None);
     let given = OriginSetting::Given("HTTPS://App.Example:8443".to_owned());
-    assert_eq!(origin(given).as_deref(), Some("https://app.example:8443"));
+    assert_eq!(origin("http", None, given).as_deref(), Some("https://app.example:8443"));
 }
 
 #[test]

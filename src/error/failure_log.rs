@@ -71,11 +71,11 @@ pub(crate) fn severity_of_lookup(error: &Error) -> Severity {
 
 /// Returns the severity of a call for our own workspace that fails so.
 ///
-/// It is an error where the call cannot succeed until somebody acts: a token that is refused, a workspace that is not
-/// registered, a certificate, a limit, this process.
+/// It is an error where the call cannot succeed until somebody acts: a request or a token that is refused, a workspace that
+/// is not registered, a certificate, a limit, this process.
 pub(crate) fn severity(error: &Error) -> Severity {
     match (error.kind(), error.status()) {
-        (_, Some(401 | 403 | 404)) => Severity::Error,
+        (_, Some(400 | 401 | 403 | 404)) => Severity::Error,
         (ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::Removed | ErrorKind::Config, _) => Severity::Error,
         (ErrorKind::Tls | ErrorKind::TooLarge | ErrorKind::Internal, _) => Severity::Error,
         _ => Severity::Warning,
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn failure_that_lasts_until_somebody_acts_is_an_error() {
         let of_status = |kind, status| severity(&Error::new(kind, "").with_status(status));
-        for status in [401, 403, 404] {
+        for status in [400, 401, 403, 404] {
             assert_eq!(of_status(ErrorKind::Status, status), Severity::Error);
         }
         assert_eq!(of_status(ErrorKind::Status, 500), Severity::Warning);

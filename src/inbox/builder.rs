@@ -192,7 +192,7 @@ impl PollerBuilder {
     /// failure. Runs on the poller's thread, before the wait for the next poll: while it blocks, nothing is polled and
     /// [`stop`](crate::PollerHandle::stop) waits. A panic in `callback` is caught and logged.
     ///
-    /// Default: none. The first failure of a series is logged: as an error if the platform refuses us (401, 403, 404), if
+    /// Default: none. The first failure of a series is logged: as an error if the platform refuses us (400, 401, 403, 404), if
     /// TLS fails or if a limit is reached, and as a warning otherwise. A series that lasts is logged as an error after a minute, and then less and less
     /// often. Its end is logged, too.
     ///

@@ -55,13 +55,17 @@ fn platform_of_a_given_authority_is_trusted() {
         "GET" => answer(200, RECORD),
         _ => answer(200, r#"{"result":{"parts":[{"kind":"text","text":"hello"}]}}"#),
     });
-    let client = trusting(&authority, &server).build().unwrap();
+    let client = trusting(&authority, &server).org_id("org-7").build().unwrap();
     assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
     assert_eq!(client.send(PEER, "x".repeat(500_000)).unwrap().text(), "hello");
     let text = seen.text();
     assert_eq!(text.matches(&format!("authorization: Bearer {TOKEN}\r\n")).count(), 2, "{text:.400}");
     let origin = format!("origin: {}\r\n", https(&server));
-    assert_eq!(text.to_lowercase().matches(&origin).count(), 2, "over https the origin is sent");
+    assert_eq!(text.to_lowercase().matches(&origin).count(), 2, "for an organisation the origin is sent over https");
+    assert!(!text.to_lowercase().contains("\nreferer:"), "{text:.400}");
+    let client = trusting(&authority, &server).build().unwrap();
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fetched);
+    assert_eq!(seen.text().to_lowercase().matches("origin: ").count(), 2, "and not without one");
 }
 
 #[test]

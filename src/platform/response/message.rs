@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{EDGE_ADVICE, is_from_edge, token_advice};
+use super::{EDGE_ADVICE, ORGANISATION_ADVICE, is_from_edge, is_organisation_missing, token_advice};
 use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::http::{RequestBody, Response};
 use crate::platform::attempt::{FailedAttempt, RetryHint, delivery_of};
@@ -88,9 +88,12 @@ fn failure(response: &Response, kind: ErrorKind, detail: String, delivery: Deliv
     FailedAttempt { error: error(response, kind, detail).with_delivery(delivery), hint }
 }
 
-/// Returns the error of an answer. That of a refused token says whether one was sent, after the Python module's words.
+/// Returns the error of an answer. Advice on the token or the organisation comes after the Python module's words.
 fn error(response: &Response, kind: ErrorKind, detail: String) -> Error {
-    let advice = (kind == ErrorKind::Unauthorized).then(|| token_advice(response));
+    let advice = match kind {
+        ErrorKind::Unauthorized => Some(token_advice(response)),
+        _ => is_organisation_missing(response).then_some(ORGANISATION_ADVICE),
+    };
     response.error(kind, detail).with_advice(advice)
 }
 

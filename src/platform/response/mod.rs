@@ -31,6 +31,8 @@ const REMOVED_HINT: &str =
 
 /// Advice for a response of the hosted platform's edge; see [`is_from_edge`].
 const EDGE_ADVICE: &str = "without a body; check the origin and the org id";
+/// Advice where a request had no organisation; see [`is_organisation_missing`].
+const ORGANISATION_ADVICE: &str = "set the organisation: MOLECULE_ORG_ID, or ClientBuilder::org_id";
 
 /// A call, as far as it decides what a status means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,7 @@ pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Er
     }
     match response.status {
         401 => detail += &format!("; {}", token_advice(response)),
+        400 if is_organisation_missing(response) => detail += &format!("; {ORGANISATION_ADVICE}"),
         _ if is_from_edge(response) => detail += &format!(" {EDGE_ADVICE}"),
         403 if kind == ErrorKind::Unauthorized && response.had_token() => detail += "; the platform refuses our token",
         404 if call == Call::Workspace => detail += &format!("; the platform knows no workspace {workspace_id}"),
@@ -88,10 +91,18 @@ fn kind(response: &Response, call: Call) -> ErrorKind {
     }
 }
 
+/// Returns whether a response says that the platform belongs to an organisation, which the request did not name.
+///
+/// Registration and heartbeat are exempt, so a heartbeat that succeeds does not say that the organisation is right.
+fn is_organisation_missing(response: &Response) -> bool {
+    let code = || wire::error_fields(&response.body).remove("code");
+    response.status == 400 && code().is_some_and(|code| code == "TENANT_ORG_HEADER_REQUIRED")
+}
+
 /// Returns whether a response is a 403 or 404 without a body.
 ///
-/// The platform's own have one. The edge of a hosted platform answers so where the `Origin` or the organisation is not one
-/// that it knows.
+/// The platform's own have one, but for two: an `Origin` that it does not know is an empty 403, and another organisation than
+/// its own an empty 404. The edge of a hosted platform answers so, too.
 fn is_from_edge(response: &Response) -> bool {
     matches!(response.status, 403 | 404) && response.body.is_empty()
 }
