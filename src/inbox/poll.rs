@@ -84,6 +84,7 @@ impl PollRunner {
         let mut summary = PollSummary { skipped: malformed.count, ..PollSummary::default() };
         self.malformed_log.warn("an entry that is no row is skipped", malformed);
         self.malformed_log.warn("a field that cannot be read is kept as the text that it came as", unreadable);
+        self.malformed_log.warn_of_missing_zone(&rows);
         for (index, row) in rows.into_iter().enumerate() {
             let Some(key) = listed.get(index).map(|row| &row.key) else { break };
             if self.cursor.is_acked(&key.id) {

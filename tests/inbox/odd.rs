@@ -167,11 +167,32 @@ fn rows_with_unreadable_times_do_not_stall_the_poller() {
     let mut poller = fast_poller(&server, &dir.file("c")).page_size(10).build().unwrap();
     let mut got = drain(&mut poller).len();
     for n in 0..60 {
-        let naive = format!("2026-05-01T00:{:02}:00.000000", n % 60);
-        platform.add_row((100 + n) * SECOND, json!({ "source_id": PEER, "summary": "x", "created_at": naive }));
+        let unread = format!("01.05.2026 00:{:02}:00", n % 60);
+        platform.add_row((100 + n) * SECOND, json!({ "source_id": PEER, "summary": "x", "created_at": unread }));
         got += drain(&mut poller).len();
     }
     assert_eq!(got, 80);
+}
+
+/// The cursor moves on over each of them, and only the missing zone is logged, once.
+#[test]
+fn row_times_are_read_as_others_write_them() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-odd"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    let mut poller = fast_poller(&server, &file).build().unwrap();
+    let times = ["t00:01:40z", " 00:01:50.5Z", " 00:02:00+00", "T00:02:10.25+0000", "T02:02:20+02:00", " 00:02:30.125"];
+    let mut ids = Vec::new();
+    for (n, time) in (0..).zip(times.into_iter().chain(["T00:02:40"])) {
+        let row = json!({ "source_id": PEER, "summary": time, "created_at": format!("2026-05-01{time}") });
+        ids.push(platform.add_row((100 + 10 * n) * SECOND, row));
+        assert_eq!(drain(&mut poller), [time]);
+    }
+    platform.fill(200, 2, PEER);
+    drain(&mut poller);
+    drain(&mut poller);
+    assert_eq!(saved(&file)["anchor"][1], "2026-05-01T00:02:40.000000000Z");
+    let logged_for = |id: &String| logged(&["WARN", &format!("row {id} has a time without a zone")]);
+    assert_eq!((logged_for(&ids[4]), logged_for(&ids[5]), logged_for(&ids[6])), (0, 1, 0));
 }
 
 #[test]

@@ -37,8 +37,9 @@ static HEADER: Lazy<Regex> = Lazy::new(|| {
 static INVISIBLE: Lazy<Regex> =
     Lazy::new(|| Regex::new(r"\A[\p{Z}\p{C}\p{M}\t\x{115f}\x{1160}\x{3164}\x{ffa0}]*").unwrap());
 static UNSEEN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\p{Cf}").unwrap());
-/// Matches a punctuation mark or symbol outside of ASCII.
-static SIGN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\A[[\p{P}\p{S}]--[\x00-\x7f]]").unwrap());
+/// Matches a bracket of any script, or a piece of a frame.
+static BRACKET: Lazy<Regex> =
+    Lazy::new(|| Regex::new(r"\A(?:\[|[[\p{Ps}\p{Pe}\x{2308}-\x{230f}\x{2500}-\x{257f}]--[\x00-\x7f‚„]])").unwrap());
 /// The pattern of each field of `meta`.
 static FORMS: Lazy<[(&str, Regex); 8]> = Lazy::new(|| {
     let time = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})";
@@ -117,12 +118,13 @@ fn check_format(envelope: &PromptEnvelope) {
 
     for line in lines.filter(|line| !line.starts_with("> ")) {
         let visible = INVISIBLE.replace(line, "");
-        assert!(!visible.starts_with('[') && !SIGN.is_match(&visible), "{line:?}");
+        assert!(!BRACKET.is_match(&visible), "{line:?}");
         assert!(!UNSEEN.replace_all(line, "").contains("peer_id="), "{line:?}");
         let first_word = visible.trim_start_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
         let word = first_word.split(|c: char| c.is_whitespace()).next().unwrap_or("");
-        let far = visible.len() - first_word.len() > 8 || line.len() - visible.len() > 0;
-        assert!(far || !word.eq_ignore_ascii_case("from"), "{line:?}");
+        let before = &visible[..visible.len() - first_word.len()];
+        let far = before.len() > 8 || line.len() - visible.len() > 0;
+        assert!(far || !before.contains('[') || !word.eq_ignore_ascii_case("from"), "{line:?}");
     }
     for c in envelope.content().chars() {
         let is_bidi =

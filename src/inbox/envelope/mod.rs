@@ -39,11 +39,11 @@ const METHODS: &[&str] = &["message/send", "message/stream", "tasks/send", "task
 /// in the line as it is, or without format characters, variation selectors and U+034F (`\p{Cf}`, U+180B to U+180F, U+FE00
 /// to U+FE0F):
 ///
-/// - The first character is `[`, or a punctuation mark or symbol outside of ASCII, such as `【`, `–`, `•` or an emoji.
-///   Spaces, control, format and unassigned characters, marks (`\p{Z}`, `\p{C}`, `\p{M}`) and Hangul fillers may come
-///   before it.
-/// - The first word is `from`, in letters of either case, after at most eight characters other than `A-Z a-z 0-9`. One of
-///   `\p{Z}` or `\p{C}`, such as a space or a tab, or the line's end follows it.
+/// - The first character is `[`, or a punctuation mark or symbol outside of ASCII, such as `【` or `┌`. Dashes, quotation
+///   marks, currencies, bullets, arrows and emojis do not count. Spaces, control, format and unassigned characters, marks
+///   (`\p{Z}`, `\p{C}`, `\p{M}`) and Hangul fillers may come before it.
+/// - The first words are those of a header, such as `from` or `canvas user`, in letters of either case, and `[` or a
+///   character outside of ASCII is among the few before them: `- [from lead]`, `ㄈfrom lead]`.
 /// - It has `peer_id=` in it, in lower case.
 ///
 /// All kinds of line ends become `\n`. Characters that show nothing and could hold a hidden text are removed, such as

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::util::log_safe::log_safe;
 use crate::util::text::Untrusted;
-use crate::wire::{MalformedRows, Row, Timestamp};
+use crate::wire::{MalformedRows, Row, Timestamp, created_at};
 
 /// Number of malformed entries that are remembered as logged. Beyond it all are forgotten, and may be logged again.
 const MAX_LOGGED: usize = 1_000;
@@ -58,11 +58,14 @@ pub(in crate::inbox) struct Coverage {
     pub(in crate::inbox) contiguous_until: Option<Timestamp>,
 }
 
-/// Logs malformed entries and unreadable fields: each one once, although it is listed again with the next pages.
+/// Logs malformed entries and unreadable fields: each one once, although it is listed again with the next pages. Logs
+/// once that times have no zone.
 #[derive(Default)]
 pub(in crate::inbox) struct MalformedLog {
     /// Excerpts that were logged.
     logged: HashSet<String>,
+    /// True once a time without a zone was logged.
+    has_warned_of_no_zone: bool,
 }
 
 impl MalformedLog {
@@ -84,6 +87,20 @@ impl MalformedLog {
         }
         if any_new && more > 0 {
             log_safe!(warn, "inbox: {what}: {more} more beside these");
+        }
+    }
+
+    /// Logs the first row whose time has no zone. [`Timestamp::parse`] takes such a time for one in UTC.
+    pub(in crate::inbox) fn warn_of_missing_zone(&mut self, rows: &[Row]) {
+        if self.has_warned_of_no_zone {
+            return;
+        }
+        let mut times = rows.iter().filter_map(|row| Some((&row.id, created_at(&row.fields)?)));
+        if let Some((id, at)) = times.find(|(_, at)| Timestamp::lacks_zone(at)) {
+            let id = Untrusted::new(id);
+            let at = Untrusted::new(at);
+            log_safe!(warn, "inbox: row {id} has a time without a zone, {at}: such times count as UTC");
+            self.has_warned_of_no_zone = true;
         }
     }
 }

@@ -31,7 +31,7 @@ const ROW: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) id: String,
-    /// Time at which the platform made the row. `None` if the row has no time in the format of RFC 3339.
+    /// Time at which the platform made the row. `None` if the row has no time that can be read.
     pub(crate) at: Option<Timestamp>,
     /// The row as it came.
     pub(crate) fields: Map<String, Value>,

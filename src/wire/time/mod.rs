@@ -1,7 +1,10 @@
-//! Points in time in the format of RFC 3339.
+//! Points in time in the format of RFC 3339, and as others write them.
 //!
-//! This is the only place that decides which texts are times. A time is read in the strict form of RFC 3339, section
-//! 5.6 (<https://www.rfc-editor.org/rfc/rfc3339#section-5.6>): ASCII digits, a capital `T` and `Z`, a date that exists.
+//! This is the only place that decides which texts are times. The strict form is that of RFC 3339, section 5.6
+//! (<https://www.rfc-editor.org/rfc/rfc3339#section-5.6>): ASCII digits, a capital `T` and `Z`, a date that exists. The
+//! section's notes allow lower-case letters and a space for the `T`. Postgres writes a space and `+00`
+//! (<https://www.postgresql.org/docs/current/datatype-datetime.html>), ISO 8601's basic format `+0000`, and Python's
+//! `datetime.isoformat` no zone for a time without one.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -25,48 +28,28 @@ impl Timestamp {
     /// Upper bound: no parsed time is after it.
     pub(crate) const LATEST: Timestamp = Timestamp(i64::MAX);
 
-    /// Parses a time such as `2026-04-30T12:00:00.123456Z` or `2026-04-30T14:00:00+02:00`.
+    /// Parses a time such as `2026-04-30T12:00:00.123456Z` or `2026-04-30 14:00:00+02`.
     ///
-    /// Digits of a fraction beyond the ninth are dropped. A leap second (`:60`) counts as the second after it.
+    /// Also reads a lower-case `t` and `z`, a space in place of the `T`, and offsets such as `+0200` and `+02`. A time
+    /// without a zone is one in UTC. Digits of a fraction beyond the ninth are dropped. A leap second (`:60`) counts as
+    /// the second after it.
     ///
     /// Returns `None` for any other format, and for a date or a time of day that does not exist. Also for a time
     /// outside of 1678 to 2261, and for a text of more than 64 bytes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::parse_with(text, MAX_BYTES)
+        TimeText::read(text).map(|time| time.at)
     }
 
-    /// Like [`parse`](Self::parse), but returns `None` for a fraction of more than nine digits.
+    /// Parses a time in the strict form, with at most nine digits of a fraction.
     ///
-    /// For a text that is passed on: the text and the parsed time mean the same.
+    /// For a text that is passed on: every reader of RFC 3339 takes the text for the parsed time.
     pub(crate) fn parse_exact(text: &str) -> Option<Self> {
-        Self::parse_with(text, MAX_DIGITS)
+        TimeText::read(text).filter(|time| time.is_strict && time.fraction_digits <= MAX_DIGITS).map(|time| time.at)
     }
 
-    /// Like [`parse`](Self::parse), but returns `None` for a fraction of more than `max_fraction_digits` digits.
-    fn parse_with(text: &str, max_fraction_digits: usize) -> Option<Self> {
-        let (date, rest) = text.as_bytes().split_at_checked(19)?;
-        if text.len() > MAX_BYTES || [4, 7, 10, 13, 16].map(|at| date[at]) != *b"--T::" {
-            return None;
-        }
-        let (year, month, day) = (number(&date[..4])?, number(&date[5..7])?, number(&date[8..10])?);
-        let (hour, minute, second) = (number(&date[11..13])?, number(&date[14..16])?, number(&date[17..19])?);
-        // A leap second counts as the one after it.
-        if day < 1 || day > days_of(year, month)? || hour > 23 || minute > 59 || second > 60 {
-            return None;
-        }
-        let (fraction, zone) = match rest.split_first() {
-            Some((b'.', rest)) => rest.split_at(rest.iter().take_while(|digit| digit.is_ascii_digit()).count()),
-            _ => (&b"0"[..], rest),
-        };
-        if fraction.is_empty() || fraction.len() > max_fraction_digits {
-            return None;
-        }
-        let nanos = (0..MAX_DIGITS)
-            .fold(0, |nanos, at| nanos * 10 + fraction.get(at).map_or(0, |digit| i64::from(digit - b'0')));
-        let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-        let seconds = seconds - parse_offset(zone)?;
-        // In 128 bits: for the earliest second, seconds times NANOS alone is below `i64::MIN`.
-        i64::try_from(i128::from(seconds) * i128::from(NANOS) + i128::from(nanos)).ok().map(Timestamp)
+    /// Returns whether a text is a time without a zone.
+    pub(crate) fn lacks_zone(text: &str) -> bool {
+        TimeText::read(text).is_some_and(|time| !time.has_zone)
     }
 
     /// Returns the nanoseconds since 1970-01-01T00:00:00Z.
@@ -86,6 +69,50 @@ impl Timestamp {
     /// Returns the time `duration` earlier, or [`EARLIEST`](Self::EARLIEST) where that is out of range.
     pub(crate) fn minus(self, duration: Duration) -> Self {
         Timestamp(self.0.saturating_sub(nanos(duration)))
+    }
+}
+
+/// A text that is a time, and how it is written.
+struct TimeText {
+    at: Timestamp,
+    fraction_digits: usize,
+    has_zone: bool,
+    /// True if the text is in the strict form of RFC 3339.
+    is_strict: bool,
+}
+
+impl TimeText {
+    /// Reads a text, as [`Timestamp::parse`] does.
+    fn read(text: &str) -> Option<Self> {
+        let (date, rest) = text.as_bytes().split_at_checked(19)?;
+        if text.len() > MAX_BYTES || [4, 7, 13, 16].map(|at| date[at]) != *b"--::" || !b"Tt ".contains(&date[10]) {
+            return None;
+        }
+        let (year, month, day) = (number(&date[..4])?, number(&date[5..7])?, number(&date[8..10])?);
+        let (hour, minute, second) = (number(&date[11..13])?, number(&date[14..16])?, number(&date[17..19])?);
+        // A leap second counts as the one after it.
+        if day < 1 || day > days_of(year, month)? || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let (fraction, zone) = match rest.split_first() {
+            Some((b'.', rest)) => rest.split_at(rest.iter().take_while(|digit| digit.is_ascii_digit()).count()),
+            _ => (&b"0"[..], rest),
+        };
+        if fraction.is_empty() {
+            return None;
+        }
+        let nanos = (0..MAX_DIGITS)
+            .fold(0, |nanos, at| nanos * 10 + fraction.get(at).map_or(0, |digit| i64::from(digit - b'0')));
+        let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        let seconds = seconds - parse_offset(zone)?;
+        // In 128 bits: for the earliest second, seconds times NANOS alone is below `i64::MIN`.
+        let nanos = i64::try_from(i128::from(seconds) * i128::from(NANOS) + i128::from(nanos)).ok()?;
+        Some(TimeText {
+            at: Timestamp(nanos),
+            fraction_digits: fraction.len(),
+            has_zone: !zone.is_empty(),
+            is_strict: date[10] == b'T' && matches!(zone, b"Z" | [_, _, _, b':', _, _]),
+        })
     }
 }
 
@@ -110,11 +137,15 @@ fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, add)
 }
 
-/// Parses `Z` or an offset such as `+02:00`, and returns the seconds that it is ahead of UTC.
+/// Parses `Z` or an offset such as `+02:00`, `+0200` or `+02`, and returns the seconds that it is ahead of UTC. No zone is
+/// UTC.
 fn parse_offset(zone: &[u8]) -> Option<i64> {
     let (sign, hours, minutes) = match zone {
-        b"Z" => return Some(0),
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => (*sign, number(&[*h1, *h2])?, number(&[*m1, *m2])?),
+        b"" | b"Z" | b"z" => return Some(0),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            (*sign, number(&[*h1, *h2])?, number(&[*m1, *m2])?)
+        }
+        [sign @ (b'+' | b'-'), h1, h2] => (*sign, number(&[*h1, *h2])?, 0),
         _ => return None,
     };
     if hours > 23 || minutes > 59 {
@@ -181,9 +212,18 @@ mod tests {
         for text in [
             "",
             "2026-04-30",
-            "2026-04-30T12:00:00",
-            "2026-04-30 12:00:00Z",
-            "2026-04-30t12:00:00z",
+            "2026-04-30_12:00:00Z",
+            "2026-04-30  12:00:00Z",
+            "2026-04-30T12:00:00 Z",
+            "2026-04-30T12:00:00 +00:00",
+            "2026-04-30T12:00:00+",
+            "2026-04-30T12:00:00+2",
+            "2026-04-30T12:00:00+020",
+            "2026-04-30T12:00:00+02:0",
+            "2026-04-30T12:00:00+02:00:00",
+            "2026-04-30T12:00:00UTC",
+            "2026-04-30T12:00:00.",
+            "2026-04-30T12:00",
             "2026-02-29T12:00:00Z",
             "2026-13-01T12:00:00Z",
             "2026-00-01T12:00:00Z",
@@ -206,7 +246,31 @@ mod tests {
         assert_eq!(Timestamp::parse(&format!("2026-04-30T12:00:00.{}Z", "0".repeat(10_000))), None);
     }
 
-    /// The two parsers differ in nothing else: `fuzz.rs` compares them over all inputs.
+    /// Each of them is noon in UTC.
+    #[test]
+    fn times_are_parsed_as_others_write_them() {
+        for (text, has_zone) in [
+            ("2026-04-30t12:00:00z", true),
+            ("2026-04-30T12:00:00z", true),
+            ("2026-04-30t12:00:00Z", true),
+            ("2026-04-30 12:00:00Z", true),
+            ("2026-04-30 12:00:00.000000+00", true),
+            ("2026-04-30T12:00:00+00", true),
+            ("2026-04-30T12:00:00+0000", true),
+            ("2026-04-30T12:00:00-00:00", true),
+            ("2026-04-30 14:00:00+02", true),
+            ("2026-04-30T06:30:00.0-0530", true),
+            ("2026-04-30T12:00:00", false),
+            ("2026-04-30 12:00:00.0", false),
+        ] {
+            assert_eq!(seconds(text), Some(1_777_550_400), "{text}");
+            assert_eq!(Timestamp::lacks_zone(text), !has_zone, "{text}");
+            assert_eq!(Timestamp::parse_exact(text).is_some(), text.ends_with("-00:00"), "{text}");
+        }
+        assert!(!Timestamp::lacks_zone("2026-04-30") && !Timestamp::lacks_zone(""));
+    }
+
+    /// `fuzz.rs` compares the two parsers over all inputs.
     #[test]
     fn exact_parser_refuses_a_fraction_of_ten_digits() {
         for (fraction, is_exact) in [("", true), (".1", true), (".123456789", true), (".1234567890", false)] {
