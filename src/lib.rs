@@ -52,8 +52,8 @@
 //!
 //! # The guide
 //!
-//! - Use it: [enrichment](guide::enrichment), [sending](guide::sending), [inbox](guide::inbox),
-//!   [settings](guide::settings).
+//! - Use it: [enrichment](guide::enrichment), [sending](guide::sending), [requests](guide::requests),
+//!   [inbox](guide::inbox), [settings](guide::settings).
 //! - Run it: [containers](guide::containers), [observability](guide::observability),
 //!   [failure behaviour](guide::failure_behaviour), [limits and memory](guide::limits_and_memory).
 //! - Decide: [the platform's protocol](guide::platform), [stability](guide::stability),
@@ -104,7 +104,10 @@ pub use inbox::{
     PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
 };
 pub use peer::{Peer, PeerId, PeerRef};
-pub use platform::{Workspace, WorkspaceState};
+pub use platform::{
+    DelegatedTask, DelegationEntry, DelegationReceipt, NewRequest, Notice, RequestAction, RequestDetails,
+    RequestMessage, UploadedFile, Workspace, WorkspaceRequest, WorkspaceState,
+};
 pub use retry::RetryPolicy;
 pub use send::{SendOptions, SendProgress};
 pub use stats::{CircuitState, InboxStats, Stats};

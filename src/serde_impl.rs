@@ -16,7 +16,10 @@ use crate::inbox::{
     CursorPosition, InboxMessage, InboxMessageKind, PollFailure, PollSummary, PollerHealth, PromptEnvelope, StopReason,
 };
 use crate::peer::{Peer, PeerId};
-use crate::platform::{Workspace, WorkspaceState};
+use crate::platform::{
+    DelegationEntry, DelegationReceipt, RequestAction, RequestDetails, RequestMessage, UploadedFile, Workspace,
+    WorkspaceRequest, WorkspaceState,
+};
 use crate::stats::{CircuitState, InboxStats, Stats};
 use crate::wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
@@ -60,12 +63,15 @@ macro_rules! as_object {
     )+};
 }
 
-as_word!(CircuitState, Delivery, ErrorKind, InboxMessageKind, LookupSource);
+as_word!(CircuitState, Delivery, ErrorKind, InboxMessageKind, LookupSource, RequestAction);
 
 as_value! {
     Peer, peer => peer.as_json();
     Workspace, workspace => workspace.as_json();
     WorkspaceState, state => state.as_json();
+    WorkspaceRequest, request => request.as_json();
+    RequestMessage, message => message.as_json();
+    DelegationEntry, entry => entry.as_json();
     Reply, reply => reply.as_json();
     ReplyMessage, message => message.as_json();
     Task, task => task.as_json();
@@ -77,6 +83,13 @@ as_value! {
 
 as_object! {
     Lookup, lookup { "peer": lookup.peer, "source": lookup.source, "from_cache": lookup.from_cache }
+    RequestDetails, details { "request": details.request, "messages": details.messages }
+    DelegationReceipt, receipt {
+        "delegation_id": receipt.delegation_id,
+        "status": receipt.status,
+        "is_repeat": receipt.is_repeat,
+    }
+    UploadedFile, file { "uri": file.uri, "name": file.name, "media_type": file.media_type, "size": file.size }
     Attachment, file {
         "kind": file.kind,
         "uri": file.uri,

@@ -156,6 +156,10 @@ fn workspace(builder: ClientBuilder, _: &Dir) -> String {
     outcome(builder.build().unwrap().workspace())
 }
 
+fn requests(builder: ClientBuilder, _: &Dir) -> String {
+    outcome(builder.build().unwrap().requests())
+}
+
 fn send(builder: ClientBuilder, _: &Dir) -> String {
     outcome(builder.build().unwrap().send(PEER, "x"))
 }
@@ -178,7 +182,7 @@ fn notify(builder: ClientBuilder, _: &Dir) -> String {
 fn memory_is_a_bounded_multiple_of_the_body() {
     let _alone = alone();
     const LARGE: usize = 500_000;
-    let calls: [(&str, u16, usize, &str, &str, usize, Call); 12] = [
+    let calls: [(&str, u16, usize, &str, &str, usize, Call); 14] = [
         ("discover", 200, 256 * 1024, r#"{"x":"#, "}", MIB, discover),
         ("enrich", 404, 256 * 1024, r#"{"error":"#, "}", MIB, enrich),
         ("peers", 200, LARGE, "", "", 64 * MIB, peers),
@@ -189,6 +193,8 @@ fn memory_is_a_bounded_multiple_of_the_body() {
         ("send", 200, LARGE, r#"{"result":{"parts":"#, "}}", 16 * MIB, send),
         ("send 500", 500, LARGE, r#"{"error":{"code":"#, "}}", 16 * MIB, send),
         ("notify", 400, 64 * 1024, r#"{"error":"#, "}", MIB, notify),
+        ("requests", 200, LARGE, "", "", 64 * MIB, requests),
+        ("one request", 200, LARGE, r#"[{"id":"r","detail":"#, "}]", 64 * MIB, requests),
         ("activity", 200, LARGE, "", "", 16 * MIB, poll),
         ("one row", 200, LARGE, r#"[{"id":"1","request_body":"#, "}]", 16 * MIB, poll),
     ];

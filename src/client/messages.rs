@@ -1,19 +1,21 @@
 //! Calls that send something.
 
+use std::io::{Read, Seek};
 use std::time::Duration;
 
 use super::Client;
 use crate::error::{Error, guard_delivery};
 use crate::peer::PeerRef;
-use crate::platform::{OutgoingMessage, OutgoingNotice};
-use crate::retry::RetryPolicy;
+use crate::platform::{Notice, OutgoingMessage, UploadedFile, outgoing_notice, upload};
 use crate::send::{SendOptions, send};
 use crate::wire::{Message, Reply};
 
 /// Budget of [`Client::notify`].
 const NOTIFY_BUDGET: Duration = Duration::from_secs(30);
+/// Budget of [`Client::upload`].
+const UPLOAD_BUDGET: Duration = Duration::from_secs(600);
 
-/// Messages to peers, and notices to the human.
+/// Messages to peers, and notices and files for the human.
 impl Client {
     /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]). A task
     /// that failed is an answer, too: [`Task::is_failed`](crate::Task::is_failed).
@@ -61,15 +63,45 @@ impl Client {
     }
 
     /// Shows a text to the human on the canvas of the client's own workspace, in at most 30 s. It is tried again only
-    /// while nothing of it can have arrived.
+    /// while nothing of it can have arrived. [`Notice`] adds files.
     ///
     /// # Errors
     ///
-    /// With [`Error::delivery`]: a blank text ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)) or one above 1 MiB
+    /// With [`Error::delivery`]: a blank text, or one with U+0000 in it
+    /// ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)), or more than 1 MiB
     /// ([`TooLarge`](crate::ErrorKind::TooLarge)), which are not sent; a status that is no success; a failed transport.
-    pub fn notify(&self, text: impl AsRef<str>) -> Result<(), Error> {
-        let options = SendOptions::new().retry(RetryPolicy::new().with_budget(NOTIFY_BUDGET).only_undelivered());
-        let http = &self.inner.http;
-        guard_delivery(|| send(http, &OutgoingNotice::new(http, text.as_ref())?, &options))
+    pub fn notify(&self, notice: impl Into<Notice>) -> Result<(), Error> {
+        self.inner.post(NOTIFY_BUDGET, || outgoing_notice(&self.inner.http, &notice.into()))
+    }
+
+    /// Uploads a file for a [`Notice`], in at most 600 s. It is tried again only while nothing of it can have arrived.
+    ///
+    /// `content` is read while it is sent, from its beginning to its present end: a file, or a `Cursor` of bytes. Nothing but
+    /// a buffer of it is kept in memory. The request may have 100 MiB, of which some 200 bytes surround the content. The
+    /// time limit does not end a read that blocks.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    /// use a2a_blocking::{Client, Notice};
+    ///
+    /// let client = Client::from_env()?;
+    /// let file = client.upload("nightly.log", "text/plain", File::open("/var/log/nightly.log")?)?;
+    /// client.notify(Notice::new("The nightly run failed").attach(&file))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// With [`Error::delivery`]. Not sent are a name that is empty, has a control character or is above 1,024 bytes; a media
+    /// type that is none; a content that cannot be read ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)); more than
+    /// 100 MiB ([`TooLarge`](crate::ErrorKind::TooLarge)). Else a status that is no success, a body without the file's
+    /// address and name, or a failed transport.
+    pub fn upload(
+        &self,
+        name: impl AsRef<str>,
+        media_type: impl AsRef<str>,
+        content: impl Read + Seek + Send + 'static,
+    ) -> Result<UploadedFile, Error> {
+        self.inner.post(UPLOAD_BUDGET, || upload(&self.inner.http, name.as_ref(), media_type.as_ref(), content))
     }
 }

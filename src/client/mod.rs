@@ -1,7 +1,9 @@
-//! [`Client`]: the calls that a user makes. Enrichment is here; messages and our own workspace have a file each.
+//! [`Client`]: the calls that a user makes. Enrichment is here; every other subject has a file.
 
 mod builder;
+mod delegations;
 mod messages;
+mod requests;
 mod workspace;
 
 use std::fmt;
@@ -11,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use crate::config::Settings;
 use crate::enrich::{Enricher, Lookup};
-use crate::error::{Error, guard};
+use crate::error::{Error, guard, guard_delivery};
 use crate::http::Http;
 use crate::peer::{Peer, PeerId, PeerRef};
-use crate::platform::message_path;
+use crate::platform::{Attempt, message_path};
+use crate::retry::RetryPolicy;
+use crate::send::{SendOptions, send};
 use crate::stats::{InboxCounters, Stats};
 use crate::util::clock::{CoarseInstant, Deadline};
 pub use builder::ClientBuilder;
@@ -54,6 +58,17 @@ impl ClientInner {
     /// Returns the deadline of a call that its user waits for.
     fn deadline(&self) -> Deadline {
         Deadline::after(self.settings.call_timeout)
+    }
+
+    /// Makes a call that creates or changes something, inside `budget`. It is tried again only while nothing of it can have
+    /// arrived.
+    ///
+    /// # Errors
+    ///
+    /// Those of `call`, and the last attempt's, with the state of the delivery.
+    fn post<A: Attempt>(&self, budget: Duration, call: impl FnOnce() -> Result<A, Error>) -> Result<A::Answer, Error> {
+        let policy = RetryPolicy::new().with_budget(budget).only_undelivered();
+        guard_delivery(|| send(&self.http, &call()?, &SendOptions::new().retry(policy)))
     }
 }
 

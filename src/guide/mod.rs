@@ -44,6 +44,8 @@ pages! {
     enrichment,
     /// Sending a message: attempts, the budget, and whether it was delivered.
     sending,
+    /// Tasks and approvals, delegations, files, the platform's rules.
+    requests,
     /// A poller's promises: messages, verdicts, the cursor.
     inbox,
     /// All settings: variables, setters, defaults, TLS, the token, features.

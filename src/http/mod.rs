@@ -210,7 +210,7 @@ impl Exchange<'_> {
             None => self.prepare(agent.get(&self.url), &guard, left, connection).call(),
             Some(body) => {
                 let request = self.prepare(agent.post(&self.url), &guard, left, connection);
-                let request = request.header("Content-Type", "application/json").header("Content-Length", body.len());
+                let request = request.header("Content-Type", body.content_type()).header("Content-Length", body.len());
                 request.send(SendBody::from_reader(&mut body.reader()))
             }
         };

@@ -46,7 +46,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns a POST of a JSON `body` to `path`.
+    /// Returns a POST of `body` to `path`.
     pub(crate) fn post(path: &'a str, body: &'a RequestBody) -> Self {
         Request { body: Some(body), ..Request::get(path) }
     }

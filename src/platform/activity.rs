@@ -1,7 +1,8 @@
 //! The activity feed: the rows that the platform keeps of messages to our workspace.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
+use super::post::UNRESERVED;
 use super::response::{Call, is_removal, refusal, unusable_body};
 use crate::error::Error;
 use crate::http::{Http, Pool, Request};
@@ -12,10 +13,6 @@ use crate::wire::{self, ActivityRows, Timestamp};
 pub(crate) const MAX_PAGE: usize = 500;
 /// Longest page that is read, in bytes of JSON. A message has at most 1 MiB, and few are near that.
 const MAX_RESPONSE: u64 = 32 * 1024 * 1024;
-/// Characters that need no escape in a query, by RFC 3986, section 2.3.
-///
-/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.3>
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The rows that a page starts with.
 #[derive(Debug, Clone, PartialEq)]

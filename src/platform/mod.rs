@@ -4,21 +4,34 @@
 
 mod activity;
 mod attempt;
+mod delegations;
 mod heartbeat;
 mod message;
 mod notify;
+mod post;
 mod registry;
+mod requests;
 pub(crate) mod response;
 mod state;
+mod uploads;
 mod workspace;
 
 pub(crate) use activity::{ActivityPage, MAX_PAGE, PageRequest, activity};
 pub(crate) use attempt::{Attempt, FailedAttempt, RetryHint};
+pub use delegations::{DelegatedTask, DelegationEntry, DelegationReceipt};
+pub(crate) use delegations::{delegate, delegations, end_delegation};
 pub(crate) use heartbeat::{Vitals, heartbeat};
 pub(crate) use message::{OutgoingMessage, message_path};
-pub(crate) use notify::OutgoingNotice;
+pub use notify::Notice;
+pub(crate) use notify::outgoing_notice;
 pub(crate) use registry::Registry;
+pub use requests::{NewRequest, RequestAction, RequestDetails, RequestMessage, WorkspaceRequest};
+pub(crate) use requests::{
+    RequestList, cancel_request, instructions, new_request, request_details, request_message, requests, respond,
+};
 pub use state::WorkspaceState;
 pub(crate) use state::workspace_state;
+pub use uploads::UploadedFile;
+pub(crate) use uploads::upload;
 pub use workspace::Workspace;
 pub(crate) use workspace::workspace;

@@ -74,7 +74,7 @@ use self::entities::DeliveryMode;
 use self::message::RelayedMessage;
 use self::relay::relay_message;
 use self::server::TestServer;
-use self::uploads::UploadedFile;
+use self::uploads::DroppedFile;
 
 pub use delivery::{LedgerEntry, SentMessage};
 pub use workspace::WorkspaceHandle;
@@ -203,7 +203,7 @@ impl Platform {
     /// Drops a file into a workspace as a human does on its canvas, and returns the file's URI.
     #[must_use]
     pub fn upload(&self, to: &WorkspaceHandle, name: &str, mime_type: &str, content: impl Into<Vec<u8>>) -> String {
-        let file = UploadedFile { name: name.to_owned(), mime_type: mime_type.to_owned(), content: content.into() };
+        let file = DroppedFile { name: name.to_owned(), mime_type: mime_type.to_owned(), content: content.into() };
         let added = uploads::add_uploads(&mut self.server.shared.lock(), to.id(), vec![file]);
         self.server.shared.notify();
         let added = added.first().and_then(|file| serde_json::from_str::<serde_json::Value>(file).ok());

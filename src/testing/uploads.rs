@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 100;
 const MOST_BYTES: usize = 512 << 20;
 
 /// A file of an upload.
-pub(super) struct UploadedFile {
+pub(super) struct DroppedFile {
     pub(super) name: String,
     pub(super) mime_type: String,
     pub(super) content: Vec<u8>,
@@ -45,7 +45,7 @@ pub(super) fn upload_files(state: &mut State, request: &HttpRequest, id: &str) -
 }
 
 /// Keeps files and writes their rows. Returns the JSON of each, in the order of the server's structure.
-pub(super) fn add_uploads(state: &mut State, id: &str, files: Vec<UploadedFile>) -> Vec<String> {
+pub(super) fn add_uploads(state: &mut State, id: &str, files: Vec<DroppedFile>) -> Vec<String> {
     let (mut rows, mut answers) = (Vec::new(), Vec::new());
     for file in files {
         let file_id = new_id().to_string();
@@ -140,7 +140,7 @@ fn clean_name(name: &str) -> String {
 }
 
 /// Reads the files of a multipart body, <https://www.rfc-editor.org/rfc/rfc7578>.
-fn read_multipart(body: &[u8], boundary: &str) -> Option<Vec<UploadedFile>> {
+fn read_multipart(body: &[u8], boundary: &str) -> Option<Vec<DroppedFile>> {
     let (delimiter, mut files) = (format!("--{boundary}").into_bytes(), Vec::new());
     let mut rest = body.get(find(body, &delimiter)? + delimiter.len()..)?;
     let between = [b"\r\n", delimiter.as_slice()].concat();
@@ -161,7 +161,7 @@ fn read_multipart(body: &[u8], boundary: &str) -> Option<Vec<UploadedFile>> {
         let disposition = header("content-disposition").unwrap_or_default();
         if let Some(name) = parameter(&disposition, "filename") {
             let mime_type = header("content-type").unwrap_or("application/octet-stream".to_owned());
-            files.push(UploadedFile { name, mime_type, content: content.get(..end)?.to_vec() });
+            files.push(DroppedFile { name, mime_type, content: content.get(..end)?.to_vec() });
         }
         rest = content.get(end + between.len()..)?;
     }

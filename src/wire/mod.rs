@@ -24,7 +24,7 @@ pub use part::{Attachment, File, FileContent, Part};
 pub(crate) use received::ReceivedMessage;
 pub(crate) use record::{
     BodyError, CALL_MEMORY, PeerList, RECORD_MEMORY, error_fields, error_text, has_error_text, is_platform_error,
-    is_removed_peer, object, peer_list,
+    is_removed_peer, object, objects, peer_list,
 };
 pub(crate) use reply::read::{MessageAnswer, read_answer};
 pub use reply::{Queued, Reply, ReplyMessage, Task};

@@ -89,6 +89,31 @@ fn stats_are_numbers_and_the_state_is_a_word() {
 }
 
 #[test]
+fn requests_delegations_and_uploads() {
+    let request = json!({ "id": "r", "title": "x", "later": [1] });
+    let message = json!({ "id": "m", "body": "y", "later": 1 });
+    let (row, receipt) = (json!({ "delegation_id": "d", "later": 1 }), json!({ "delegation_id": "d", "status": "s" }));
+    let file = json!({ "files": [{ "uri": "u", "name": "n", "mimeType": "a/b", "size": 3 }] });
+    let server = Server::play([
+        Reaction::reply(200, json!([request]).to_string()),
+        Reaction::reply(200, json!({ "request": request, "messages": [message] }).to_string()),
+        Reaction::reply(200, json!([row]).to_string()),
+        Reaction::reply(202, receipt.to_string()),
+        Reaction::reply(200, file.to_string()),
+    ]);
+    let client = client(&server);
+    assert_eq!(to_value(client.requests().unwrap()).unwrap(), json!([request]));
+    let details = json!({ "request": request, "messages": [message] });
+    assert_eq!(to_value(client.request_details("r").unwrap()).unwrap(), details);
+    assert_eq!(to_value(client.delegations().unwrap()).unwrap(), json!([row]));
+    let expected = json!({ "delegation_id": "d", "status": "s", "is_repeat": false });
+    assert_eq!(to_value(client.delegate(PEER, "x").unwrap()).unwrap(), expected);
+    let uploaded = client.upload("n", "a/b", std::io::Cursor::new("abc")).unwrap();
+    assert_eq!(to_value(uploaded).unwrap(), json!({ "uri": "u", "name": "n", "media_type": "a/b", "size": 3 }));
+    assert_eq!(to_value(a2a_blocking::RequestAction::Done).unwrap(), "done");
+}
+
+#[test]
 fn message_is_its_wire_form() {
     let message = Message::from("hi").context_id("c");
     let expected = json!({ "role": "user", "parts": [{ "kind": "text", "text": "hi" }], "contextId": "c" });

@@ -26,6 +26,11 @@ fn types_are_send_sync_and_debug() {
     shared::<Message>();
     shared::<Workspace>();
     shared::<WorkspaceState>();
+    shared::<WorkspaceRequest>();
+    shared::<NewRequest>();
+    shared::<DelegatedTask>();
+    shared::<Notice>();
+    shared::<UploadedFile>();
     shared::<PromptEnvelope>();
     shared::<Boundary>();
     shared::<Stats>();
@@ -56,6 +61,15 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<Lookup>();
     value::<Workspace>();
     value::<WorkspaceState>();
+    value::<WorkspaceRequest>();
+    value::<RequestDetails>();
+    value::<RequestMessage>();
+    value::<NewRequest>();
+    value::<DelegatedTask>();
+    value::<DelegationReceipt>();
+    value::<DelegationEntry>();
+    value::<Notice>();
+    value::<UploadedFile>();
     value::<Message>();
     value::<Reply>();
     value::<Part<'_>>();
@@ -75,6 +89,7 @@ fn data_is_comparable_and_words_are_hashable() {
     word::<ErrorKind>();
     word::<Delivery>();
     word::<LookupSource>();
+    word::<RequestAction>();
     word::<InboxMessageKind>();
     word::<CircuitState>();
     let _: HashSet<PeerId> = HashSet::new();
@@ -104,4 +119,7 @@ fn words_are_pinned() {
     assert_eq!([LookupSource::Fresh, LookupSource::Shed].map(LookupSource::as_str), ["fresh", "shed"]);
     assert_eq!(InboxMessageKind::DelegationResult.to_string(), "delegation_result");
     assert_eq!(CircuitState::Degraded.as_str(), "degraded");
+    // The platform takes these.
+    let actions = [RequestAction::Done, RequestAction::Approved, RequestAction::Rejected];
+    assert_eq!(actions.map(RequestAction::as_str), ["done", "approved", "rejected"]);
 }

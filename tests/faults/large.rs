@@ -4,10 +4,14 @@
 //! it, or in a line that nobody logs. So the tokens begin with a run of the letter that the answers are made of.
 
 use std::fmt::Write;
+use std::io::Cursor;
 use std::iter::repeat_n;
 use std::time::Duration;
 
-use a2a_blocking::{Client, Error, ErrorKind, InboxPoller, LookupSource, Message, RetryPolicy, SendOptions, Verdict};
+use a2a_blocking::{
+    Client, Error, ErrorKind, InboxPoller, LookupSource, Message, NewRequest, RequestAction, RetryPolicy, SendOptions,
+    Verdict,
+};
 
 use crate::calls::timed;
 use crate::cell::Call::{self, Discover, Enrich, Peers, Poll, Send, Workspace};
@@ -185,6 +189,80 @@ fn lists() -> Vec<Large> {
         }),
         page("a page of entries that are none", |_| filled(500_000, ("[0", "]"), ",1234567")),
     ]
+}
+
+/// A call that the table does not have: its name, the number of bytes that it reads, and the largest answer that it takes.
+/// Without an answer it reads only the status.
+type Further = (&'static str, fn(&Client) -> Result<(), Error>, usize, Option<fn(usize) -> Vec<u8>>);
+
+const FURTHER: [Further; 9] = [
+    ("requests", |client| client.requests().map(drop), 10_000_000, Some(entries)),
+    ("delegations", |client| client.delegations().map(drop), 10_000_000, Some(entries)),
+    (
+        "request_details",
+        |client| client.request_details("r").map(drop),
+        10_000_000,
+        Some(|size| filled(size, (r#"{"request":{"id":"r"},"messages":[{"body":""#, "\"}]}"), LETTER)),
+    ),
+    (
+        "instructions",
+        |client| client.instructions().map(drop),
+        10_000_000,
+        Some(|size| filled(size, (r#"{"instructions":""#, "\"}"), LETTER)),
+    ),
+    (
+        "request",
+        |client| client.request(&NewRequest::task("x")).map(drop),
+        64 * 1024,
+        Some(|size| filled(size, (r#"{"request_id":""#, "\"}"), LETTER)),
+    ),
+    (
+        "delegate",
+        |client| client.delegate(PEER, "x").map(drop),
+        64 * 1024,
+        Some(|size| filled(size, (r#"{"delegation_id":"d","status":""#, "\"}"), LETTER)),
+    ),
+    (
+        "upload",
+        |client| client.upload("n", "a/b", Cursor::new("x")).map(drop),
+        64 * 1024,
+        Some(|size| filled(size, (r#"{"files":[{"uri":"u","name":""#, "\"}]}"), LETTER)),
+    ),
+    ("respond", |client| client.respond("r", RequestAction::Done), 64 * 1024, None),
+    ("notify", |client| client.notify("x"), 64 * 1024, None),
+];
+
+/// Requests as the platform lists them, with a short title.
+fn entries(size: usize) -> Vec<u8> {
+    let fields = format!(
+        r#""kind":"task","requester_type":"agent","requester_id":"{PEER}","org_id":"{PEER}","recipient_type":"agent","recipient_id":"{WORKSPACE}","title":"{LETTER}","detail":null,"status":"pending","responder_type":null,"responder_id":null,"priority":null,"created_at":"2026-11-29T15:47:28.759723Z","updated_at":"2026-11-29T15:47:28.759723Z","responded_at":null"#
+    );
+    list(size, |n| format!(r#"{{"id":"{n:08x}-e23a-45fe-8aa0-e3f0f448b4b5",{fields}}}"#))
+}
+
+/// Makes each call that the table does not have with its large answers.
+pub fn check_further() {
+    late::watch();
+    for (n, (name, call, size, good)) in FURTHER.into_iter().enumerate() {
+        let token = &tokens()[n % 3];
+        let text = filled(size, ("\"", "\""), LETTER);
+        let answers = [
+            (500, filled(size, ("", ""), LETTER), Some(ErrorKind::Status)),
+            (400, filled(size, (r#"{"error":""#, r#""}"#), LETTER), Some(ErrorKind::Status)),
+            (200, vec![b' '; size + 1], Some(ErrorKind::TooLarge)),
+            (200, text, good.map(|_| ErrorKind::Malformed)),
+            (200, good.map_or_else(Vec::new, |body| body(size)), None),
+        ];
+        for (status, body, expected) in answers {
+            let server = Server::play([Reaction::reply(status, body)]);
+            let client = Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).token(token);
+            let client = client.build().unwrap();
+            let error = timed(BUDGET, || call(&client)).err();
+            assert_eq!(error.as_ref().map(Error::kind), expected, "{name} {status}: {error:?}");
+            let shown = format!("{error:?} {error:#?}");
+            assert!(shown.len() < 100_000 && !shown.contains(token), "{name} {status}: {shown}");
+        }
+    }
 }
 
 /// Makes a list of as many entries as fit.

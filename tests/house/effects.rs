@@ -21,6 +21,7 @@ const EFFECTS: &[Effect] = &[
             "src/enrich/",
             "src/cancel/",
             "src/http/transport/",
+            "src/http/upload.rs",
             "src/util/",
             "src/token/",
             "src/cache/answers/",

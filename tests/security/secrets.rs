@@ -15,7 +15,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use a2a_blocking::{
-    CancelToken, Client, ClientBuilder, Error, InboxPoller, Message, RetryPolicy, SendOptions, Verdict, global,
+    CancelToken, Client, ClientBuilder, Error, InboxPoller, Message, NewRequest, RequestAction, RetryPolicy,
+    SendOptions, Verdict, global,
 };
 use serde_json::json;
 
@@ -95,9 +96,17 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     show_outcome("peers", client.peers());
     show_outcome("workspace", client.workspace());
     show_outcome("discover_url", client.discover_url(PEER));
+    show_outcome("requests", client.requests());
+    show_outcome("request_details", client.request_details("r"));
+    show_outcome("instructions", client.instructions());
+    show_outcome("delegations", client.delegations());
     // Without a connection this call retries for 15 s.
     if !UNREACHABLE.contains(&what) {
         show_outcome("notify", client.notify("done"));
+        show_outcome("request", client.request(&NewRequest::task("x")));
+        show_outcome("respond", client.respond("r", RequestAction::Done));
+        show_outcome("delegate", client.delegate(PEER, "x"));
+        show_outcome("upload", client.upload("n", "text/plain", std::io::Cursor::new("content")));
     }
     show("settings", client.settings());
 

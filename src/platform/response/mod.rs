@@ -1,14 +1,15 @@
 //! The meaning of a response: kind of error, delivery, hint to retry, and advice, for every call.
 //!
-//! | status | discover | peers | workspace | activity | notify, state | heartbeat |
-//! | --- | --- | --- | --- | --- | --- | --- |
-//! | 401 | `Unauthorized` | the same | the same | the same | the same | the same |
-//! | 403 | `NotFound` if it is the platform's own, else `Status` | `Unauthorized` | the same | the same | the same | the same |
-//! | 404 | the same | `NotFound` | `NotFound` | `Status` | `Status` | `Status` |
-//! | 410 | the same | `Removed` if it says so | `Removed` | as peers | `Status` | as peers |
-//! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same |
-//! | other | `Status` | the same | the same | the same | the same | the same |
+//! | status | discover | peers | workspace | activity | notify, state, own | heartbeat | request |
+//! | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | 401 | `Unauthorized` | the same | the same | the same | the same | the same | the same |
+//! | 403 | `NotFound` if it is the platform's own, else `Status` | `Unauthorized` | the same | the same | the same | the same | `Status` if it is the platform's own, else `Unauthorized` |
+//! | 404 | the same | `NotFound` | `NotFound` | `Status` | `Status` | `Status` | `NotFound` |
+//! | 410 | the same | `Removed` if it says so | `Removed` | as peers | `Status` | as peers | `Status` |
+//! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same | the same |
+//! | other | `Status` | the same | the same | the same | the same | the same | the same |
 //!
+//! *request* is a task or an approval by its id; *own* is the list of those, delegations, uploads and instructions.
 //! Answers to a message say more of its delivery: see [`message`].
 
 #[cfg(any(test, fuzzing))]
@@ -44,6 +45,10 @@ pub(super) enum Call {
     Activity,
     Notify,
     Heartbeat,
+    /// One task or approval, by its id.
+    Request,
+    /// Tasks and approvals, delegations, uploads and instructions of our own workspace.
+    Own,
 }
 
 /// Returns the error for a status that is no success, with the platform's own text and advice.
@@ -83,8 +88,10 @@ fn kind(response: &Response, call: Call) -> ErrorKind {
         (403 | 404 | 410, Call::Discover) if wire::is_platform_error(&response.body) => ErrorKind::NotFound,
         (503, Call::Discover) if wire::is_removed_peer(&response.body) => ErrorKind::NotFound,
         (403 | 404 | 410, Call::Discover) => ErrorKind::Status,
+        // The platform's own says that the request is another's. A refused token is a 401 here.
+        (403, Call::Request) if wire::is_platform_error(&response.body) => ErrorKind::Status,
         (403, _) => ErrorKind::Unauthorized,
-        (404, Call::Peers | Call::Workspace) => ErrorKind::NotFound,
+        (404, Call::Peers | Call::Workspace | Call::Request) => ErrorKind::NotFound,
         (410, Call::Workspace) => ErrorKind::Removed,
         (410, Call::Peers | Call::Activity | Call::Heartbeat) if is_removal(response) => ErrorKind::Removed,
         _ => ErrorKind::Status,
@@ -131,6 +138,34 @@ fn removed(response: &Response, workspace_id: &str) -> WorkspaceRemoved {
 pub(super) fn read_object(response: &Response, memory: usize) -> Result<Map<String, Value>, Error> {
     response.check_encoding()?;
     wire::object(&response.body, memory).map_err(|why| unusable_body(response, &why))
+}
+
+/// Reads the body of a 200 as a list of JSON objects, and returns it with the number of its other entries.
+///
+/// # Errors
+///
+/// A body in an encoding, or one that is no list or too large.
+pub(super) fn read_objects(response: &Response) -> Result<(Vec<Map<String, Value>>, usize), Error> {
+    response.check_encoding()?;
+    wire::objects(&response.body).map_err(|why| unusable_body(response, &why))
+}
+
+/// Reads a text in the body of a 2xx that is a JSON object.
+///
+/// # Errors
+///
+/// A body in an encoding, one that is no object or too large, or one without that text.
+pub(super) fn read_text(response: &Response, field: &str) -> Result<String, Error> {
+    match read_object(response, wire::CALL_MEMORY)?.remove(field) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(without_text(response, field)),
+    }
+}
+
+/// Returns the error for a 2xx whose body lacks a text.
+pub(super) fn without_text(response: &Response, field: &str) -> Error {
+    let detail = format!("answered {} with a body without a text in `{field}`", response.status);
+    response.error(ErrorKind::Malformed, detail)
 }
 
 /// Returns the error for a 200 whose body cannot be used.
@@ -184,29 +219,34 @@ pub(super) fn peers_unreachable(error: Error, platform: &PlatformUrl) -> Error {
     error.with_text(words)
 }
 
-/// Reads the answer to a notice.
+/// Reads the status of the answer to a POST about our own workspace.
 ///
 /// # Errors
 ///
 /// Any status outside 200 to 299. None is worth another attempt.
-pub(super) fn notice_answer(response: &Response) -> Result<(), FailedAttempt> {
+pub(super) fn post_answer(response: &Response, call: Call) -> Result<(), FailedAttempt> {
     if (200..300).contains(&response.status) {
         return Ok(());
     }
-    let error = refusal(response, Call::Notify, "");
-    // Below 500 the platform has refused the notice. A network's login page answers 511, without the platform's words.
+    let error = refusal(response, call, "");
+    // Below 500 the platform has refused it. A network's login page answers 511, without the platform's words.
     let is_refused = response.status < 500 || (response.status == 511 && !wire::has_error_text(&response.body));
     let delivery = if is_refused { Delivery::NotSent } else { Delivery::Unknown };
     Err(FailedAttempt::permanent(error.with_delivery(delivery)))
 }
 
-/// Returns the failure of an attempt at a notice that brought no whole response.
+/// Returns the failure of an attempt at a POST about our own workspace that brought no whole response.
 ///
-/// Unlike for a message, a status does not speak against another attempt: the policy for notices only repeats what cannot
-/// have been sent.
-pub(super) fn notice_lost(error: Error, body: &RequestBody) -> FailedAttempt {
+/// Unlike for a message, a status does not speak against another attempt: the policy for these calls only repeats what
+/// cannot have been sent.
+pub(super) fn post_lost(error: Error, body: &RequestBody) -> FailedAttempt {
+    let delivery = delivery_of(body);
+    if let Some(why) = body.fault() {
+        let error = Error::new(ErrorKind::InvalidMessage, format!("the content cannot be read: {why}"));
+        return FailedAttempt::permanent(error.with_delivery(delivery));
+    }
     let hint = if error.is_transient() { RetryHint::Transport } else { RetryHint::No };
-    FailedAttempt { error: error.with_delivery(delivery_of(body)), hint }
+    FailedAttempt { error: error.with_delivery(delivery), hint }
 }
 
 #[cfg(test)]

@@ -172,10 +172,21 @@ fn notice_that_a_networks_login_page_answered_was_not_sent() {
         (407, "", Delivery::NotSent),
         (502, "<html>", Delivery::Unknown),
     ] {
-        let Err(failure) = notice_answer(&Response::for_test(status, body)) else { panic!("{status}") };
+        let Err(failure) = post_answer(&Response::for_test(status, body), Call::Notify) else { panic!("{status}") };
         assert_eq!((failure.error.delivery(), failure.hint), (delivery, RetryHint::No), "{status} {body}");
     }
 }
+
+const CALLS: [Call; 8] = [
+    Call::Discover,
+    Call::Workspace,
+    Call::State,
+    Call::Activity,
+    Call::Notify,
+    Call::Heartbeat,
+    Call::Request,
+    Call::Own,
+];
 
 /// A hosted platform's edge answers so where the `Origin` or the organisation is missing.
 #[test]
@@ -183,15 +194,15 @@ fn empty_403_and_404_name_the_origin_and_the_org_id_in_every_call() {
     let advice = "without a body; check the origin and the org id";
     for status in [403, 404] {
         let empty = Response::for_test(status, "");
-        for call in [Call::Discover, Call::Workspace, Call::State, Call::Activity, Call::Notify, Call::Heartbeat] {
+        for call in CALLS {
             let error = refusal(&empty, call, "our-id");
             assert_eq!(error.detail(), format!("answered {status} {advice}"), "{call:?}");
         }
         assert_eq!(failure_of(status, b"").error.detail(), format!("HTTP {status} {advice}"));
-        let Err(notice) = notice_answer(&empty) else { panic!("{status}") };
+        let Err(notice) = post_answer(&empty, Call::Notify) else { panic!("{status}") };
         assert_eq!(notice.error.detail(), format!("answered {status} {advice}"));
     }
-    for call in [Call::Discover, Call::Workspace, Call::State, Call::Activity, Call::Notify, Call::Heartbeat] {
+    for call in CALLS {
         for (status, body) in [(403, "{}"), (404, "<html>"), (400, ""), (410, ""), (503, "")] {
             let error = refusal(&Response::for_test(status, body), call, "our-id");
             assert!(!error.detail().contains(advice), "{call:?}: {error}");
@@ -201,27 +212,40 @@ fn empty_403_and_404_name_the_origin_and_the_org_id_in_every_call() {
 
 #[test]
 fn kind_of_a_status_depends_on_the_call() {
-    use Call::{Activity, Discover, Heartbeat, Notify, Workspace};
+    use Call::{Activity, Discover, Heartbeat, Notify, Own, Request, Workspace};
     use ErrorKind::{NotFound, Removed, Status, Unauthorized};
     let removed = r#"{"error":"removed","removed_at":"2026-07-01T09:30:00Z"}"#;
     for (status, body, kinds) in [
-        (401, "", [Unauthorized; 5]),
-        (403, "", [Status, Unauthorized, Unauthorized, Unauthorized, Unauthorized]),
-        (403, r#"{"error":"e"}"#, [NotFound, Unauthorized, Unauthorized, Unauthorized, Unauthorized]),
-        (404, "", [Status, NotFound, Status, Status, Status]),
-        (404, r#"{"error":"e"}"#, [NotFound, NotFound, Status, Status, Status]),
-        (410, "", [Status, Removed, Status, Status, Status]),
-        (410, r#"{"error":"e"}"#, [NotFound, Removed, Status, Status, Status]),
-        (410, removed, [NotFound, Removed, Removed, Status, Removed]),
-        (500, r#"{"error":"e"}"#, [Status; 5]),
-        (204, "", [Status; 5]),
+        (401, "", [Unauthorized; 6]),
+        (403, "", [Status, Unauthorized, Unauthorized, Unauthorized, Unauthorized, Unauthorized]),
+        (403, r#"{"error":"e"}"#, [NotFound, Unauthorized, Unauthorized, Unauthorized, Unauthorized, Status]),
+        (404, "", [Status, NotFound, Status, Status, Status, NotFound]),
+        (404, r#"{"error":"e"}"#, [NotFound, NotFound, Status, Status, Status, NotFound]),
+        (410, "", [Status, Removed, Status, Status, Status, Status]),
+        (410, r#"{"error":"e"}"#, [NotFound, Removed, Status, Status, Status, Status]),
+        (410, removed, [NotFound, Removed, Removed, Status, Removed, Status]),
+        (500, r#"{"error":"e"}"#, [Status; 6]),
+        (204, "", [Status; 6]),
     ] {
-        for (call, kind) in [Discover, Workspace, Activity, Notify, Heartbeat].into_iter().zip(kinds) {
+        let kind_of = |call| {
             let error = refusal(&Response::for_test(status, body), call, "our-id");
-            assert_eq!(error.kind(), kind, "{call:?} {status} {body}");
-            assert_eq!(error.removed().is_some(), kind == Removed, "{call:?} {status} {body}");
-        }
+            assert_eq!(error.removed().is_some(), error.kind() == Removed, "{call:?} {status} {body}");
+            error.kind()
+        };
+        assert_eq!([Discover, Workspace, Activity, Notify, Heartbeat, Request].map(kind_of), kinds, "{status} {body}");
+        assert_eq!(kind_of(Own), kind_of(Notify), "{status} {body}");
     }
+}
+
+#[test]
+fn content_that_cannot_be_read_is_the_callers_fault_and_not_sent() {
+    let source = Box::new(std::io::Cursor::new(b"con".to_vec()));
+    let body = RequestBody::streamed("text/plain", Vec::new(), (source, 7), Vec::new());
+    body.read_for_test();
+    let failure = post_lost(Error::new(ErrorKind::Disconnected, "for the test"), &body);
+    assert_eq!((failure.hint, failure.error.kind()), (RetryHint::No, ErrorKind::InvalidMessage));
+    assert_eq!(failure.error.delivery(), Delivery::NotSent);
+    assert_eq!(failure.error.to_string(), "the content cannot be read: it ended before its length");
 }
 
 #[test]
@@ -243,7 +267,7 @@ fn lost_message_is_retried_only_where_no_answer_came() {
         assert_eq!((failure.hint, failure.error.delivery()), (hint, Delivery::Unknown), "{kind:?} {status:?}");
     }
     let unsent = RequestBody::new(b"x".to_vec());
-    let failure = notice_lost(Error::new(ErrorKind::Timeout, "for the test"), &unsent);
+    let failure = post_lost(Error::new(ErrorKind::Timeout, "for the test"), &unsent);
     assert_eq!((failure.hint, failure.error.delivery()), (RetryHint::Transport, Delivery::NotSent));
     assert_eq!(failure.error.retry_after(), None::<Duration>);
 }
@@ -258,7 +282,7 @@ fn a_401_says_that_no_token_was_sent_in_every_call() {
     for body in ["", "<html>", "{}"] {
         let error = failure_of(401, body.as_bytes()).error;
         assert!(!error.detail().contains(advice) && error.to_string().ends_with(advice), "{error}");
-        let Err(notice) = notice_answer(&Response::for_test(401, body)) else { panic!("{body}") };
+        let Err(notice) = post_answer(&Response::for_test(401, body), Call::Notify) else { panic!("{body}") };
         assert!(notice.error.to_string().ends_with(advice), "{}", notice.error);
     }
     let forbidden = failure(403, &json!({"error":"e"})).error;
@@ -267,7 +291,7 @@ fn a_401_says_that_no_token_was_sent_in_every_call() {
 
 #[test]
 fn a_403_blames_no_token_that_was_not_sent() {
-    for call in [Call::Workspace, Call::State, Call::Activity, Call::Notify, Call::Heartbeat] {
+    for call in CALLS.into_iter().filter(|call| *call != Call::Discover) {
         let error = refusal(&Response::for_test(403, b"<html>forbidden</html>"), call, "w");
         assert_eq!((error.kind(), error.detail()), (ErrorKind::Unauthorized, "answered 403"), "{call:?}");
     }

@@ -15,7 +15,7 @@ use crate::peer::{Peer, PeerId, for_values};
 pub(crate) const RECORD_MEMORY: usize = for_values(1024 * 1024);
 /// Memory for the values of a body that a caller waits for, in bytes. A multiple of the body's text comes on top.
 pub(crate) const CALL_MEMORY: usize = for_values(16 * 1024 * 1024);
-/// Memory for the values of a list of peers, in bytes. A multiple of the list's text comes on top.
+/// Memory for the values of a list of peers or requests, in bytes. A multiple of the list's text comes on top.
 ///
 /// Enough for some ten thousand peers, each with a card of a few maps.
 const LIST_MEMORY: usize = for_values(64 * 1024 * 1024);
@@ -68,6 +68,28 @@ pub(crate) fn object(body: &[u8], memory: usize) -> Result<Map<String, Value>, B
         Err(JsonError::NotJson(why)) => return Err(BodyError::malformed(format!("a body that is not JSON ({why})"))),
     };
     Err(BodyError::malformed(format!("{found}, where a JSON object was expected")))
+}
+
+/// Reads a body as a list of JSON objects, and returns it with the number of its other entries. Lists and maps may take five
+/// times the body's text, and 64 MiB.
+///
+/// # Errors
+///
+/// Any other body, with the words for what was found.
+pub(crate) fn objects(body: &[u8]) -> Result<(Vec<Map<String, Value>>, usize), BodyError> {
+    let entries = match parse_json(body, &mut MemoryBudget::new(body.len(), LIST_MEMORY)) {
+        Ok(Value::Array(entries)) => entries,
+        Ok(_) => return Err(BodyError::malformed("JSON that is no list, where a list was expected")),
+        Err(why @ JsonError::TooLarge(_)) => {
+            return Err(BodyError::too_large(format!("a list that is too large: {why}")));
+        }
+        Err(JsonError::NotJson(why)) => return Err(BodyError::malformed(format!("a body that is not JSON ({why})"))),
+    };
+    let count = entries.len();
+    let object = |entry| if let Value::Object(fields) = entry { Some(fields) } else { None };
+    let objects: Vec<_> = entries.into_iter().filter_map(object).collect();
+    let others = count - objects.len();
+    Ok((objects, others))
 }
 
 /// A list of peers.
@@ -197,6 +219,18 @@ mod tests {
             let error = object(body.as_bytes(), RECORD_MEMORY).unwrap_err().to_string();
             assert!(error.contains(found), "{body}: {error}");
         }
+    }
+
+    #[test]
+    fn list_keeps_its_objects_and_counts_the_other_entries() {
+        let (objects, others) = objects(br#"[{"id":"a"},7,null,[{}],{}]"#).unwrap();
+        assert_eq!((objects.len(), others), (2, 3));
+        for (body, found) in [("{}", "no list"), ("", "not JSON"), ("[{]", "not JSON")] {
+            let error = super::objects(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(found), "{body}: {error}");
+        }
+        let wide = format!("[{}]", vec![r#"{"":0}"#; 200_000].join(","));
+        assert_eq!(super::objects(wide.as_bytes()).unwrap_err().kind, ErrorKind::TooLarge);
     }
 
     /// As many entries of one line as a list of 10 MB holds.

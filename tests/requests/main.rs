@@ -1,0 +1,9 @@
+//! Requests, delegations, uploads, notices with files, and instructions: the calls beside messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod faults;
+mod platform;
+mod recorded;
+#[path = "../support/mod.rs"]
+mod support;
+mod uploads;
