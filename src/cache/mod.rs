@@ -154,6 +154,27 @@ impl Cache {
         discarded
     }
 
+    /// Replaces a peer's record by what `change` makes of it, if there is one. Its age does not change.
+    ///
+    /// Does nothing where `change` returns `None`, or another answer is stored while it runs. Returns what was removed, so
+    /// that the caller drops it after the locks are released.
+    #[must_use = "drop the removed values after all locks are released"]
+    pub(crate) fn revise(&self, peer: PeerId, change: impl FnOnce(&Peer) -> Option<Peer>) -> Option<Discarded> {
+        let known = self.record(peer)?;
+        let revised = change(&known)?;
+        let mut discarded = Discarded::new();
+        let mut state = self.state.write();
+        self.make_room(&mut state, peer, revised.bytes(), &mut discarded);
+        let mut shard = self.shard(peer).entries.write();
+        let Some(entry) = shard.get_mut(&peer).filter(|entry| entry.value.holds(&known)) else {
+            return Some(discarded);
+        };
+        state.bytes = state.bytes - known.bytes() + revised.bytes();
+        let replaced = entry.revise(&revised);
+        discarded.push(state.invalidate(replaced));
+        Some(discarded)
+    }
+
     /// Removes a peer's entry. Returns its value, so that the caller drops it after the locks are released.
     #[must_use = "drop the removed value after all locks are released"]
     pub(crate) fn remove(&self, peer: PeerId) -> Option<CachedValue> {

@@ -44,6 +44,51 @@ fn assert_stats_are_true(cache: &Cache) {
     assert_eq!((stats.entries, stats.bytes), sum);
 }
 
+#[test]
+fn revised_record_has_the_age_of_the_one_before() {
+    let (cache, start) = (Cache::new(10), Instant::now());
+    let now = CoarseInstant::at(start);
+    let times = |record| CacheUpdate::Found {
+        record,
+        refresh_at: now.plus(TTL / 2),
+        fresh_until: now.plus(TTL),
+        stale_until: now.plus(2 * TTL),
+    };
+    drop(cache.insert(peer(1), times(record(peer(1), 9))));
+    let answers = |cache: &Cache| {
+        [Duration::ZERO, TTL / 2, TTL - NANO, TTL, 2 * TTL].map(|age| match cache.get(peer(1), now.plus(age)) {
+            CacheAnswer::Fresh { record, refresh } => (record.name().map(str::len), refresh, true),
+            CacheAnswer::Due(stale) => (stale.and_then(|record| record.name().map(str::len)), false, false),
+            other => panic!("{other:?}"),
+        })
+    };
+    let before = answers(&cache);
+    drop(cache.revise(peer(1), |known| known.with_fields(&record(peer(1), 5).as_json().clone())));
+    assert_eq!(answers(&cache), before.map(|(name, refresh, is_fresh)| (name.map(|_| 5), refresh, is_fresh)));
+    assert_stats_are_true(&cache);
+    // Nothing is stored where nothing is known, or where another answer came meanwhile.
+    assert!(cache.revise(peer(2), |_| Some(record(peer(2), 5))).is_none());
+    drop(cache.revise(peer(1), |known| {
+        drop(cache.insert(peer(1), times(record(peer(1), 7))));
+        known.with_fields(&record(peer(1), 3).as_json().clone())
+    }));
+    assert_eq!(cache.record(peer(1)).unwrap().name().unwrap().len(), 7);
+    assert_stats_are_true(&cache);
+}
+
+#[test]
+fn revised_record_is_seen_by_a_thread_that_keeps_the_old_one() {
+    let cache = Cache::new(10);
+    drop(cache.insert(peer(1), found(peer(1), 9, in_an_hour())));
+    let name = "00000000-0000-4000-8000-000000000001";
+    while !matches!(cache.get_local(PeerName::Text(name)), LocalAnswer::Found(_)) {
+        cache.count(Answered::Fresh, peer(1), PeerName::Text(name), CoarseInstant::now());
+    }
+    drop(cache.revise(peer(1), |known| known.with_fields(&record(peer(1), 5).as_json().clone())));
+    assert!(matches!(cache.get_local(PeerName::Text(name)), LocalAnswer::Miss(_)));
+    assert_eq!(cache.record(peer(1)).unwrap().name().unwrap().len(), 5);
+}
+
 const NANO: Duration = Duration::from_nanos(1);
 const TTL: Duration = Duration::from_secs(300);
 

@@ -11,6 +11,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+
 use crate::config::Settings;
 use crate::enrich::{Enricher, Lookup};
 use crate::error::{Error, guard, guard_delivery};
@@ -271,6 +273,11 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats { inbox: self.inner.inbox.snapshot(), ..self.inner.enricher.stats() }
+    }
+
+    /// Puts fields that the platform just said of a peer over its cached record, if there is one.
+    pub(crate) fn overlay(&self, peer: PeerId, fields: &Map<String, Value>) {
+        self.inner.enricher.overlay(peer, fields);
     }
 
     pub(crate) fn inbox_counters(&self) -> &Arc<InboxCounters> {

@@ -20,6 +20,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::cache::{CacheAnswer, Discarded, LocalAnswer};
 use crate::config::Settings;
 use crate::error::Error;
@@ -225,6 +227,12 @@ impl Enricher {
     /// Returns the cached record of a peer, however old.
     pub(crate) fn known(&self, peer: PeerId) -> Option<Peer> {
         self.runner.cache.record(peer)
+    }
+
+    /// Puts fields that the platform just said of a peer over its cached record. The record's age does not change, and
+    /// without a record nothing is stored.
+    pub(crate) fn overlay(&self, peer: PeerId, fields: &Map<String, Value>) {
+        drop(self.runner.cache.revise(peer, |known| known.with_fields(fields)));
     }
 
     pub(crate) fn registry(&self) -> &Registry {

@@ -7,7 +7,7 @@ use super::feed::cursor::{Cursor, cursor_full_error};
 use super::feed::{Batch, Lister, MalformedLog};
 use super::handle::PollerControl;
 use super::message::InboxMessage;
-use super::sender::is_own;
+use super::sender::{is_own, overlay_names};
 use super::store::CursorFile;
 use crate::client::Client;
 use crate::error::failure_log::FailureLog;
@@ -51,6 +51,7 @@ impl PollRunner {
     pub(super) fn run(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
         let summary = guard(|| {
             let batch = self.lister.next_batch(&mut self.cursor)?;
+            overlay_names(&self.client, &batch.rows);
             self.deliver_batch(batch, callback)
         });
         self.file.save(&mut self.cursor, true);

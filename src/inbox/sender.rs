@@ -1,11 +1,17 @@
-//! The sender of a row: which kind of sender it is, and whether it is this workspace itself.
+//! The sender of a row: which kind of sender it is, its name, and whether it is this workspace itself.
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use crate::client::Client;
 use crate::peer::PeerId;
 use crate::util::str_enum::str_enum;
-use crate::util::text::strip;
-use crate::wire::{self, RowSender};
+use crate::util::text::{prefix, strip};
+use crate::wire::{self, Row, RowSender};
+
+/// Longest name or role that is taken from a row, in bytes.
+const MAX_NAME: usize = 1_024;
 
 /// The kind of sender that an inbox message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +51,33 @@ pub(super) fn identify_sender(fields: &Map<String, Value>) -> (InboxMessageKind,
         _ => InboxMessageKind::Unknown,
     };
     (kind, peer)
+}
+
+/// Returns the name and role of a row's sender in the fields of a record, as the platform had them when it listed the row.
+///
+/// Empty where the row has neither. Each has at most 1,024 bytes: a longer one is cut.
+pub(super) fn names_in_row(fields: &Map<String, Value>) -> Map<String, Value> {
+    let in_row = |field, name: &str| Some((field, prefix(wire::text_field(fields, name)?, MAX_NAME)));
+    let names = [in_row("name", "peer_name"), in_row("role", "peer_role")];
+    names.into_iter().flatten().map(|(field, text): (&str, _)| (field.to_owned(), text.into())).collect()
+}
+
+/// Puts the names and roles of a page's senders over those that the client has cached.
+///
+/// They are as of the listing, so this is to be done when a page arrives, and not when its messages are delivered.
+pub(super) fn overlay_names(client: &Client, rows: &[Row]) {
+    let mut newest = HashMap::new();
+    for row in rows {
+        if let (InboxMessageKind::PeerAgent, Some(peer)) = identify_sender(&row.fields) {
+            newest.insert(peer, &row.fields);
+        }
+    }
+    for (peer, fields) in newest {
+        let names = names_in_row(fields);
+        if !names.is_empty() {
+            client.overlay(peer, &names);
+        }
+    }
 }
 
 /// Returns whether a row was made by this workspace: a notice to its human, or the echo of a message that it sent.

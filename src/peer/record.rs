@@ -122,6 +122,23 @@ impl Peer {
         Peer::new(self.record().peer_id, fields, Origin::Overlaid(listed.clone()))
     }
 
+    /// Returns this record with other `fields` over its own, or `None` if it has them already.
+    ///
+    /// They count as listed: a discover that comes later is over them, and one without such a field leaves it.
+    pub(crate) fn with_fields(&self, fields: &Map<String, Value>) -> Option<Peer> {
+        let Record { peer_id, fields: own, origin, .. } = self.record();
+        if fields.iter().all(|(name, value)| own.get(name) == Some(value)) {
+            return None;
+        }
+        let over = |own: &Map<String, Value>| own.clone().into_iter().chain(fields.clone()).collect();
+        let origin = match origin {
+            Origin::Listed => Origin::Listed,
+            Origin::Discovered => Origin::Overlaid(Peer::listed(*peer_id, fields.clone())),
+            Origin::Overlaid(listed) => Origin::Overlaid(Peer::listed(*peer_id, over(&listed.record().fields))),
+        };
+        Some(Peer::new(*peer_id, over(own), origin))
+    }
+
     /// Returns the id that the registry was asked for.
     ///
     /// `None` only for an entry of [`Client::peers`](crate::Client::peers) whose `id` is not a peer id.
@@ -235,6 +252,11 @@ impl CachedValue {
         });
         let handle = self.handle.map(|_| reused.unwrap_or_else(|| Peer::around(self.record.clone())));
         *old = Some(CachedValue { record: self.record, handle });
+    }
+
+    /// Returns whether this is the value of `peer`'s record, and not of an equal one.
+    pub(crate) fn holds(&self, peer: &Peer) -> bool {
+        Arc::ptr_eq(&self.record, &peer.0.record)
     }
 
     /// Returns a handle to the record, if there is one.

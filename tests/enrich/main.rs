@@ -8,6 +8,8 @@ mod outage;
 mod peers;
 mod recovery;
 mod reentrancy;
+#[cfg(feature = "testing")]
+mod registered;
 mod rules;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,8 @@ mod health;
 mod lifecycle;
 mod logging;
 mod look_back;
+#[cfg(feature = "testing")]
+mod names;
 mod odd;
 mod pages;
 #[path = "../support/poll.rs"]

@@ -97,11 +97,20 @@ impl CacheEntry {
         let value = self.details.apply(update, self.value.state().negative());
         let is_record = value.as_ref().unwrap_or(&self.value).state().negative().is_none();
         self.stable_until = self.details.stable_until(is_record);
-        let value = value?;
+        Some(self.replace_value(value?))
+    }
+
+    /// Replaces the value by another record of the same age. Returns the value that it replaced.
+    pub(super) fn revise(&mut self, record: &Peer) -> CachedValue {
+        self.replace_value(CachedValue::record(record))
+    }
+
+    /// Replaces the value, which keeps its mark for SIEVE.
+    fn replace_value(&mut self, value: CachedValue) -> CachedValue {
         if self.value.state().take_visited() {
             value.state().visit();
         }
-        Some(std::mem::replace(&mut self.value, value))
+        std::mem::replace(&mut self.value, value)
     }
 
     /// Returns the record if it is the whole answer at `now` and marked as visited: all that most hits need.

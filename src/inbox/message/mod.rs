@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::envelope::{Boundary, EnvelopeFields, PromptEnvelope};
-use super::sender::{InboxMessageKind, identify_sender};
+use super::sender::{InboxMessageKind, identify_sender, names_in_row};
 use crate::client::Client;
 use crate::error::Error;
 use crate::peer::{Peer, PeerId};
@@ -184,7 +184,9 @@ impl InboxMessage {
     /// Returns the sender's record without waiting for the network.
     ///
     /// It is the record from [`Client::enrich_nonblocking`], or else one of the name and role that the platform put
-    /// into the row. It is `None` for the human, and if neither source has anything.
+    /// into the row, so that a peer's first message needs no lookup for its name. The name and role of a row are newer than
+    /// a cached record: when the row is listed, they replace those of the record. It is `None` for the human, and if neither
+    /// source has anything.
     #[must_use]
     pub fn sender(&self) -> Option<Peer> {
         let peer = self.peer()?;
@@ -211,14 +213,12 @@ impl InboxMessage {
 
     /// Makes a record of the `peer_name` and `peer_role` in the row. Returns `None` if the row has neither.
     fn sender_in_row(&self, peer: PeerId) -> Option<Peer> {
-        let in_row = |name| wire::text_field(&self.content.fields, name).map(Value::from);
-        let (name, role) = (in_row("peer_name"), in_row("peer_role"));
-        if name.is_none() && role.is_none() {
+        let mut fields = names_in_row(&self.content.fields);
+        if fields.is_empty() {
             return None;
         }
-        let fields = [("id", Some(peer.to_string().into())), ("name", name), ("role", role)];
-        let fields = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?)));
-        Some(Peer::discovered(peer, fields.collect()))
+        fields.insert("id".to_owned(), peer.to_string().into());
+        Some(Peer::discovered(peer, fields))
     }
 
     /// Answers the message and blocks until the answer is delivered or fails, for at most 30 s.
