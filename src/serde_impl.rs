@@ -190,6 +190,7 @@ as_object! {
         "dead_lettered": stats.dead_lettered,
         "skipped": stats.skipped,
         "failed_replies": stats.failed_replies,
+        "braked_replies": stats.braked_replies,
         "heartbeats": stats.heartbeats,
         "failed_heartbeats": stats.failed_heartbeats,
         "since_success_seconds": stats.since_success.map(|time| time.as_secs_f64()),

@@ -64,6 +64,9 @@ pub enum ErrorKind {
     Platform,
     /// The agent answered with a text that starts with `Agent error:`.
     Agent,
+    /// A reply to a peer that seems to answer each of our replies, above
+    /// [`PollerBuilder::loop_brake`](crate::PollerBuilder::loop_brake). Nothing was sent.
+    LoopBrake,
     /// The send was cancelled by its [`CancelToken`](crate::CancelToken).
     Cancelled,
     /// This process failed: the system gave no thread, file descriptor or random number, or a panic was caught, as of the
@@ -89,6 +92,7 @@ str_enum!(ErrorKind {
     Rpc: "rpc",
     Platform: "platform",
     Agent: "agent",
+    LoopBrake: "loop_brake",
     Cancelled: "cancelled",
     Internal: "internal",
 });

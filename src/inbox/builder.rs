@@ -45,7 +45,7 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// let shown = format!("{:?}", InboxPoller::builder(client));
 /// let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
 /// assert!(shown.contains(&format!("retry: {retry:?}")));
-/// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500"] {
+/// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)"] {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
 /// assert!(shown.contains("on_dead_letter: false, on_error: false"));
@@ -60,6 +60,7 @@ pub struct PollerBuilder {
     pub(super) backlog: Duration,
     pub(super) page_size: usize,
     pub(super) heartbeat: Option<Duration>,
+    pub(super) loop_brake: Option<u32>,
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
     pub(super) on_error: Option<ErrorCallback>,
 }
@@ -78,6 +79,7 @@ impl PollerBuilder {
             backlog: Duration::from_secs(600),
             page_size: MAX_PAGE,
             heartbeat: Some(Duration::from_secs(30)),
+            loop_brake: Some(30),
             on_dead_letter: None,
             on_error: None,
         }
@@ -145,6 +147,18 @@ impl PollerBuilder {
     /// Default: every 30 s. Must be more than zero.
     pub fn heartbeat(mut self, every: Option<Duration>) -> Self {
         self.heartbeat = every;
+        self
+    }
+
+    /// Sets how many replies to one peer in a minute may each answer what the peer wrote after the reply before.
+    ///
+    /// Two agents that answer everything exchange such replies for ever. Above the limit
+    /// [`InboxMessage::reply`] sends nothing and returns [`ErrorKind::LoopBrake`](crate::ErrorKind::LoopBrake). A burst does
+    /// not count, however long it is, and neither do replies to the human. The last 1,024 peers are counted, in memory.
+    ///
+    /// Default: 30. Must be at least 1. `None` turns it off.
+    pub fn loop_brake(mut self, replies: Option<u32>) -> Self {
+        self.loop_brake = replies;
         self
     }
 
@@ -256,6 +270,9 @@ impl PollerBuilder {
                 "heartbeat: zero would send heartbeats without a pause: set more than zero, or None for no heartbeat",
             ));
         }
+        if self.loop_brake == Some(0) {
+            return Err(Error::config("loop_brake: zero would refuse replies: set at least 1, or None for no brake"));
+        }
         if self.backlog < Duration::from_secs(1) {
             return Err(Error::config(format!("backlog: {:?} is too short: set at least 1 s", self.backlog)));
         }
@@ -294,11 +311,14 @@ impl PollerBuilder {
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
-        let PollerBuilder { on_dead_letter, on_error, .. } = self;
+        let PollerBuilder { loop_brake, on_dead_letter, on_error, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
-        shown.field("heartbeat", heartbeat).field("on_dead_letter", &on_dead_letter.is_some());
+        shown
+            .field("heartbeat", heartbeat)
+            .field("loop_brake", loop_brake)
+            .field("on_dead_letter", &on_dead_letter.is_some());
         shown.field("on_error", &on_error.is_some()).finish()
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod feed;
 mod handle;
 mod health;
 mod heartbeat;
+mod loop_brake;
 mod message;
 mod poll;
 mod poller;

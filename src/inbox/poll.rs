@@ -6,12 +6,14 @@ use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
 use super::feed::cursor::{Cursor, cursor_full_error};
 use super::feed::{Batch, Lister, MalformedLog};
 use super::handle::PollerControl;
+use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::sender::{is_own, overlay_names};
 use super::store::CursorFile;
 use crate::client::Client;
 use crate::error::failure_log::FailureLog;
 use crate::error::{Error, guard};
+use crate::util::clock::CoarseInstant;
 use crate::util::log_safe::log_safe;
 use crate::util::panic;
 
@@ -38,6 +40,7 @@ pub(super) struct PollRunner {
     pub(super) dispatcher: Dispatcher,
     pub(super) control: Arc<PollerControl>,
     pub(super) on_error: Option<ErrorCallback>,
+    pub(super) brake: Option<Arc<LoopBrake>>,
     pub(super) malformed_log: MalformedLog,
     /// Series of failed polls. The poller's loop reports the failures, and this the first success after them.
     pub(super) failure_log: FailureLog,
@@ -52,7 +55,9 @@ impl PollRunner {
         let summary = guard(|| {
             let batch = self.lister.next_batch(&mut self.cursor)?;
             overlay_names(&self.client, &batch.rows);
-            self.deliver_batch(batch, callback)
+            let listed_by = CoarseInstant::now();
+            self.brake.iter().for_each(|brake| brake.note_listing(&batch.rows, listed_by));
+            self.deliver_batch(batch, listed_by, callback)
         });
         self.file.save(&mut self.cursor, true);
         let health = &self.control.health;
@@ -71,7 +76,7 @@ impl PollRunner {
         summary
     }
 
-    /// Delivers the rows of a batch in order, and acks each in the cursor. Skips acked rows and our own, and logs
+    /// Delivers the rows of a batch, which were listed by `listed_by`, in order, and acks each in the cursor. Skips acked rows and our own, and logs
     /// malformed ones.
     ///
     /// Returns the number of messages by outcome, and whether there may be more. Returns early, without an error, when
@@ -79,6 +84,7 @@ impl PollRunner {
     fn deliver_batch(
         &mut self,
         batch: Batch,
+        listed_by: CoarseInstant,
         callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
     ) -> Result<PollSummary, Error> {
         let Batch { rows, listed, coverage, malformed, unreadable } = batch;
@@ -102,7 +108,8 @@ impl PollRunner {
                 self.cursor.ack(&listed, index, coverage);
                 continue;
             }
-            let message = InboxMessage::new(&self.client, row);
+            let ticket = self.brake.as_ref().map(|brake| brake.ticket(row.at, listed_by));
+            let message = InboxMessage::new(&self.client, row).with_brake(ticket);
             // Its messages may take minutes. The outage before it is over now.
             if summary.delivered + summary.dead_lettered == 0 {
                 self.control.health.listing_succeeded();

@@ -11,6 +11,7 @@ use super::feed::{Lister, MalformedLog};
 use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
 use super::health::PollerHealth;
 use super::heartbeat::{CallbackStats, Heartbeat};
+use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::poll::{PollRunner, PollSummary};
 use super::store::CursorFile;
@@ -99,8 +100,8 @@ impl InboxPoller {
     /// Checks the settings, locks and reads the cursor file, and makes the poller. Sends no request.
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
-        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, on_error, .. } =
-            builder;
+        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
+        let PollerBuilder { on_error, loop_brake, .. } = builder;
         let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
         let control = PollerControl::new(&client);
         let lister = Lister::new(client.http(), &control.token, client.settings().call_timeout, page_size, backlog);
@@ -118,6 +119,7 @@ impl InboxPoller {
             dispatcher,
             control: control.clone(),
             on_error,
+            brake: loop_brake.map(LoopBrake::new),
             malformed_log,
             failure_log,
         };

@@ -30,6 +30,8 @@ pub struct InboxStats {
     /// Number of calls of [`InboxMessage::reply`](crate::InboxMessage::reply) that returned an error, or a task without
     /// success.
     pub failed_replies: u64,
+    /// Number of those that were not sent because of [`PollerBuilder::loop_brake`](crate::PollerBuilder::loop_brake).
+    pub braked_replies: u64,
     /// Number of heartbeats that the platform answered, or that failed.
     pub heartbeats: u64,
     /// Number of heartbeats that failed.
@@ -56,6 +58,7 @@ impl InboxStats {
             dead_lettered,
             skipped,
             failed_replies,
+            braked_replies,
             heartbeats,
             failed_heartbeats,
             // The time itself is exported: a number of seconds since then would stand still with its exporter.
@@ -80,6 +83,7 @@ impl InboxStats {
                 "Replies that failed, or led to a task without success.",
                 failed_replies,
             ),
+            Metric::single("inbox_replies_braked_total", "Replies that the loop brake did not send.", braked_replies),
             Metric::single("inbox_heartbeats_total", "Heartbeats sent.", heartbeats),
             Metric::single("inbox_heartbeats_failed_total", "Heartbeats that failed.", failed_heartbeats),
             Metric::optional(
@@ -109,6 +113,7 @@ pub(crate) struct InboxCounters {
     pub(crate) dead_lettered: Counter,
     pub(crate) skipped: Counter,
     pub(crate) failed_replies: Counter,
+    pub(crate) braked_replies: Counter,
     pub(crate) heartbeats: Counter,
     pub(crate) failed_heartbeats: Counter,
     /// When the last success was, by [`millis_up`]. Zero before the first.
@@ -158,6 +163,7 @@ impl InboxCounters {
             dead_lettered: self.dead_lettered.get(),
             skipped: self.skipped.get(),
             failed_replies: self.failed_replies.get(),
+            braked_replies: self.braked_replies.get(),
             heartbeats: self.heartbeats.get(),
             failed_heartbeats: self.failed_heartbeats.get(),
             since_success: set(&self.success_millis).map(|at| Duration::from_millis(millis_up().saturating_sub(at))),

@@ -58,8 +58,13 @@ impl<'a> ReceivedMessage<'a> {
         text_of(self.0, &["taskId", "task_id"])
     }
 
+    /// Returns the id of the message that this one answers, as replies of this crate have it in their metadata.
+    pub(crate) fn in_reply_to(self) -> Option<&'a str> {
+        text_of(&self.0["metadata"], &["in_reply_to"])
+    }
+
     /// Returns whether the agent wrote the message, and not the user: `agent`, in protocol 1.0 `ROLE_AGENT`.
-    fn is_by_agent(self) -> bool {
+    pub(crate) fn is_by_agent(self) -> bool {
         text_of(self.0, &["role"]).is_some_and(|role| matches!(role, "agent" | "ROLE_AGENT"))
     }
 }

@@ -82,7 +82,7 @@ fn stats_are_numbers_and_the_state_is_a_word() {
         "failed_internal": 0, "coalesced": 0, "refreshes": 0, "shed": 0, "dropped": 0, "circuit": "closed",
         "circuit_opened": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0,
         "inbox": { "polls": 0, "failed_polls": 0, "consecutive_failures": 0, "deliveries": 0, "acked": 0,
-            "dead_lettered": 0, "skipped": 0, "failed_replies": 0, "heartbeats": 0, "failed_heartbeats": 0,
+            "dead_lettered": 0, "skipped": 0, "failed_replies": 0, "braked_replies": 0, "heartbeats": 0, "failed_heartbeats": 0,
             "since_success_seconds": null, "last_success_timestamp_seconds": null } });
     assert_eq!(to_value(Stats::default()).unwrap(), empty);
     assert_eq!(to_value(CircuitState::Degraded).unwrap(), "degraded");

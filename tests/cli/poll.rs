@@ -54,6 +54,21 @@ fn poll_prints_each_message_once_and_answers_it() {
     }
 }
 
+/// Two of them would answer each other for ever.
+#[test]
+fn reply_is_printed_and_not_answered() {
+    let (platform, server, dir) = inbox();
+    let message = serde_json::json!({ "role": "agent", "parts": [{ "text": "on it, too" }] });
+    let body = serde_json::json!({ "params": { "message": message } });
+    platform.add_row(3_000_000, serde_json::json!({ "source_id": PEER, "request_body": body }));
+    let (url, cursor) = (server.url(), dir.file("cursor"));
+    let args = ["--platform", &url, "--workspace", WORKSPACE, "poll", "--once", "--cursor", cursor.to_str().unwrap()];
+    let CliOutput { code, out, err } = run(&[&args[..], &["--reply-with", "on it"]].concat());
+    assert_eq!((code, err.as_str(), out.matches("on it, too").count()), (Some(0), "", 1));
+    let state = platform.state();
+    assert_eq!((state.notices.len(), state.messages.len()), (1, 1), "the human and the peer's first message only");
+}
+
 /// An empty answer is refused before a message is read: else the messages would be acked without an answer.
 #[test]
 fn empty_reply_consumes_no_message() {

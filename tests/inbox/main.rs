@@ -9,6 +9,8 @@ mod lifecycle;
 mod logging;
 mod look_back;
 #[cfg(feature = "testing")]
+mod loops;
+#[cfg(feature = "testing")]
 mod names;
 mod odd;
 mod pages;

@@ -168,3 +168,39 @@ fn replies_that_fail_are_logged_and_counted() {
     assert_eq!((failed(&ids[0], "not so"), failed(&ids[1], "task is failed")), (1, 1));
     assert_eq!((failed(&ids[2], ""), failed(&ids[3], "the text is empty")), (0, 1));
 }
+
+/// A sender's id that is too long, or that the platform would store nowhere, is not repeated.
+#[test]
+fn reply_is_recognised_by_its_role_or_its_question_and_repeats_no_odd_id() {
+    let platform = Platform::new();
+    let metadata = |id: &str| json!({ "in_reply_to": id });
+    let ids = ["m-1", "", "m\u{0}", &"m".repeat(4_097)];
+    let messages = [
+        (json!({ "role": "user", "messageId": ids[0] }), false),
+        (json!({ "role": "agent", "messageId": ids[1] }), true),
+        (json!({ "role": "ROLE_AGENT", "messageId": ids[2] }), true),
+        (json!({ "role": "user", "messageId": ids[3], "metadata": metadata("m-0") }), true),
+        (json!({ "metadata": metadata("") }), false),
+        (json!({ "metadata": { "in_reply_to": 7 } }), false),
+    ];
+    for (at, (message, _)) in messages.iter().enumerate() {
+        let mut message = message.clone();
+        message["parts"] = json!([{ "text": "hi" }]);
+        let body = json!({ "params": { "message": message } });
+        platform.add_row((at as i64 + 1) * SECOND, json!({ "source_id": PEER, "request_body": body }));
+    }
+    let dir = Dir::new("inbox-is-reply");
+    let server = platform.serve();
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
+    let mut seen = Vec::new();
+    let polled = poller.poll_once(|message| {
+        seen.push(message.is_reply());
+        Verdict::after(message.reply("on it"))
+    });
+    polled.unwrap();
+    assert_eq!(seen, messages.map(|(_, is_reply)| is_reply));
+    let state = platform.state();
+    let named: Vec<_> =
+        state.messages.iter().map(|(_, request)| &request["params"]["message"]["metadata"]["in_reply_to"]).collect();
+    assert_eq!(named, [&json!("m-1"), &json!(null), &json!(null), &json!(null), &json!(null), &json!(null)]);
+}

@@ -34,7 +34,7 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
     match error.kind() {
         ErrorKind::Config => token_file(connection, &error.to_string()),
         // The error's text says which value is wrong. A cancelled send is what the user wanted.
-        ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::Cancelled => None,
+        ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::LoopBrake | ErrorKind::Cancelled => None,
         ErrorKind::Connect => Some(connect(connection, &error.to_string())),
         ErrorKind::Timeout => Some(timeout(connection)),
         ErrorKind::Tls => Some(tls()),

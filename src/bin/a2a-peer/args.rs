@@ -99,9 +99,9 @@ pub(crate) enum Command {
         /// A failed poll is not repeated: its error is the exit status.
         #[arg(long)]
         once: bool,
-        /// Answer each message with this text [default: no answer]
+        /// Answer each message that is no reply with this text [default: no answer]
         ///
-        /// Sends heartbeats, too. Two programs that answer every message answer each other forever.
+        /// Sends heartbeats, too.
         #[arg(long, value_name = "TEXT", value_parser = words, value_hint = ValueHint::Other)]
         reply_with: Option<String>,
         /// File that remembers what was printed [default: a2a-peer-cursor-WORKSPACE.json, by the token file]

@@ -119,9 +119,10 @@ impl PollState {
         }
     }
 
-    /// Replies with `text`, if there is one and the message is from a peer or the human.
+    /// Replies with `text`, if there is one and the message is from a peer or the human and no reply itself.
     fn reply(&self, message: &InboxMessage, text: Option<&str>) -> Verdict {
-        let takes_reply = matches!(message.kind(), InboxMessageKind::PeerAgent | InboxMessageKind::CanvasUser);
+        let is_answerable = matches!(message.kind(), InboxMessageKind::PeerAgent | InboxMessageKind::CanvasUser);
+        let takes_reply = is_answerable && !message.is_reply();
         let Some(text) = text.filter(|_| takes_reply) else { return Verdict::Ack };
         // Both sides write their own flag before they read the other's. So either the handler sees this reply, or the
         // reply sees Ctrl-C and does not start.

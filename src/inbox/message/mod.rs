@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::envelope::{Boundary, EnvelopeFields, PromptEnvelope};
+use super::loop_brake::BrakeTicket;
 use super::sender::{InboxMessageKind, identify_sender, names_in_row};
 use crate::client::Client;
 use crate::error::Error;
@@ -52,6 +53,8 @@ pub struct InboxMessage {
     content: Arc<MessageContent>,
     /// Number of this delivery attempt, from 1.
     attempt: u32,
+    /// `None` where replies are not braked.
+    brake: Option<BrakeTicket>,
 }
 
 /// The part of a message that all of its clones share.
@@ -80,12 +83,17 @@ impl InboxMessage {
         let parsed_request = if let Cow::Owned(request) = request { Some(request) } else { None };
         let client = client.clone();
         let content = MessageContent { client, id, kind, peer, text, attachments, parsed_request, fields };
-        InboxMessage { content: Arc::new(content), attempt: 1 }
+        InboxMessage { content: Arc::new(content), attempt: 1, brake: None }
+    }
+
+    /// Returns the same message with a brake of its replies.
+    pub(super) fn with_brake(self, brake: Option<BrakeTicket>) -> Self {
+        InboxMessage { brake, ..self }
     }
 
     /// Returns the same message with another number of the delivery attempt.
     pub(super) fn with_attempt(&self, attempt: u32) -> Self {
-        InboxMessage { content: self.content.clone(), attempt }
+        InboxMessage { content: self.content.clone(), attempt, brake: self.brake.clone() }
     }
 
     /// Returns the row's id. A row that is delivered twice has the same id both times.
@@ -117,6 +125,16 @@ impl InboxMessage {
     #[must_use]
     pub fn task_id(&self) -> Option<&str> {
         self.received().task_id()
+    }
+
+    /// Returns whether the message answers another one, by its sender's word.
+    ///
+    /// True for the role `agent`, and where its metadata has the id of the other message in `in_reply_to`. What
+    /// [`reply`](InboxMessage::reply) sends has both. A program that answers everything should not answer replies: see
+    /// [`PollerBuilder::loop_brake`](crate::PollerBuilder::loop_brake).
+    #[must_use]
+    pub fn is_reply(&self) -> bool {
+        self.received().is_by_agent() || self.received().in_reply_to().is_some()
     }
 
     /// Returns the text: the message's text parts joined, or else the text or summary that the row has.
@@ -223,8 +241,9 @@ impl InboxMessage {
 
     /// Answers the message and blocks until the answer is delivered or fails, for at most 30 s.
     ///
-    /// A peer gets a message of role `agent`; the result is `Some` with what the peer said to it. The human gets a
-    /// notice on the canvas; the result is `None`. An attempt is repeated only while nothing can have been delivered.
+    /// A peer gets a message of role `agent`, with this one's id as `in_reply_to` in its metadata; the result is `Some`
+    /// with what the peer said to it. The human gets a notice on the canvas; the result is `None`. An attempt is repeated
+    /// only while nothing can have been delivered.
     ///
     /// The message has the context id of the one that it answers, up to 4,096 bytes. It names that one's task among its
     /// `referenceTaskIds`, and not as its own task: an agent refuses a message to a task that it does not know or that
@@ -235,16 +254,19 @@ impl InboxMessage {
     /// returns an error count in [`InboxStats::failed_replies`](crate::InboxStats::failed_replies).
     ///
     /// A peer receives the answer like any other message. Two programs that answer every message answer each other
-    /// without end, so answer only what asks for it.
+    /// without end, so answer only what asks for it, and no [reply](InboxMessage::is_reply). Such a loop is
+    /// [braked](crate::PollerBuilder::loop_brake).
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidMessage`], without a request: `text` is empty, or the message cannot be answered, because
-    /// it is a delegation's result or its sender is not known. Otherwise the errors of [`Client::send_with`] and
+    /// it is a delegation's result or its sender is not known. [`ErrorKind::LoopBrake`], without a request: the peer and
+    /// this program seem to answer each other without end. Otherwise the errors of [`Client::send_with`] and
     /// [`Client::notify`]; [`Error::delivery`] says whether the answer was delivered.
     /// [`Verdict::after`](crate::Verdict::after) turns the result into the callback's verdict.
     ///
     /// [`ErrorKind::InvalidMessage`]: crate::ErrorKind::InvalidMessage
+    /// [`ErrorKind::LoopBrake`]: crate::ErrorKind::LoopBrake
     /// [`Task::is_failed`]: crate::Task::is_failed
     pub fn reply(&self, text: impl Into<String>) -> Result<Option<Reply>, Error> {
         let result = self.send_reply(text.into());
