@@ -53,7 +53,7 @@ impl Client {
     ///
     /// - of the agent: [`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)
     /// - of the platform: [`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
-    ///   [`Unauthorized`](crate::ErrorKind::Unauthorized)
+    ///   [`Unauthorized`](crate::ErrorKind::Unauthorized), [`Removed`](crate::ErrorKind::Removed)
     /// - an answer of no known shape ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB
     /// - a transport that failed at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled)
     pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {

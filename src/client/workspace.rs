@@ -21,8 +21,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// A refused token ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403), which is also the answer for a
-    /// workspace that was removed; any other status; a body that is no JSON object; a failed transport.
+    /// A refused token ([`Unauthorized`](crate::ErrorKind::Unauthorized): 401 and 403); a workspace that was removed
+    /// ([`Removed`](crate::ErrorKind::Removed)); any other status; a body that is no JSON object; a failed transport.
     pub fn state(&self) -> Result<WorkspaceState, Error> {
         guard(|| workspace_state(&self.inner.http, self.inner.deadline()))
     }

@@ -47,7 +47,11 @@ pub enum ErrorKind {
     /// The registry does not know or show it: 403, 404 or 410 in its own words (a text in `error`, and no gateway's
     /// fields), or 503 with `status: removed`. For our own workspace or peers any 404.
     NotFound,
-    /// Our own workspace was removed: 410. [`Error::removed`](crate::Error::removed) has the details.
+    /// Our own workspace was removed: the platform says 410 for it, or 404 once it was purged.
+    /// [`Error::removed`](crate::Error::removed) has the details.
+    ///
+    /// The platform answers 401 to each call of a removed workspace, so the client asks for the workspace itself before it
+    /// says so. One 401 is `Unauthorized`.
     Removed,
     /// Any other HTTP status that is no usable answer.
     Status,

@@ -2,13 +2,13 @@
 
 mod errors;
 mod pool;
+mod removal;
 mod request;
 pub(crate) mod response;
 pub(crate) mod route;
 mod transport;
 mod upload;
 
-use std::io::Read;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,24 +19,20 @@ use crate::config::{CheckedSettings, PlatformUrl};
 use crate::error::{Error, ErrorKind};
 use crate::retry::RetryPolicy;
 use crate::token::{Token, TokenStore};
-use crate::util::clock::{Deadline, millis_up};
+use crate::util::clock::{CoarseInstant, Deadline, millis_up};
 use crate::util::log_safe::log_safe;
+use errors::failure;
 pub(crate) use errors::timed_out;
-use errors::{failure, undecodable};
 pub(crate) use pool::Pool;
+use pool::{FRESH_BUFFER, is_within_idle_age};
+use removal::{Finding, RemovalMonitor};
+pub(crate) use removal::{removal_details, removal_text};
 pub(crate) use request::{Identity, Request};
 pub(crate) use response::Response;
-use response::retry_after;
+use response::{BodyFailure, read_body, retry_after};
 use route::Route;
-use transport::MAX_IDLE_AGE;
 use transport::exchange::{self, ExchangeGuard};
 pub(crate) use upload::RequestBody;
-
-/// Output buffer of a request that must have a fresh connection, in bytes.
-///
-/// `ureq` reuses a connection only for a request with the same settings. Another size than the pool's keeps the request
-/// away from the kept connections, and leaves those in place.
-const FRESH_BUFFER: usize = 128 * 1024 + 1;
 
 /// The HTTP client of one workspace for its platform.
 pub(crate) struct Http {
@@ -50,6 +46,7 @@ pub(crate) struct Http {
     /// Headers of every request, except the token.
     headers: Vec<(&'static str, String)>,
     tokens: TokenStore,
+    removal: RemovalMonitor,
     /// Process that opened the kept connections.
     process: u32,
     /// When the last GET left its connection in order, by `millis_up`. Zero for never.
@@ -76,6 +73,7 @@ impl Http {
             workspace_id: settings.workspace_id.clone(),
             headers,
             tokens,
+            removal: RemovalMonitor::default(),
             process: process::id(),
             last_exchange: AtomicU64::new(0),
         })
@@ -116,19 +114,32 @@ impl Http {
 
     /// Makes a request and reads its whole response.
     ///
-    /// After a 401 the token is read again, and if it changed the request is made once more.
+    /// After a 401 the token is read again, and if it changed the request is made once more. After another 401 the platform
+    /// is asked whether it removed our workspace. Where it did, later requests are not made: see [`removal`].
     ///
     /// # Errors
     ///
-    /// No whole response by the deadline, or a body above the request's limit. A status is no error.
+    /// No whole response by the deadline, a body above the request's limit, or [`ErrorKind::Removed`]. A status is no error.
     pub(crate) fn execute(&self, request: &Request<'_>, pool: &Pool) -> Result<Response, Error> {
         let deadline = request.deadline.unwrap_or_else(|| Deadline::after(pool.bound));
-        let url = format!("{}{}", self.platform, request.path);
+        if !request.heeds_removal {
+            return self.execute_with_token(request, pool, deadline);
+        }
+        if self.removal.is_known() {
+            self.check_not_removed(request, pool, deadline)?;
+        }
+        let outcome = self.execute_with_token(request, pool, deadline);
+        if is_refusal(&outcome) {
+            self.check_not_removed(request, pool, deadline)?;
+        }
+        outcome
+    }
+
+    fn execute_with_token(&self, request: &Request<'_>, pool: &Pool, deadline: Deadline) -> Result<Response, Error> {
+        let url = self.url(request);
         let mut exchange = Exchange { http: self, request, pool, deadline, url, token: self.tokens.current() };
         let outcome = exchange.run();
-        // The status counts even where the body did not arrive.
-        let status = outcome.as_ref().map_or_else(Error::status, |response| Some(response.status));
-        if status != Some(401) {
+        if !is_refusal(&outcome) {
             return outcome;
         }
         match self.tokens.rotated(exchange.token.as_ref(), deadline) {
@@ -139,6 +150,48 @@ impl Http {
             None => outcome,
         }
     }
+
+    /// Asks the platform, if that is due, whether our workspace was removed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Removed`] for `request`.
+    fn check_not_removed(&self, request: &Request<'_>, pool: &Pool, deadline: Deadline) -> Result<(), Error> {
+        let id = &self.workspace_id;
+        let path = format!("/workspaces/{id}");
+        let deadline = deadline.at_most(self.calls.bound);
+        let question = Request::get(&path).ignores_removal().max_response(removal::MAX_RESPONSE);
+        let ask = || self.execute_with_token(&question, pool, deadline);
+        match self.removal.find(CoarseInstant::now(), self.tokens.number(), id, ask) {
+            Finding::Removed(removal) => {
+                return Err(removal.into_error(format!("{} {}", request.method(), self.url(request))));
+            }
+            Finding::TokenRefused { is_new: true } => {
+                let (platform, path) = (&self.platform, self.tokens.source());
+                log_safe!(error, "{platform} refuses our token, and has our workspace: give a new token ({path})");
+            }
+            Finding::TokenRefused { .. } | Finding::Undecided => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the time until it can be confirmed that our workspace was purged. `None` where nothing says so.
+    pub(crate) fn until_purge_is_confirmed(&self) -> Option<Duration> {
+        self.removal.until_confirmation(CoarseInstant::now())
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenStore {
+        &self.tokens
+    }
+
+    fn url(&self, request: &Request<'_>) -> String {
+        format!("{}{}", self.platform, request.path)
+    }
+}
+
+/// Returns whether the platform refuses the token. The status counts even where the body did not arrive.
+fn is_refusal(outcome: &Result<Response, Error>) -> bool {
+    outcome.as_ref().map_or_else(Error::status, |response| Some(response.status)) == Some(401)
 }
 
 /// A request with one token, over one pool.
@@ -278,50 +331,6 @@ impl Exchange<'_> {
 
     /// Returns the method and URL, for errors.
     fn target(&self) -> String {
-        format!("{} {}", if self.request.body.is_some() { "POST" } else { "GET" }, self.url)
-    }
-}
-
-/// Returns whether a connection that an exchange left at `last` can still be in a pool at `now`, by `millis_up`.
-fn is_within_idle_age(last: u64, now: u64) -> bool {
-    last != 0 && Duration::from_millis(now.saturating_sub(last)) <= MAX_IDLE_AGE
-}
-
-/// The reason why a body was not read.
-enum BodyFailure {
-    /// It is not in its encoding, which is this one.
-    Undecodable(String),
-    Other(Error),
-}
-
-fn read_body(target: &str, body: &mut Body, deadline: Deadline, max_bytes: u64) -> Result<Vec<u8>, BodyFailure> {
-    let too_large = || {
-        let error = Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes"));
-        Err(BodyFailure::Other(error.with_target(target)))
-    };
-    // Nothing is read of a body whose head says that it is too long.
-    if body.content_length().is_some_and(|length| length > max_bytes) {
-        return too_large();
-    }
-    let mut bytes = Vec::new();
-    // Not ureq's `limit`: it refuses a body of exactly that length, and counts compressed bytes.
-    let read = body.as_reader().take(max_bytes + 1).read_to_end(&mut bytes);
-    read.map_err(|why| {
-        let why = ureq::Error::from(why);
-        let other = |why| BodyFailure::Other(failure(target, why, deadline));
-        undecodable(&why).map_or_else(|| other(why), BodyFailure::Undecodable)
-    })?;
-    if bytes.len() as u64 > max_bytes { too_large() } else { Ok(bytes) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connection_may_be_kept_for_the_maximum_idle_age() {
-        assert!(!is_within_idle_age(0, 1), "nothing was exchanged yet");
-        assert!(is_within_idle_age(1, 1) && is_within_idle_age(1, 5_001));
-        assert!(!is_within_idle_age(1, 5_002));
+        format!("{} {}", self.request.method(), self.url)
     }
 }

@@ -14,6 +14,11 @@ use super::transport::{self, MAX_IDLE_AGE};
 ///
 /// With the 3 that `ureq` keeps by default, a burst of eight threads opened five new connections. With 64 it opened 0.04.
 const MAX_IDLE: usize = 64;
+/// Output buffer of a request that must have a fresh connection, in bytes.
+///
+/// `ureq` reuses a connection only for a request with the same settings. Another size than the pool's keeps the request
+/// away from the kept connections, and leaves those in place.
+pub(super) const FRESH_BUFFER: usize = 128 * 1024 + 1;
 /// Largest difference between a request's time and its pool's bound for which the request uses that bound.
 const BOUND_SLACK: Duration = Duration::from_millis(1);
 /// Timeout for resolving a name, and another for connecting, for connections that are used once. As in the Python module
@@ -83,6 +88,11 @@ impl Pool {
     }
 }
 
+/// Returns whether a connection that an exchange left at `last` can still be in a pool at `now`, by `millis_up`.
+pub(super) fn is_within_idle_age(last: u64, now: u64) -> bool {
+    last != 0 && Duration::from_millis(now.saturating_sub(last)) <= MAX_IDLE_AGE
+}
+
 /// Returns the settings that all pools share.
 pub(super) fn config(route: &Route) -> ConfigBuilder<AgentScope> {
     let config = Agent::config_builder()
@@ -109,5 +119,12 @@ mod tests {
         assert!(!pool.fits(bound, Some(Duration::from_secs(8))));
         let brief = Duration::from_millis(1_990);
         assert!(!pool.fits(brief, None) && !pool.fits(brief * 2, None));
+    }
+
+    #[test]
+    fn connection_may_be_kept_for_the_maximum_idle_age() {
+        assert!(!is_within_idle_age(0, 1), "nothing was exchanged yet");
+        assert!(is_within_idle_age(1, 1) && is_within_idle_age(1, 5_001));
+        assert!(!is_within_idle_age(1, 5_002));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Request<'a> {
     pub(super) max_response: u64,
     pub(super) identity: Identity,
     pub(super) silence: Option<Duration>,
+    pub(super) heeds_removal: bool,
 }
 
 /// Headers that name the caller.
@@ -43,6 +44,7 @@ impl<'a> Request<'a> {
             max_response: MAX_RESPONSE,
             identity: Identity::TokenOnly,
             silence: None,
+            heeds_removal: true,
         }
     }
 
@@ -73,5 +75,18 @@ impl<'a> Request<'a> {
     pub(crate) fn silence(mut self, time: Duration) -> Self {
         self.silence = Some(time);
         self
+    }
+
+    /// Makes the request also where our workspace was removed, and lets a 401 be one.
+    ///
+    /// For lookups, which are many and are answered after a removal, and for those that say themselves what became of the
+    /// workspace.
+    pub(crate) fn ignores_removal(mut self) -> Self {
+        self.heeds_removal = false;
+        self
+    }
+
+    pub(super) fn method(&self) -> &'static str {
+        if self.body.is_some() { "POST" } else { "GET" }
     }
 }

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::handle::{PollerControl, StopReason};
+use super::token_watch::TokenWatch;
 use crate::client::Client;
 use crate::error::ErrorKind;
 use crate::error::failure_log::{FailureLog, severity};
@@ -101,11 +102,14 @@ impl Heartbeat {
                 uptime: CoarseInstant::now().since(start),
             };
             let (http, pool, deadline) = (self.http.clone(), pool.clone(), Deadline::after(*timeout));
-            match control.token.run("a2a-heartbeat-1", move || heartbeat(&http, &pool, vitals, deadline)) {
+            let watch = TokenWatch::before_call(&self.http, &control.token);
+            let failure = match control.token.run("a2a-heartbeat-1", move || heartbeat(&http, &pool, vitals, deadline))
+            {
                 None => return,
                 Some(Ok(())) => {
                     control.health.heartbeat_ended(true);
                     log.succeeded();
+                    None
                 }
                 Some(Err(error)) if error.kind() == ErrorKind::Removed => {
                     log_safe!(error, "inbox: {error}");
@@ -118,9 +122,14 @@ impl Heartbeat {
                     let line = log.add(severity(&error));
                     let line = line.filter(|line| line.failures == 1 || !control.health.is_poll_failing());
                     log.log(line, &error, format_args!("; peers see us as offline after 90 s without one"));
+                    Some(error)
                 }
-            }
-            if control.token.wait(self.every) {
+            };
+            let is_stopped = match failure {
+                Some(error) => watch.wait_after(&error, self.every),
+                None => control.token.wait(self.every),
+            };
+            if is_stopped {
                 return;
             }
         }

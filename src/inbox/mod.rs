@@ -17,6 +17,7 @@ mod poll;
 mod poller;
 mod sender;
 pub(crate) mod store;
+mod token_watch;
 
 pub use builder::PollerBuilder;
 pub use deliver::Verdict;

@@ -31,7 +31,7 @@ pub struct PollSummary {
     pub has_more: bool,
 }
 
-/// What a poller keeps from one poll to the next.
+/// The part of a poller that one poll after the other uses.
 pub(super) struct PollRunner {
     pub(super) client: Client,
     pub(super) cursor: Cursor,

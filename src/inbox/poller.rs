@@ -15,6 +15,7 @@ use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::poll::{PollRunner, PollSummary};
 use super::store::CursorFile;
+use super::token_watch::TokenWatch;
 use crate::client::Client;
 use crate::error::failure_log::{FailureLog, severity};
 use crate::error::{Error, ErrorKind, guard};
@@ -208,12 +209,14 @@ impl InboxPoller {
 
     /// Polls until the poller is stopped or the workspace is removed, and waits between the polls.
     ///
-    /// The wait is the interval, nothing after a full page, and a backoff after a failure. Failures are logged as
+    /// The wait is the interval, nothing after a full page, and a backoff after a failure, which a new token ends early
+    /// where the last one was refused. Failures are logged as
     /// [`FailureLog`] says, and so is the first success after them.
     fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
         let mut failures = 0;
         loop {
+            let watch = TokenWatch::before_call(self.client.http(), &self.control.token);
             let wait = match self.runner.run(callback) {
                 _ if self.control.token.is_cancelled() => return,
                 Ok(summary) => {
@@ -229,8 +232,12 @@ impl InboxPoller {
                     failures += 1;
                     let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                     let wait = backoff.backoff(failures, random()).max(asked);
+                    let wait = self.client.http().until_purge_is_confirmed().unwrap_or(wait);
                     self.runner.failure_log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
-                    wait
+                    if watch.wait_after(&error, wait) {
+                        return;
+                    }
+                    Duration::ZERO
                 }
             };
             if !wait.is_zero() && self.control.token.wait(wait) {

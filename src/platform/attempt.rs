@@ -59,6 +59,16 @@ pub(super) fn delivery_of(body: &RequestBody) -> Delivery {
     if body.may_be_sent() { Delivery::Unknown } else { Delivery::NotSent }
 }
 
+/// Returns the error of an attempt that brought no answer, with the state of the delivery.
+///
+/// A removal is an answer: the platform refused the token, and took nothing.
+pub(super) fn lost(error: Error, body: &RequestBody) -> Error {
+    match error.kind() {
+        ErrorKind::Removed => error.with_delivery(Delivery::NotSent),
+        _ => error.with_delivery(delivery_of(body)),
+    }
+}
+
 /// # Errors
 ///
 /// [`ErrorKind::TooLarge`] for a request above [`MAX_REQUEST`].

@@ -30,7 +30,8 @@ impl Registry {
     ///
     /// As [`discover`](Self::discover).
     pub(crate) fn lookup(&self, peer: PeerId, deadline: Deadline) -> Result<Peer, Error> {
-        self.record(peer, self.http.lookups(), deadline)
+        let path = discover_path(peer);
+        self.record(peer, record_request(&path, deadline).ignores_removal(), self.http.lookups())
     }
 
     /// Asks for the record of one peer, on behalf of a user that waits.
@@ -40,12 +41,11 @@ impl Registry {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where the registry itself answers that there is none. Any other
     /// error is a failed lookup.
     pub(crate) fn discover(&self, peer: PeerId, deadline: Deadline) -> Result<Peer, Error> {
-        self.record(peer, self.http.calls(), deadline)
+        let path = discover_path(peer);
+        self.record(peer, record_request(&path, deadline), self.http.calls())
     }
 
-    fn record(&self, peer: PeerId, pool: &Pool, deadline: Deadline) -> Result<Peer, Error> {
-        let path = discover_path(peer);
-        let request = Request::get(&path).identity(Identity::Workspace).deadline(deadline).max_response(MAX_RECORD);
+    fn record(&self, peer: PeerId, request: Request<'_>, pool: &Pool) -> Result<Peer, Error> {
         let response = self.http.execute(&request, pool)?;
         if response.status != 200 {
             return Err(refusal(&response, Call::Discover, self.http.workspace_id()));
@@ -76,6 +76,10 @@ impl Registry {
     pub(crate) fn discover_url(&self, peer: PeerId) -> String {
         format!("{}{}", self.http.platform(), discover_path(peer))
     }
+}
+
+fn record_request(path: &str, deadline: Deadline) -> Request<'_> {
+    Request::get(path).identity(Identity::Workspace).deadline(deadline).max_response(MAX_RECORD)
 }
 
 fn discover_path(peer: PeerId) -> String {

@@ -55,7 +55,7 @@ impl fmt::Debug for Workspace {
 /// failure of the transport are errors, too.
 pub(crate) fn workspace(http: &Http, deadline: Deadline) -> Result<Workspace, Error> {
     let path = format!("/workspaces/{}", http.workspace_id());
-    let response = http.execute(&Request::get(&path).deadline(deadline), http.calls())?;
+    let response = http.execute(&Request::get(&path).deadline(deadline).ignores_removal(), http.calls())?;
     match response.status {
         200 => Ok(Workspace { fields: read_object(&response, CALL_MEMORY)? }),
         _ => Err(refusal(&response, Call::Workspace, http.workspace_id())),

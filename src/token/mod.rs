@@ -9,6 +9,8 @@ mod redact;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -24,6 +26,8 @@ use file::MAX_BYTES;
 pub(crate) struct TokenStore {
     source: TokenSource,
     current: RwLock<Option<Token>>,
+    /// Number of times that the token was replaced.
+    replaced: AtomicU64,
     readers: Arc<file::ReaderCount>,
     /// Threads that are in the token function.
     callers: ThreadGroup,
@@ -37,11 +41,32 @@ impl TokenStore {
     /// As [`TokenSource::read`].
     pub(crate) fn open(source: TokenSource) -> Result<Self, Error> {
         let current = RwLock::new(source.read()?);
-        Ok(TokenStore { source, current, readers: Arc::default(), callers: ThreadGroup::default() })
+        Ok(TokenStore {
+            source,
+            current,
+            replaced: AtomicU64::new(0),
+            readers: Arc::default(),
+            callers: ThreadGroup::default(),
+        })
     }
 
     pub(crate) fn current(&self) -> Option<Token> {
         self.current.read().clone()
+    }
+
+    /// Returns the number of the token in use, which is another one for each that replaced one.
+    pub(crate) fn number(&self) -> u64 {
+        self.replaced.load(SeqCst)
+    }
+
+    /// Returns the name of the source, for log lines: fixed words, or the path of a file.
+    pub(crate) fn source(&self) -> String {
+        match &self.source {
+            TokenSource::None => "none is set".to_owned(),
+            TokenSource::Value(_) => "it was given as a text".to_owned(),
+            TokenSource::Function(_) => "it came from a function".to_owned(),
+            TokenSource::File(path) => format!("it is from {}", path.display()),
+        }
     }
 
     /// Reads the token again, after the platform refused `used`. Returns the token if it is another one.
@@ -60,7 +85,7 @@ impl TokenStore {
         };
         match read {
             Ok(Some(token)) if Some(&token) != used => {
-                *self.current.write() = Some(token.clone());
+                self.replace(token.clone());
                 Some(token)
             }
             Ok(_) => None,
@@ -69,6 +94,37 @@ impl TokenStore {
                 None
             }
         }
+    }
+
+    pub(crate) fn is_from_file(&self) -> bool {
+        matches!(self.source, TokenSource::File(_))
+    }
+
+    /// Reads the token file, in at most `timeout`. Returns whether it has another token, which is the current one then.
+    ///
+    /// A file that cannot be read counts as unchanged. It may be in the middle of a rotation, and the next 401 logs it.
+    pub(crate) fn has_changed(&self, timeout: Duration) -> bool {
+        let source = self.source.clone();
+        let read = file::read_in_time(Deadline::after(timeout), &self.readers, move || source.read());
+        match read {
+            Ok(Some(token)) => self.replace(token),
+            Ok(None) => false,
+            Err(error) => {
+                log_safe!(debug, "the refused token cannot be read again: {error}");
+                false
+            }
+        }
+    }
+
+    /// Makes `token` the current one. Returns whether it is another one than before.
+    fn replace(&self, token: Token) -> bool {
+        let mut current = self.current.write();
+        let is_new = current.as_ref() != Some(&token);
+        if is_new {
+            *current = Some(token);
+            self.replaced.fetch_add(1, SeqCst);
+        }
+        is_new
     }
 
     /// Calls the token function. Returns `None` in a thread that is in it, or that works for one that is.

@@ -144,6 +144,11 @@ impl Deadline {
         Instant::now().checked_add(timeout).map(Deadline)
     }
 
+    /// Returns this deadline, or the one `timeout` from now where that is sooner.
+    pub(crate) fn at_most(self, timeout: Duration) -> Self {
+        Deadline::checked_after(timeout).map_or(self, |other| Deadline(self.0.min(other.0)))
+    }
+
     /// Returns the time until the deadline, or zero once it has passed.
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())

@@ -217,6 +217,26 @@ fn ctrl_c_and_a_removed_workspace_end_poll_with_their_status() {
     assert!(code == Some(7) && err.contains("the workspace was removed: make another"), "{code:?} {err}");
 }
 
+/// The platform answers 401 to each of them.
+#[test]
+fn removed_workspace_ends_each_command_with_status_7() {
+    let (platform, dir) = (a2a_blocking::testing::Platform::start().unwrap(), support::Dir::new("cli-removed"));
+    let ops = platform.workspace("ops");
+    let (token, cursor) = (dir.file("token"), dir.file("cursor"));
+    std::fs::write(&token, ops.token().unwrap()).unwrap();
+    ops.remove();
+    let (url, token, cursor) = (platform.url(), token.to_str().unwrap(), cursor.to_str().unwrap());
+    for args in
+        [&["poll", "--cursor", cursor][..], &["poll", "--cursor", cursor, "--once"], &["send", PEER, "text"], &["info"]]
+    {
+        let base = ["--json", "--platform", &url, "--workspace", ops.id(), "--token-file", token];
+        let CliOutput { code, out, err } = run(&[&base[..], args].concat());
+        let error = &documents(args[0], &out)[0]["error"];
+        assert_eq!((&error["kind"], &error["exit"]), (&"removed".into(), &7.into()), "{args:?}: {out}");
+        assert!(code == Some(7) && err.contains("Create a replacement workspace"), "{args:?}: {code:?} {err}");
+    }
+}
+
 /// The message whose reply was cut off is printed again by the next run.
 #[cfg(unix)]
 #[test]

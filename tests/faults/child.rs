@@ -14,7 +14,7 @@ use crate::calls::{Observed, Site, run_call};
 use crate::cell::{CALLS, Call, Cell, Row};
 use crate::machine::{Machine, NAME, break_down};
 use crate::peer::Fault;
-use crate::run::{Here, caught, check, check_requests};
+use crate::run::{Here, caught, check};
 use crate::table;
 
 const SAYS: &str = "the cell's child: ";
@@ -60,8 +60,7 @@ pub fn run_in_child(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
     let text = |name: &str| observed[name].as_str().unwrap_or_default().to_owned();
     let attempts = observed["attempts"].as_u64().and_then(|attempts| u32::try_from(attempts).ok());
     let observed = Observed { answer: text("answer"), attempts, delivery: text("delivery") };
-    check_requests(call, row.upload, site.sent())?;
-    check(row, call, outcomes, &observed, site.counts())
+    check(row, call, outcomes, &observed, &site)
 }
 
 /// Runs the child's part. Does nothing if the environment names no cell.

@@ -20,6 +20,7 @@ const EFFECTS: &[Effect] = &[
             "src/inbox/",
             "src/enrich/",
             "src/cancel/",
+            "src/http/removal.rs",
             "src/http/transport/",
             "src/http/upload.rs",
             "src/util/",

@@ -19,6 +19,7 @@ mod poll;
 mod poller;
 mod polling;
 mod random;
+mod removal;
 mod reply;
 mod spellings;
 mod storm;

@@ -55,10 +55,15 @@ fn has_all(line: &str, words: &[&str]) -> bool {
     words.iter().all(|word| line.contains(word))
 }
 
-/// Returns the builder of a poller with short waits. Its log is captured.
-pub fn fast_poller(server: &Server, file: &Path) -> PollerBuilder {
+/// Captures the log of this process from now on.
+pub fn capture_log() {
     let _ = log::set_logger(&Capture);
     log::set_max_level(log::LevelFilter::Debug);
+}
+
+/// Returns the builder of a poller with short waits. Its log is captured.
+pub fn fast_poller(server: &Server, file: &Path) -> PollerBuilder {
+    capture_log();
     let retry = RetryPolicy::new().with_base(Duration::from_millis(1)).with_cap(Duration::from_millis(4));
     InboxPoller::builder(client(server)).cursor_file(file).retry(retry)
 }

@@ -70,6 +70,7 @@ Exit status:
   4  the platform does not know or does not show the peer
   5  unreachable
   6  the token was refused
+  7  your workspace was removed
 
 With --json the line is {\"peer\", \"record\", \"ms\"}.
 
@@ -84,6 +85,7 @@ Exit status:
   4  the workspace is not registered
   5  unreachable
   6  the token was refused
+  7  your workspace was removed
 
 With --json each line is {\"peer\", \"record\"}. `peer` is null where an entry has no valid id.
 
@@ -115,6 +117,7 @@ Exit status:
     4  no such peer; not delivered
     5  unreachable; not delivered
     6  the token was refused; not delivered
+    7  your workspace was removed; not delivered
     8  the message may have been delivered
   130  Ctrl-C
 

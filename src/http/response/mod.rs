@@ -4,12 +4,16 @@
 pub(crate) mod fuzz;
 
 use std::fmt::Display;
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::Body;
 
 use crate::error::{Error, ErrorKind, MAX_RETRY_AFTER};
+use crate::http::errors::{failure, undecodable};
 use crate::token::Token;
+use crate::util::clock::Deadline;
 use crate::util::text::{EXCERPT_CHARS, Untrusted, prefix};
 
 /// Longest text of a peer that an error takes over, in characters.
@@ -117,6 +121,38 @@ pub(super) fn retry_after(header: &str) -> Option<Duration> {
     // The header has no sign. A number that is too large for `u64` is still a wait.
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER))
+}
+
+/// The reason why a body was not read.
+pub(super) enum BodyFailure {
+    /// It is not in its encoding, which is this one.
+    Undecodable(String),
+    Other(Error),
+}
+
+pub(super) fn read_body(
+    target: &str,
+    body: &mut Body,
+    deadline: Deadline,
+    max_bytes: u64,
+) -> Result<Vec<u8>, BodyFailure> {
+    let too_large = || {
+        let error = Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes"));
+        Err(BodyFailure::Other(error.with_target(target)))
+    };
+    // Nothing is read of a body whose head says that it is too long.
+    if body.content_length().is_some_and(|length| length > max_bytes) {
+        return too_large();
+    }
+    let mut bytes = Vec::new();
+    // Not ureq's `limit`: it refuses a body of exactly that length, and counts compressed bytes.
+    let read = body.as_reader().take(max_bytes + 1).read_to_end(&mut bytes);
+    read.map_err(|why| {
+        let why = ureq::Error::from(why);
+        let other = |why| BodyFailure::Other(failure(target, why, deadline));
+        undecodable(&why).map_or_else(|| other(why), BodyFailure::Undecodable)
+    })?;
+    if bytes.len() as u64 > max_bytes { too_large() } else { Ok(bytes) }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{EDGE_ADVICE, ORGANISATION_ADVICE, is_from_edge, is_organisation_missing, token_advice};
 use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::http::{RequestBody, Response};
-use crate::platform::attempt::{FailedAttempt, RetryHint, delivery_of};
+use crate::platform::attempt::{FailedAttempt, RetryHint, lost};
 use crate::wire::{MemoryBudget, MessageAnswer, Reply, parse_json, read_answer};
 
 /// Longest data of a JSON-RPC error that is kept, in bytes of JSON. Its lists and maps may take as much and five times that.
@@ -80,7 +80,7 @@ pub(in crate::platform) fn message_lost(error: Error, body: &RequestBody) -> Fai
     // A status is an answer even where its body is lost, except a 200, whose body is the reply.
     let is_unanswered = error.status().is_none_or(|status| status == 200);
     let hint = if is_transport && is_unanswered { RetryHint::Transport } else { RetryHint::No };
-    FailedAttempt { error: error.with_delivery(delivery_of(body)), hint }
+    FailedAttempt { error: lost(error, body), hint }
 }
 
 fn failure(response: &Response, kind: ErrorKind, detail: String, delivery: Delivery) -> FailedAttempt {

@@ -20,15 +20,11 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
-use super::attempt::{FailedAttempt, RetryHint, delivery_of};
+use super::attempt::{FailedAttempt, RetryHint, lost};
 use crate::config::PlatformUrl;
-use crate::error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
-use crate::http::{RequestBody, Response};
+use crate::error::{Delivery, Error, ErrorKind};
+use crate::http::{RequestBody, Response, removal_details, removal_text};
 use crate::wire::{self, BodyError, PeerList};
-
-/// Advice for a removed workspace where the platform gives none, as in the Python module `a2a_client`.
-const REMOVED_HINT: &str =
-    "Workspace was deleted on the platform. Regenerate workspace + token from the canvas → Tokens tab.";
 
 /// Advice for a response of the hosted platform's edge; see [`is_from_edge`].
 const EDGE_ADVICE: &str = "without a body; check the origin and the org id";
@@ -55,10 +51,8 @@ pub(super) enum Call {
 pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Error {
     let kind = kind(response, call);
     if kind == ErrorKind::Removed {
-        let removed = removed(response, workspace_id);
-        let when = removed.removed_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
-        let detail = format!("the workspace {} was removed{when}: {}", removed.id, removed.hint);
-        return response.error(kind, detail).with_removed(removed);
+        let removed = removal_details(response, workspace_id);
+        return response.error(kind, removal_text(&removed)).with_removed(removed);
     }
     let mut detail = format!("answered {}", response.status);
     if let Some(text) = wire::error_text(&response.body) {
@@ -117,17 +111,6 @@ fn is_from_edge(response: &Response) -> bool {
 /// Returns whether a 410 says that our workspace was removed. Others are about a row of the feed.
 pub(super) fn is_removal(response: &Response) -> bool {
     wire::error_fields(&response.body).get("error").is_some_and(|error| error == "removed")
-}
-
-/// Reads the body of a 410. Defaults for what it lacks are those of the Python module `a2a_client`.
-fn removed(response: &Response, workspace_id: &str) -> WorkspaceRemoved {
-    let fields = wire::error_fields(&response.body);
-    let text = |field: &str| fields.get(field).and_then(Value::as_str).map(|text| response.excerpt_of(text));
-    WorkspaceRemoved {
-        id: text("id").unwrap_or_else(|| workspace_id.to_owned()),
-        removed_at: text("removed_at"),
-        hint: text("hint").unwrap_or_else(|| REMOVED_HINT.to_owned()),
-    }
 }
 
 /// Reads the body of a 200 as a JSON object. Its values may take `memory` bytes and a multiple of its text.
@@ -206,7 +189,7 @@ pub(super) fn peers_refusal(response: &Response, workspace_id: &str) -> Error {
     };
     let kind = kind(response, Call::Peers);
     let error = response.error(kind, "").with_text(words);
-    if kind == ErrorKind::Removed { error.with_removed(removed(response, workspace_id)) } else { error }
+    if kind == ErrorKind::Removed { error.with_removed(removal_details(response, workspace_id)) } else { error }
 }
 
 /// Returns the error for a list of peers that did not arrive, in the words of the Python module `a2a_client`.
@@ -240,13 +223,12 @@ pub(super) fn post_answer(response: &Response, call: Call) -> Result<(), FailedA
 /// Unlike for a message, a status does not speak against another attempt: the policy for these calls only repeats what
 /// cannot have been sent.
 pub(super) fn post_lost(error: Error, body: &RequestBody) -> FailedAttempt {
-    let delivery = delivery_of(body);
     if let Some(why) = body.fault() {
         let error = Error::new(ErrorKind::InvalidMessage, format!("the content cannot be read: {why}"));
-        return FailedAttempt::permanent(error.with_delivery(delivery));
+        return FailedAttempt::permanent(lost(error, body));
     }
     let hint = if error.is_transient() { RetryHint::Transport } else { RetryHint::No };
-    FailedAttempt { error: error.with_delivery(delivery), hint }
+    FailedAttempt { error: lost(error, body), hint }
 }
 
 #[cfg(test)]
