@@ -1,18 +1,18 @@
 //! The settings of a poller.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cursor_path::cursor_path;
 use super::deliver::{DeadLetterCallback, ErrorCallback, Verdict};
 use super::handle::PollerHandle;
 use super::message::InboxMessage;
 use super::poller::InboxPoller;
-use super::store::disk::{is_same_file, parent_dir, sibling_path};
+use super::request_watch::RequestCallback;
 use crate::client::Client;
-use crate::config::Settings;
 use crate::error::Error;
-use crate::platform::MAX_PAGE;
+use crate::platform::{MAX_PAGE, WorkspaceRequest};
 use crate::retry::RetryPolicy;
 
 /// Longest backlog. A longer one counts as this.
@@ -48,7 +48,7 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)"] {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
-/// assert!(shown.contains("on_dead_letter: false, on_error: false"));
+/// assert!(shown.contains("on_dead_letter: false, on_error: false, on_request: false"));
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[must_use = "a builder does nothing until `spawn` or `build`"]
@@ -63,6 +63,7 @@ pub struct PollerBuilder {
     pub(super) loop_brake: Option<u32>,
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
     pub(super) on_error: Option<ErrorCallback>,
+    pub(super) on_request: Option<RequestCallback>,
 }
 
 impl PollerBuilder {
@@ -82,6 +83,7 @@ impl PollerBuilder {
             loop_brake: Some(30),
             on_dead_letter: None,
             on_error: None,
+            on_request: None,
         }
     }
 
@@ -233,6 +235,19 @@ impl PollerBuilder {
         self
     }
 
+    /// Sets a callback for the tasks and approvals that are put to our workspace and pending.
+    ///
+    /// The poller asks for them after its first poll that succeeds, and then once a minute. It reports each one once, the
+    /// oldest first; a poller that starts again reports those that are still pending. Runs on the poller's thread, as
+    /// [`on_error`](PollerBuilder::on_error) does. A panic in `callback` is caught and logged. Of more than 10,000 pending
+    /// requests the newest wait. See [`Client::respond`].
+    ///
+    /// Default: none, and the platform is not asked.
+    pub fn on_request(mut self, callback: impl FnMut(&WorkspaceRequest) + Send + 'static) -> Self {
+        self.on_request = Some(Box::new(callback));
+        self
+    }
+
     /// Builds a poller for programs with their own loop, which call [`InboxPoller::poll_once`].
     ///
     /// Locks and reads the cursor file. Sends no request.
@@ -279,31 +294,7 @@ impl PollerBuilder {
         if !(1..=MAX_PAGE).contains(&self.page_size) {
             return Err(Error::config(format!("page_size: {} is out of range: set 1 to {MAX_PAGE}", self.page_size)));
         }
-        let beside_token_file = || {
-            let Settings { token_file, workspace_id, .. } = self.client.settings();
-            Some(token_file.as_ref()?.with_file_name(format!("inbox-cursor-{workspace_id}.json")))
-        };
-        let path = self.cursor_file.clone().or_else(beside_token_file).ok_or_else(|| {
-            Error::config("cursor_file: required, since the client has no token file to put it beside: set it")
-        })?;
-        if self.cursor_file.is_none() && !parent_dir(&path).is_dir() {
-            let directory = parent_dir(&path).display();
-            let setting = self.client.settings().token_file_setting;
-            return Err(Error::config(format!(
-                "{setting}: directory {directory}, for the token file and the cursor file, does not exist: create it, set \
-                 {setting}, or set `cursor_file`"
-            )));
-        }
-        // The poller replaces and removes the files beside the cursor file, too.
-        let ours = ["lock", "new", "synced", "acked", "unreadable"].map(|suffix| sibling_path(&path, suffix));
-        let is_ours = |token: &Path| ours.iter().chain([&path]).any(|our| is_same_file(token, our));
-        if self.client.settings().token_file.as_deref().is_some_and(is_ours) {
-            let path = path.display();
-            return Err(Error::config(format!(
-                "cursor_file: {path}, or a file that would be beside it, is the token file: set another path"
-            )));
-        }
-        Ok(path)
+        cursor_path(self.client.settings(), self.cursor_file.as_deref())
     }
 }
 
@@ -311,7 +302,7 @@ impl PollerBuilder {
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
-        let PollerBuilder { loop_brake, on_dead_letter, on_error, .. } = self;
+        let PollerBuilder { loop_brake, on_dead_letter, on_error, on_request, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
@@ -319,7 +310,7 @@ impl fmt::Debug for PollerBuilder {
             .field("heartbeat", heartbeat)
             .field("loop_brake", loop_brake)
             .field("on_dead_letter", &on_dead_letter.is_some());
-        shown.field("on_error", &on_error.is_some()).finish()
+        shown.field("on_error", &on_error.is_some()).field("on_request", &on_request.is_some()).finish()
     }
 }
 

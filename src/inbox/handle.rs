@@ -9,10 +9,13 @@ use std::thread::JoinHandle;
 use super::health::{HealthMonitor, PollerHealth};
 use crate::cancel::CancelToken;
 use crate::client::Client;
-use crate::error::{Error, WorkspaceRemoved};
+use crate::error::{Error, ErrorKind, WorkspaceRemoved};
 use crate::util::log_safe::log_safe;
 use crate::util::sync::{Condvar, Mutex, wait_while};
 use crate::util::thread_group::ThreadGroup;
+
+/// Longest text of [`PollerHandle::set_task`], in bytes.
+const MAX_TASK: usize = 1_024;
 
 /// Why a poller ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(super) struct PollerControl {
     /// the poller's end: they would wait for themselves.
     pub(super) threads: ThreadGroup,
     pub(super) health: HealthMonitor,
+    /// The text of [`PollerHandle::set_task`].
+    pub(super) task: Mutex<String>,
     run: Mutex<RunState>,
     /// Notified when the poller's thread has ended.
     ended: Condvar,
@@ -64,6 +69,7 @@ impl PollerControl {
             token: CancelToken::new(),
             threads: ThreadGroup::default(),
             health: HealthMonitor::new(client.inbox_counters().clone()),
+            task: Mutex::default(),
             run: Mutex::default(),
             ended: Condvar::new(),
         })
@@ -211,6 +217,30 @@ impl PollerHandle {
             true => self.control.health.health(self.client.stats().circuit),
             false => PollerHealth::default(),
         }
+    }
+
+    /// Sets what the heartbeats say that this program does, from the next one on. People see it on the platform's pages.
+    ///
+    /// Default: an empty text, which says nothing.
+    ///
+    /// # Errors
+    ///
+    /// A text with U+0000 in it ([`InvalidMessage`](ErrorKind::InvalidMessage)), or above 1,024 bytes
+    /// ([`TooLarge`](ErrorKind::TooLarge)). The text that was set before stays.
+    pub fn set_task(&self, text: impl Into<String>) -> Result<(), Error> {
+        let text = text.into();
+        if text.contains('\0') {
+            let why = "set_task: the text contains U+0000, which the platform cannot store: remove it";
+            return Err(Error::new(ErrorKind::InvalidMessage, why));
+        }
+        if text.len() > MAX_TASK {
+            let why = format!("set_task: the text has {} bytes, above {MAX_TASK}: give a shorter one", text.len());
+            return Err(Error::new(ErrorKind::TooLarge, why));
+        }
+        if self.is_own_process() {
+            *self.control.task.lock() = text;
+        }
+        Ok(())
     }
 
     /// Returns whether the poller's thread has ended.

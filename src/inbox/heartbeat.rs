@@ -99,6 +99,7 @@ impl Heartbeat {
             let vitals = Vitals {
                 error_rate: self.stats.take_error_rate(),
                 active_tasks: u32::from(control.health.is_callback_running()),
+                current_task: control.task.lock().clone(),
                 uptime: CoarseInstant::now().since(start),
             };
             let (http, pool, deadline) = (self.http.clone(), pool.clone(), Deadline::after(*timeout));

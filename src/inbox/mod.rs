@@ -5,6 +5,7 @@
 
 mod builder;
 mod current_delivery;
+mod cursor_path;
 mod deliver;
 pub(crate) mod envelope;
 pub(crate) mod feed;
@@ -15,6 +16,7 @@ mod loop_brake;
 mod message;
 mod poll;
 mod poller;
+mod request_watch;
 mod sender;
 pub(crate) mod store;
 mod token_watch;

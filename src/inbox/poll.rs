@@ -8,6 +8,7 @@ use super::feed::{Batch, Lister, MalformedLog};
 use super::handle::PollerControl;
 use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
+use super::request_watch::RequestWatch;
 use super::sender::{is_own, overlay_names};
 use super::store::CursorFile;
 use crate::client::Client;
@@ -41,6 +42,7 @@ pub(super) struct PollRunner {
     pub(super) control: Arc<PollerControl>,
     pub(super) on_error: Option<ErrorCallback>,
     pub(super) brake: Option<Arc<LoopBrake>>,
+    pub(super) requests: Option<RequestWatch>,
     pub(super) malformed_log: MalformedLog,
     /// Series of failed polls. The poller's loop reports the failures, and this the first success after them.
     pub(super) failure_log: FailureLog,
@@ -63,7 +65,12 @@ impl PollRunner {
         let health = &self.control.health;
         health.cursor_saved(self.cursor.anchor.as_ref(), self.file.is_failing());
         match &summary {
-            Ok(summary) => health.poll_succeeded(summary.skipped),
+            Ok(summary) => {
+                health.poll_succeeded(summary.skipped);
+                if let Some(requests) = &mut self.requests {
+                    requests.check();
+                }
+            }
             Err(_) if self.control.token.is_cancelled() => {}
             Err(error) => {
                 health.poll_failed(error);

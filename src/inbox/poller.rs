@@ -14,6 +14,7 @@ use super::heartbeat::{CallbackStats, Heartbeat};
 use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::poll::{PollRunner, PollSummary};
+use super::request_watch::RequestWatch;
 use super::store::CursorFile;
 use super::token_watch::TokenWatch;
 use crate::client::Client;
@@ -102,7 +103,7 @@ impl InboxPoller {
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
         let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
-        let PollerBuilder { on_error, loop_brake, .. } = builder;
+        let PollerBuilder { on_error, on_request, loop_brake, .. } = builder;
         let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
         let control = PollerControl::new(&client);
         let lister = Lister::new(client.http(), &control.token, client.settings().call_timeout, page_size, backlog);
@@ -121,6 +122,7 @@ impl InboxPoller {
             control: control.clone(),
             on_error,
             brake: loop_brake.map(LoopBrake::new),
+            requests: on_request.map(|callback| RequestWatch::new(&client, &control.token, callback)),
             malformed_log,
             failure_log,
         };

@@ -13,12 +13,14 @@ use crate::util::clock::Deadline;
 const MAX_RESPONSE: u64 = 64 * 1024;
 
 /// State of our workspace that a heartbeat reports.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Vitals {
     /// Fraction of failed deliveries, from 0 to 1.
     pub(crate) error_rate: f64,
     /// Number of messages that are being handled.
     pub(crate) active_tasks: u32,
+    /// Text of [`PollerHandle::set_task`](crate::PollerHandle::set_task), or an empty one.
+    pub(crate) current_task: String,
     pub(crate) uptime: Duration,
 }
 
@@ -31,7 +33,7 @@ pub(crate) struct Vitals {
 /// [`ErrorKind::Removed`](crate::ErrorKind::Removed) where our workspace was removed, any other status outside 200 to 299,
 /// or a failure of the transport.
 pub(crate) fn heartbeat(http: &Http, pool: &Pool, vitals: Vitals, deadline: Deadline) -> Result<(), Error> {
-    let body = RequestBody::new(payload(http.workspace_id(), vitals).to_string().into_bytes());
+    let body = RequestBody::new(payload(http.workspace_id(), &vitals).to_string().into_bytes());
     let request = Request::post("/registry/heartbeat", &body).deadline(deadline).max_response(MAX_RESPONSE);
     let response = http.execute(&request, pool)?;
     match response.status {
@@ -40,12 +42,12 @@ pub(crate) fn heartbeat(http: &Http, pool: &Pool, vitals: Vitals, deadline: Dead
     }
 }
 
-fn payload(workspace_id: &str, vitals: Vitals) -> Value {
+fn payload(workspace_id: &str, vitals: &Vitals) -> Value {
     json!({
         "workspace_id": workspace_id,
         "error_rate": vitals.error_rate,
         "active_tasks": vitals.active_tasks,
-        "current_task": "",
+        "current_task": vitals.current_task,
         "uptime_seconds": vitals.uptime.as_secs(),
     })
 }
@@ -56,10 +58,15 @@ mod tests {
 
     #[test]
     fn payload_has_the_platforms_fields() {
-        let vitals = Vitals { error_rate: 0.25, active_tasks: 2, uptime: Duration::from_millis(7_900) };
+        let vitals = Vitals {
+            error_rate: 0.25,
+            active_tasks: 2,
+            current_task: "x".to_owned(),
+            uptime: Duration::from_millis(7_900),
+        };
         let expected = json!({
-            "workspace_id": "w", "error_rate": 0.25, "active_tasks": 2, "current_task": "", "uptime_seconds": 7,
+            "workspace_id": "w", "error_rate": 0.25, "active_tasks": 2, "current_task": "x", "uptime_seconds": 7,
         });
-        assert_eq!(payload("w", vitals), expected);
+        assert_eq!(payload("w", &vitals), expected);
     }
 }

@@ -7,3 +7,4 @@ mod recorded;
 #[path = "../support/mod.rs"]
 mod support;
 mod uploads;
+mod watch;
