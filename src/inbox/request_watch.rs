@@ -134,7 +134,8 @@ impl RequestWatch {
     }
 }
 
-#[cfg(all(test, not(a2a_loom)))]
+#[cfg(test)]
+#[cfg(not(a2a_loom))]
 mod tests {
     use std::sync::mpsc::{self, Receiver};
 
