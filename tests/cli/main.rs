@@ -11,6 +11,7 @@ mod poll;
 mod proxy;
 mod readme;
 mod records;
+mod requests;
 mod schema;
 mod send;
 #[path = "../support/mod.rs"]
@@ -31,8 +32,22 @@ use support::{Act, PEER, RECORD, Server};
 /// Id of a peer that [`registry`] does not know.
 const UNKNOWN_PEER: &str = "deadbeef-0000-4000-8000-000000000404";
 /// Subcommands of the binary.
-const SUBCOMMANDS: [&str; 10] =
-    ["enrich", "discover", "peers", "info", "send", "poll", "doctor", "demo", "completions", "schema"];
+const SUBCOMMANDS: [&str; 14] = [
+    "enrich",
+    "discover",
+    "peers",
+    "info",
+    "send",
+    "poll",
+    "requests",
+    "respond",
+    "notify",
+    "instructions",
+    "doctor",
+    "demo",
+    "completions",
+    "schema",
+];
 /// Variables that the machine may have set and that change the output.
 const VARIABLES: &[&str] = &[
     "PLATFORM_URL",

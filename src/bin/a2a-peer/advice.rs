@@ -43,6 +43,9 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
         ErrorKind::NotFound if matches!(args.command, Command::Discover { .. }) => {
             Some("`a2a-peer peers` lists the peers that the platform shows to this workspace".to_owned())
         }
+        ErrorKind::NotFound if matches!(args.command, Command::Respond { .. }) => {
+            Some("`a2a-peer requests` lists the requests that wait for a response".to_owned())
+        }
         ErrorKind::NotFound => Some(not_registered(connection)),
         ErrorKind::Removed => Some(REMOVED.to_owned()),
         ErrorKind::Malformed => Some(not_a_platform(connection)),

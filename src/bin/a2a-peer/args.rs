@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::connection::ConnectionArgs;
 use crate::help;
+use crate::requests::ResponseArg;
 
 /// Look up peers on an A2A platform, send them messages, and read an inbox
 ///
@@ -118,6 +119,46 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = poll_seconds)]
         interval: f64,
     },
+    /// List the tasks and approvals that your own workspace is asked for
+    ///
+    /// Prints a table of id, kind, status and title of those that are pending, the newest first. Takes at most 10 s.
+    #[command(after_help = help::REQUESTS)]
+    Requests {
+        /// List also those that are over, and those with a question that you have asked
+        #[arg(long, conflicts_with = "sent")]
+        all: bool,
+        /// List those that your own workspace made
+        #[arg(long)]
+        sent: bool,
+    },
+    /// Respond to a task or an approval that your own workspace is asked for
+    ///
+    /// A task is done or rejected, an approval approved or rejected. Prints nothing. Takes at most 10 s.
+    #[command(after_help = help::RESPOND)]
+    Respond {
+        /// Id of the request, as `requests` prints it
+        #[arg(value_name = "REQUEST", value_parser = words, value_hint = ValueHint::Other)]
+        request: String,
+        /// The response
+        action: ResponseArg,
+    },
+    /// Show a text to the human on the canvas of your own workspace
+    ///
+    /// Prints nothing. Takes at most 30 s, and 600 s for each file.
+    #[command(after_help = help::NOTIFY)]
+    Notify {
+        /// The text, at most 1 MiB; - reads it from standard input
+        #[arg(value_parser = words, value_hint = ValueHint::Other)]
+        text: String,
+        /// File to upload and show with the text, at most 100 MiB; may be given several times [default: none]
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+        attach: Vec<PathBuf>,
+    },
+    /// Print the platform's rules for your agent
+    ///
+    /// On a terminal control characters are escaped. Takes at most 10 s.
+    #[command(after_help = help::INSTRUCTIONS)]
+    Instructions,
     /// Find out step by step why it does not work
     ///
     /// Checks settings, token, DNS, TCP, TLS, HTTP, authorisation, registration, peers and inbox. Prints a line per step:

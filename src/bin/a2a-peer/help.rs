@@ -20,7 +20,7 @@ Exit status:
     5  unreachable: unknown host, connection refused, timeout, bad certificate
     6  unauthorised: no token, or one that the platform refuses
     7  your workspace was removed
-    8  send: the message may have been delivered
+    8  send, notify, respond: the message may have been delivered
   130  Ctrl-C; a second Ctrl-C ends the process at once
 
 Environment (options take precedence; a blank variable counts as unset):
@@ -144,6 +144,60 @@ Examples:
   a2a-peer poll --once
   a2a-peer poll --interval 1 --json | jq -r '.peer + \": \" + .text'
   a2a-peer poll --reply-with 'out of office' --cursor ~/.a2a-cursor.json";
+
+pub(crate) const REQUESTS: &str = "\
+Exit status:
+  0  there is a list, which may be empty
+  1  any other answer of the platform
+  5  unreachable
+  6  the token was refused
+
+With --json each line is {\"request\"}, which is the platform's JSON object.
+
+Examples:
+  a2a-peer requests
+  a2a-peer requests --sent --json | jq -r '.request | .id + \": \" + .status'";
+
+pub(crate) const RESPOND: &str = "\
+Exit status:
+  0  responded
+  1  the platform refuses the response
+  4  no such request, or it is over
+  5  unreachable
+  6  the token was refused
+  8  the response may have been made
+
+With --json the line is {\"request\", \"action\", \"ms\"}.
+
+Example:
+  a2a-peer respond 6cae6a3c-e23a-45fe-8aa0-e3f0f448b4b5 done";
+
+pub(crate) const NOTIFY: &str = "\
+Exit status:
+  0  the platform took it
+  1  the platform refuses it
+  2  wrong usage, or a file that cannot be read; not delivered
+  5  unreachable; not delivered
+  6  the token was refused; not delivered
+  8  it may have been delivered
+
+With --json the line is {\"text\", \"files\", \"ms\"}. `files` is their number.
+
+Examples:
+  a2a-peer notify 'the nightly run has failed' --attach nightly.log
+  uptime | a2a-peer notify -";
+
+pub(crate) const INSTRUCTIONS: &str = "\
+Exit status:
+  0  there is an answer, which may be empty
+  1  any other answer of the platform
+  5  unreachable
+  6  the token was refused
+
+With --json the line is {\"instructions\", \"ms\"}.
+
+Example:
+  a2a-peer instructions > rules.md";
 
 pub(crate) const DOCTOR: &str = "\
 Exit status:

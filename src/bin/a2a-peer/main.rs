@@ -15,6 +15,7 @@ mod poll;
 mod proxy;
 mod records;
 mod report;
+mod requests;
 mod send;
 mod table;
 mod temp_dir;
@@ -34,6 +35,7 @@ use clap_complete::Shell;
 use args::{Args, Command};
 use exit::{CommandFailure, ExitStatus};
 use report::{ErrorReport, print_failure};
+use requests::RequestFilter;
 
 /// The JSON Schema of the `--json` output.
 const SCHEMA: &str = include_str!("schema.json");
@@ -70,6 +72,20 @@ fn run(args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
             };
             poll::poll(client()?, options, args)
         }
+        Command::Requests { all, sent } => {
+            let filter = match (all, sent) {
+                (_, true) => RequestFilter::Sent,
+                (true, false) => RequestFilter::Inbox,
+                (false, false) => RequestFilter::Pending,
+            };
+            requests::requests(&client()?, filter, args.json, &mut out)
+        }
+        Command::Respond { request, action } => requests::respond(&client()?, request, *action, args.json, &mut out),
+        Command::Notify { text, attach } => {
+            let client = client()?;
+            requests::notify(&client, &send::text(text)?, attach, args.json, &mut out)
+        }
+        Command::Instructions => requests::instructions(&client()?, args.json, &mut out),
         Command::Doctor { timeout } => doctor::run(args, Duration::from_secs_f64(*timeout), &mut out),
         Command::Demo => {
             args.connection.require_unset()?;

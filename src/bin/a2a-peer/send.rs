@@ -25,12 +25,16 @@ const ERASE_LINE: &str = "\r\x1b[K";
 
 /// Returns the message of the command line. The text `-` reads standard input.
 pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, CommandFailure> {
-    let text = if text == "-" { read_stdin()? } else { text.to_owned() };
-    let message = Message::from(text);
+    let message = Message::from(self::text(text)?);
     Ok(match context {
         Some(id) => message.context_id(id),
         None => message,
     })
+}
+
+/// Returns a text of the command line. The text `-` reads standard input.
+pub(crate) fn text(text: &str) -> Result<String, CommandFailure> {
+    if text == "-" { read_stdin() } else { Ok(text.to_owned()) }
 }
 
 fn read_stdin() -> Result<String, CommandFailure> {
