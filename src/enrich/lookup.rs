@@ -49,7 +49,8 @@ pub enum LookupSource {
     /// No record: the lookup brought no usable answer.
     Failed,
     /// No record, and no lookup was made or waited for. Either the circuit is not closed: the registry does not answer.
-    /// Or this thread is in a lookup already, as where its logger calls the client, and would wait for itself.
+    /// Or less than a fifth of the platform's rate limit is left, which is kept for messages. Or this thread is in a lookup
+    /// already, as where its logger calls the client, and would wait for itself.
     Shed,
     /// No record: the text is no peer id. No request was made.
     Invalid,
@@ -284,6 +285,7 @@ impl LookupRunner {
         }
         self.flights.forget_all(|| ());
         self.circuit.reset();
+        self.registry.rate_limit().reset_after_fork();
         true
     }
 }

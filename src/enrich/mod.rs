@@ -4,7 +4,7 @@
 //!
 //! 1. this thread's part of the cache answers, in most calls;
 //! 2. else the shared cache does ([`Enricher::lookup_at`]);
-//! 3. else the circuit is asked for a permit, and the lookup is made, or another thread's is waited for
+//! 3. else the rate limit and the circuit are asked for permits, and the lookup is made, or another thread's is waited for
 //!    ([`Enricher::fetch`]);
 //! 4. the thread that leads the lookup asks the registry and stores the outcome ([`LookupRunner::lead`]).
 //!
@@ -140,7 +140,7 @@ impl Enricher {
         lookup
     }
 
-    /// Makes the lookup, or waits for that of another thread, if the circuit admits it.
+    /// Makes the lookup, or waits for that of another thread, if the rate limit and the circuit admit it.
     fn fetch(&self, peer: PeerId, now: CoarseInstant, stale: Option<Peer>, deadline: Deadline) -> Lookup {
         let LookupRunner { cache, flights, circuit, counters, .. } = &*self.runner;
         self.background.reset_after_fork();
@@ -149,15 +149,16 @@ impl Enricher {
             // A waiter makes no lookup and needs no permit.
             return self.wait(&flight, stale, deadline);
         }
+        let Some(_counted) = self.runner.registry.rate_limit().admit_lookup() else {
+            counters.rate_limit_shed.add(1);
+            return self.shed(peer, now, stale);
+        };
         // Background threads make the probes, so that no caller waits for one.
         let may_probe = closed || !self.background.is_running();
         // Background threads wait for the circuit in real time, so the circuit must have the real time as well.
         let circuit_now = if self.background.is_enabled() { CoarseInstant::now() } else { now };
         let Some(permit) = circuit.admit(peer, circuit_now, may_probe) else {
-            counters.shed.add(1);
-            // The record is fetched soon after the registry is back.
-            self.background.enqueue(peer, now);
-            return Lookup::stand_in(stale, LookupSource::Shed, true);
+            return self.shed(peer, now, stale);
         };
         match flights.join(peer, || Lookup::from_answer(cache.get(peer, now)).ok()) {
             Joined::Leader(leader) => {
@@ -179,6 +180,13 @@ impl Enricher {
                 lookup
             }
         }
+    }
+
+    /// Makes no lookup. A background thread makes it once it may.
+    fn shed(&self, peer: PeerId, now: CoarseInstant, stale: Option<Peer>) -> Lookup {
+        self.runner.counters.shed.add(1);
+        self.background.enqueue(peer, now);
+        Lookup::stand_in(stale, LookupSource::Shed, true)
     }
 
     /// Waits for another thread's lookup.
@@ -257,10 +265,11 @@ impl Enricher {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let LookupRunner { cache, circuit, counters, .. } = &*self.runner;
+        let LookupRunner { registry, cache, circuit, counters, .. } = &*self.runner;
         let (circuit, circuit_opened) = circuit.observe();
         let [fresh, stale, absent, unknown] = cache.answers();
         let size = cache.stats();
+        let rate_limit = registry.rate_limit();
         Stats {
             fresh,
             stale,
@@ -269,6 +278,8 @@ impl Enricher {
             dropped: self.background.dropped(),
             circuit,
             circuit_opened,
+            rate_limited: rate_limit.refused(),
+            rate_limit_left: rate_limit.left(),
             entries: size.entries,
             bytes: size.bytes,
             evictions: size.evictions,

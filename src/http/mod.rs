@@ -2,6 +2,7 @@
 
 mod errors;
 mod pool;
+mod rate_limit;
 mod removal;
 mod request;
 pub(crate) mod response;
@@ -10,6 +11,7 @@ mod transport;
 mod upload;
 
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use errors::failure;
 pub(crate) use errors::timed_out;
 pub(crate) use pool::Pool;
 use pool::{FRESH_BUFFER, is_within_idle_age};
+pub(crate) use rate_limit::RateLimit;
 use removal::{Finding, RemovalMonitor};
 pub(crate) use removal::{removal_details, removal_text};
 pub(crate) use request::{Identity, Request};
@@ -47,6 +50,7 @@ pub(crate) struct Http {
     headers: Vec<(&'static str, String)>,
     tokens: TokenStore,
     removal: RemovalMonitor,
+    rate_limit: Arc<RateLimit>,
     /// Process that opened the kept connections.
     process: u32,
     /// When the last GET left its connection in order, by `millis_up`. Zero for never.
@@ -74,6 +78,7 @@ impl Http {
             headers,
             tokens,
             removal: RemovalMonitor::default(),
+            rate_limit: Arc::default(),
             process: process::id(),
             last_exchange: AtomicU64::new(0),
         })
@@ -102,6 +107,11 @@ impl Http {
     /// Returns a new pool for POSTs. Shutting it down affects no request over another pool.
     pub(crate) fn one_shot_pool(&self, bound: Duration) -> Pool {
         Pool::one_shot(&self.route, bound)
+    }
+
+    /// Returns the account of the platform's rate limit, to which every answer counts.
+    pub(crate) fn rate_limit(&self) -> &Arc<RateLimit> {
+        &self.rate_limit
     }
 
     pub(crate) fn platform(&self) -> &PlatformUrl {
@@ -257,6 +267,7 @@ impl Exchange<'_> {
         if left.is_zero() {
             return Err(timed_out(&target));
         }
+        let began = CoarseInstant::now();
         let guard = ExchangeGuard::begin(self.token.as_ref(), body, self.deadline, &self.pool.shutdown);
         let agent = &self.pool.agent;
         let result = match body {
@@ -272,6 +283,7 @@ impl Exchange<'_> {
             return Err(Error::new(ErrorKind::Internal, detail).with_target(target));
         }
         let response = result.map_err(|why| failure(&target, why, self.deadline))?;
+        self.http.rate_limit.observe(response.status().as_u16(), response.headers(), began);
         self.read(target, response)
     }
 

@@ -91,7 +91,7 @@ impl PollerBuilder {
     ///
     /// After a full page the next poll follows at once. A failed poll is repeated after this time, then after twice
     /// this time, and so on up to 60 s (each ±25 %). The platform's `Retry-After` makes the wait longer, up to an
-    /// hour.
+    /// hour, and so does its rate limit while less than a tenth of it is left: at least 5 s, at most 121 s.
     ///
     /// Default: 5 s. Must be more than zero.
     pub fn interval(mut self, wait: Duration) -> Self {

@@ -42,7 +42,7 @@ struct PeerReplies {
     counted: VecDeque<CoarseInstant>,
 }
 
-/// What the brake has to know of a message. Clones share the brake.
+/// A message, as far as the brake has to know it. Clones share the brake.
 #[derive(Clone)]
 pub(super) struct BrakeTicket {
     brake: Arc<LoopBrake>,
@@ -107,7 +107,7 @@ impl BrakeTicket {
     }
 }
 
-/// How far the platform's clock is ahead of ours, at least, in nanoseconds.
+/// The least by which the platform's clock is ahead of ours, in nanoseconds.
 #[derive(Default)]
 struct ClockDistance {
     /// The largest distance of this half a minute and of the one before, so that a clock that was set back is believed.

@@ -26,6 +26,8 @@ use crate::util::random::random;
 
 /// Longest wait after failed polls, where the platform asks for no other.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// Wait for the rate limit above which it is logged as a warning.
+const LONG_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait that the platform can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -212,7 +214,7 @@ impl InboxPoller {
     /// Polls until the poller is stopped or the workspace is removed, and waits between the polls.
     ///
     /// The wait is the interval, nothing after a full page, and a backoff after a failure, which a new token ends early
-    /// where the last one was refused. Failures are logged as
+    /// where the last one was refused. It is longer where little of the rate limit is left. Failures are logged as
     /// [`FailureLog`] says, and so is the first success after them.
     fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
@@ -224,7 +226,7 @@ impl InboxPoller {
                 Ok(summary) => {
                     self.runner.failure_log.succeeded();
                     failures = 0;
-                    if summary.has_more { Duration::ZERO } else { self.interval }
+                    self.paced(if summary.has_more { Duration::ZERO } else { self.interval })
                 }
                 Err(error) if error.kind() == ErrorKind::Removed => {
                     log_safe!(error, "inbox: {error}");
@@ -233,7 +235,7 @@ impl InboxPoller {
                 Err(error) => {
                     failures += 1;
                     let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
-                    let wait = backoff.backoff(failures, random()).max(asked);
+                    let wait = self.paced(backoff.backoff(failures, random()).max(asked));
                     let wait = self.client.http().until_purge_is_confirmed().unwrap_or(wait);
                     self.runner.failure_log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
                     if watch.wait_after(&error, wait) {
@@ -246,6 +248,19 @@ impl InboxPoller {
                 return;
             }
         }
+    }
+}
+
+impl InboxPoller {
+    /// Returns the `wait` before the next poll, or a longer one where little of the platform's rate limit is left.
+    fn paced(&self, wait: Duration) -> Duration {
+        let paced = self.client.http().rate_limit().poll_wait().max(wait);
+        if paced > wait.max(LONG_WAIT) {
+            log_safe!(warn, "inbox: the platform's rate limit is nearly used up: next poll in {paced:.1?}");
+        } else if paced > wait {
+            log_safe!(debug, "inbox: little of the platform's rate limit is left: next poll in {paced:.1?}");
+        }
+        paced
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::response::{Call, peers_refusal, peers_unreachable, read_object, read_peers, refusal};
 use crate::error::Error;
-use crate::http::{Http, Identity, Pool, Request};
+use crate::http::{Http, Identity, Pool, RateLimit, Request};
 use crate::peer::{Peer, PeerId};
 use crate::util::clock::Deadline;
 use crate::wire::{PeerList, RECORD_MEMORY};
@@ -22,6 +22,11 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new(http: Arc<Http>) -> Self {
         Registry { http }
+    }
+
+    /// Returns the account of the platform's rate limit.
+    pub(crate) fn rate_limit(&self) -> &Arc<RateLimit> {
+        self.http.rate_limit()
     }
 
     /// Asks for the record of one peer, on behalf of a callback that waits.

@@ -59,8 +59,15 @@ pub struct Stats {
     pub coalesced: u64,
     /// Number of lookups made in the background, probes included.
     pub refreshes: u64,
-    /// Number of misses that made no lookup because of the circuit.
+    /// Number of misses that made no lookup because of the circuit or the rate limit.
     pub shed: u64,
+    /// Number of those that made none because less than a fifth of the platform's rate limit was left.
+    pub rate_limit_shed: u64,
+    /// Number of requests that the platform answered with 429, those of pollers and sends included.
+    pub rate_limited: u64,
+    /// Number of requests that the platform still admits in this window of its rate limit, by its last answer. `None` before
+    /// the first answer, after the end of the window, and where the platform tells none.
+    pub rate_limit_left: Option<u64>,
     /// Number of background lookups that were dropped because the queue was full.
     pub dropped: u64,
     /// The state of the circuit.
@@ -138,6 +145,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Stats { fresh, stale, absent, unknown, lookups, coalesced, refreshes, shed, .. } = self;
         let Stats { dropped, circuit, circuit_opened, longest_wait, skipped, entries, bytes, evictions, .. } = self;
+        let Stats { rate_limited, .. } = self;
         write!(f, "answered {fresh} fresh, {stale} stale, {absent} absent, {unknown} unknown; ")?;
         write!(
             f,
@@ -145,6 +153,9 @@ impl fmt::Display for Stats {
             self.failed()
         )?;
         write!(f, "{shed} shed, {dropped} dropped; circuit {circuit}, opened {circuit_opened} times; ")?;
+        if *rate_limited > 0 {
+            write!(f, "{rate_limited} answers 429; ")?;
+        }
         write!(f, "longest wait {longest_wait:.1?}; cache {entries} peers, {bytes} bytes, {evictions} evicted")?;
         if *skipped > 0 {
             write!(f, "; {skipped} list entries skipped")?;
@@ -177,6 +188,9 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         coalesced,
         refreshes,
         shed,
+        rate_limit_shed,
+        rate_limited,
+        rate_limit_left,
         dropped,
         circuit,
         circuit_opened,
@@ -210,7 +224,10 @@ fn metrics(stats: &Stats) -> Vec<Metric> {
         ),
         Metric::single("lookups_coalesced_total", "Calls that waited for the lookup of another thread.", coalesced),
         Metric::single("lookups_background_total", "Lookups made in the background, probes included.", refreshes),
-        Metric::single("lookups_shed_total", "Misses that made no lookup because of the circuit.", shed),
+        Metric::single("lookups_shed_total", "Misses that made no lookup, by circuit or rate limit.", shed),
+        Metric::single("lookups_rate_limit_shed_total", "Those of them by the rate limit.", rate_limit_shed),
+        Metric::single("rate_limited_total", "Answers with the status 429.", rate_limited),
+        Metric::optional("rate_limit_left", "Requests left in this window of the rate limit.", rate_limit_left),
         Metric::single("refreshes_dropped_total", "Background lookups that a full queue dropped.", dropped),
         Metric::by_label("circuit_state", "The state of the circuit: 1 for the current one.", "state", &states),
         Metric::single("circuit_opened_total", "Times that the circuit opened.", circuit_opened),
@@ -232,6 +249,7 @@ pub(crate) struct Counters {
     pub(crate) coalesced: Counter,
     pub(crate) refreshes: Counter,
     pub(crate) shed: Counter,
+    pub(crate) rate_limit_shed: Counter,
     pub(crate) skipped: Counter,
     failed: [Counter; 6],
     longest_wait_nanos: AtomicU64,
@@ -266,6 +284,7 @@ impl Counters {
             coalesced: self.coalesced.get(),
             refreshes: self.refreshes.get(),
             shed: self.shed.get(),
+            rate_limit_shed: self.rate_limit_shed.get(),
             skipped: self.skipped.get(),
             failed_connect,
             failed_timeout,

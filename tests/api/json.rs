@@ -79,7 +79,8 @@ fn settings_are_numbers_and_durations_are_seconds() {
 fn stats_are_numbers_and_the_state_is_a_word() {
     let empty = json!({ "fresh": 0, "stale": 0, "absent": 0, "unknown": 0, "lookups": 0, "found": 0,
         "failed_connect": 0, "failed_timeout": 0, "failed_broken": 0, "failed_status": 0, "failed_body": 0,
-        "failed_internal": 0, "coalesced": 0, "refreshes": 0, "shed": 0, "dropped": 0, "circuit": "closed",
+        "failed_internal": 0, "coalesced": 0, "refreshes": 0, "shed": 0, "rate_limit_shed": 0,
+        "rate_limited": 0, "rate_limit_left": null, "dropped": 0, "circuit": "closed",
         "circuit_opened": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0,
         "inbox": { "polls": 0, "failed_polls": 0, "consecutive_failures": 0, "deliveries": 0, "acked": 0,
             "dead_lettered": 0, "skipped": 0, "failed_replies": 0, "braked_replies": 0, "heartbeats": 0, "failed_heartbeats": 0,

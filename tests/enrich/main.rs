@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod background;
+#[cfg(feature = "testing")]
+mod budget;
 mod circuit;
 mod faults;
 mod outage;

@@ -22,6 +22,7 @@ const EFFECTS: &[Effect] = &[
             "src/cancel/",
             "src/http/removal.rs",
             "src/http/transport/",
+            "src/http/rate_limit.rs",
             "src/http/upload.rs",
             "src/util/",
             "src/token/",

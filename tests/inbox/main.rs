@@ -1,6 +1,8 @@
 //! The inbox: delivery to the callback, the cursor, malformed feeds, and random load.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[cfg(feature = "testing")]
+mod budget;
 mod cursor;
 #[path = "../support/dice.rs"]
 mod dice;

@@ -29,7 +29,8 @@ pub(super) struct Background {
 
 impl Background {
     pub(super) fn new(runner: Arc<LookupRunner>, settings: &Settings) -> Self {
-        let queue = TaskQueue::new(runner.circuit.clone(), settings.background_threads, settings.queue);
+        let (circuit, rate_limit) = (runner.circuit.clone(), runner.registry.rate_limit().clone());
+        let queue = TaskQueue::new(circuit, rate_limit, settings.background_threads, settings.queue);
         Background { queue: Arc::new(queue), runner, threads: ThreadGroup::default() }
     }
 
@@ -159,6 +160,9 @@ impl Background {
             | CacheAnswer::Absent
             | CacheAnswer::Failed => return,
         }
+        let Some(_counted) = self.runner.registry.rate_limit().admit_lookup() else {
+            return self.enqueue(peer, now);
+        };
         match self.runner.circuit.admit(peer, CoarseInstant::now(), false) {
             Some(permit) => self.lead(permit, peer, now, false),
             // It stays queued until the registry is back.

@@ -1,10 +1,11 @@
-//! The queue of background lookups. The circuit decides when a thread may take one.
+//! The queue of background lookups. The rate limit and the circuit decide when a thread may take one.
 
 use std::collections::{HashSet, VecDeque};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::RateLimit;
 use crate::peer::PeerId;
 use crate::util::circuit_breaker::{Circuit, NextProbe};
 use crate::util::clock::{CoarseInstant, Deadline};
@@ -16,6 +17,7 @@ const RETRY_START_AFTER: Duration = Duration::from_secs(30);
 /// A queue of lookups, each peer in it once, shared by callers and background threads.
 pub(super) struct TaskQueue {
     circuit: Arc<Circuit<PeerId>>,
+    rate_limit: Arc<RateLimit>,
     /// Number of threads that are to work on it.
     threads: usize,
     /// Maximum number of waiting jobs.
@@ -64,9 +66,14 @@ pub(super) enum ThreadCheck {
 }
 
 impl TaskQueue {
-    pub(super) fn new(circuit: Arc<Circuit<PeerId>>, threads: usize, capacity: usize) -> Self {
+    pub(super) fn new(
+        circuit: Arc<Circuit<PeerId>>,
+        rate_limit: Arc<RateLimit>,
+        threads: usize,
+        capacity: usize,
+    ) -> Self {
         let state = Mutex::default();
-        TaskQueue { circuit, threads, capacity, state, changed: Condvar::new(), ended: Condvar::new() }
+        TaskQueue { circuit, rate_limit, threads, capacity, state, changed: Condvar::new(), ended: Condvar::new() }
     }
 
     /// Returns the number of threads that the settings allow.
@@ -171,6 +178,11 @@ impl TaskQueue {
         loop {
             if state.closed {
                 return None;
+            }
+            // A probe is a lookup, too.
+            if let Some(time) = self.rate_limit.lookup_wait() {
+                state = wait(&self.changed, state, Some(Deadline::after(time)));
+                continue;
             }
             let probe = self.circuit.next_probe(CoarseInstant::now());
             if let NextProbe::Now(peer) = probe {
@@ -284,7 +296,7 @@ mod tests {
         let policy = CircuitPolicy { threshold: 1, first_backoff: backoff, max_backoff: backoff };
         let circuit = Arc::new(Circuit::new(policy));
         circuit.admit(peer(1), CoarseInstant::now(), false).unwrap().report(Report::Unanswered, 0.5);
-        let queue = TaskQueue::new(circuit, 1, 9);
+        let queue = TaskQueue::new(circuit, Arc::default(), 1, 9);
         // A job that was taken now would come back to the queue at once, and so in a loop.
         queue.state.lock().waiting.push_back(RefreshJob::new(peer(2), CoarseInstant::now()));
         assert!(matches!(queue.next(), Some(BackgroundTask::Probe(probed)) if probed == peer(1)));

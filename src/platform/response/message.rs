@@ -9,12 +9,10 @@
 //! | platform's error | `Platform`; `Unauthorized` for 401 | by its flags, then by its status |
 //! | anything else | `Malformed`, `Unauthorized`, `Status` or `TooLarge` | by its status |
 
-use std::time::Duration;
-
 use serde_json::Value;
 
-use super::{EDGE_ADVICE, ORGANISATION_ADVICE, is_from_edge, is_organisation_missing, token_advice};
-use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
+use super::{EDGE_ADVICE, ORGANISATION_ADVICE, is_from_edge, is_organisation_missing, retry_after, token_advice};
+use crate::error::{Delivery, Error, ErrorKind};
 use crate::http::{RequestBody, Response};
 use crate::platform::attempt::{FailedAttempt, RetryHint, lost};
 use crate::wire::{MemoryBudget, MessageAnswer, Reply, parse_json, read_answer};
@@ -170,9 +168,4 @@ fn delivery_by_status(status: u16) -> Delivery {
         300..=399 | 401..=405 | 407 | 411 | 413..=415 | 417 | 421 | 425 | 426 | 429 | 431 | 511 => Delivery::NotSent,
         _ => Delivery::Unknown,
     }
-}
-
-/// Returns a wait of so many seconds, at most a day. A negative number is no wait.
-fn retry_after(secs: f64) -> Option<Duration> {
-    (secs >= 0.0).then(|| Duration::try_from_secs_f64(secs).map_or(MAX_RETRY_AFTER, |wait| wait.min(MAX_RETRY_AFTER)))
 }

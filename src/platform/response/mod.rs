@@ -17,12 +17,13 @@ pub(crate) mod fuzz;
 pub(super) mod message;
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::attempt::{FailedAttempt, RetryHint, lost};
 use crate::config::PlatformUrl;
-use crate::error::{Delivery, Error, ErrorKind};
+use crate::error::{Delivery, Error, ErrorKind, MAX_RETRY_AFTER};
 use crate::http::{RequestBody, Response, removal_details, removal_text};
 use crate::wire::{self, BodyError, PeerList};
 
@@ -66,7 +67,19 @@ pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Er
         404 if call == Call::Workspace => detail += &format!("; the platform knows no workspace {workspace_id}"),
         _ => {}
     }
-    response.error(kind, detail)
+    response.error(kind, detail).with_retry_after(asked_wait(response))
+}
+
+/// Returns the wait that a response asks for: in its header, or in the body of a 429.
+fn asked_wait(response: &Response) -> Option<Duration> {
+    let in_body = || wire::error_fields(&response.body).get("retry_after").and_then(Value::as_f64);
+    let wait = response.retry_after;
+    if response.status == 429 { wait.or_else(|| in_body().and_then(retry_after)) } else { wait }
+}
+
+/// Returns a wait of so many seconds, at most a day. A negative number is no wait.
+fn retry_after(secs: f64) -> Option<Duration> {
+    (secs >= 0.0).then(|| Duration::try_from_secs_f64(secs).map_or(MAX_RETRY_AFTER, |wait| wait.min(MAX_RETRY_AFTER)))
 }
 
 /// Returns what a 401 says of the token, in every call.
@@ -188,7 +201,7 @@ pub(super) fn peers_refusal(response: &Response, workspace_id: &str) -> Error {
         _ => format!("Unexpected platform response: HTTP {status}."),
     };
     let kind = kind(response, Call::Peers);
-    let error = response.error(kind, "").with_text(words);
+    let error = response.error(kind, "").with_text(words).with_retry_after(asked_wait(response));
     if kind == ErrorKind::Removed { error.with_removed(removal_details(response, workspace_id)) } else { error }
 }
 
