@@ -100,8 +100,8 @@ pub use enrich::simulation;
 pub use enrich::{Lookup, LookupSource};
 pub use error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 pub use inbox::{
-    Boundary, CursorPosition, InboxMessage, InboxMessageKind, InboxPoller, PollFailure, PollSummary, PollerBuilder,
-    PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
+    AuthenticatedUser, Boundary, CursorPosition, InboxMessage, InboxMessageKind, InboxPoller, PollFailure, PollSummary,
+    PollerBuilder, PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
 };
 pub use peer::{Peer, PeerId, PeerRef};
 pub use platform::{
@@ -110,7 +110,7 @@ pub use platform::{
 };
 pub use retry::RetryPolicy;
 pub use send::{SendOptions, SendProgress};
-pub use stats::{CircuitState, InboxStats, Stats};
+pub use stats::{CircuitState, InboxStats, SkippedRows, Stats};
 pub use wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 #[cfg(doctest)]

@@ -13,14 +13,15 @@ use crate::config::Settings;
 use crate::enrich::{Lookup, LookupSource};
 use crate::error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 use crate::inbox::{
-    CursorPosition, InboxMessage, InboxMessageKind, PollFailure, PollSummary, PollerHealth, PromptEnvelope, StopReason,
+    AuthenticatedUser, CursorPosition, InboxMessage, InboxMessageKind, PollFailure, PollSummary, PollerHealth,
+    PromptEnvelope, StopReason,
 };
 use crate::peer::{Peer, PeerId};
 use crate::platform::{
     DelegationEntry, DelegationReceipt, RequestAction, RequestDetails, RequestMessage, UploadedFile, Workspace,
     WorkspaceRequest, WorkspaceState,
 };
-use crate::stats::{CircuitState, InboxStats, Stats};
+use crate::stats::{CircuitState, InboxStats, SkippedRows, Stats};
 use crate::wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 /// Serialises an enum as its word.
@@ -96,7 +97,9 @@ as_object! {
         "bytes": file.bytes.as_deref().map(crate::wire::base64),
         "name": file.name,
         "media_type": file.media_type,
+        "size": file.size,
     }
+    AuthenticatedUser<'_>, user { "id": user.id, "email": user.email, "username": user.username }
     InboxMessage, message {
         "activity_id": message.activity_id(),
         "message_id": message.message_id(),
@@ -104,6 +107,10 @@ as_object! {
         "task_id": message.task_id(),
         "kind": message.kind(),
         "peer": message.peer(),
+        "user": message.user(),
+        "source": message.source(),
+        "delegation_id": message.delegation_id(),
+        "error_detail": message.error_detail(),
         "text": message.text(),
         "method": message.method(),
         "created_at": message.created_at(),
@@ -112,10 +119,19 @@ as_object! {
         "row": message.row(),
     }
     PromptEnvelope, envelope { "content": envelope.content(), "meta": envelope.meta() }
+    SkippedRows, rows {
+        "malformed": rows.malformed,
+        "notices": rows.notices,
+        "own": rows.own,
+        "own_uploads": rows.own_uploads,
+        "answered": rows.answered,
+        "queued_delegations": rows.queued_delegations,
+    }
     PollSummary, summary {
         "delivered": summary.delivered,
         "dead_lettered": summary.dead_lettered,
         "skipped": summary.skipped,
+        "skipped_by": summary.skipped_by,
         "has_more": summary.has_more,
     }
     WorkspaceRemoved, removed { "id": removed.id, "removed_at": removed.removed_at, "hint": removed.hint }
@@ -192,6 +208,7 @@ as_object! {
         "acked": stats.acked,
         "dead_lettered": stats.dead_lettered,
         "skipped": stats.skipped,
+        "skipped_by": stats.skipped_by,
         "failed_replies": stats.failed_replies,
         "braked_replies": stats.braked_replies,
         "heartbeats": stats.heartbeats,

@@ -140,7 +140,7 @@ fn send_and_cancel(
 pub fn run_replier(soak: &Soak, messages: &Receiver<InboxMessage>) {
     for (n, message) in messages.iter().enumerate() {
         let begin = Instant::now();
-        if n % 4 == 0 || message.kind() != InboxMessageKind::PeerAgent {
+        if n % 4 == 0 || message.kind() != InboxMessageKind::Peer {
             let client = soak.clients.lock()[0].clone();
             let outcome = client.map(|client| client.notify("soak"));
             let overrun = begin.elapsed().saturating_sub(REPLY_BUDGET);

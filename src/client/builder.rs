@@ -70,7 +70,15 @@ impl ClientBuilder {
         let http = Arc::new(Http::new(&checked, tokens)?);
         let CheckedSettings { settings, .. } = checked;
         let enricher = Enricher::new(Registry::new(http.clone()), &settings);
-        Ok(Client { inner: Arc::new(ClientInner { http, enricher, settings, inbox: Arc::default() }) })
+        Ok(Client {
+            inner: Arc::new(ClientInner {
+                http,
+                enricher,
+                settings,
+                inbox: Arc::default(),
+                own_uploads: Arc::default(),
+            }),
+        })
     }
 
     /// Sets the platform's address: `http` or `https`, a host, and optionally a port and a path prefix.

@@ -8,7 +8,7 @@ use crate::platform::{DelegatedTask, DelegationEntry, DelegationReceipt, delegat
 /// Delegations: tasks that our workspace gives to another, and whose results come to our inbox.
 impl Client {
     /// Gives a task to another workspace, in at most 10 s. Its result comes to the inbox, as a message of the kind
-    /// [`DelegationResult`](crate::InboxMessageKind::DelegationResult).
+    /// [`Delegation`](crate::InboxMessageKind::Delegation).
     ///
     /// The platform takes the task before it asks the target: a target that it does not have, or that we may not talk to,
     /// is a failed result later. The call is tried again only while nothing of it can have arrived. Give a

@@ -78,7 +78,7 @@ impl Client {
     ///
     /// `content` is read while it is sent, from its beginning to its present end: a file, or a `Cursor` of bytes. Nothing but
     /// a buffer of it is kept in memory. The request may have 100 MiB, of which some 200 bytes surround the content. The
-    /// time limit does not end a read that blocks.
+    /// time limit does not end a read that blocks. The pollers of this client do not deliver the file's row in our inbox.
     ///
     /// ```no_run
     /// use std::fs::File;
@@ -102,6 +102,9 @@ impl Client {
         media_type: impl AsRef<str>,
         content: impl Read + Seek + Send + 'static,
     ) -> Result<UploadedFile, Error> {
-        self.inner.post(UPLOAD_BUDGET, || upload(&self.inner.http, name.as_ref(), media_type.as_ref(), content))
+        let upload = || upload(&self.inner.http, name.as_ref(), media_type.as_ref(), content);
+        let file = self.inner.post(UPLOAD_BUDGET, upload)?;
+        self.inner.own_uploads.add(&file.uri);
+        Ok(file)
     }
 }

@@ -23,6 +23,7 @@ use crate::retry::RetryPolicy;
 use crate::send::{SendOptions, send};
 use crate::stats::{InboxCounters, Stats};
 use crate::util::clock::{CoarseInstant, Deadline};
+use crate::util::recent_texts::RecentTexts;
 pub use builder::ClientBuilder;
 
 /// Maximum of the timeout of [`Client::wait_until_idle`]: a day, which the clock can always add.
@@ -54,6 +55,8 @@ struct ClientInner {
     enricher: Enricher,
     settings: Settings,
     inbox: Arc<InboxCounters>,
+    /// Addresses of the files that this client uploaded. Their rows in our inbox look like those of the human's files.
+    own_uploads: Arc<RecentTexts>,
 }
 
 impl ClientInner {
@@ -278,6 +281,10 @@ impl Client {
     /// Puts fields that the platform just said of a peer over its cached record, if there is one.
     pub(crate) fn overlay(&self, peer: PeerId, fields: &Map<String, Value>) {
         self.inner.enricher.overlay(peer, fields);
+    }
+
+    pub(crate) fn own_uploads(&self) -> &Arc<RecentTexts> {
+        &self.inner.own_uploads
     }
 
     pub(crate) fn inbox_counters(&self) -> &Arc<InboxCounters> {

@@ -116,9 +116,7 @@ impl HealthMonitor {
         &self.counters
     }
 
-    /// Records a poll that succeeded, and the number of rows that it skipped.
-    pub(super) fn poll_succeeded(&self, skipped: usize) {
-        self.counters.skipped.add(skipped as u64);
+    pub(super) fn poll_succeeded(&self) {
         self.counters.poll_succeeded();
         self.state.lock().end_failures();
     }

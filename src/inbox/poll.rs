@@ -6,17 +6,20 @@ use super::deliver::{DeliveryOutcome, Dispatcher, ErrorCallback, Verdict};
 use super::feed::cursor::{Cursor, cursor_full_error};
 use super::feed::{Batch, Lister, MalformedLog};
 use super::handle::PollerControl;
+use super::kind::names::overlay_names;
 use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::request_watch::RequestWatch;
-use super::sender::{is_own, overlay_names};
+use super::row_filter::RowFilter;
 use super::store::CursorFile;
 use crate::client::Client;
 use crate::error::failure_log::FailureLog;
 use crate::error::{Error, guard};
+use crate::stats::{SkipReason, SkippedRows};
 use crate::util::clock::CoarseInstant;
 use crate::util::log_safe::log_safe;
 use crate::util::panic;
+use crate::util::text::Untrusted;
 
 /// The result of one poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,8 +29,10 @@ pub struct PollSummary {
     pub delivered: usize,
     /// Number of messages that exhausted their delivery attempts.
     pub dead_lettered: usize,
-    /// Number of our own rows, and of entries that are no rows.
+    /// Number of entries that were not delivered: the sum of `skipped_by`.
     pub skipped: usize,
+    /// The same by reason.
+    pub skipped_by: SkippedRows,
     /// True if there may be more messages: poll again at once.
     pub has_more: bool,
 }
@@ -38,6 +43,7 @@ pub(super) struct PollRunner {
     pub(super) cursor: Cursor,
     pub(super) file: CursorFile,
     pub(super) lister: Lister,
+    pub(super) filter: RowFilter,
     pub(super) dispatcher: Dispatcher,
     pub(super) control: Arc<PollerControl>,
     pub(super) on_error: Option<ErrorCallback>,
@@ -65,8 +71,8 @@ impl PollRunner {
         let health = &self.control.health;
         health.cursor_saved(self.cursor.anchor.as_ref(), self.file.is_failing());
         match &summary {
-            Ok(summary) => {
-                health.poll_succeeded(summary.skipped);
+            Ok(_) => {
+                health.poll_succeeded();
                 if let Some(requests) = &mut self.requests {
                     requests.check();
                 }
@@ -83,8 +89,8 @@ impl PollRunner {
         summary
     }
 
-    /// Delivers the rows of a batch, which were listed by `listed_by`, in order, and acks each in the cursor. Skips acked rows and our own, and logs
-    /// malformed ones.
+    /// Delivers the rows of a batch, which were listed by `listed_by`, in order, and acks each in the cursor. Skips acked
+    /// rows and those that the filter names, and logs malformed ones.
     ///
     /// Returns the number of messages by outcome, and whether there may be more. Returns early, without an error, when
     /// the poller is stopped. Returns an error before the first unacked row while the cursor is full.
@@ -95,7 +101,8 @@ impl PollRunner {
         callback: &mut dyn FnMut(&InboxMessage) -> Verdict,
     ) -> Result<PollSummary, Error> {
         let Batch { rows, listed, coverage, malformed, unreadable } = batch;
-        let mut summary = PollSummary { skipped: malformed.count, ..PollSummary::default() };
+        let mut summary = PollSummary::default();
+        self.skip(SkipReason::Malformed, malformed.count, &mut summary);
         self.malformed_log.warn("an entry that is no row is skipped", malformed);
         self.malformed_log.warn("a field that cannot be read is kept as the text that it came as", unreadable);
         self.malformed_log.warn_of_missing_zone(&rows);
@@ -110,8 +117,11 @@ impl PollRunner {
                 self.lister.note_undelivered_rows();
                 return Err(cursor_full_error(&key.id));
             }
-            if is_own(&row.fields, self.client.http().workspace_id()) {
-                summary.skipped += 1;
+            if let Some(reason) = self.filter.skip_reason(&row.fields) {
+                let id = Untrusted::new(&key.id);
+                let why = reason.describe();
+                log_safe!(debug, "inbox: row {id} is not delivered: {why}");
+                self.skip(reason, 1, &mut summary);
                 self.cursor.ack(&listed, index, coverage);
                 continue;
             }
@@ -133,6 +143,13 @@ impl PollRunner {
         self.cursor.finish_batch(coverage);
         summary.has_more = self.lister.should_list_again(coverage);
         Ok(summary)
+    }
+
+    /// Counts entries that are not delivered.
+    fn skip(&self, reason: SkipReason, count: usize, summary: &mut PollSummary) {
+        summary.skipped += count;
+        summary.skipped_by.add(reason, count as u64);
+        self.control.health.counters().skipped.add(reason, count as u64);
     }
 
     /// Saves and syncs the cursor.

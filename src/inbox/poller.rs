@@ -15,6 +15,7 @@ use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::poll::{PollRunner, PollSummary};
 use super::request_watch::RequestWatch;
+use super::row_filter::RowFilter;
 use super::store::CursorFile;
 use super::token_watch::TokenWatch;
 use crate::client::Client;
@@ -63,8 +64,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 ///   its JSON text, and logged. Entries that are no objects or have no id are skipped, and logged. One exception: a
 ///   single row above 32 MiB fits into no page, so that each poll fails ([`ErrorKind::TooLarge`]). The real platform
 ///   allows such rows, and any peer can cause one.
-/// - **Own rows are skipped**: notices to our human (method `notify` without a sender), and echoes of what we sent,
-///   unless they carry the result of a delegation.
+/// - **Not delivered**, and counted by reason ([`PollSummary::skipped_by`]): notices to our human, what we sent to
+///   ourselves ([`PollerBuilder::own`]), what a push agent of ours answered, and the first result of a delegation to a
+///   callee that polls, which says that the task is queued.
 /// - **Bounded.** A request takes at most 10 s and 32 MiB. A page above either is requested in smaller pieces. A look
 ///   back over missed messages buffers at most 5,000 rows or 32 MiB, and a page. The cursor keeps the ids of the last
 ///   5 s, at most 100,000. If more rows have the same time, or no readable time, the poller stops before the next one
@@ -105,7 +107,12 @@ impl InboxPoller {
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
         let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
-        let PollerBuilder { on_error, on_request, loop_brake, .. } = builder;
+        let PollerBuilder { on_error, on_request, loop_brake, own, .. } = builder;
+        let filter = RowFilter {
+            workspace_id: client.http().workspace_id().to_owned(),
+            delivers_own: own,
+            own_uploads: client.own_uploads().clone(),
+        };
         let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
         let control = PollerControl::new(&client);
         let lister = Lister::new(client.http(), &control.token, client.settings().call_timeout, page_size, backlog);
@@ -120,6 +127,7 @@ impl InboxPoller {
             cursor,
             file,
             lister,
+            filter,
             dispatcher,
             control: control.clone(),
             on_error,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use super::prometheus::Metric;
+use super::skipped::{SkippedCounters, SkippedRows};
 use crate::util::clock::{millis_up, wall_nanos};
 
 /// The numbers of a client's inbox, over all of its pollers: [`Stats::inbox`](super::Stats::inbox).
@@ -25,8 +26,10 @@ pub struct InboxStats {
     pub acked: u64,
     /// Number of messages that exhausted their delivery attempts.
     pub dead_lettered: u64,
-    /// Number of our own rows, and of entries that are no rows.
+    /// Number of entries that were not delivered: the sum of `skipped_by`.
     pub skipped: u64,
+    /// The same by reason.
+    pub skipped_by: SkippedRows,
     /// Number of calls of [`InboxMessage::reply`](crate::InboxMessage::reply) that returned an error, or a task without
     /// success.
     pub failed_replies: u64,
@@ -56,7 +59,8 @@ impl InboxStats {
             deliveries,
             acked,
             dead_lettered,
-            skipped,
+            skipped: _,
+            skipped_by,
             failed_replies,
             braked_replies,
             heartbeats,
@@ -77,7 +81,12 @@ impl InboxStats {
             Metric::single("inbox_deliveries_total", "Calls of the inbox's callback.", deliveries),
             Metric::single("inbox_messages_acked_total", "Messages that were acknowledged.", acked),
             Metric::single("inbox_messages_dead_lettered_total", "Messages that were given up.", dead_lettered),
-            Metric::single("inbox_rows_skipped_total", "Our own rows, and entries that are no rows.", skipped),
+            Metric::by_label(
+                "inbox_rows_skipped_total",
+                "Entries of the inbox that were not delivered.",
+                "reason",
+                &skipped_by.by_reason(),
+            ),
             Metric::single(
                 "inbox_replies_failed_total",
                 "Replies that failed, or led to a task without success.",
@@ -111,7 +120,7 @@ pub(crate) struct InboxCounters {
     pub(crate) deliveries: Counter,
     acked: Counter,
     pub(crate) dead_lettered: Counter,
-    pub(crate) skipped: Counter,
+    pub(crate) skipped: SkippedCounters,
     pub(crate) failed_replies: Counter,
     pub(crate) braked_replies: Counter,
     pub(crate) heartbeats: Counter,
@@ -154,6 +163,7 @@ impl InboxCounters {
     pub(crate) fn snapshot(&self) -> InboxStats {
         let set = |value: &AtomicU64| Some(value.load(Relaxed)).filter(|value| *value > 0);
         let at = |nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+        let skipped_by = self.skipped.snapshot();
         InboxStats {
             polls: self.polls.get(),
             failed_polls: self.failed_polls.get(),
@@ -161,7 +171,8 @@ impl InboxCounters {
             deliveries: self.deliveries.get(),
             acked: self.acked.get(),
             dead_lettered: self.dead_lettered.get(),
-            skipped: self.skipped.get(),
+            skipped: skipped_by.total(),
+            skipped_by,
             failed_replies: self.failed_replies.get(),
             braked_replies: self.braked_replies.get(),
             heartbeats: self.heartbeats.get(),

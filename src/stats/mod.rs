@@ -2,6 +2,7 @@
 
 mod inbox;
 mod prometheus;
+mod skipped;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,6 +13,8 @@ pub use crate::util::circuit_breaker::CircuitState;
 pub use inbox::InboxStats;
 pub(crate) use inbox::{Counter, InboxCounters};
 use prometheus::Metric;
+pub(crate) use skipped::SkipReason;
+pub use skipped::SkippedRows;
 
 /// The numbers of what a client has done since it was built.
 ///

@@ -6,6 +6,7 @@ pub(crate) mod failure_series;
 pub(crate) mod log_safe;
 pub(crate) mod panic;
 pub(crate) mod random;
+pub(crate) mod recent_texts;
 pub(crate) mod single_flight;
 pub(crate) mod str_enum;
 pub(crate) mod sync;

@@ -9,8 +9,10 @@ pub(crate) mod record;
 mod reply;
 pub(crate) mod time;
 
+pub(crate) use activity::content::{attachments, message_text};
 pub(crate) use activity::row::{
-    RowSender, attachments, claimed_kind, created_at, message_text, request_body, sender, text_field,
+    RowSender, claimed_kind, created_at, delegation_id, delegation_text, has_response, is_numbered,
+    is_queued_delegation, request_body, request_metadata, request_origin, sender, text_field,
 };
 pub(crate) use activity::{ActivityRows, MalformedRows, Row, activity};
 #[cfg(any(test, fuzzing))]

@@ -75,6 +75,11 @@ fn settings_are_numbers_and_durations_are_seconds() {
     assert_eq!(to_value(client.build().unwrap().settings()).unwrap(), expected);
 }
 
+/// Returns the numbers of rows that were not delivered, where there were none.
+fn no_rows() -> Value {
+    json!({ "malformed": 0, "notices": 0, "own": 0, "own_uploads": 0, "answered": 0, "queued_delegations": 0 })
+}
+
 #[test]
 fn stats_are_numbers_and_the_state_is_a_word() {
     let empty = json!({ "fresh": 0, "stale": 0, "absent": 0, "unknown": 0, "lookups": 0, "found": 0,
@@ -83,7 +88,8 @@ fn stats_are_numbers_and_the_state_is_a_word() {
         "rate_limited": 0, "rate_limit_left": null, "dropped": 0, "circuit": "closed",
         "circuit_opened": 0, "longest_wait_seconds": 0.0, "skipped": 0, "entries": 0, "bytes": 0, "evictions": 0,
         "inbox": { "polls": 0, "failed_polls": 0, "consecutive_failures": 0, "deliveries": 0, "acked": 0,
-            "dead_lettered": 0, "skipped": 0, "failed_replies": 0, "braked_replies": 0, "heartbeats": 0, "failed_heartbeats": 0,
+            "dead_lettered": 0, "skipped": 0, "skipped_by": no_rows(), "failed_replies": 0, "braked_replies": 0, "heartbeats": 0,
+            "failed_heartbeats": 0,
             "since_success_seconds": null, "last_success_timestamp_seconds": null } });
     assert_eq!(to_value(Stats::default()).unwrap(), empty);
     assert_eq!(to_value(CircuitState::Degraded).unwrap(), "degraded");
@@ -139,7 +145,7 @@ fn inbox_message_envelope_and_poll_summary() {
     let mut shown = Vec::new();
     let polled = poller
         .poll_once(|message| {
-            assert_eq!(message.kind(), InboxMessageKind::PeerAgent);
+            assert_eq!(message.kind(), InboxMessageKind::Peer);
             shown.push((to_value(message).unwrap(), to_value(message.envelope()).unwrap()));
             let boundary = Boundary::random().unwrap();
             let fenced = to_value(message.envelope_with(boundary.clone())).unwrap();
@@ -151,19 +157,20 @@ fn inbox_message_envelope_and_poll_summary() {
     let (message, envelope) = &shown[0];
     let row = message["row"].clone();
     assert_eq!((&row["id"], &row["peer_name"]), (&json!(id), &json!("ops-agent")));
-    let expected = json!({ "activity_id": id, "message_id": "m", "context_id": "c", "task_id": null, "kind": "peer_agent", "peer": PEER, "text": "see",
+    let expected = json!({ "activity_id": id, "message_id": "m", "context_id": "c", "task_id": null, "kind": "peer", "peer": PEER,
+        "user": null, "source": null, "delegation_id": null, "error_detail": null, "text": "see",
         "method": "message/send", "created_at": row["created_at"], "delivery_attempt": 1, "row": row,
         "attachments": [
-            { "kind": "file", "uri": uri, "bytes": null, "name": "a.txt", "media_type": null },
-            { "kind": "image", "uri": null, "bytes": "aGk=", "name": null, "media_type": "image/png" },
+            { "kind": "file", "uri": uri, "bytes": null, "name": "a.txt", "media_type": null, "size": null },
+            { "kind": "image", "uri": null, "bytes": "aGk=", "name": null, "media_type": "image/png", "size": 2 },
         ] });
     assert_eq!(message, &expected);
     let content = format!("[from ops-agent · peer_id={PEER}]\nsee");
-    assert_eq!((&envelope["content"], &envelope["meta"]["kind"]), (&json!(content), &json!("peer_agent")));
+    assert_eq!((&envelope["content"], &envelope["meta"]["kind"]), (&json!(content), &json!("peer")));
     assert_eq!(envelope["meta"].get("boundary"), None);
     assert_eq!(
         to_value(polled).unwrap(),
-        json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "has_more": false })
+        json!({ "delivered": 1, "dead_lettered": 0, "skipped": 0, "skipped_by": no_rows(), "has_more": false })
     );
     platform.state().rows.clear();
 }

@@ -81,6 +81,8 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<StopReason>();
     value::<Stats>();
     value::<InboxStats>();
+    value::<SkippedRows>();
+    value::<AuthenticatedUser<'_>>();
     value::<PollSummary>();
     value::<PollerHealth>();
     value::<PollFailure>();
@@ -117,7 +119,7 @@ fn calls_work_with_a_stack_of_256_kib() {
 fn words_are_pinned() {
     assert_eq!(format!("{:>8}|{}", Delivery::NotSent, ErrorKind::TooLarge), "not_sent|too_large");
     assert_eq!([LookupSource::Fresh, LookupSource::Shed].map(LookupSource::as_str), ["fresh", "shed"]);
-    assert_eq!(InboxMessageKind::DelegationResult.to_string(), "delegation_result");
+    assert_eq!(InboxMessageKind::Delegation.to_string(), "delegation");
     assert_eq!(CircuitState::Degraded.as_str(), "degraded");
     // The platform takes these.
     let actions = [RequestAction::Done, RequestAction::Approved, RequestAction::Rejected];

@@ -40,7 +40,7 @@ fn poll_prints_each_message_once_and_answers_it() {
     let CliOutput { code, out, .. } = run(&[&base[..], &["--json"]].concat());
     let lines = documents("poll", &out);
     assert_eq!((code, lines.len(), &lines[0]["text"], &lines[0]["peer"]), (Some(0), 1, &"again".into(), &PEER.into()));
-    assert_eq!((&lines[0]["kind"], &lines[0]["row"]["source_id"]), (&"peer_agent".into(), &PEER.into()));
+    assert_eq!((&lines[0]["kind"], &lines[0]["row"]["source_id"]), (&"peer".into(), &PEER.into()));
     for bad in [
         &["--interval", "0"][..],
         &["--interval", "x"],
@@ -162,7 +162,7 @@ fn poll_counts_files_and_data_beside_the_text() {
     let out = run(&args).out;
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].ends_with(&format!("{PEER}: [+1 files, +2 data] see")), "{out}");
-    assert!(lines[1].ends_with(&format!("{PEER}: [+1 data] (no text: 1 data part)")), "{out}");
+    assert!(lines[1].ends_with(&format!("{PEER}: [+1 data] [data]")), "{out}");
 }
 
 /// The message already says what to do. Advice on tokens would be about another setting.

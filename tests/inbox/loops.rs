@@ -78,7 +78,7 @@ fn braked_reply_is_not_sent_and_its_row_is_acked_with_a_warning() {
         platform.human(&ops, "are you there?").unwrap();
     }
     let polled = poller.poll_once(|message| {
-        assert_eq!(message.kind(), InboxMessageKind::CanvasUser);
+        assert_eq!(message.kind(), InboxMessageKind::Human);
         Verdict::after(message.reply("yes").map_err(|error| panic!("{error}")))
     });
     assert_eq!((polled.unwrap().delivered, platform.sent().len()), (5, 8));

@@ -7,6 +7,7 @@ mod cursor;
 #[path = "../support/dice.rs"]
 mod dice;
 mod health;
+mod kinds;
 mod lifecycle;
 mod logging;
 mod look_back;

@@ -98,7 +98,7 @@ fn message_has_the_fields_of_its_row() {
     assert_eq!((polled.delivered, polled.skipped, polled.has_more), (4, 0, false));
     let [peer, human, result, bare] = &messages[..] else { panic!("{messages:?}") };
 
-    assert_eq!((peer.text(), peer.kind(), peer.method()), ("hello", InboxMessageKind::PeerAgent, "message/send"));
+    assert_eq!((peer.text(), peer.kind(), peer.method()), ("hello", InboxMessageKind::Peer, "message/send"));
     assert_eq!((peer.peer().unwrap().to_string().as_str(), peer.delivery_attempt()), (PEER, 1));
     assert_eq!(peer.created_at(), Some("2026-05-01T00:00:01.000000Z"));
     let file = &peer.attachments()[0];
@@ -112,9 +112,9 @@ fn message_has_the_fields_of_its_row() {
     assert_eq!((peer.sender().unwrap().name(), peer.sender().unwrap().role()), (Some("ops-agent"), Some("sre")));
     assert_eq!(peer.enrich().unwrap().name(), Some("ops-agent"));
 
-    assert_eq!((human.text(), human.kind(), human.peer()), ("from the human", InboxMessageKind::CanvasUser, None));
+    assert_eq!((human.text(), human.kind(), human.peer()), ("from the human", InboxMessageKind::Human, None));
     assert_eq!((human.method(), &human.row()["extra"], human.sender()), ("", &json!([1]), None));
-    assert_eq!((result.text(), result.kind().as_str()), ("done", "delegation_result"));
+    assert_eq!((result.text(), result.kind().as_str()), ("done", "delegation"));
     assert_eq!(
         (bare.activity_id(), bare.text(), bare.created_at()),
         ("no-uuid", "(empty A2A message)", Some("2026-05-01T00:00:04Z"))

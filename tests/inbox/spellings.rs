@@ -32,17 +32,18 @@ fn row(params: Value) -> Value {
 
 #[test]
 fn words_files_and_data_are_found_in_each_spelling() {
-    let (words, file, data) = ("deploy to staging", "(no text: 1 file)", "(no text: 1 data part)");
+    let (words, data) = ("deploy to staging", "[data]");
+    let pdf = "[file: a.pdf, application/pdf]";
     let spellings = [
         (json!({ "parts": [{ "text": words }] }), words, None),
         (
             json!({ "parts": [{ "url": "https://h/a.pdf", "filename": "a.pdf", "mediaType": "application/pdf" }] }),
-            file,
+            pdf,
             Some((Some("https://h/a.pdf"), Some("a.pdf"), Some("application/pdf"))),
         ),
         (
             json!({ "parts": [{ "raw": "aGk=", "filename": "a.txt", "mediaType": "text/plain" }] }),
-            file,
+            "[file: a.txt, text/plain]",
             Some((None, Some("a.txt"), Some("text/plain"))),
         ),
         (json!({ "parts": [{ "data": { "ticket": 4211 } }] }), data, None),
@@ -51,12 +52,12 @@ fn words_files_and_data_are_found_in_each_spelling() {
         (json!({ "parts": [{ "root": { "kind": "text", "text": words } }] }), words, None),
         (
             json!({ "parts": [{ "kind": "file", "file": { "fileWithUri": "https://h/a.pdf", "mediaType": "application/pdf" } }] }),
-            file,
+            "[file: application/pdf]",
             Some((Some("https://h/a.pdf"), None, Some("application/pdf"))),
         ),
         (
             json!({ "parts": [{ "kind": "file", "file": { "bytes": "aGk=", "mimeType": "image/png" } }] }),
-            file,
+            "[file: image/png]",
             Some((None, None, Some("image/png"))),
         ),
         (json!({ "parts": [{ "kind": "data", "data": { "ticket": 4211 } }] }), data, None),
@@ -117,7 +118,7 @@ fn sender_without_a_visible_id_is_nobody() {
         assert!(refused.contains("names no sender"), "{refused}");
         (message.kind(), message.peer(), message.envelope().content().to_owned())
     });
-    assert_eq!(seen, vec![(InboxMessageKind::Unknown, None, "[unknown sender]\nx".to_owned()); blank.len()]);
+    assert_eq!(seen, vec![(InboxMessageKind::System, None, "[unknown sender]\nx".to_owned()); blank.len()]);
     let human = deliver([json!({ "source_id": null, "summary": "x" }), json!({ "summary": "x" })], InboxMessage::kind);
-    assert_eq!(human, [InboxMessageKind::CanvasUser; 2]);
+    assert_eq!(human, [InboxMessageKind::Human; 2]);
 }

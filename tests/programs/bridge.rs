@@ -14,7 +14,7 @@ fn client(prefix: &str) -> Result<Client, Box<dyn Error>> {
 fn forward(from: &Client, to: &Client) -> Result<PollerHandle, a2a_blocking::Error> {
     let to = to.clone();
     InboxPoller::builder(from.clone()).spawn(move |message| match message.kind() {
-        InboxMessageKind::PeerAgent => Verdict::after(to.notify(message.envelope().content())),
+        InboxMessageKind::Peer => Verdict::after(to.notify(message.envelope().content())),
         _ => Verdict::Ack,
     })
 }

@@ -119,10 +119,9 @@ impl PollState {
         }
     }
 
-    /// Replies with `text`, if there is one and the message is from a peer or the human and no reply itself.
+    /// Replies with `text`, if there is one and the message takes a reply and is none itself.
     fn reply(&self, message: &InboxMessage, text: Option<&str>) -> Verdict {
-        let is_answerable = matches!(message.kind(), InboxMessageKind::PeerAgent | InboxMessageKind::CanvasUser);
-        let takes_reply = is_answerable && !message.is_reply();
+        let takes_reply = message.kind().takes_reply() && !message.is_reply();
         let Some(text) = text.filter(|_| takes_reply) else { return Verdict::Ack };
         // Both sides write their own flag before they read the other's. So either the handler sees this reply, or the
         // reply sees Ctrl-C and does not start.
@@ -164,27 +163,35 @@ fn print_message(message: &InboxMessage, as_json: bool, out: &mut impl Write) ->
     if as_json {
         let line = json!({ "activity_id": message.activity_id(), "message_id": message.message_id(),
             "context_id": message.context_id(), "task_id": message.task_id(), "kind": message.kind().as_str(),
-            "peer": message.peer().map(|peer| peer.to_string()), "sender": sender.as_ref().map(Peer::as_json),
+            "peer": message.peer().map(|peer| peer.to_string()), "user": user_json(message), "source": message.source(),
+            "delegation_id": message.delegation_id(), "error_detail": message.error_detail(), "sender": sender.as_ref().map(Peer::as_json),
             "text": message.text(), "method": message.method(), "created_at": message.created_at(),
             "delivery_attempt": message.delivery_attempt(), "row": message.row() });
         return writeln!(out, "{}", json_line(&line));
     }
     let columns = io::stdout().is_terminal().then_some(NAME_WIDTH);
     let from = match (message.kind(), sender.as_ref(), message.peer()) {
-        (InboxMessageKind::CanvasUser, _, _) => "the human".to_owned(),
-        (InboxMessageKind::DelegationResult, _, _) => "a delegation".to_owned(),
+        (InboxMessageKind::Human | InboxMessageKind::Upload, _, _) => "the human".to_owned(),
+        (InboxMessageKind::Delegation, _, _) if message.error_detail().is_some() => "a failed delegation".to_owned(),
+        (InboxMessageKind::Delegation, _, _) => "a delegation".to_owned(),
         (_, Some(peer), Some(id)) => {
             let name = format!("{} ({})", peer.name().unwrap_or("?"), peer.role().unwrap_or("?"));
             format!("{} {id}", cell(&name, columns))
         }
         (_, _, Some(id)) => id.to_string(),
-        _ => "an unknown sender".to_owned(),
+        _ => message.source().map_or("an unknown sender".to_owned(), |source| cell(source, columns)),
     };
     let beside = describe_beside(message);
     // Further lines are indented, so that none of them looks like another message.
     let text = escape_lines(message.text()).replace('\n', "\n    ");
     let at = message.created_at().unwrap_or("-");
     writeln!(out, "{}  {from}:{beside} {text}", cell(at, columns))
+}
+
+/// Returns the human who wrote the message, if the platform knows them.
+fn user_json(message: &InboxMessage) -> Option<serde_json::Value> {
+    let user = message.user()?;
+    Some(json!({ "id": user.id, "email": user.email, "username": user.username }))
 }
 
 /// Returns the number of files and of other parts that are no text, as in ` [+1 files, +2 data]`.

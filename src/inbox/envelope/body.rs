@@ -9,7 +9,8 @@ use regex::Regex;
 use crate::util::text::Untrusted;
 
 /// The first words of each header, behind its bracket.
-pub(super) const HEADER_WORDS: [&str; 4] = ["from", "canvas user", "delegation result", "unknown sender"];
+const HEADER_WORDS: [&str; 7] =
+    ["from", "call from", "broadcast from", "canvas user", "delegation result", "delegation failed", "unknown sender"];
 /// Signs outside of ASCII that begin ordinary lines and look like no bracket: dashes, quotation marks, currencies, bullets,
 /// arrows, pictures. It is the inside of a class.
 const PLAIN_SIGNS: &str = concat!(

@@ -7,10 +7,9 @@ use serde_json::Value;
 use unicode_normalization::is_nfc;
 use unicode_script::{Script, UnicodeScript};
 
-use super::{Boundary, PromptEnvelope};
+use super::{Boundary, METHODS, PromptEnvelope};
 use crate::client::Client;
 use crate::inbox::message::InboxMessage;
-use crate::inbox::sender::InboxMessageKind;
 use crate::peer::{Peer, PeerId};
 use crate::test_util::halves;
 use crate::wire::{Row, Timestamp};
@@ -28,9 +27,9 @@ static CLIENT: Lazy<Client> =
 /// Matches a whole header line.
 static HEADER: Lazy<Regex> = Lazy::new(|| {
     let peer = format!("(?: · peer_id=({UUID}))?");
-    let from = format!(r"\[from {NAME}(?: \({NAME}\))?{peer}\]");
-    Regex::new(&format!(r"\A(?:{from}|\[canvas user\]|\[delegation result{peer}\]|\[unknown sender{peer}\])\z"))
-        .unwrap()
+    let from = format!(r"\[(?:call |broadcast )?from {NAME}(?: \({NAME}\))?{peer}\]");
+    let delegation = format!(r"\[delegation (?:result|failed){peer}\]");
+    Regex::new(&format!(r"\A(?:{from}|\[canvas user\]|{delegation}|\[unknown sender{peer}\])\z")).unwrap()
 });
 
 /// Matches the invisible characters at the start of a line.
@@ -41,11 +40,12 @@ static UNSEEN: Lazy<Regex> = Lazy::new(|| Regex::new(r"\p{Cf}").unwrap());
 static BRACKET: Lazy<Regex> =
     Lazy::new(|| Regex::new(r"\A(?:\[|[[\p{Ps}\p{Pe}\x{2308}-\x{230f}\x{2500}-\x{257f}]--[\x00-\x7f‚„]])").unwrap());
 /// The pattern of each field of `meta`.
-static FORMS: Lazy<[(&str, Regex); 8]> = Lazy::new(|| {
+static FORMS: Lazy<[(&str, Regex); 9]> = Lazy::new(|| {
     let time = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})";
     [
-        ("kind", "peer_agent|canvas_user|delegation_result"),
-        ("method", "message/send|message/stream|tasks/send|tasks/get|notify|delegate_result"),
+        ("kind", "peer|human|system|call|delegation|upload|broadcast"),
+        ("method", &METHODS.join("|")),
+        ("source", NAME),
         ("activity_id", UUID),
         ("peer_id", UUID),
         ("ts", time),
@@ -111,9 +111,10 @@ fn check_format(envelope: &PromptEnvelope) {
     let header = lines.next().unwrap();
     let found = HEADER.captures(header).unwrap_or_else(|| panic!("{header:?}"));
     let named = found.iter().skip(1).flatten().next().map(|peer| peer.as_str());
-    assert_eq!(named, meta("peer_id").filter(|_| meta("kind") != Some("canvas_user")));
-    assert_eq!(header.starts_with("[from "), meta("kind") == Some("peer_agent"), "{header}");
-    assert_eq!(header.starts_with("[canvas user]"), meta("kind") == Some("canvas_user"), "{header}");
+    assert_eq!(named, meta("peer_id"));
+    assert_eq!(header.starts_with("[from "), meta("kind") == Some("peer"), "{header}");
+    assert_eq!(header == "[canvas user]", matches!(meta("kind"), Some("human" | "upload")), "{header}");
+    assert!(meta("source").is_none() || meta("kind") == Some("system"));
     assert!(header.chars().count() <= 2 * 64 + 64 && header.matches(['[', ']']).count() == 2, "{header}");
 
     for line in lines.filter(|line| !line.starts_with("> ")) {
@@ -139,10 +140,7 @@ fn check_format(envelope: &PromptEnvelope) {
 
 /// Asserts that the envelope has the whole body, line by line.
 fn check_completeness(message: &InboxMessage, envelope: &PromptEnvelope) {
-    assert_eq!(
-        envelope.meta().get("kind").and_then(Value::as_str),
-        Some(message.kind().as_str()).filter(|_| message.kind() != InboxMessageKind::Unknown)
-    );
+    assert_eq!(envelope.meta()["kind"], message.kind().as_str());
     let plain = message.text().replace("\r\n", "\n");
     let ends = plain.chars().filter(|c| matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')).count();
     assert_eq!(envelope.content().matches('\n').count(), ends + 1);

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::reorder_buffer::ReorderBuffer;
 use crate::client::Client;
+use crate::inbox::kind::{InboxMessageKind, is_ours};
 use crate::inbox::message::InboxMessage;
-use crate::inbox::sender::{InboxMessageKind, is_own};
 use crate::peer::PeerId;
 use crate::test_util::{Choices, halves};
 use crate::wire::{ActivityRows, Part, Row, Timestamp, activity, created_at, to_utf8};
@@ -57,27 +57,32 @@ fn check_message(client: &Client, row: &Row) {
     assert!(message.activity_id() == row.id && *message.row() == row.fields);
     assert!(!message.text().is_empty());
     match (message.kind(), message.peer()) {
-        (InboxMessageKind::PeerAgent, Some(_)) | (InboxMessageKind::CanvasUser | InboxMessageKind::Unknown, None) => {}
-        (InboxMessageKind::DelegationResult, _) => assert_eq!(message.method(), "delegate_result"),
+        (InboxMessageKind::Peer, Some(_)) | (InboxMessageKind::Call | InboxMessageKind::Broadcast, _) => {}
+        (InboxMessageKind::Human | InboxMessageKind::System, None) => {}
+        (InboxMessageKind::Upload, None) => assert_eq!(message.method(), "chat_upload_receive"),
+        (InboxMessageKind::Delegation, _) => assert_eq!(message.method(), "delegate_result"),
         other => panic!("{other:?}"),
     }
     if let Some(peer) = message.peer() {
         // It is the peer that the row names, and no peer is taken for the human.
-        let named = [&row.fields.get("source_id"), &row.fields.get("data").and_then(|data| data.get("peer_id"))];
+        let in_data = row.fields.get("data").and_then(|data| data.get("peer_id"));
+        let named = [row.fields.get("source_id"), in_data, row.fields.get("target_id")];
         assert!(named.iter().any(|text| text.and_then(Value::as_str).and_then(PeerId::from_text) == Some(peer)));
-        assert_eq!(is_own(&row.fields, &peer.to_string()), message.kind() != InboxMessageKind::DelegationResult);
+        let is_sender = is_ours(&row.fields, &peer.to_string());
+        assert!(is_sender || message.kind() == InboxMessageKind::Delegation);
     }
-    if message.kind() == InboxMessageKind::CanvasUser {
+    assert!(message.source().is_none() || message.kind() == InboxMessageKind::System);
+    if matches!(message.kind(), InboxMessageKind::Human | InboxMessageKind::Upload) {
         assert!(row.fields.get("source_id").is_none_or(Value::is_null), "the human has no id, not even an empty one");
     }
     let parts = message.parts();
     let words: String =
         parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(*text) } else { None }).collect();
-    assert!(words.is_empty() || message.text() == words);
+    assert!(words.is_empty() || message.text() == words || message.kind() == InboxMessageKind::Delegation);
     // A message with other parts only says that it has them.
     let has_others = parts.iter().any(|part| !matches!(part, Part::Text(_)));
     let is_silent = words.is_empty() && has_others && !row.fields.contains_key("data");
-    assert!(!is_silent || message.text().starts_with("(no text: "));
+    assert!(!is_silent || message.text().starts_with('[') || message.kind() == InboxMessageKind::Delegation);
     for attachment in message.attachments() {
         assert!(attachment.uri.as_deref() != Some("") && attachment.name.as_deref() != Some(""));
     }

@@ -1,5 +1,6 @@
 //! One message of the inbox, as a callback receives it.
 
+mod origin;
 mod reply;
 
 use std::borrow::Cow;
@@ -9,12 +10,19 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::envelope::{Boundary, EnvelopeFields, PromptEnvelope};
+use super::kind::{InboxMessageKind, identify, method};
 use super::loop_brake::BrakeTicket;
-use super::sender::{InboxMessageKind, identify_sender, names_in_row};
 use crate::client::Client;
 use crate::error::Error;
 use crate::peer::{Peer, PeerId};
+use crate::util::text::Untrusted;
 use crate::wire::{self, Attachment, Part, ReceivedMessage, Reply, Row};
+pub use origin::AuthenticatedUser;
+
+/// Text of a message without any content, in the words of the Python module `a2a_client`.
+const EMPTY: &str = "(empty A2A message)";
+/// Number of characters of a method in a text in place of words.
+const MAX_METHOD: usize = 100;
 
 /// A message that arrived in our inbox: one row of the platform's activity feed.
 ///
@@ -31,12 +39,12 @@ use crate::wire::{self, Attachment, Part, ReceivedMessage, Reply, Row};
 /// # let mut platform = mockito::Server::new();
 /// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
 /// # let row = r#"[{"id": "r-1", "source_id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "priority": 2,
-/// #     "peer_name": "ops-agent", "summary": "disk is full"}]"#;
+/// #     "peer_name": "ops-agent", "request_body": {"params": {"message": {"parts": [{"text": "disk is full"}]}}}}]"#;
 /// # inbox.with_body(row).create();
 /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
 /// # let mut poller = InboxPoller::builder(client).cursor_file(dir.join("cursor.json")).build()?;
 /// let summary = poller.poll_once(|message| {
-///     assert_eq!((message.kind(), message.text()), (InboxMessageKind::PeerAgent, "disk is full"));
+///     assert_eq!((message.kind(), message.text()), (InboxMessageKind::Peer, "disk is full"));
 ///     assert_eq!(message.delivery_attempt(), 1);
 ///     let sender = message.sender();
 ///     assert_eq!(sender.as_ref().and_then(|peer| peer.name()), Some("ops-agent"));
@@ -76,10 +84,10 @@ impl InboxMessage {
     /// through.
     pub(super) fn new(client: &Client, row: Row) -> Self {
         let Row { id, fields, .. } = row;
-        let (kind, peer) = identify_sender(&fields);
         let request = wire::request_body(&fields);
+        let (kind, peer) = identify(&fields, &request, client.http().workspace_id());
         let attachments = wire::attachments(&fields, &request);
-        let text = wire::message_text(&fields, &request, &attachments);
+        let text = text_of(kind, &fields, &request, &attachments);
         let parsed_request = if let Cow::Owned(request) = request { Some(request) } else { None };
         let client = client.clone();
         let content = MessageContent { client, id, kind, peer, text, attachments, parsed_request, fields };
@@ -137,22 +145,26 @@ impl InboxMessage {
         self.received().is_by_agent() || self.received().in_reply_to().is_some()
     }
 
-    /// Returns the text: the message's text parts joined, or else the text or summary that the row has.
+    /// Returns the text: the message's text parts joined, or the text of a delegation's result.
     ///
-    /// For a message with parts of which none is a text, it says which kinds there are, such as
-    /// `(no text: 1 file, 2 data parts)`. It is `(empty A2A message)` if there is nothing at all.
+    /// A message without words says what it has in their place, such as `[data]`, `[file: a.txt, text/plain]` or
+    /// `[call: tasks/cancel]`. A delegation that failed says why, and a broadcast has its first 120 characters. It is
+    /// `(empty A2A message)` if there is nothing at all.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.content.text
     }
 
-    /// Returns the sender's id. It is `None` for the human on the canvas, and for a sender without a valid id.
+    /// Returns the sender's id, and for a delegation that of the workspace which was to do the task.
+    ///
+    /// It is `None` for the human on the canvas, for a sender without a valid id, and where the row of a delegation does
+    /// not name the other workspace.
     #[must_use]
     pub fn peer(&self) -> Option<PeerId> {
         self.content.peer
     }
 
-    /// Returns the kind of sender.
+    /// Returns the kind: what the message is, and so who it comes from.
     #[must_use]
     pub fn kind(&self) -> InboxMessageKind {
         self.content.kind
@@ -161,7 +173,7 @@ impl InboxMessage {
     /// Returns the method that the sender called, such as `message/send`. It is empty if the row names none.
     #[must_use]
     pub fn method(&self) -> &str {
-        wire::text_field(&self.content.fields, "method").unwrap_or_default()
+        method(&self.content.fields).unwrap_or_default()
     }
 
     /// Returns when the platform made the row, in the platform's words: usually RFC 3339.
@@ -199,44 +211,15 @@ impl InboxMessage {
         self.attempt
     }
 
-    /// Returns the sender's record without waiting for the network.
-    ///
-    /// It is the record from [`Client::enrich_nonblocking`], or else one of the name and role that the platform put
-    /// into the row, so that a peer's first message needs no lookup for its name. The name and role of a row are newer than
-    /// a cached record: when the row is listed, they replace those of the record. It is `None` for the human, and if neither
-    /// source has anything.
-    #[must_use]
-    pub fn sender(&self) -> Option<Peer> {
-        let peer = self.peer()?;
-        self.content.client.enrich_nonblocking(peer).or_else(|| self.sender_in_row(peer))
-    }
-
-    /// Returns the sender's record, and looks it up where it is not cached.
-    ///
-    /// It blocks like [`Client::enrich`], by default for at most 2 s. Where the lookup brings nothing, the record has
-    /// the name and role that the platform put into the row. It is `None` for the human, and if neither source has
-    /// anything.
-    #[must_use]
-    pub fn enrich(&self) -> Option<Peer> {
-        let peer = self.peer()?;
-        self.content.client.enrich(peer).or_else(|| self.sender_in_row(peer))
+    /// Returns the request that made the row.
+    fn request(&self) -> &Value {
+        let MessageContent { parsed_request, fields, .. } = &*self.content;
+        parsed_request.as_ref().or_else(|| fields.get("request_body")).unwrap_or(&Value::Null)
     }
 
     /// Returns the message in the request that made the row.
     fn received(&self) -> ReceivedMessage<'_> {
-        let MessageContent { parsed_request, fields, .. } = &*self.content;
-        let request = parsed_request.as_ref().or_else(|| fields.get("request_body"));
-        ReceivedMessage::in_request(request.unwrap_or(&Value::Null))
-    }
-
-    /// Makes a record of the `peer_name` and `peer_role` in the row. Returns `None` if the row has neither.
-    fn sender_in_row(&self, peer: PeerId) -> Option<Peer> {
-        let mut fields = names_in_row(&self.content.fields);
-        if fields.is_empty() {
-            return None;
-        }
-        fields.insert("id".to_owned(), peer.to_string().into());
-        Some(Peer::discovered(peer, fields))
+        ReceivedMessage::in_request(self.request())
     }
 
     /// Answers the message and blocks until the answer is delivered or fails, for at most 30 s.
@@ -259,9 +242,9 @@ impl InboxMessage {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidMessage`], without a request: `text` is empty, or the message cannot be answered, because
-    /// it is a delegation's result or its sender is not known. [`ErrorKind::LoopBrake`], without a request: the peer and
-    /// this program seem to answer each other without end. Otherwise the errors of [`Client::send_with`] and
+    /// [`ErrorKind::InvalidMessage`], without a request: `text` is empty, or the message is of a
+    /// [kind](InboxMessageKind) that takes no reply. [`ErrorKind::LoopBrake`], without a request: the peer and this
+    /// program seem to answer each other without end. Otherwise the errors of [`Client::send_with`] and
     /// [`Client::notify`]; [`Error::delivery`] says whether the answer was delivered.
     /// [`Verdict::after`](crate::Verdict::after) turns the result into the callback's verdict.
     ///
@@ -308,7 +291,9 @@ impl InboxMessage {
         PromptEnvelope::new(&EnvelopeFields {
             activity_id: self.activity_id(),
             kind: self.kind(),
+            is_failed: self.error_detail().is_some(),
             method: self.method(),
+            source: self.source(),
             created_at: self.created_at(),
             peer: self.peer(),
             sender,
@@ -317,6 +302,22 @@ impl InboxMessage {
             boundary,
         })
     }
+}
+
+/// Returns the text of a row's message, for a person to read.
+fn text_of(kind: InboxMessageKind, fields: &Map<String, Value>, request: &Value, files: &[Attachment]) -> String {
+    let specific = match kind {
+        InboxMessageKind::Delegation => wire::delegation_text(fields),
+        InboxMessageKind::Broadcast => wire::text_field(fields, "summary").map(str::to_owned),
+        _ => None,
+    };
+    let of_call = || match method(fields) {
+        Some(method) if kind == InboxMessageKind::Call => {
+            format!("[call: {}]", Untrusted::new(method).up_to(MAX_METHOD))
+        }
+        _ => EMPTY.to_owned(),
+    };
+    specific.or_else(|| wire::message_text(fields, request, files)).unwrap_or_else(of_call)
 }
 
 /// Shows the ids, the sender, the text and the attempt, but not the attachments and the row.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::InboxMessage;
 use crate::error::{Delivery, Error, ErrorKind};
-use crate::inbox::sender::InboxMessageKind;
+use crate::inbox::kind::InboxMessageKind;
 use crate::peer::PeerId;
 use crate::retry::RetryPolicy;
 use crate::send::SendOptions;
@@ -27,7 +27,7 @@ impl InboxMessage {
             return Err(Error::blank_text());
         }
         match (self.kind(), self.peer()) {
-            (InboxMessageKind::PeerAgent, Some(peer)) => {
+            (InboxMessageKind::Peer, Some(peer)) => {
                 let policy = RetryPolicy::new().with_budget(REPLY_BUDGET).only_undelivered();
                 let options = SendOptions::new().retry(policy);
                 let started = CoarseInstant::now();
@@ -39,8 +39,10 @@ impl InboxMessage {
                 }
                 result.map(Some)
             }
-            (InboxMessageKind::CanvasUser, _) => self.content.client.notify(&text).map(|()| None),
-            (InboxMessageKind::DelegationResult, _) => refused("a delegation's result takes no reply"),
+            (InboxMessageKind::Human | InboxMessageKind::Upload, _) => self.content.client.notify(&text).map(|()| None),
+            (InboxMessageKind::Delegation, _) => refused("a delegation's result takes no reply"),
+            (InboxMessageKind::Call, _) => refused("a call takes no reply; see InboxMessage::method"),
+            (InboxMessageKind::Broadcast, _) => refused("a broadcast takes no reply"),
             _ => refused("the row names no sender that a reply could go to; see InboxMessage::row"),
         }
     }

@@ -25,4 +25,7 @@ fn row_provides_name_and_role_of_its_sender() {
         assert_eq!((of(&sender), sender.id()), ((name.map(str::to_owned), role.map(str::to_owned)), Some(PEER)));
     }
     assert_eq!(sender(json!({ "peer_name": null, "peer_role": 7 })), None);
+    let delegation =
+        |source: &str| sender(json!({ "method": "delegate_result", "source_id": source, "peer_name": "x" }));
+    assert_eq!((delegation(SELF), delegation(PEER).is_some()), (None, true), "it is the name of the source");
 }

@@ -1,5 +1,6 @@
 //! Pages of the inbox, as the platform lists them.
 
+pub(super) mod content;
 pub(super) mod row;
 
 use std::fmt::Display;

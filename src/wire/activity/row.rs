@@ -1,4 +1,4 @@
-//! One row of the inbox: its time, its sender, its words and its files.
+//! One row of the inbox: its time, its sender, its request and its response.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,11 @@ use serde_json::{Map, Value};
 use crate::peer::for_values;
 use crate::util::text::strip;
 use crate::wire::json::{MemoryBudget, parse_json};
-use crate::wire::part::Attachment;
-use crate::wire::part::read::{attachment, describe_files, describe_kinds, file_attachment, kind_of_media_type, text};
-use crate::wire::received::ReceivedMessage;
 
 /// Memory for the values of one row, in bytes, beside a multiple of its text.
 pub(super) const ROW_ROOM: usize = for_values(8 * 1024 * 1024);
-/// Text of a row without any words, in the words of the Python module `a2a_client`.
-pub(super) const EMPTY: &str = "(empty A2A message)";
+/// Longest text of a delegation that is read as JSON, in bytes. The platform's own is a third of that.
+const MAX_QUEUED: usize = 256;
 
 /// The sender of a row, as the row names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +66,65 @@ pub(crate) fn text_field<'a>(fields: &'a Map<String, Value>, name: &str) -> Opti
     fields.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
 }
 
+/// Returns whether the platform numbers its rows. Platforms that do not are older, and write nothing of who a human is.
+pub(crate) fn is_numbered(fields: &Map<String, Value>) -> bool {
+    fields.get("seq").is_some_and(|seq| !seq.is_null())
+}
+
 /// Returns the request that made the row. It is parsed if it came as text; `null` if there is none or it is no JSON.
 pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
-    match fields.get("request_body") {
+    parsed_field(fields, "request_body")
+}
+
+/// Returns the metadata of a request's parameters. In a row without a sender it is the platform that writes who it is.
+pub(crate) fn request_metadata(request: &Value) -> &Value {
+    &request["params"]["metadata"]
+}
+
+/// Returns the origin of a request without a sender: `source` of its metadata, or else `source_type` of its message's.
+pub(crate) fn request_origin(request: &Value) -> Option<&str> {
+    let source_type = &request["params"]["message"]["metadata"]["source_type"];
+    [&request_metadata(request)["source"], source_type]
+        .into_iter()
+        .filter_map(Value::as_str)
+        .find(|origin| !strip(origin).is_empty())
+}
+
+/// Returns whether the row has an answer.
+pub(crate) fn has_response(fields: &Map<String, Value>) -> bool {
+    fields.get("response_body").is_some_and(|response| !response.is_null())
+}
+
+/// Returns the id of the delegation that the row tells of.
+pub(crate) fn delegation_id(fields: &Map<String, Value>) -> Option<&str> {
+    let places =
+        ["response_body", "request_body"].into_iter().filter_map(|body| fields.get(body)?.get("delegation_id"));
+    places.filter_map(Value::as_str).find(|id| !id.trim().is_empty())
+}
+
+/// Returns the text of a delegation's result, or else why it failed.
+pub(crate) fn delegation_text(fields: &Map<String, Value>) -> Option<String> {
+    let response = parsed_field(fields, "response_body");
+    let words =
+        response["text"].as_str().filter(|text| !text.is_empty()).or_else(|| text_field(fields, "error_detail"));
+    words.map(str::to_owned)
+}
+
+/// Returns whether a delegation's result only says that the task waits for a callee that polls.
+pub(crate) fn is_queued_delegation(fields: &Map<String, Value>) -> bool {
+    let response = parsed_field(fields, "response_body");
+    let text = response["text"].as_str().filter(|text| text.len() <= MAX_QUEUED).unwrap_or_default();
+    let budget = &mut MemoryBudget::new(text.len(), ROW_ROOM);
+    let Ok(Value::Object(queued)) = parse_json(text.as_bytes(), budget) else { return false };
+    queued.len() == 3
+        && queued.contains_key("method")
+        && text_field(&queued, "delivery_mode") == Some("poll")
+        && text_field(&queued, "status") == Some("queued")
+}
+
+/// Returns a field that is JSON. It is parsed if it came as text; `null` if there is none or it is no JSON.
+fn parsed_field<'a>(fields: &'a Map<String, Value>, name: &str) -> Cow<'a, Value> {
+    match fields.get(name) {
         Some(Value::String(text)) => {
             let budget = &mut MemoryBudget::new(text.len(), ROW_ROOM);
             Cow::Owned(parse_json(text.as_bytes(), budget).unwrap_or_default())
@@ -79,56 +132,4 @@ pub(crate) fn request_body(fields: &Map<String, Value>) -> Cow<'_, Value> {
         Some(body) => Cow::Borrowed(body),
         None => Cow::Owned(Value::Null),
     }
-}
-
-/// Returns the text that a person reads, from the first of these that has one:
-///
-/// 1. the text parts of the message in the request, joined;
-/// 2. `data.text` or `data.message` of the row;
-/// 3. the kinds of the message's parts, if it has parts and none is a text;
-/// 4. `summary` of the row, which the platform writes for every message;
-/// 5. the number of files;
-/// 6. `(empty A2A message)`.
-pub(crate) fn message_text(fields: &Map<String, Value>, body: &Value, files: &[Attachment]) -> String {
-    let parts = ReceivedMessage::in_request(body).parts();
-    let words: String = parts.iter().filter_map(text).collect();
-    if !words.is_empty() {
-        return words;
-    }
-    let non_empty =
-        |value: Option<&Value>| value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-    let in_data = |name: &str| non_empty(fields.get("data").and_then(|data| data.get(name)));
-    in_data("text")
-        .or_else(|| in_data("message"))
-        .or_else(|| describe_kinds(parts))
-        .or_else(|| non_empty(fields.get("summary")))
-        .or_else(|| describe_files(files.len()))
-        .unwrap_or_else(|| EMPTY.to_owned())
-}
-
-/// Returns the files of a message, from the first of these that has any:
-///
-/// 1. `attachments` of the row, those with a kind, unless more of the message's parts have an address or bytes;
-/// 2. the file parts of the message in the request;
-/// 3. the request itself, if it describes an upload.
-pub(crate) fn attachments(fields: &Map<String, Value>, body: &Value) -> Vec<Attachment> {
-    let of_row = fields.get("attachments").and_then(Value::as_array).into_iter().flatten();
-    let of_row: Vec<Attachment> = of_row.filter_map(|entry| Some(attachment(entry["kind"].as_str()?, entry))).collect();
-    let of_parts = ReceivedMessage::in_request(body).parts().iter().filter_map(file_attachment);
-    let of_parts: Vec<Attachment> = of_parts.collect();
-    let with_content =
-        |files: &[Attachment]| files.iter().filter(|file| file.uri.is_some() || file.bytes.is_some()).count();
-    match (of_row.is_empty(), of_parts.is_empty()) {
-        (true, true) => uploaded_file(body).into_iter().collect(),
-        (false, _) if with_content(&of_row) >= with_content(&of_parts) => of_row,
-        _ => of_parts,
-    }
-}
-
-/// Reads the row of an upload on the canvas, which has the file's description in place of a request.
-fn uploaded_file(body: &Value) -> Option<Attachment> {
-    let media_type = body["mimeType"].as_str().or_else(|| body["mime_type"].as_str());
-    let file = attachment(kind_of_media_type(media_type), body);
-    let is_upload = body["uri"].is_string() || body["file_id"].is_string();
-    Some(file).filter(|file| is_upload && (file.uri.is_some() || file.name.is_some()))
 }

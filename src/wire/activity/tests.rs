@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::content::*;
 use super::row::*;
 use super::*;
 use crate::wire::part::Attachment;
@@ -8,7 +9,7 @@ use crate::wire::received::ReceivedMessage;
 fn read(row: Value) -> String {
     let Value::Object(fields) = row else { panic!("{row}") };
     let body = request_body(&fields);
-    message_text(&fields, &body, &attachments(&fields, &body))
+    message_text(&fields, &body, &attachments(&fields, &body)).unwrap_or_default()
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn text_is_found_in_each_of_its_places() {
     assert_eq!(read(json!({"data":{"text":"","message":"m"},"summary":"s"})), "m");
     assert_eq!(read(json!({"data":"x","request_body":"not json","summary":"s"})), "s");
     for row in [json!({}), json!({"request_body":5,"summary":""}), json!({"summary":5,"data":[1]})] {
-        assert_eq!(read(row), EMPTY);
+        assert_eq!(read(row), "");
     }
 }
 
@@ -79,6 +80,7 @@ fn files_are_found_in_each_of_their_places() {
         bytes: None,
         name: Some("f.pdf".into()),
         media_type: Some("application/pdf".into()),
+        size: None,
     };
     let file = json!({"uri":"workspace:f.pdf","name":"f.pdf","mime_type":"application/pdf"});
     let inline = json!({"kind":"file","uri":"workspace:f.pdf","name":"f.pdf","mime_type":"application/pdf"});
@@ -109,6 +111,25 @@ fn files_are_found_in_each_of_their_places() {
     );
     let of_row = with_parts(json!([{ "kind": "file", "uri": "v" }, { "kind": "file", "uri": "w" }]));
     assert_eq!(of_row.iter().map(|file| file.1.as_deref()).collect::<Vec<_>>(), [Some("v"), Some("w")]);
+}
+
+/// The row's list repeats the parts without their sizes.
+#[test]
+fn sizes_are_those_of_the_parts_or_the_upload() {
+    let sizes = |row: Value| {
+        let Value::Object(fields) = row else { panic!() };
+        let sizes: Vec<Option<u64>> =
+            attachments(&fields, &request_body(&fields)).iter().map(|file| file.size).collect();
+        sizes
+    };
+    let listed = |name: &str| json!({ "kind": "file", "name": name, "uri": name });
+    let part = |name: &str, size: u64| json!({ "kind": "file", "file": { "name": name, "uri": name, "size": size } });
+    let parts = json!({ "params": { "message": { "parts": [{ "text": "x" }, part("a", 1), part("b", 2)] } } });
+    assert_eq!(sizes(json!({ "attachments": [listed("a"), listed("b")], "request_body": parts })), [Some(1), Some(2)]);
+    assert_eq!(sizes(json!({ "attachments": [listed("b"), listed("c")], "request_body": parts })), [None, None]);
+    let upload = json!({ "file_id": "1", "name": "a", "uri": "a", "size": 10, "mimeType": "text/plain" });
+    assert_eq!(sizes(json!({ "request_body": upload })), [Some(10)]);
+    assert_eq!(sizes(json!({ "attachments": [listed("a")], "request_body": upload })), [Some(10)]);
 }
 
 /// The message is found, whatever stands around it, with its ids and its words.
@@ -147,18 +168,30 @@ fn message_is_found_in_each_of_its_places() {
     assert_eq!(read(json!({ "request_body": { "params": { "message": "x" } } })), "x");
 }
 
-/// The platform writes a summary for each message, which says less than the kinds do.
+/// The platform writes a summary for each message, which says nothing of its content.
 #[test]
-fn row_without_words_says_which_kinds_of_parts_it_has() {
+fn text_of_a_row_without_words_says_what_it_has() {
     let row = |parts: Value| json!({ "summary": "SendMessage", "request_body": { "params": { "message": { "parts": parts } } } });
     let data_and_file = json!([{ "data": 1 }, { "kind": "file", "file": { "bytes": "aGk=" } }, { "text": "" }]);
-    assert_eq!(read(row(data_and_file.clone())), "(no text: 1 file, 1 data part)");
-    assert_eq!(read(row(json!([{ "kind": "later" }]))), "(no text: 1 other part)");
+    assert_eq!(read(row(data_and_file.clone())), "[data] [file]");
+    assert_eq!(read(row(json!([{ "kind": "later" }]))), "[part]");
     assert_eq!(read(row(json!([{ "text": "" }]))), "SendMessage");
+    let mut empty = row(json!([{ "text": "" }]));
+    empty["seq"] = 7.into();
+    assert_eq!(read(empty), "");
+    let named = json!({ "url": "u", "filename": "a.txt", "mediaType": "text/plain" });
+    assert_eq!(read(row(json!([named]))), "[file: a.txt, text/plain]");
+    let many: Vec<Value> = vec![json!({ "data": 1 }); 100_000];
+    assert_eq!(read(row(json!(many))), format!("{}[99990 more]", "[data] ".repeat(10)));
     let mut with_text = row(data_and_file);
     with_text["data"] = json!({ "text": "t" });
     assert_eq!(read(with_text), "t");
-    assert_eq!(read(json!({ "attachments": [{ "kind": "image", "uri": "u" }] })), "(no text: 1 file)");
+    assert_eq!(read(json!({ "attachments": [{ "kind": "image", "uri": "u" }] })), "[file]");
+    // The summary is all that an older platform has of a row without parts. Others number their rows.
+    assert_eq!(read(json!({ "summary": "s" })), "s");
+    assert_eq!(read(json!({ "seq": 7, "summary": "s" })), "");
+    let unread = "[".repeat(200);
+    assert_eq!(read(json!({ "seq": 7, "summary": "s", "request_body": unread })), "(unreadable A2A message)");
 }
 
 /// Returns a list of maps without its brackets. `{"":0},` has 7 bytes of text and takes hundreds of bytes of memory.

@@ -105,6 +105,8 @@ pub struct Attachment {
     pub name: Option<String>,
     /// Media type.
     pub media_type: Option<String>,
+    /// Size in bytes: that of [`bytes`](Attachment::bytes), or else the size that the sender or the platform gave.
+    pub size: Option<u64>,
 }
 
 impl fmt::Debug for FileContent<'_> {
@@ -118,14 +120,14 @@ impl fmt::Debug for FileContent<'_> {
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Attachment { kind, uri, bytes, name, media_type } = self;
+        let Attachment { kind, uri, bytes, name, media_type, size } = self;
         let mut shown = f.debug_struct("Attachment");
         shown.field("kind", kind).field("uri", uri);
         match bytes {
             Some(bytes) => shown.field("bytes", &format_args!("Some({} bytes)", bytes.len())),
             None => shown.field("bytes", &format_args!("None")),
         };
-        shown.field("name", name).field("media_type", media_type).finish()
+        shown.field("name", name).field("media_type", media_type).field("size", size).finish()
     }
 }
 

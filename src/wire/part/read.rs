@@ -13,6 +13,7 @@
 //! | bytes of a file, in base64 | `bytes`, `raw`, `fileWithBytes` |
 //! | name of a file | `name`, `filename` |
 //! | media type of a file | `mimeType`, `mediaType` |
+//! | size of a file | `size` |
 //!
 //! The fields of a file are in `file`, or else in the part. A field of a file that is an empty text counts as missing.
 
@@ -23,9 +24,12 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
 use super::{Attachment, File, FileContent, Part};
+use crate::util::text::Untrusted;
 
 /// Kinds of parts that are files. The protocol has only the first one. The platform also names the others.
 const FILE_KINDS: [&str; 4] = ["file", "image", "audio", "video"];
+/// Number of characters of a file's name, and of its media type, in a text in place of words.
+const MAX_SHOWN: usize = 100;
 
 /// Returns the parts of a message or an artifact, without reading them. A message that is a text is one part.
 pub(in crate::wire) fn parts(message: &Value) -> &[Value] {
@@ -109,21 +113,30 @@ pub(in crate::wire) fn describe_kinds<'a>(parts: impl IntoIterator<Item = &'a Va
             Content::Other => others += 1,
         }
     }
-    describe_counts(&[(files, "file"), (data, "data part"), (others, "other part")])
-}
-
-/// Returns a text in place of the words of a message with this number of files. Returns `None` if it has none.
-pub(in crate::wire) fn describe_files(count: usize) -> Option<String> {
-    describe_counts(&[(count, "file")])
-}
-
-fn describe_counts(counts: &[(usize, &str)]) -> Option<String> {
+    let counts = [(files, "file"), (data, "data part"), (others, "other part")];
     let shown = counts.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| {
         let plural = if *count == 1 { "" } else { "s" };
         format!("{count} {kind}{plural}")
     });
     let shown: Vec<String> = shown.collect();
     (!shown.is_empty()).then(|| format!("(no text: {})", shown.join(", ")))
+}
+
+/// Returns a part that is no text in few words: `[data]`, `[file: a.txt, text/plain]` or `[part]`.
+pub(in crate::wire) fn describe(part: &Value) -> Option<String> {
+    match content(part) {
+        Content::Text(_) => None,
+        Content::Data(_) => Some("[data]".to_owned()),
+        Content::File(file) => Some(describe_file(file.name, file.media_type)),
+        Content::Other => Some("[part]".to_owned()),
+    }
+}
+
+/// Returns a file in few words, with as much of its name and media type as fits on a line.
+pub(in crate::wire) fn describe_file(name: Option<&str>, media_type: Option<&str>) -> String {
+    let shown = [name, media_type].into_iter().flatten().map(|text| Untrusted::new(text).up_to(MAX_SHOWN).to_string());
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() { "[file]".to_owned() } else { format!("[file: {}]", shown.join(", ")) }
 }
 
 /// The content of a part, by its kind.
@@ -183,6 +196,7 @@ struct FileFields<'a> {
     bytes: Option<&'a str>,
     name: Option<&'a str>,
     media_type: Option<&'a str>,
+    size: Option<u64>,
 }
 
 impl<'a> FileFields<'a> {
@@ -198,6 +212,7 @@ impl<'a> FileFields<'a> {
             bytes: field(&["bytes", "raw", "fileWithBytes", "file_with_bytes"]),
             name: field(&["name", "filename"]),
             media_type: field(&["mimeType", "mediaType", "mime_type", "media_type"]),
+            size: places.iter().find_map(|place| place["size"].as_u64()),
         }
     }
 
@@ -221,10 +236,12 @@ impl<'a> FileFields<'a> {
     }
 
     fn into_attachment(self, kind: &str) -> Attachment {
+        let bytes = self.bytes.filter(|_| self.uri.is_none()).and_then(decode);
         Attachment {
             kind: kind.to_owned(),
             uri: self.uri.map(str::to_owned),
-            bytes: self.bytes.filter(|_| self.uri.is_none()).and_then(decode),
+            size: bytes.as_ref().map(|bytes| bytes.len() as u64).or(self.size),
+            bytes,
             name: self.name.map(str::to_owned),
             media_type: self.media_type.map(str::to_owned),
         }

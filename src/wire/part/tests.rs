@@ -181,6 +181,40 @@ fn kinds_stand_in_for_missing_words() {
     assert_eq!(describe_kinds([&file, &json!("")]).as_deref(), Some("(no text: 1 file)"));
     let all = [&file, &data, &data, &other, &other];
     assert_eq!(describe_kinds(all).as_deref(), Some("(no text: 1 file, 2 data parts, 2 other parts)"));
-    assert_eq!((describe_kinds([]), describe_kinds([&json!("")]), describe_files(0)), (None, None, None));
-    assert_eq!(describe_files(2).as_deref(), Some("(no text: 2 files)"));
+    assert_eq!((describe_kinds([]), describe_kinds([&json!("")])), (None, None));
+}
+
+#[test]
+fn part_without_words_is_described() {
+    let long = "n".repeat(1_000);
+    for (part, shown) in [
+        (json!({ "kind": "text", "text": "" }), None),
+        (json!({ "data": { "a": 1 } }), Some("[data]".to_owned())),
+        (json!({ "kind": "later" }), Some("[part]".to_owned())),
+        (json!({ "raw": "aGk=" }), Some("[file]".to_owned())),
+        (json!({ "url": "u", "filename": "a.txt" }), Some("[file: a.txt]".to_owned())),
+        (json!({ "kind": "image", "uri": "u", "mimeType": "image/png" }), Some("[file: image/png]".to_owned())),
+        (
+            json!({ "kind": "file", "file": { "uri": "u", "name": "a\n.txt", "mimeType": "text/plain" } }),
+            Some("[file: a\\n.txt, text/plain]".to_owned()),
+        ),
+        (json!({ "url": "u", "filename": long }), Some(format!("[file: {}]", &long[..100]))),
+    ] {
+        assert_eq!(describe(&part), shown, "{part}");
+    }
+}
+
+#[test]
+fn attachment_has_the_size_of_its_bytes_or_else_the_one_that_is_given() {
+    for (part, size) in [
+        (json!({ "url": "u", "size": 10 }), Some(10)),
+        (json!({ "kind": "file", "file": { "uri": "u", "size": 10 } }), Some(10)),
+        (json!({ "kind": "file", "size": 10, "file": { "uri": "u" } }), Some(10)),
+        (json!({ "raw": "aGk=", "size": 10 }), Some(2)),
+        (json!({ "url": "u", "size": -1 }), None),
+        (json!({ "url": "u", "size": "10" }), None),
+        (json!({ "url": "u" }), None),
+    ] {
+        assert_eq!(file_attachment(&part).unwrap().size, size, "{part}");
+    }
 }

@@ -65,12 +65,10 @@ fn handle_message(message: &InboxMessage) -> CallbackOutcome {
     match (message.text(), message.delivery_attempt()) {
         (ALWAYS_FAILS, _) | (FAILS_ONCE, 1) => CallbackOutcome::Failed,
         (PANICS_ONCE, 1) => CallbackOutcome::Panicked,
-        (text, _) if text.ends_with('?') || message.kind() == InboxMessageKind::CanvasUser => {
-            match message.reply("on it") {
-                Ok(_) => CallbackOutcome::Answered,
-                Err(_) => CallbackOutcome::Failed,
-            }
-        }
+        (text, _) if text.ends_with('?') || message.kind() == InboxMessageKind::Human => match message.reply("on it") {
+            Ok(_) => CallbackOutcome::Answered,
+            Err(_) => CallbackOutcome::Failed,
+        },
         _ => CallbackOutcome::Acked,
     }
 }

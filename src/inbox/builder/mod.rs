@@ -45,7 +45,8 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// let shown = format!("{:?}", InboxPoller::builder(client));
 /// let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
 /// assert!(shown.contains(&format!("retry: {retry:?}")));
-/// for default in ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)"] {
+/// let defaults = ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)", "own: false"];
+/// for default in defaults {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
 /// assert!(shown.contains("on_dead_letter: false, on_error: false, on_request: false"));
@@ -61,6 +62,7 @@ pub struct PollerBuilder {
     pub(super) page_size: usize,
     pub(super) heartbeat: Option<Duration>,
     pub(super) loop_brake: Option<u32>,
+    pub(super) own: bool,
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
     pub(super) on_error: Option<ErrorCallback>,
     pub(super) on_request: Option<RequestCallback>,
@@ -81,6 +83,7 @@ impl PollerBuilder {
             page_size: MAX_PAGE,
             heartbeat: Some(Duration::from_secs(30)),
             loop_brake: Some(30),
+            own: false,
             on_dead_letter: None,
             on_error: None,
             on_request: None,
@@ -164,6 +167,16 @@ impl PollerBuilder {
         self
     }
 
+    /// Sets whether messages that this workspace sent to itself are delivered.
+    ///
+    /// A callback that answers them writes to its own inbox, and then answers that.
+    ///
+    /// Default: false. They are counted in [`SkippedRows::own`](crate::SkippedRows::own).
+    pub fn own(mut self, delivers: bool) -> Self {
+        self.own = delivers;
+        self
+    }
+
     /// Sets a callback for messages that exhausted their delivery attempts.
     ///
     /// Runs on the poller's thread. The message counts as handled afterwards and is not delivered again. A panic in
@@ -180,7 +193,7 @@ impl PollerBuilder {
     /// # let mut platform = mockito::Server::new();
     /// # let inbox = platform.mock("GET", "/workspaces/my-team/activity").match_query(mockito::Matcher::Any);
     /// # let row = r#"[{"id": "r-1", "source_id": "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c", "priority": 2,
-    /// #     "peer_name": "ops-agent", "summary": "disk is full"}]"#;
+    /// #     "peer_name": "ops-agent", "request_body": {"params": {"message": {"parts": [{"text": "disk is full"}]}}}}]"#;
     /// # inbox.with_body(row).create();
     /// # let client = Client::builder().platform_url(platform.url()).workspace_id("my-team").build()?;
     ///
@@ -302,35 +315,15 @@ impl PollerBuilder {
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
-        let PollerBuilder { loop_brake, on_dead_letter, on_error, on_request, .. } = self;
+        let PollerBuilder { loop_brake, own, on_dead_letter, on_error, on_request, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
-        shown
-            .field("heartbeat", heartbeat)
-            .field("loop_brake", loop_brake)
-            .field("on_dead_letter", &on_dead_letter.is_some());
+        shown.field("heartbeat", heartbeat).field("loop_brake", loop_brake).field("own", own);
+        shown.field("on_dead_letter", &on_dead_letter.is_some());
         shown.field("on_error", &on_error.is_some()).field("on_request", &on_request.is_some()).finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readme_states_the_defaults() {
-        let client = Client::builder().workspace_id("w").build().unwrap();
-        let PollerBuilder { interval, heartbeat, backlog, page_size, retry, .. } = PollerBuilder::new(client);
-        let secs = |attempt| retry.backoff(attempt, 0.5).as_secs();
-        assert_eq!((retry.attempts(), [1, 2, 3, 4].map(secs)), (5, [1, 2, 4, 8]));
-        let rows = [
-            format!("`interval`, `heartbeat` | {} s, {} s |", interval.as_secs(), heartbeat.unwrap().as_secs()),
-            format!("`retry` | five tries, {} to {} s between |", secs(1), secs(4)),
-            format!("`backlog`, `page_size` | {} s, {page_size} rows |", backlog.as_secs()),
-        ];
-        for row in rows {
-            assert!(include_str!("../guide/settings.md").contains(&row), "the guide does not say: {row}");
-        }
-    }
-}
+mod tests;
