@@ -111,7 +111,9 @@ pub fn send_a2a_message(peer_id: &str, message: &str) -> String {
         Ok(Reply::Queued(queued)) => format!("[A2A_QUEUED] target={target} method={}", queued.method()),
         Ok(reply) => reply.text().into_owned(),
         // The agent reports it as its reply. The Python module hands on a reply without the target.
-        Err(error) if error.kind() == ErrorKind::Agent => format!("[A2A_ERROR] {}", error.detail()),
+        Err(error) if error.kind() == ErrorKind::Agent && error.detail().starts_with("Agent error:") => {
+            format!("[A2A_ERROR] {}", error.detail())
+        }
         Err(error) => format!("[A2A_ERROR] {} [target={target}]", error.in_httpx_words().detail()),
     }
 }

@@ -115,7 +115,7 @@ fn client_with_panicking_token_fn(server: &Server) -> Client {
 }
 
 fn refusing_server() -> Server {
-    Server::play([Act::reply(401, r#"{"error": "invalid token"}"#)])
+    Server::play([Act::reply(401, r#"{"error": "invalid caller auth token"}"#)])
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn play(data: &[u8]) {
             }
             10 => {
                 let until = now.plus(secs(&mut choices));
-                cache.insert(peer, CacheUpdate::Absent { until }, |entry| {
+                cache.insert(peer, CacheUpdate::Absent { until, is_removed: false }, |entry| {
                     entry.record = None;
                     entry.negative = Negative::Absent;
                     entry.negative_until = until;

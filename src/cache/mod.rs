@@ -128,6 +128,11 @@ impl Cache {
         self.shard(peer).entries.read().get(&peer)?.value.peer()
     }
 
+    /// Returns whether the registry said recently that the peer was removed.
+    pub(crate) fn is_removed(&self, peer: PeerId, now: CoarseInstant) -> bool {
+        self.shard(peer).entries.read().get(&peer).is_some_and(|entry| entry.is_removed(now))
+    }
+
     /// Stores the outcome of a lookup and evicts until the cache fits its bounds.
     ///
     /// Returns what was removed, so that the caller drops it after the locks are released.

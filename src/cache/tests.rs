@@ -19,7 +19,7 @@ fn found(peer: PeerId, bytes: usize, until: CoarseInstant) -> CacheUpdate {
 }
 
 fn absent(until: CoarseInstant) -> CacheUpdate {
-    CacheUpdate::Absent { until }
+    CacheUpdate::Absent { until, is_removed: false }
 }
 
 fn failed(until: CoarseInstant) -> CacheUpdate {

@@ -4,8 +4,8 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use super::Client;
-use crate::error::{Error, guard_delivery};
-use crate::peer::PeerRef;
+use crate::error::{Error, ErrorKind, guard_delivery};
+use crate::peer::{PeerId, PeerRef};
 use crate::platform::{Notice, OutgoingMessage, UploadedFile, outgoing_notice, upload};
 use crate::send::{SendOptions, send};
 use crate::wire::{Message, Reply};
@@ -48,18 +48,28 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Each error says what is known of the message: [`Error::delivery`]. Not sent is a message for a text that is no
-    /// peer id, without parts, with blank texts only, or above 1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge)). Else:
+    /// Each error says what is known of the message: [`Error::delivery`]. Nothing is sent for
     ///
-    /// - of the agent: [`Rpc`](crate::ErrorKind::Rpc), [`Agent`](crate::ErrorKind::Agent)
+    /// - a text that is no peer id ([`InvalidPeerId`](crate::ErrorKind::InvalidPeerId))
+    /// - our own workspace, without [`SendOptions::own`] ([`InvalidMessage`](crate::ErrorKind::InvalidMessage))
+    /// - a peer that the cache knows to be removed ([`NotFound`](crate::ErrorKind::NotFound)): the platform would take the
+    ///   message and lose it
+    /// - a message without parts or with blank texts only ([`InvalidMessage`](crate::ErrorKind::InvalidMessage)), or above
+    ///   1 MiB ([`TooLarge`](crate::ErrorKind::TooLarge))
+    ///
+    /// Else:
+    ///
+    /// - of the agent: [`Rpc`](crate::ErrorKind::Rpc), and [`Agent`](crate::ErrorKind::Agent), also where it answered with a
+    ///   4xx or 5xx
     /// - of the platform: [`Platform`](crate::ErrorKind::Platform), [`Status`](crate::ErrorKind::Status),
     ///   [`Unauthorized`](crate::ErrorKind::Unauthorized), [`Removed`](crate::ErrorKind::Removed)
     /// - an answer of no known shape ([`Malformed`](crate::ErrorKind::Malformed)) or above 10 MB
     /// - a transport that failed at the last attempt, or [`Cancelled`](crate::ErrorKind::Cancelled)
     pub fn send_with(&self, peer: impl PeerRef, message: &Message, options: &SendOptions) -> Result<Reply, Error> {
         let peer = peer.try_peer_id()?;
+        self.check_recipient(peer, options)?;
         let http = &self.inner.http;
-        guard_delivery(|| send(http, &OutgoingMessage::new(http, peer, message, options.silence())?, options))
+        guard_delivery(|| send(http, &OutgoingMessage::new(http, peer, message, options.silence_limit())?, options))
     }
 
     /// Shows a text to the human on the canvas of the client's own workspace, in at most 30 s. It is tried again only
@@ -106,5 +116,22 @@ impl Client {
         let file = self.inner.post(UPLOAD_BUDGET, upload)?;
         self.inner.own_uploads.add(&file.uri);
         Ok(file)
+    }
+
+    /// # Errors
+    ///
+    /// A recipient that gets nothing: the platform takes a message to a peer that was removed, and loses it.
+    fn check_recipient(&self, peer: PeerId, options: &SendOptions) -> Result<(), Error> {
+        if PeerId::from_text(self.workspace_id()) == Some(peer) && !options.sends_to_own() {
+            let detail = "the message is to our own workspace, whose inbox it would go to: name another peer, or set \
+                          `SendOptions::own(true)`";
+            return Err(Error::new(ErrorKind::InvalidMessage, detail));
+        }
+        if self.inner.enricher.is_removed(peer) {
+            let detail = "the peer was removed from the platform, which would lose the message: list the peers that are there \
+                          (Client::peers)";
+            return Err(Error::new(ErrorKind::NotFound, detail).with_target(self.message_url(peer)));
+        }
+        Ok(())
     }
 }

@@ -185,7 +185,7 @@ impl LookupRunner {
         let outage = self.cache.outage();
         // No lock is held during the lookup, so a panic leaves nothing half written.
         let asked = panic::catch(|| self.ask_registry(peer, deadline));
-        let RegistryAnswer { outcome, report, retry_after } = asked.unwrap_or(RegistryAnswer::NONE);
+        let RegistryAnswer { outcome, report, retry_after, is_removed } = asked.unwrap_or(RegistryAnswer::NONE);
         let known = self.cache.record(peer);
         let is_first = known.is_none();
         let outcome = match (outcome, &known) {
@@ -196,7 +196,7 @@ impl LookupRunner {
         // Expiry counts from the start of the lookup: the record is at least as young as that.
         let update = match &outcome {
             LookupOutcome::Found(record) => Some(self.policy.found(peer, record.clone(), now, is_first)),
-            LookupOutcome::Absent => self.policy.absent(now),
+            LookupOutcome::Absent => self.policy.absent(now, is_removed),
             LookupOutcome::Failed => {
                 self.policy.failed(now, retry_after, (report == Report::Unanswered).then_some(outage))
             }
@@ -229,7 +229,7 @@ impl LookupRunner {
                 self.counters.found.add(1);
                 self.failures.succeeded();
                 let outcome = LookupOutcome::Found(record);
-                return RegistryAnswer { outcome, report: Report::Answered, retry_after: None };
+                return RegistryAnswer { outcome, report: Report::Answered, retry_after: None, is_removed: false };
             }
             Err(error) => error,
         };
@@ -251,7 +251,7 @@ impl LookupRunner {
                 LookupOutcome::Failed
             }
         };
-        RegistryAnswer { outcome, report, retry_after }
+        RegistryAnswer { outcome, report, retry_after, is_removed: error.is_removed_peer() }
     }
 
     fn remember_unanswered(&self, peer: PeerId) {
@@ -297,12 +297,18 @@ struct RegistryAnswer {
     report: Report,
     /// Wait that the answer asks for.
     retry_after: Option<Duration>,
+    /// True where it says that the peer was removed.
+    is_removed: bool,
 }
 
 impl RegistryAnswer {
     /// No answer.
-    const NONE: RegistryAnswer =
-        RegistryAnswer { outcome: LookupOutcome::Failed, report: Report::Unanswered, retry_after: None };
+    const NONE: RegistryAnswer = RegistryAnswer {
+        outcome: LookupOutcome::Failed,
+        report: Report::Unanswered,
+        retry_after: None,
+        is_removed: false,
+    };
 }
 
 /// The end of a lookup, and what is left to do in the background.

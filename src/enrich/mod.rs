@@ -243,6 +243,15 @@ impl Enricher {
         drop(self.runner.cache.revise(peer, |known| known.with_fields(fields)));
     }
 
+    /// Returns whether the cache knows that a peer was removed: discover said so, or its record does, and that is not older
+    /// than its TTL.
+    pub(crate) fn is_removed(&self, peer: PeerId) -> bool {
+        let (cache, now) = (&self.runner.cache, CoarseInstant::now());
+        let says_so =
+            |answer| matches!(answer, CacheAnswer::Fresh { record, .. } if record.status() == Some("removed"));
+        cache.is_removed(peer, now) || says_so(cache.get(peer, now))
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.runner.registry
     }

@@ -59,8 +59,8 @@ impl ExpiryPolicy {
     }
 
     /// Returns the update for an absent peer, or `None` where absent peers are not cached.
-    pub(super) fn absent(&self, now: CoarseInstant) -> Option<CacheUpdate> {
-        after(now, self.negative_ttl).map(|until| CacheUpdate::Absent { until })
+    pub(super) fn absent(&self, now: CoarseInstant, is_removed: bool) -> Option<CacheUpdate> {
+        after(now, self.negative_ttl).map(|until| CacheUpdate::Absent { until, is_removed })
     }
 
     /// Returns the update for a failed lookup, or `None` where those are not cached.

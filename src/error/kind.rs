@@ -7,8 +7,7 @@ use crate::util::str_enum::str_enum;
 #[non_exhaustive]
 pub enum Delivery {
     /// Nobody got the message: there was no connection, the request was not sent whole, or the platform refused it.
-    /// Sending it again does no harm. One exception: an agent's own 4xx cannot be told from the platform's, so it is
-    /// `NotSent` although the agent got the message.
+    /// Sending it again does no harm.
     NotSent,
     /// The request was sent whole, and its effect is not known.
     Unknown,
@@ -26,8 +25,8 @@ str_enum!(Delivery { NotSent: "not_sent", Unknown: "unknown", Accepted: "accepte
 pub enum ErrorKind {
     /// A text that is no peer id. Nothing was sent.
     InvalidPeerId,
-    /// A message that cannot be sent: it has no parts or only blank texts, nests too deep, or answers what takes no
-    /// answer. Nothing was sent.
+    /// A message that cannot be sent: it has no parts or only blank texts, nests too deep, answers what takes no answer, or
+    /// is to our own workspace. Nothing was sent.
     InvalidMessage,
     /// A setting that is missing or cannot be used. Nothing was sent.
     Config,
@@ -45,7 +44,8 @@ pub enum ErrorKind {
     /// valid.
     Unauthorized,
     /// The registry does not know or show it: 403, 404 or 410 in its own words (a text in `error`, and no gateway's
-    /// fields), or 503 with `status: removed`. For our own workspace or peers any 404.
+    /// fields), or 503 with `status: removed`. For our own workspace or peers any 404. For a message, a peer that the cache
+    /// knows to be removed: it was not sent.
     NotFound,
     /// Our own workspace was removed: the platform says 410 for it, or 404 once it was purged.
     /// [`Error::removed`](crate::Error::removed) has the details.
@@ -66,7 +66,7 @@ pub enum ErrorKind {
     Rpc,
     /// The platform answered with an error, whose text is quoted.
     Platform,
-    /// The agent answered with a text that starts with `Agent error:`.
+    /// The agent answered with a text that starts with `Agent error:`, with a 4xx or 5xx, or with nothing.
     Agent,
     /// A reply to a peer that seems to answer each of our replies, above
     /// [`PollerBuilder::loop_brake`](crate::PollerBuilder::loop_brake). Nothing was sent.

@@ -4,6 +4,7 @@ mod cause;
 pub(crate) mod failure_log;
 mod kind;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -52,7 +53,7 @@ struct ErrorInner {
     /// Start of the JSON-RPC error's data, for the text.
     rpc_data_excerpt: Option<String>,
     /// Advice after the detail. The Python module's words have none of it.
-    advice: Option<&'static str>,
+    advice: Option<Cow<'static, str>>,
     /// Name by which httpx knows such a failure of the transport, such as `ReadTimeout`.
     httpx_name: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -226,8 +227,8 @@ impl Error {
     }
 
     /// Sets the advice. The text has it after the [`detail`](Error::detail), which stays as it is.
-    pub(crate) fn with_advice(mut self, advice: Option<&'static str>) -> Self {
-        self.0.advice = advice;
+    pub(crate) fn with_advice(mut self, advice: Option<impl Into<Cow<'static, str>>>) -> Self {
+        self.0.advice = advice.map(Into::into);
         self
     }
 
@@ -247,6 +248,11 @@ impl Error {
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Returns whether the registry says that a peer was removed: the one case in which a 503 means that it is not there.
+    pub(crate) fn is_removed_peer(&self) -> bool {
+        self.0.kind == ErrorKind::NotFound && self.0.status == Some(503)
     }
 
     /// Returns the text without the target.
@@ -275,7 +281,7 @@ impl fmt::Display for ErrorText<'_> {
         f.write_str(detail)?;
         match (kind, status) {
             // The texts of the other kinds contain the status.
-            (ErrorKind::Rpc | ErrorKind::Agent, Some(status)) if *status != 200 => write!(f, ", HTTP {status}")?,
+            (ErrorKind::Rpc, Some(status)) if *status != 200 => write!(f, ", HTTP {status}")?,
             _ => {}
         }
         if let Some(data) = rpc_data_excerpt {

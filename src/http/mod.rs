@@ -124,8 +124,9 @@ impl Http {
 
     /// Makes a request and reads its whole response.
     ///
-    /// After a 401 the token is read again, and if it changed the request is made once more. After another 401 the platform
-    /// is asked whether it removed our workspace. Where it did, later requests are not made: see [`removal`].
+    /// After a 401 that [refuses the token](Request::refuses_token) it is read again, and if it changed the request is made
+    /// once more. After another one the platform is asked whether it removed our workspace. Where it did, later requests are
+    /// not made: see [`removal`].
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Http {
             self.check_not_removed(request, pool, deadline)?;
         }
         let outcome = self.execute_with_token(request, pool, deadline);
-        if is_refusal(&outcome) {
+        if request.is_refused(&outcome) {
             self.check_not_removed(request, pool, deadline)?;
         }
         outcome
@@ -149,7 +150,7 @@ impl Http {
         let url = self.url(request);
         let mut exchange = Exchange { http: self, request, pool, deadline, url, token: self.tokens.current() };
         let outcome = exchange.run();
-        if !is_refusal(&outcome) {
+        if !request.is_refused(&outcome) {
             return outcome;
         }
         match self.tokens.rotated(exchange.token.as_ref(), deadline) {
@@ -197,11 +198,6 @@ impl Http {
     fn url(&self, request: &Request<'_>) -> String {
         format!("{}{}", self.platform, request.path)
     }
-}
-
-/// Returns whether the platform refuses the token. The status counts even where the body did not arrive.
-fn is_refusal(outcome: &Result<Response, Error>) -> bool {
-    outcome.as_ref().map_or_else(Error::status, |response| Some(response.status)) == Some(401)
 }
 
 /// A request with one token, over one pool.

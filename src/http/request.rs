@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::response::Response;
 use super::upload::RequestBody;
+use crate::error::Error;
 use crate::util::clock::Deadline;
 
 /// Longest body of a response that is read by default, in bytes.
@@ -23,6 +25,7 @@ pub(crate) struct Request<'a> {
     pub(super) identity: Identity,
     pub(super) silence: Option<Duration>,
     pub(super) heeds_removal: bool,
+    pub(super) refuses_token: Option<fn(&[u8]) -> bool>,
 }
 
 /// Headers that name the caller.
@@ -45,6 +48,7 @@ impl<'a> Request<'a> {
             identity: Identity::TokenOnly,
             silence: None,
             heeds_removal: true,
+            refuses_token: None,
         }
     }
 
@@ -71,6 +75,14 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Sets which bodies of a 401 refuse the token. By default every 401 does, even one whose body does not arrive.
+    ///
+    /// Other requests pass on what somebody behind the platform answers, whose 401 says nothing of our token.
+    pub(crate) fn refuses_token(mut self, refuses: fn(&[u8]) -> bool) -> Self {
+        self.refuses_token = Some(refuses);
+        self
+    }
+
     /// Sets how long a POST waits for the next byte of the response.
     pub(crate) fn silence(mut self, time: Duration) -> Self {
         self.silence = Some(time);
@@ -88,5 +100,15 @@ impl<'a> Request<'a> {
 
     pub(super) fn method(&self) -> &'static str {
         if self.body.is_some() { "POST" } else { "GET" }
+    }
+
+    /// Returns whether the platform refuses the token.
+    pub(super) fn is_refused(&self, outcome: &Result<Response, Error>) -> bool {
+        match (outcome, self.refuses_token) {
+            (Ok(response), Some(refuses)) => response.status == 401 && refuses(&response.body),
+            (Ok(response), None) => response.status == 401,
+            // The status counts even where the body did not arrive.
+            (Err(error), refuses) => error.status() == Some(401) && refuses.is_none(),
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::attempt::{Attempt, FailedAttempt, check_request_size, delivery_of};
+use super::response::author::refuses_token;
 use super::response::message::{message_answer, message_lost};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::http::{Http, Identity, Pool, Request, RequestBody, Response};
@@ -76,7 +77,8 @@ impl Attempt for OutgoingMessage {
         let request = Request::post(&self.path, &self.body)
             .identity(Identity::Workspace)
             .deadline(deadline)
-            .silence(self.silence);
+            .silence(self.silence)
+            .refuses_token(refuses_token);
         let response = self.http.execute(&request, pool).map_err(|error| message_lost(error, &self.body))?;
         let reply = message_answer(&response)?;
         let id = &reply.as_json()["id"];

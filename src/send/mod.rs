@@ -18,13 +18,14 @@ use attempt::{AttemptRunner, Wait, cancelled};
 
 /// Options of one send.
 ///
-/// Default: [`RetryPolicy::new`], no token, and no callback:
+/// Default: [`RetryPolicy::new`] with its silence, no token, no callback, and no message to our own workspace:
 ///
 /// ```
 /// use a2a_blocking::{RetryPolicy, SendOptions};
 ///
 /// let shown = format!("{:?}", SendOptions::new());
-/// assert_eq!(shown, format!("SendOptions {{ retry: {:?}, cancel: None, on_progress: false }}", RetryPolicy::new()));
+/// let rest = "silence: OfPolicy, own: false, cancel: None, on_progress: false";
+/// assert_eq!(shown, format!("SendOptions {{ retry: {:?}, {rest} }}", RetryPolicy::new()));
 /// ```
 ///
 /// ```no_run
@@ -42,8 +43,21 @@ use attempt::{AttemptRunner, Wait, cancelled};
 #[must_use]
 pub struct SendOptions {
     retry: RetryPolicy,
+    silence: SilenceLimit,
+    own: bool,
     cancel: Option<CancelToken>,
     on_progress: Option<Arc<dyn Fn(SendProgress) + Send + Sync>>,
+}
+
+/// Longest wait of an attempt for the next byte of the answer.
+#[derive(Debug, Clone, Copy, Default)]
+enum SilenceLimit {
+    /// That of the retry policy.
+    #[default]
+    OfPolicy,
+    Limit(Duration),
+    /// The rest of the budget.
+    Budget,
 }
 
 /// Progress of a send.
@@ -70,6 +84,33 @@ impl SendOptions {
         self
     }
 
+    /// Sets how long an attempt waits for the next byte of the answer: `None` waits as long as the budget lasts.
+    ///
+    /// Default: the policy's [`silence`](RetryPolicy::silence), 300 s. The platform waits up to half an hour for an agent, and
+    /// goes on when we have hung up. So silence is no sign of a failure, and an agent that has a URL runs a repeated message
+    /// twice. Use `None` for such an agent, with a budget for its longest task.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use a2a_blocking::{RetryPolicy, SendOptions};
+    ///
+    /// let hour = RetryPolicy::new().with_budget(Duration::from_secs(3_600)).only_undelivered();
+    /// let options = SendOptions::new().retry(hour).silence(None);
+    /// # let _ = options;
+    /// ```
+    pub fn silence(mut self, time: Option<Duration>) -> Self {
+        self.silence = time.map_or(SilenceLimit::Budget, SilenceLimit::Limit);
+        self
+    }
+
+    /// Sets whether a message to our own workspace is sent. Default: false, and it is refused.
+    ///
+    /// The platform takes it and puts it into our own inbox.
+    pub fn own(mut self, sends: bool) -> Self {
+        self.own = sends;
+        self
+    }
+
     /// Sets the token that ends the send from another thread.
     ///
     /// Each attempt then runs on a thread of the crate, so that the send ends at once even while it connects.
@@ -86,8 +127,18 @@ impl SendOptions {
         self
     }
 
-    pub(crate) fn silence(&self) -> Duration {
-        self.retry.silence()
+    /// Returns the longest wait of an attempt for the next byte of the answer.
+    pub(crate) fn silence_limit(&self) -> Duration {
+        match self.silence {
+            SilenceLimit::OfPolicy => self.retry.silence(),
+            SilenceLimit::Limit(time) => time,
+            SilenceLimit::Budget => self.retry.budget(),
+        }
+    }
+
+    /// Returns whether a message to our own workspace is sent.
+    pub(crate) fn sends_to_own(&self) -> bool {
+        self.own
     }
 
     fn report(&self, progress: SendProgress) {
@@ -99,9 +150,10 @@ impl SendOptions {
 
 impl fmt::Debug for SendOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SendOptions { retry, cancel, on_progress } = self;
+        let SendOptions { retry, silence, own, cancel, on_progress } = self;
         let mut shown = f.debug_struct("SendOptions");
-        shown.field("retry", retry).field("cancel", cancel).field("on_progress", &on_progress.is_some()).finish()
+        shown.field("retry", retry).field("silence", silence).field("own", own);
+        shown.field("cancel", cancel).field("on_progress", &on_progress.is_some()).finish()
     }
 }
 

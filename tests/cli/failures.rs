@@ -61,14 +61,21 @@ fn refusal_has_its_exit_status_and_advice() {
         ),
         (answer(401, refused), &["peers"], 6, "unauthorized", "--token-file PATH"),
         (answer(401, refused), &["info"], 6, "unauthorized", "--token-file PATH"),
-        (answer(401, refused), &["send", PEER, "hi"], 6, "unauthorized", "--token-file PATH"),
+        (
+            answer(401, r#"{"error":"missing caller auth token"}"#),
+            &["send", PEER, "hi"],
+            6,
+            "unauthorized",
+            "--token-file PATH",
+        ),
+        (answer(401, refused), &["send", PEER, "hi"], 1, "agent", "the peer's agent reports this error"),
         (answer(403, ""), &["peers"], 6, "unauthorized", "MOLECULE_ORG_ID"),
         (answer(403, ""), &["discover", PEER], 1, "status", "MOLECULE_ORG_ID"),
         (answer(404, refused), &["discover", PEER], 4, "not_found", "`a2a-peer peers` lists"),
         (answer(404, refused), &["peers"], 4, "not_found", "check the workspace's id (it comes from --workspace)"),
         (answer(404, refused), &["info"], 4, "not_found", "check the workspace's id"),
         (
-            answer(404, refused),
+            answer(404, r#"{"error":"workspace not found"}"#),
             &["send", PEER, "hi"],
             4,
             "platform",
@@ -99,7 +106,7 @@ fn each_error_status_has_its_advice() {
     for (act, command, kind, advice) in [
         (Act::reply(503, ""), &["info"][..], "status", "try again in a minute"),
         (
-            Act::reply(500, r#"{"error":"no"}"#),
+            Act::reply(500, r#"{"error":"no","path":"/x"}"#),
             send,
             "platform",
             "ask the peer whether the message arrived, and if not, try again",
@@ -113,12 +120,13 @@ fn each_error_status_has_its_advice() {
         ),
         (Act::reply(418, ""), &["info"], "status", "check that this is an A2A platform"),
         (
-            Act::reply(403, r#"{"error":"not your peer"}"#),
+            Act::reply(403, r#"{"error":"access denied: workspaces cannot communicate per hierarchy rules"}"#),
             send,
             "platform",
             "`a2a-peer peers` lists the peers that this workspace can send to",
         ),
-        (Act::reply(400, r#"{"error":"bad"}"#), send, "platform", "the platform reports this error"),
+        (Act::reply(400, r#"{"error":"bad","hint":"do better"}"#), send, "platform", "the platform reports this error"),
+        (Act::reply(400, r#"{"error":"bad"}"#), send, "agent", "the peer's agent reports this error"),
         (Act::reply(200, r#"{"error":{"code":1,"message":"no"}}"#), send, "rpc", "the peer's agent reports this error"),
         (Act::reply(200, large), send, "too_large", "ask the peer for less"),
         (Act::reply(200, many), &["info"], "too_large", "check that this is an A2A platform"),
@@ -147,7 +155,11 @@ fn text_too_long_once_encoded_is_not_sent() {
 fn failed_send_reports_the_delivery() {
     let agent_error = r#"{"error":{"code":-32000,"message":"no disk"}}"#;
     for (act, exit, delivery) in [
-        (Act::reply(403, r#"{"error":"not your peer"}"#), 1, "not_sent"),
+        (
+            Act::reply(403, r#"{"error":"access denied: workspaces cannot communicate per hierarchy rules"}"#),
+            1,
+            "not_sent",
+        ),
         (Act::reply(200, agent_error), 1, "delivered"),
         (Act::reply(502, ""), 8, "unknown"),
         (Act::Close, 8, "unknown"),

@@ -19,7 +19,7 @@ fn send_prints_the_reply_and_its_status_reports_the_delivery() {
         reply("again"),
         Act::reply(202, r#"{"queued":true,"queue_id":"q-7"}"#),
         Act::reply(202, r#"{"queued":true,"queue_id":"q-8"}"#),
-        Act::reply(403, r#"{"error":"not your peer"}"#),
+        Act::reply(403, r#"{"error":"access denied: workspaces cannot communicate per hierarchy rules"}"#),
         Act::reply(200, r#"{"result":{"status":{"state":"failed","message":{"parts":[{"text":"no disk"}]}}}}"#),
     ]);
     let base = ["--platform", &server.url(), "--workspace", WORKSPACE, "send", PEER];
@@ -47,7 +47,7 @@ fn send_prints_the_reply_and_its_status_reports_the_delivery() {
     let CliOutput { code, out, err } = with(&["hello"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(
-        err.starts_with("a2a-peer: not delivered: POST ") && err.contains("/a2a: not your peer (HTTP 403)\n  next: "),
+        err.starts_with("a2a-peer: not delivered: POST ") && err.contains(" per hierarchy rules (HTTP 403)\n  next: "),
         "{err}"
     );
 

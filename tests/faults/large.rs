@@ -90,7 +90,8 @@ fn plain_answers() -> Vec<Large> {
             |call| match call {
                 // An object above 256 KiB is none of the platform's own.
                 Enrich | Discover => Some(ErrorKind::NotFound),
-                Send => Some(ErrorKind::Platform),
+                // Nothing is beside it: the agent's.
+                Send => Some(ErrorKind::Agent),
                 _ => Some(ErrorKind::Unauthorized),
             },
         ),

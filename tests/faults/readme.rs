@@ -71,7 +71,11 @@ fn words<'a>(rows: impl Iterator<Item = &'a Row>, call: Call) -> String {
 /// Returns what is known of the delivery of a message that failed.
 fn delivery(call: Call, outcome: &Outcome) -> Vec<&'static str> {
     let failed = call == Call::Send && outcome.answer != Answer::Good;
-    let words = |delivery: &Delivery| if *delivery == Delivery::NotSent { "not sent" } else { "unknown" };
+    let words = |delivery: &Delivery| match delivery {
+        Delivery::NotSent => "not sent",
+        Delivery::Delivered => "delivered",
+        _ => "unknown",
+    };
     outcome.delivery.iter().filter(|_| failed).map(words).collect()
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot be set up fails")]
 
 mod agent;
+mod answers;
 mod bodies;
 mod client;
 mod compare;

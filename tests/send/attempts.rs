@@ -103,10 +103,13 @@ fn answers_are_not_retried_and_decide_the_delivery() {
     for (act, kind, delivery) in [
         (Reaction::reply(200, r#"{"error":{"code":-1,"message":"no"}}"#), Rpc, Delivered),
         (Reaction::reply(200, r#"{"result":{"parts":[{"text":"Agent error: it broke"}]}}"#), Agent, Delivered),
-        (Reaction::reply(403, r#"{"error":"not your peer"}"#), Platform, NotSent),
-        (Reaction::reply(401, r#"{"error":"bad token"}"#), Unauthorized, NotSent),
+        (Reaction::reply(403, r#"{"error":"invalid caller ID"}"#), Platform, NotSent),
+        (Reaction::reply(403, r#"{"error":"not for you"}"#), Agent, Delivered),
+        (Reaction::reply(401, r#"{"error":"invalid caller auth token"}"#), Unauthorized, NotSent),
+        (Reaction::reply(401, r#"{"error":"who are you"}"#), Agent, Delivered),
         (Reaction::reply(402, ""), Status, NotSent),
-        (Reaction::reply(429, r#"{"error":"slow down"}"#), Platform, NotSent),
+        (Reaction::reply(429, r#"{"error":"slow down","retry_after":1}"#), Platform, NotSent),
+        (Reaction::reply(429, r#"{"error":"slow down"}"#), Agent, Delivered),
         (Reaction::reply(500, "boom"), Status, Unknown),
         (Reaction::reply(502, "<html>"), Status, Unknown),
         (Reaction::reply(503, r#"{"error":"busy","busy":true}"#).header("Retry-After", "0"), Platform, Unknown),
@@ -314,7 +317,7 @@ fn a_401_rereads_the_token_once_and_keeps_the_ids() {
     fs::write(&file, "old").unwrap();
     let server = Server::decide(|_, request| match request.header("authorization") {
         Some("Bearer new") => ok(),
-        _ => Reaction::reply(401, r#"{"error":"bad token"}"#),
+        _ => Reaction::reply(401, r#"{"error":"invalid caller auth token"}"#),
     });
     let client = builder(&server).token_file(&file).build().unwrap();
     fs::write(&file, "new").unwrap();

@@ -3,5 +3,6 @@
 
 mod attempts;
 mod cancel;
+mod recorded;
 #[path = "../support/mod.rs"]
 mod support;

@@ -20,7 +20,11 @@ pub(crate) enum CacheUpdate {
         stale_until: CoarseInstant,
     },
     /// The registry says that there is no such peer. This removes an older record.
-    Absent { until: CoarseInstant },
+    Absent {
+        until: CoarseInstant,
+        /// True where it says that the peer was removed.
+        is_removed: bool,
+    },
     /// The lookup brought no usable answer. This keeps an older record.
     ///
     /// `outage` is set where not even an HTTP status came. The failure then counts only as long as
@@ -65,6 +69,8 @@ struct EntryDetails {
     negative: Negative,
     /// The time until which `negative` counts.
     negative_until: CoarseInstant,
+    /// True where `negative` is a removal.
+    is_removed: bool,
     /// The outage in which a lookup got no answer, or zero.
     outage: u64,
     node: NodeId,
@@ -78,6 +84,7 @@ impl CacheEntry {
             stale_until: CoarseInstant::START,
             negative: Negative::Failed,
             negative_until: CoarseInstant::START,
+            is_removed: false,
             outage: 0,
             node,
         };
@@ -128,6 +135,12 @@ impl CacheEntry {
         }
     }
 
+    /// Returns whether the registry said recently that the peer was removed.
+    pub(super) fn is_removed(&self, now: CoarseInstant) -> bool {
+        let is_absent = self.value.state().negative() == Some(Negative::Absent);
+        is_absent && self.details.is_removed && now < self.details.negative_until
+    }
+
     /// Returns a copy that can be read after the shard's lock is released.
     pub(super) fn snapshot(&self) -> EntrySnapshot {
         EntrySnapshot { record: self.value.peer(), details: *self.details }
@@ -148,9 +161,10 @@ impl EntryDetails {
                 self.outage = 0;
                 Some(CachedValue::record(&record))
             }
-            CacheUpdate::Absent { until } => {
+            CacheUpdate::Absent { until, is_removed } => {
                 self.negative = Negative::Absent;
                 self.negative_until = until;
+                self.is_removed = is_removed;
                 self.outage = 0;
                 Some(CachedValue::negative(Negative::Absent))
             }

@@ -22,7 +22,7 @@ fn end_of_an_outage_expires_its_failures_and_no_others() {
     let outage = cache.outage();
     drop(cache.insert(peer(1), CacheUpdate::Failed { until: in_an_hour(), outage: Some(outage) }));
     drop(cache.insert(peer(2), CacheUpdate::Failed { until: in_an_hour(), outage: None }));
-    drop(cache.insert(peer(3), CacheUpdate::Absent { until: in_an_hour() }));
+    drop(cache.insert(peer(3), CacheUpdate::Absent { until: in_an_hour(), is_removed: false }));
     let answer = |n| cache.get(peer(n), CoarseInstant::now());
     assert_eq!([answer(1), answer(2), answer(3)], [CacheAnswer::Failed, CacheAnswer::Failed, CacheAnswer::Absent]);
     cache.end_outage(CoarseInstant::now(), Duration::ZERO);

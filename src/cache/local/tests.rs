@@ -124,7 +124,7 @@ proptest! {
                     fresh_until: after(ttl),
                     stale_until: after(ttl * 2),
                 })),
-                Step::Absent(n, ttl) => drop(cache.insert(peer(n), CacheUpdate::Absent { until: after(ttl) })),
+                Step::Absent(n, ttl) => drop(cache.insert(peer(n), CacheUpdate::Absent { until: after(ttl), is_removed: false })),
                 Step::Failed(n, ttl, status) => {
                     let outage = (!status).then(|| cache.outage());
                     drop(cache.insert(peer(n), CacheUpdate::Failed { until: after(ttl), outage }));

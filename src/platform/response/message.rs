@@ -6,11 +6,14 @@
 //! | queued | none | `Accepted` |
 //! | text that starts with `Agent error:` | `Agent` | `Delivered` |
 //! | JSON-RPC error | `Rpc` | `Delivered` below 300, `NotSent` for 407, 425 and 511, else `Unknown` |
-//! | platform's error | `Platform`; `Unauthorized` for 401 | by its flags, then by its status |
+//! | error that is a text | by [its author](super::author) | by its author |
 //! | anything else | `Malformed`, `Unauthorized`, `Status` or `TooLarge` | by its status |
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::author::{ErrorAuthor, delivery_by_status};
 use super::{EDGE_ADVICE, ORGANISATION_ADVICE, is_from_edge, is_organisation_missing, retry_after, token_advice};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::http::{RequestBody, Response};
@@ -34,7 +37,12 @@ pub(in crate::platform) fn message_answer(response: &Response) -> Result<Reply, 
     let unusable = |detail| failed(unusable_kind(status), detail, delivery_by_status(status));
     match read_answer(status, &response.body) {
         MessageAnswer::Reply(reply) => Ok(reply),
-        MessageAnswer::AgentError(text) => failed(ErrorKind::Agent, response.safe_text(&text), Delivery::Delivered),
+        MessageAnswer::AgentError(text) => {
+            let FailedAttempt { error, hint } =
+                failure(response, ErrorKind::Agent, response.safe_text(&text), Delivery::Delivered);
+            let status = (status != 200).then(|| format!("HTTP {status}"));
+            Err(FailedAttempt { error: error.with_advice(status), hint })
+        }
         MessageAnswer::BrokenPart(part) => {
             let detail = response.safe_text(format_args!("the reply has a part whose text is no string: {part}"));
             failed(ErrorKind::Malformed, detail, Delivery::Unknown)
@@ -51,7 +59,7 @@ pub(in crate::platform) fn message_answer(response: &Response) -> Result<Reply, 
             let error = with_rpc_data(error.with_rpc_code(code), response, data.as_ref());
             Err(FailedAttempt { error, hint })
         }
-        MessageAnswer::PlatformError { text, body } => Err(platform_error(response, &text, &body)),
+        MessageAnswer::ErrorText { text, body } => Err(error_text(response, &text, &body)),
         MessageAnswer::TooLarge(why) => {
             let detail = format!("HTTP {status} with a body that is too large: {why}");
             failed(ErrorKind::TooLarge, detail, delivery_by_status(status))
@@ -86,12 +94,9 @@ fn failure(response: &Response, kind: ErrorKind, detail: String, delivery: Deliv
     FailedAttempt { error: error(response, kind, detail).with_delivery(delivery), hint }
 }
 
-/// Returns the error of an answer. Advice on the token or the organisation comes after the Python module's words.
+/// Returns the error of an answer. Advice on the token comes after the Python module's words.
 fn error(response: &Response, kind: ErrorKind, detail: String) -> Error {
-    let advice = match kind {
-        ErrorKind::Unauthorized => Some(token_advice(response)),
-        _ => is_organisation_missing(response).then_some(ORGANISATION_ADVICE),
-    };
+    let advice = (kind == ErrorKind::Unauthorized).then(|| token_advice(response));
     response.error(kind, detail).with_advice(advice)
 }
 
@@ -108,44 +113,45 @@ fn with_rpc_data(error: Error, response: &Response, data: Option<&Value>) -> Err
     error.with_rpc_data(kept, excerpt)
 }
 
-/// Returns the failure for an error of the platform itself, which may say in flags what became of the message.
-fn platform_error(response: &Response, text: &str, body: &Value) -> FailedAttempt {
+/// Returns the failure for an error that is a text: the platform's, or the agent's that it passed on.
+fn error_text(response: &Response, text: &str, body: &Value) -> FailedAttempt {
     let status = response.status;
-    let has = |flag: &str| body[flag] == true;
-    let wait = body["retry_after"].as_f64().and_then(retry_after);
+    let wait = response.retry_after.or_else(|| body["retry_after"].as_f64().and_then(retry_after));
+    let author = ErrorAuthor::find(status, text, body, response.retry_after.is_some());
     let mut detail = format!("{} (HTTP {status}", response.safe_text(text));
-    for flag in ["restarting", "waking", "busy"] {
-        if has(flag) {
+    for flag in ["restarting", "waking", "warming", "busy"] {
+        if body[flag] == true {
             detail += &format!(", {flag}");
         }
     }
-    if let Some(wait) = wait {
+    if let Some(wait) = body["retry_after"].as_f64().and_then(retry_after) {
         detail += &format!(", retry after {} s", wait.as_secs_f64());
     }
     detail.push(')');
-
-    // A busy agent has probably received it.
-    let may_have_it = has("busy") || has("delivery_confirmed");
-    let is_coming_back = status == 503 && (has("restarting") || has("waking")) && !may_have_it;
-    let delivery = if has("delivery_confirmed") {
-        Delivery::Delivered
-    } else if has("busy") {
-        Delivery::Unknown
-    } else if is_coming_back || (400..500).contains(&status) {
-        // The platform does not pass on a message that it refuses in its own words.
-        Delivery::NotSent
-    } else if status >= 500 {
-        // Also a 511: with these words it is the platform's own.
-        Delivery::Unknown
-    } else {
-        delivery_by_status(status)
-    };
-    let kind = if status == 401 { ErrorKind::Unauthorized } else { ErrorKind::Platform };
-    let wait = response.retry_after.or(wait);
-    let is_asked = is_coming_back || (status == 429 && !may_have_it);
+    let error = response.error(author.kind(), detail).with_advice(advice(response, author, body));
     FailedAttempt {
-        error: error(response, kind, detail).with_delivery(delivery).with_retry_after(wait),
-        hint: if is_asked { RetryHint::Asked(wait) } else { RetryHint::No },
+        error: error.with_delivery(author.delivery()).with_retry_after(wait),
+        hint: if author == ErrorAuthor::PlatformAsks { RetryHint::Asked(wait) } else { RetryHint::No },
+    }
+}
+
+/// Returns what to say after the words of an error.
+fn advice(response: &Response, author: ErrorAuthor, body: &Value) -> Option<Cow<'static, str>> {
+    let of = |field: &str| Some(&body[field]).filter(|value| !value.is_null()).map(|value| response.excerpt_of(value));
+    match (author, response.status) {
+        (ErrorAuthor::Agent, _) => Some("the agent answered so".into()),
+        (ErrorAuthor::PlatformRefusesToken, _) => Some(token_advice(response).into()),
+        (ErrorAuthor::Platform(Delivery::Accepted), _) => {
+            Some("the platform has the message, and its agent has not: it may find it in its inbox".into())
+        }
+        (ErrorAuthor::Platform(Delivery::Delivered), _) => Some("the agent has the message, its answer is lost".into()),
+        _ if is_organisation_missing(response) => Some(ORGANISATION_ADVICE.into()),
+        (_, 402) => Some(format!("the peer's budget is spent: {}", of("exceeded_periods")?).into()),
+        (_, 403) if body["error"] == "tool call failed" => {
+            Some("the platform lets this workspace send to nobody".into())
+        }
+        (_, 413) => Some(format!("the platform takes {} bytes", of("max_bytes")?).into()),
+        _ => body["hint"].as_str().map(|hint| response.excerpt_of(hint).into()),
     }
 }
 
@@ -155,17 +161,5 @@ fn unusable_kind(status: u16) -> ErrorKind {
         200..300 => ErrorKind::Malformed,
         401 => ErrorKind::Unauthorized,
         _ => ErrorKind::Status,
-    }
-}
-
-/// Returns the state of the delivery where only the status is known.
-///
-/// With some statuses the platform, or a proxy in front of it, refuses a request before it passes it on. A network's login
-/// page answers 511: RFC 6585, section 6, <https://www.rfc-editor.org/rfc/rfc6585#section-6>. With any other status the
-/// agent may have received the message.
-fn delivery_by_status(status: u16) -> Delivery {
-    match status {
-        300..=399 | 401..=405 | 407 | 411 | 413..=415 | 417 | 421 | 425 | 426 | 429 | 431 | 511 => Delivery::NotSent,
-        _ => Delivery::Unknown,
     }
 }

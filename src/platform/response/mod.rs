@@ -3,7 +3,7 @@
 //! | status | discover | peers | workspace | activity | notify, state, own | heartbeat | request |
 //! | --- | --- | --- | --- | --- | --- | --- | --- |
 //! | 401 | `Unauthorized` | the same | the same | the same | the same | the same | the same |
-//! | 403 | `NotFound` if it is the platform's own, else `Status` | `Unauthorized` | the same | the same | the same | the same | `Status` if it is the platform's own, else `Unauthorized` |
+//! | 403 | `NotFound` if it is the platform's own, else `Status` | `Unauthorized` | the same | the same | the same, but `Platform` for `talk_to_user_disabled` | the same | `Status` if it is the platform's own, else `Unauthorized` |
 //! | 404 | the same | `NotFound` | `NotFound` | `Status` | `Status` | `Status` | `NotFound` |
 //! | 410 | the same | `Removed` if it says so | `Removed` | as peers | `Status` | as peers | `Status` |
 //! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same | the same |
@@ -12,6 +12,7 @@
 //! *request* is a task or an approval by its id; *own* is the list of those, delegations, uploads and instructions.
 //! Answers to a message say more of its delivery: see [`message`].
 
+pub(super) mod author;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub(super) mod message;
@@ -59,6 +60,9 @@ pub(super) fn refusal(response: &Response, call: Call, workspace_id: &str) -> Er
     if let Some(text) = wire::error_text(&response.body) {
         detail += &format!(" ({})", response.excerpt_of(text));
     }
+    if let Some(Value::String(hint)) = wire::error_fields(&response.body).get("hint") {
+        detail += &format!("; {}", response.excerpt_of(hint));
+    }
     match response.status {
         401 => detail += &format!("; {}", token_advice(response)),
         400 if is_organisation_missing(response) => detail += &format!("; {ORGANISATION_ADVICE}"),
@@ -97,6 +101,10 @@ fn kind(response: &Response, call: Call) -> ErrorKind {
         (403 | 404 | 410, Call::Discover) => ErrorKind::Status,
         // The platform's own says that the request is another's. A refused token is a 401 here.
         (403, Call::Request) if wire::is_platform_error(&response.body) => ErrorKind::Status,
+        // The human does not want to hear from us. Our token is good.
+        (403, Call::Notify) if wire::error_text(&response.body).is_some_and(|text| text == "talk_to_user_disabled") => {
+            ErrorKind::Platform
+        }
         (403, _) => ErrorKind::Unauthorized,
         (404, Call::Peers | Call::Workspace | Call::Request) => ErrorKind::NotFound,
         (410, Call::Workspace) => ErrorKind::Removed,

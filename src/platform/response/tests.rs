@@ -43,49 +43,7 @@ fn json_rpc_error_is_the_agents_in_the_words_of_the_python_module() {
 }
 
 #[test]
-fn error_text_is_the_platforms_and_decides_the_delivery() {
-    for (status, body, detail, delivery, asked) in [
-        (
-            503,
-            json!({"error":"e","restarting":true,"retry_after":5}),
-            "e (HTTP 503, restarting, retry after 5 s)",
-            Delivery::NotSent,
-            true,
-        ),
-        (503, json!({"error":"e","waking":true}), "e (HTTP 503, waking)", Delivery::NotSent, true),
-        (
-            503,
-            json!({"error":"e","busy":true,"retry_after":1.5}),
-            "e (HTTP 503, busy, retry after 1.5 s)",
-            Delivery::Unknown,
-            false,
-        ),
-        (503, json!({"error":"e"}), "e (HTTP 503)", Delivery::Unknown, false),
-        (
-            503,
-            json!({"error":"e","restarting":true,"delivery_confirmed":true}),
-            "e (HTTP 503, restarting)",
-            Delivery::Delivered,
-            false,
-        ),
-        (503, json!({"error":"e","waking":true,"busy":true}), "e (HTTP 503, waking, busy)", Delivery::Unknown, false),
-        (429, json!({"error":"e","busy":true}), "e (HTTP 429, busy)", Delivery::Unknown, false),
-        (429, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 429)", Delivery::Delivered, false),
-        (502, json!({"error":"e","delivery_confirmed":true}), "e (HTTP 502)", Delivery::Delivered, false),
-        (502, json!({"error":"e","restarting":true}), "e (HTTP 502, restarting)", Delivery::Unknown, false),
-        // In the platform's own words. Without them a 511 is a network's login page.
-        (511, json!({"error":"e"}), "e (HTTP 511)", Delivery::Unknown, false),
-        (407, json!({"error":"e"}), "e (HTTP 407)", Delivery::NotSent, false),
-        (429, json!({"error":"e"}), "e (HTTP 429)", Delivery::NotSent, true),
-        (403, json!({"error":"e","retry_after":-1}), "e (HTTP 403)", Delivery::NotSent, false),
-        (403, json!({"error":"e","retry_after":1e19}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
-        (403, json!({"error":"e","retry_after":1e300}), "e (HTTP 403, retry after 86400 s)", Delivery::NotSent, false),
-    ] {
-        let failure = failure(status, &body);
-        assert_eq!((failure.error.kind(), failure.error.detail()), (ErrorKind::Platform, detail));
-        assert_eq!((failure.error.delivery(), is_asked(&failure)), (delivery, asked), "{body}");
-    }
-    assert_eq!(failure(401, &json!({"error":"e"})).error.kind(), ErrorKind::Unauthorized);
+fn proxys_error_object_was_not_passed_on() {
     for status in [407, 425, 511] {
         let proxy = failure(status, &json!({"error":{"code":status,"message":"proxy"}}));
         assert_eq!(proxy.error.delivery(), Delivery::NotSent, "{status}");
@@ -276,9 +234,9 @@ fn lost_message_is_retried_only_where_no_answer_came() {
 #[test]
 fn a_401_says_that_no_token_was_sent_in_every_call() {
     let advice = "; no token was sent: give one, or a token file";
-    let platform = failure(401, &json!({"error":"invalid auth token"})).error;
-    assert_eq!(platform.detail(), "invalid auth token (HTTP 401)");
-    assert_eq!(platform.to_string(), format!("POST http://p: invalid auth token (HTTP 401){advice}"));
+    let platform = failure(401, &json!({"error":"missing caller auth token"})).error;
+    assert_eq!(platform.detail(), "missing caller auth token (HTTP 401)");
+    assert_eq!(platform.to_string(), format!("POST http://p: missing caller auth token (HTTP 401){advice}"));
     for body in ["", "<html>", "{}"] {
         let error = failure_of(401, body.as_bytes()).error;
         assert!(!error.detail().contains(advice) && error.to_string().ends_with(advice), "{error}");
@@ -287,6 +245,15 @@ fn a_401_says_that_no_token_was_sent_in_every_call() {
     }
     let forbidden = failure(403, &json!({"error":"e"})).error;
     assert!(!forbidden.to_string().contains(advice), "{forbidden}");
+}
+
+/// The human can turn our notices off. That says nothing of our token.
+#[test]
+fn notices_that_are_turned_off_are_no_refusal_of_the_token() {
+    let body = r#"{"error":"talk_to_user_disabled","hint":"ask the human to turn it on"}"#;
+    let Err(failure) = post_answer(&Response::for_test(403, body), Call::Notify) else { panic!("{body}") };
+    assert_eq!((failure.error.kind(), failure.error.delivery()), (ErrorKind::Platform, Delivery::NotSent));
+    assert_eq!(failure.error.detail(), "answered 403 (talk_to_user_disabled); ask the human to turn it on");
 }
 
 #[test]

@@ -25,8 +25,8 @@ pub(crate) enum MessageAnswer {
         code: Option<i64>,
         data: Option<Value>,
     },
-    /// An error of the platform itself, with the whole body.
-    PlatformError {
+    /// An error that is a text, with the whole body.
+    ErrorText {
         text: String,
         body: Value,
     },
@@ -65,7 +65,7 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
             let error = &body["error"];
             MessageAnswer::RpcError { text: rpc_text(error), code: rpc_code(error), data }
         }
-        Some(Value::String(text)) => MessageAnswer::PlatformError { text: start_of(text), body },
+        Some(Value::String(text)) => MessageAnswer::ErrorText { text: start_of(text), body },
         _ if has_result => MessageAnswer::EmptyResult,
         _ => MessageAnswer::UnknownShape,
     }

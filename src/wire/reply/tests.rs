@@ -191,7 +191,7 @@ fn error_beside_an_empty_result_is_the_answer() {
         );
         let read = answer(200, &json!({"result":result,"error":"agent crashed"}));
         assert!(
-            matches!(&read, MessageAnswer::PlatformError { text, .. } if text == "agent crashed"),
+            matches!(&read, MessageAnswer::ErrorText { text, .. } if text == "agent crashed"),
             "{result}: {read:?}"
         );
     }
@@ -279,5 +279,5 @@ fn queued_is_neither_an_error_nor_an_empty_reply() {
         "{empty:?}"
     );
     let failed = answer(500, &json!({"error":"not queued: disk full","status":"queued"}));
-    assert!(matches!(failed, MessageAnswer::PlatformError { .. }), "{failed:?}");
+    assert!(matches!(failed, MessageAnswer::ErrorText { .. }), "{failed:?}");
 }

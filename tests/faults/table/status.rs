@@ -2,8 +2,8 @@
 
 use super::says;
 use crate::cell::Answer::{Absent, Error, Failed, Good};
-use crate::cell::ErrorKind::{self, Disconnected, Malformed, Platform, Removed, Status, Unauthorized};
-use crate::cell::{ACCEPTED, Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, row, unsent};
+use crate::cell::ErrorKind::{self, Agent, Disconnected, Malformed, Platform, Removed, Status, Unauthorized};
+use crate::cell::{ACCEPTED, Call, Cell, DELIVERED, NOT_SENT, Outcome, Row, UNKNOWN, error, good, row, unsent};
 use crate::peer::Ending;
 
 pub fn statuses() -> Vec<Row> {
@@ -15,7 +15,7 @@ pub fn statuses() -> Vec<Row> {
 fn removed() -> Row {
     let body = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     let text = format!("HTTP/1.1 410 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    row("410 removed", says(text, Ending::Keep), Absent, error(Removed), sent(410, true))
+    row("410 removed", says(text, Ending::Keep), Absent, error(Removed), unsent(Platform, 1, UNKNOWN))
         .but(Call::Discover, error(ErrorKind::NotFound))
         .under("410 `removed`")
 }
@@ -111,19 +111,18 @@ fn polled(status: u16) -> Cell {
     }
 }
 
-/// With an error of the platform the message was not passed on. A bare status may come from the agent, which then has
-/// the message.
+/// An error that is a text without anything beside it is the agent's, which has the message. A bare status may be.
 fn sent(status: u16, words: bool) -> Cell {
     let refused_before =
         matches!(status, 300..=399 | 401..=405 | 407 | 411 | 413..=415 | 417 | 421 | 425 | 426 | 429 | 431);
     // A network's login page answers 511, without the platform's words.
     let refused_before = refused_before || (status == 511 && !words);
-    let delivery = if refused_before || (words && matches!(status, 400..500)) { NOT_SENT } else { UNKNOWN };
+    let delivery = if refused_before { NOT_SENT } else { UNKNOWN };
     let kind = match status {
         // The message was accepted for later delivery.
         202 if !words => return Cell::Any(vec![Outcome { answer: Good, tries: 1..=1, delivery: ACCEPTED }]),
+        _ if words => return unsent(Agent, 1, DELIVERED),
         401 => Unauthorized,
-        _ if words => Platform,
         200..300 => Malformed,
         _ => Status,
     };
