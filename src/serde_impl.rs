@@ -170,6 +170,8 @@ as_object! {
         "background_threads": settings.background_threads,
         "queue": settings.queue,
         "capacity": settings.capacity,
+        "max_request": settings.max_request,
+        "max_answer": settings.max_answer,
     }
     Stats, stats {
         "fresh": stats.fresh,

@@ -294,4 +294,22 @@ impl ClientBuilder {
         self.unchecked.capacity = Some(peers);
         self
     }
+
+    /// Sets the largest request with a message, a notice or a task, in bytes: 4,096 to 16 MiB. Default: 1 MiB.
+    ///
+    /// A larger one is not sent. It is this client's limit: the platform takes 16 MiB. Not every peer reads as much, and its
+    /// inbox gets up to six bytes for each.
+    pub fn max_request(mut self, bytes: usize) -> Self {
+        self.unchecked.max_request = Some(bytes);
+        self
+    }
+
+    /// Sets the largest answer to a message, list or record of our own workspace, in bytes: 65,536 to 64 MiB. Default: 10 MB.
+    ///
+    /// A larger one is an error. It is this client's limit: the platform passes on an agent's answer of up to 64 MiB. Reading
+    /// one takes up to eight times its size in memory.
+    pub fn max_answer(mut self, bytes: usize) -> Self {
+        self.unchecked.max_answer = Some(bytes);
+        self
+    }
 }

@@ -20,6 +20,12 @@ impl Client {
     /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]). A task
     /// that failed is an answer, too: [`Task::is_failed`](crate::Task::is_failed).
     ///
+    /// A message that may have arrived is sent again, with the same id: that is what the Python module `a2a_client` does. For
+    /// a peer that polls the platform makes one message of it. A peer whose agent has a URL runs it twice, and the platform
+    /// waits half an hour for such an agent, so that 300 s of silence are no failure. For such a peer use
+    /// [`send_with`](Client::send_with) with [`only_undelivered`](crate::RetryPolicy::only_undelivered), and with
+    /// [`silence(None)`](SendOptions::silence) if its tasks take long.
+    ///
     /// ```no_run
     /// # let client = a2a_blocking::Client::from_env()?;
     /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";

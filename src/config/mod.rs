@@ -40,6 +40,8 @@ pub(crate) struct UncheckedSettings {
     pub(crate) ttl_spread: Option<f64>,
     pub(crate) lookup_timeout: Option<Duration>,
     pub(crate) capacity: Option<usize>,
+    pub(crate) max_request: Option<usize>,
+    pub(crate) max_answer: Option<usize>,
     pub(crate) circuit_threshold: Option<u32>,
     pub(crate) circuit_backoff: Option<(Duration, Duration)>,
     pub(crate) background_threads: Option<usize>,
@@ -109,6 +111,8 @@ impl UncheckedSettings {
             background_threads: self.background_threads.unwrap_or(2),
             queue: self.queue.unwrap_or(1_024),
             capacity: self.capacity.unwrap_or(10_000),
+            max_request: self.max_request.unwrap_or(1024 * 1024),
+            max_answer: self.max_answer.unwrap_or(10_000_000),
         };
         settings.check()?;
         let proxy = self.proxy.map(|HiddenText(url)| NamedText::new("proxy", url).check(ProxyUrl::parse));

@@ -17,6 +17,10 @@ const WORKSPACE_ID_LENGTH: RangeInclusive<usize> = 1..=128;
 const MAX_ORG_ID: usize = 1_024;
 /// Maximum number of background threads. Refreshing needs no more.
 const MAX_THREADS: usize = 64;
+/// Range of `max_request`, in bytes. The platform's relay takes no more.
+const MAX_REQUEST: RangeInclusive<usize> = 4_096..=16 * 1024 * 1024;
+/// Range of `max_answer`, in bytes. The platform's relay passes on no more.
+const MAX_ANSWER: RangeInclusive<usize> = 65_536..=64 * 1024 * 1024;
 /// Maximum of `lookup_timeout`. A poller that waits longer for a name no longer polls.
 const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -43,6 +47,7 @@ const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// assert_eq!(settings.circuit_backoff, (Duration::from_secs(1), Duration::from_secs(30)));
 /// assert_eq!((settings.background_threads, settings.queue), (2, 1_024));
 /// assert_eq!(settings.capacity, 10_000);
+/// assert_eq!((settings.max_request, settings.max_answer), (1_048_576, 10_000_000));
 /// assert_eq!((&settings.org_id, &settings.origin, &settings.token_file), (&None, &None, &None));
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
@@ -88,6 +93,10 @@ pub struct Settings {
     pub queue: usize,
     /// Number of peers that the cache holds.
     pub capacity: usize,
+    /// Largest request with a message, a notice or a task that is sent, in bytes. A file that is uploaded has its own limit.
+    pub max_request: usize,
+    /// Largest answer to a message, list or record of our own workspace that is read, in bytes.
+    pub max_answer: usize,
 }
 
 /// All settings, checked, with those that [`Settings`] does not show.
@@ -134,6 +143,14 @@ impl Settings {
         }
         if self.queue == 0 {
             return Err(Error::config("queue: zero would refresh nothing; use at least 1, or background_threads(0)"));
+        }
+        for (name, bytes, range) in
+            [("max_request", self.max_request, MAX_REQUEST), ("max_answer", self.max_answer, MAX_ANSWER)]
+        {
+            if !range.contains(&bytes) {
+                let (least, most) = (range.start(), range.end());
+                return Err(Error::config(format!("{name}: {bytes} bytes; use {least} to {most}")));
+            }
         }
         if self.capacity == 0 {
             return Err(Error::config("capacity: zero would cache nothing; use at least 1"));

@@ -30,6 +30,11 @@ fn readme_lists_the_defaults() {
             thousands(settings.queue)
         ),
         format!("| `capacity` | {} peers |", thousands(settings.capacity)),
+        format!(
+            "| `max_request`, `max_answer` | {} MiB, {} MB |",
+            settings.max_request >> 20,
+            settings.max_answer / 1_000_000
+        ),
     ];
     for row in rows {
         assert!(include_str!("../guide/settings.md").contains(&row), "the guide does not have: {row}");

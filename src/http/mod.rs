@@ -48,6 +48,9 @@ pub(crate) struct Http {
     workspace_id: String,
     /// Headers of every request, except the token.
     headers: Vec<(&'static str, String)>,
+    /// Largest request with a message, in bytes.
+    pub(crate) max_request: usize,
+    max_answer: usize,
     tokens: TokenStore,
     removal: RemovalMonitor,
     rate_limit: Arc<RateLimit>,
@@ -76,6 +79,8 @@ impl Http {
             platform: checked.platform.clone(),
             workspace_id: settings.workspace_id.clone(),
             headers,
+            max_request: settings.max_request,
+            max_answer: settings.max_answer,
             tokens,
             removal: RemovalMonitor::default(),
             rate_limit: Arc::default(),
@@ -325,7 +330,8 @@ impl Exchange<'_> {
         // Also one that is no text, so that it does not pass for none.
         let encoding = response.headers().get("Content-Encoding");
         let mut encoding = encoding.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let body = match read_body(&target, response.body_mut(), self.deadline, self.request.max_response) {
+        let limit = self.request.size_limit(self.http.max_answer);
+        let body = match read_body(&target, response.body_mut(), self.deadline, limit) {
             Ok(body) => body,
             // The status is an answer all the same. Who needs the body refuses the encoding.
             Err(BodyFailure::Undecodable(name)) => {

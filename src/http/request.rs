@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use super::response::Response;
+use super::response::{Response, SizeLimit};
 use super::upload::RequestBody;
 use crate::error::Error;
 use crate::util::clock::Deadline;
 
-/// Longest body of a response that is read by default, in bytes.
-const MAX_RESPONSE: u64 = 10_000_000;
-
 /// A request below the platform's address.
 ///
-/// Defaults: the pool's own bound as its deadline, a response of at most 10 MB, [`Identity::TokenOnly`], and the pool's
+/// Defaults: the pool's own bound as its deadline, a response of at most `max_answer` bytes, [`Identity::TokenOnly`], and the pool's
 /// own limit on silence.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
@@ -21,7 +18,8 @@ pub(crate) struct Request<'a> {
     /// Body of a POST. A request without one is a GET.
     pub(super) body: Option<&'a RequestBody>,
     pub(super) deadline: Option<Deadline>,
-    pub(super) max_response: u64,
+    /// Longest body of a response that is read, in bytes. `None` is the setting `max_answer`.
+    pub(super) max_response: Option<u64>,
     pub(super) identity: Identity,
     pub(super) silence: Option<Duration>,
     pub(super) heeds_removal: bool,
@@ -44,7 +42,7 @@ impl<'a> Request<'a> {
             path,
             body: None,
             deadline: None,
-            max_response: MAX_RESPONSE,
+            max_response: None,
             identity: Identity::TokenOnly,
             silence: None,
             heeds_removal: true,
@@ -65,7 +63,7 @@ impl<'a> Request<'a> {
 
     /// Sets the longest body of a response that is read, in bytes. A longer one is an error.
     pub(crate) fn max_response(mut self, bytes: u64) -> Self {
-        self.max_response = bytes;
+        self.max_response = Some(bytes);
         self
     }
 
@@ -100,6 +98,14 @@ impl<'a> Request<'a> {
 
     pub(super) fn method(&self) -> &'static str {
         if self.body.is_some() { "POST" } else { "GET" }
+    }
+
+    /// Returns the longest body of a response that is read. `max_answer` is the setting.
+    pub(super) fn size_limit(&self, max_answer: usize) -> SizeLimit {
+        match self.max_response {
+            Some(bytes) => SizeLimit { bytes, setting: None },
+            None => SizeLimit { bytes: max_answer as u64, setting: Some("max_answer") },
+        }
     }
 
     /// Returns whether the platform refuses the token.

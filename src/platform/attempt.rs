@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{Delivery, Error, ErrorKind};
-use crate::http::{Pool, RequestBody};
+use crate::http::{Http, Pool, RequestBody};
 use crate::util::clock::Deadline;
-
-/// Largest request that the platform reads, in bytes. It cuts a longer one.
-const MAX_REQUEST: usize = 1024 * 1024;
 
 /// A call that is ready to be sent, and may be sent again.
 ///
@@ -71,11 +68,12 @@ pub(super) fn lost(error: Error, body: &RequestBody) -> Error {
 
 /// # Errors
 ///
-/// [`ErrorKind::TooLarge`] for a request above [`MAX_REQUEST`].
-pub(super) fn check_request_size(bytes: usize, target: &str) -> Result<(), Error> {
-    if bytes <= MAX_REQUEST {
+/// [`ErrorKind::TooLarge`] for a request above the setting `max_request`.
+pub(super) fn check_request_size(bytes: usize, http: &Http, target: &str) -> Result<(), Error> {
+    let most = http.max_request;
+    if bytes <= most {
         return Ok(());
     }
-    let detail = format!("the request has {bytes} bytes; the platform takes {MAX_REQUEST}");
+    let detail = format!("the request has {bytes} bytes; the limit of this client is {most}: `max_request` sets it");
     Err(Error::new(ErrorKind::TooLarge, detail).with_target(target))
 }

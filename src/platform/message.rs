@@ -16,6 +16,9 @@ use crate::util::log_safe::log_safe;
 use crate::util::random::fresh_id;
 use crate::wire::{self, Message, Reply};
 
+/// Longest id of a message, in bytes. The platform stores none with an id above some 2,700 bytes, and answers 200.
+const MAX_ID: usize = 255;
+
 /// A message that is ready to be sent.
 #[derive(Clone)]
 pub(crate) struct OutgoingMessage {
@@ -31,7 +34,8 @@ pub(crate) struct OutgoingMessage {
 impl OutgoingMessage {
     /// # Errors
     ///
-    /// A message without parts, without words, or nested too deep, or a request above 1 MiB.
+    /// A message without parts, without words, or nested too deep, one with U+0000 or a long id, or a request above the
+    /// setting `max_request`.
     pub(crate) fn new(http: &Arc<Http>, peer: PeerId, message: &Message, silence: Duration) -> Result<Self, Error> {
         let path = message_path(peer);
         let target = format!("POST {}{path}", http.platform());
@@ -44,9 +48,19 @@ impl OutgoingMessage {
                 "the message nests its data too deep: with the request around it, above the 128 levels that JSON parsers read",
             );
         }
+        if message.own_id().is_some_and(|id| id.len() > MAX_ID) {
+            return refused(
+                "the message id is above 255 bytes, and the platform stores no message with a long one: shorten it",
+            );
+        }
         let request_id = fresh_id().ok_or_else(Error::no_random_numbers)?.to_string();
         let bytes = wire::envelope(message, &request_id, &fresh_id().ok_or_else(Error::no_random_numbers)?.to_string());
-        check_request_size(bytes.len(), &target)?;
+        if wire::has_nul(&bytes) {
+            return refused(
+                "the message contains U+0000, and the platform would answer `queued` and store nothing: remove it",
+            );
+        }
+        check_request_size(bytes.len(), http, &target)?;
         if message.is_blank() {
             return Err(Error::blank_text());
         }

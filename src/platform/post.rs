@@ -46,7 +46,7 @@ impl<T> OutgoingPost<T> {
     ) -> Result<Self, Error> {
         check_no_nul(body)?;
         let post = OutgoingPost::new(http, path, RequestBody::new(body.to_string().into_bytes()), call, read);
-        check_request_size(post.body.len(), &post.target)?;
+        check_request_size(post.body.len(), http, &post.target)?;
         Ok(post)
     }
 

@@ -58,7 +58,8 @@ impl Message {
 
     /// Adds a file with its contents.
     ///
-    /// They are sent as base64, which is a third longer. A request takes at most 1 MiB in all.
+    /// They are sent as base64, which is a third longer. A request takes at most 1 MiB in all
+    /// ([`max_request`](crate::ClientBuilder::max_request)).
     pub fn file_bytes(self, name: impl Into<String>, media_type: impl Into<String>, bytes: &[u8]) -> Self {
         let file = json!({ "name": name.into(), "mimeType": media_type.into(), "bytes": base64(bytes) });
         self.part(json!({ "kind": "file", "file": file }))
@@ -107,7 +108,8 @@ impl Message {
 
     /// Sets the message's id, by which a receiver recognises a repeat.
     ///
-    /// Default, also for an empty one: a new UUID for each send. All attempts of one send have the same id.
+    /// Default, also for an empty one: a new UUID for each send. All attempts of one send have the same id. A message whose
+    /// id is above 255 bytes is refused when it is sent.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
         self.message_id = non_empty(id);
         self
@@ -156,6 +158,11 @@ impl Message {
         self.parts.iter().all(|part| text(part).is_some_and(|text| strip(text).is_empty()))
     }
 
+    /// Returns the id that the message was given.
+    pub(crate) fn own_id(&self) -> Option<&str> {
+        self.message_id.as_deref()
+    }
+
     /// Returns the number of parts.
     #[must_use]
     pub fn part_count(&self) -> usize {
@@ -202,9 +209,39 @@ pub(crate) fn envelope(message: &Message, request_id: &str, message_id: &str) ->
     request.to_string().into_bytes()
 }
 
+/// Returns whether a text in JSON that we wrote has U+0000, which is the escape `\u0000` there.
+pub(crate) fn has_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = &rest[at..];
+        if rest.starts_with(br"\u0000") {
+            return true;
+        }
+        // The escaped character, which may be a backslash, begins no escape.
+        rest = rest.get(2..).unwrap_or_default();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nul_is_found_in_every_text_and_name() {
+        for (message, has) in [
+            (Message::from("a\0b"), true),
+            (Message::from("x").data(json!({ "a": [{ "\0": 1 }] })), true),
+            (Message::from("x").file_uri("\0", "text/plain", "u"), true),
+            (Message::from("x").metadata("k", json!("\\\0")), true),
+            (Message::from("x").context_id("\0"), true),
+            (Message::from(r"\u0000 \\u0000 \"), false),
+            (Message::from("\u{1}\u{10000}\"\\"), false),
+        ] {
+            assert_eq!(has_nul(&envelope(&message, "r", "m")), has, "{message:?}");
+        }
+        assert!(!has_nul(b"\\") && !has_nul(b""));
+    }
 
     #[test]
     fn envelope_of_a_text_is_that_of_the_python_module() {

@@ -21,7 +21,7 @@ pub(crate) use json::{JsonError, MemoryBudget, parse_json};
 pub use message::Message;
 #[cfg(feature = "serde")]
 pub(crate) use message::base64;
-pub(crate) use message::envelope;
+pub(crate) use message::{envelope, has_nul};
 pub use part::{Attachment, File, FileContent, Part};
 pub(crate) use received::ReceivedMessage;
 pub(crate) use record::{

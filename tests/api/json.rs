@@ -71,7 +71,8 @@ fn settings_are_numbers_and_durations_are_seconds() {
         "token_file": "/t/.auth_token", "ttl_seconds": 300.0, "negative_ttl_seconds": 300.0, "error_ttl_seconds": 15.0,
         "stale_if_error_seconds": 3600.0, "ttl_spread": 0.1, "lookup_timeout_seconds": 2.0,
         "call_timeout_seconds": 10.0, "circuit_threshold": 3, "circuit_backoff_seconds": [1.0, 30.0],
-        "background_threads": 2, "queue": 1024, "capacity": 10_000 });
+        "background_threads": 2, "queue": 1024, "capacity": 10_000, "max_request": 1_048_576,
+        "max_answer": 10_000_000 });
     assert_eq!(to_value(client.build().unwrap().settings()).unwrap(), expected);
 }
 

@@ -41,6 +41,12 @@ fn invalid_settings_are_refused_by_name() {
     assert!(refused(base().lookup_timeout(Duration::ZERO)).starts_with("lookup_timeout: 0ns"));
     assert!(refused(base().lookup_timeout(Duration::MAX)).starts_with("lookup_timeout: "));
     assert!(refused(base().capacity(0)).starts_with("capacity: "));
+    for bytes in [4_095, (16 << 20) + 1] {
+        assert_eq!(refused(base().max_request(bytes)), format!("max_request: {bytes} bytes; use 4096 to 16777216"));
+    }
+    for bytes in [65_535, (64 << 20) + 1] {
+        assert_eq!(refused(base().max_answer(bytes)), format!("max_answer: {bytes} bytes; use 65536 to 67108864"));
+    }
     for spread in [-0.1, 0.6, f64::NAN] {
         assert!(refused(base().ttl_spread(spread)).starts_with("ttl_spread: "));
     }

@@ -125,7 +125,7 @@ fn join_and_stop_do_not_block_on_any_thread_of_the_poller() {
     let polls = AtomicUsize::new(0);
     let server = Server::decide(move |_, request| match request.path.contains("/activity?") {
         true if polls.fetch_add(1, SeqCst) % 2 == 1 => inner.answer(request),
-        _ => Reaction::reply(401, "{}"),
+        _ => Reaction::reply(401, r#"{"error":"invalid caller auth token"}"#),
     });
     type Report = (String, Option<StopReason>);
     let handle: Arc<OnceLock<PollerHandle>> = Arc::default();

@@ -11,7 +11,7 @@ use crate::poll::{capture_log, logged};
 use crate::poller::{eventually, fast_poller, recorder};
 use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE, client};
 
-const REFUSED: &str = r#"{"error":"invalid workspace auth token"}"#;
+const REFUSED: &str = r#"{"error":"invalid caller auth token"}"#;
 
 /// Longer than [`eventually`] waits, with the backoff's quarter less.
 const LONG: Duration = Duration::from_secs(60);

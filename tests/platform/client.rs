@@ -79,7 +79,7 @@ fn removed_and_purged_workspaces_are_told_apart() {
     let client = ops.client().build().unwrap();
     ops.remove();
     assert!(client.workspace().unwrap_err().removed().is_some());
-    assert_eq!(client.send(dev.id(), "x").unwrap_err().status(), Some(401));
+    assert_eq!(client.send(dev.id(), "x").unwrap_err().status(), Some(410), "it asks whether it was removed");
     assert_eq!((ops.token(), ops.status().as_deref()), (None, Some("removed")));
     ops.purge();
     assert_eq!(client.workspace().unwrap_err().status(), Some(404));

@@ -386,13 +386,75 @@ fn request_above_1_mib_and_message_without_parts_are_not_sent() {
     client.send(PEER, "x".repeat(most)).unwrap();
     let error = client.send(PEER, "x".repeat(most + 1)).unwrap_err();
     assert_eq!((error.kind(), error.delivery(), error.attempts()), (ErrorKind::TooLarge, Delivery::NotSent, 0));
-    assert!(error.to_string().ends_with("the request has 1048577 bytes; the platform takes 1048576"), "{error}");
+    let words = "the request has 1048577 bytes; the limit of this client is 1048576: `max_request` sets it";
+    assert!(error.to_string().ends_with(words), "{error}");
     assert_eq!(client.send_message(PEER, Message::new()).unwrap_err().kind(), ErrorKind::InvalidMessage);
     assert_eq!(client.send("nope", "hi").unwrap_err().kind(), ErrorKind::InvalidPeerId);
     let deep = (0..1_000).fold(json!(1), |value, _| json!([value]));
     let error = client.send_message(PEER, Message::from("x").data(deep)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidMessage, "{error}");
     assert_eq!(server.requests().len(), 2);
+}
+
+/// The platform answers `queued` and stores nothing.
+#[test]
+fn message_that_the_platform_would_not_store_is_not_sent() {
+    let server = Server::play([ok()]);
+    let client = client(&server);
+    let long_id = "é".repeat(128);
+    for message in [
+        Message::from("a\0b"),
+        Message::from("x").data(json!({ "\0": 1 })),
+        Message::from("x").file_bytes("a\0", "text/plain", b"x"),
+        Message::from("x").context_id("\0"),
+        Message::from("x").message_id(long_id.as_str()),
+    ] {
+        let error = client.send_message(PEER, message).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::InvalidMessage, Delivery::NotSent), "{error}");
+        assert!(error.to_string().contains("U+0000") || error.to_string().contains("255 bytes"), "{error}");
+    }
+    assert_eq!(client.notify("a\0b").unwrap_err().kind(), ErrorKind::InvalidMessage);
+    assert_eq!(server.requests().len(), 0);
+    client.send_message(PEER, Message::from(r"\u0000")).unwrap();
+    client.send_message(PEER, Message::from("x").message_id("i".repeat(255))).unwrap();
+}
+
+#[test]
+fn sizes_are_those_of_the_settings() {
+    let server = Server::play([Reaction::reply(200, vec![b' '; 100_001])]);
+    let client = builder(&server).max_request(5_000).max_answer(100_000).build().unwrap();
+    let error = client.send(PEER, "x".repeat(5_000)).unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::NotSent), "{error}");
+    assert!(error.to_string().ends_with("the limit of this client is 5000: `max_request` sets it"), "{error}");
+    let words = "the body is above 100000 bytes, the limit of this client: `max_answer` sets it";
+    for error in [client.send(PEER, "x").unwrap_err(), client.workspace().unwrap_err(), client.peers().unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.to_string().ends_with(words), "{error}");
+    }
+    // An answer above the default.
+    let text = "x".repeat(12_000_000);
+    let body = json!({ "result": { "parts": [{ "kind": "text", "text": text }] } }).to_string();
+    let server = Server::play([Reaction::reply(200, body)]);
+    let client = builder(&server).max_answer(16 << 20).max_request(4 << 20).build().unwrap();
+    assert_eq!(client.send(PEER, "y".repeat(3 << 20)).unwrap().text().len(), text.len());
+}
+
+#[test]
+fn silence_of_none_waits_as_long_as_the_budget() {
+    let late = Reaction::reply(200, r#"{"result":{"parts":[{"kind":"text","text":"late"}]}}"#);
+    let late = late.after(Duration::from_millis(600));
+    let policy = RetryPolicy::new().with_silence(Duration::from_millis(100)).with_attempts(1);
+    for (options, text) in [
+        (SendOptions::new().retry(policy).silence(None), Some("late")),
+        (SendOptions::new().silence(None).retry(policy.with_budget(Duration::from_secs(60))), Some("late")),
+        (SendOptions::new().silence(Some(Duration::from_secs(30))).retry(policy), Some("late")),
+        (SendOptions::new().retry(policy), None),
+        (SendOptions::new().silence(None).retry(policy.with_budget(Duration::from_millis(200))), None),
+    ] {
+        let server = Server::play([late.clone()]);
+        let outcome = client(&server).send_with(PEER, &Message::from("x"), &options);
+        assert_eq!(outcome.ok().map(|reply| reply.text().into_owned()).as_deref(), text, "{options:?}");
+    }
 }
 
 #[test]
@@ -419,7 +481,7 @@ fn empty_text_is_refused_by_every_call_that_sends() {
 
 #[test]
 fn callers_strings_cannot_inject_headers_or_requests() {
-    let evil = "x\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n\r\n\0\u{2028}";
+    let evil = "x\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n\r\n\u{1}\u{2028}";
     let server = Server::play([ok()]);
     let message = Message::from(evil)
         .data(json!({ evil: evil }))

@@ -132,7 +132,12 @@ fn reaction(line: &Value) -> Reaction {
 
 /// Sends a message that is answered so, with a budget in which nobody waits for a second.
 fn check(what: &str, line: &Value, expected: Expected) {
-    let server = Server::play([reaction(line)]);
+    let answer = reaction(line);
+    // After a refusal the client asks whether its workspace was removed.
+    let server = Server::decide(move |_, request| match request.method.as_str() {
+        "POST" => answer.clone(),
+        _ => Reaction::reply(200, "{}"),
+    });
     let reads = Arc::new(AtomicUsize::new(0));
     let count = reads.clone();
     // Each token is another one, so that a refused one is replaced.
@@ -143,7 +148,7 @@ fn check(what: &str, line: &Value, expected: Expected) {
     let policy = if matches!(expected, Asked(_)) { policy } else { policy.with_budget(Duration::from_secs(60)) };
     let outcome = client.send_with(PEER, &Message::from("x"), &SendOptions::new().retry(policy));
     let reads_again = reads.load(SeqCst) - 1;
-    let tries = server.requests().len();
+    let tries = server.requests().iter().filter(|request| request.method == "POST").count();
     let seen = match &outcome {
         Ok(reply) => Reply(reply.delivery()),
         Err(error) if error.kind() == Unauthorized => {

@@ -123,6 +123,13 @@ pub(super) fn retry_after(header: &str) -> Option<Duration> {
     is_number.then(|| digits.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER))
 }
 
+/// Largest body that is read, and the setting that it comes from, if it does.
+#[derive(Clone, Copy)]
+pub(super) struct SizeLimit {
+    pub(super) bytes: u64,
+    pub(super) setting: Option<&'static str>,
+}
+
 /// The reason why a body was not read.
 pub(super) enum BodyFailure {
     /// It is not in its encoding, which is this one.
@@ -134,11 +141,14 @@ pub(super) fn read_body(
     target: &str,
     body: &mut Body,
     deadline: Deadline,
-    max_bytes: u64,
+    SizeLimit { bytes: max_bytes, setting }: SizeLimit,
 ) -> Result<Vec<u8>, BodyFailure> {
     let too_large = || {
-        let error = Error::new(ErrorKind::TooLarge, format!("the body is above {max_bytes} bytes"));
-        Err(BodyFailure::Other(error.with_target(target)))
+        let mut detail = format!("the body is above {max_bytes} bytes");
+        if let Some(setting) = setting {
+            detail += &format!(", the limit of this client: `{setting}` sets it");
+        }
+        Err(BodyFailure::Other(Error::new(ErrorKind::TooLarge, detail).with_target(target)))
     };
     // Nothing is read of a body whose head says that it is too long.
     if body.content_length().is_some_and(|length| length > max_bytes) {

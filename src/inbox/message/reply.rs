@@ -73,11 +73,11 @@ impl InboxMessage {
             .fold(message, |message, id| message.metadata("in_reply_to", id.into()));
         let message = self
             .context_id()
-            .filter(|id| id.len() <= MAX_ID)
+            .filter(|id| id.len() <= MAX_ID && !id.contains('\0'))
             .into_iter()
             .fold(message, |message, id| message.context_id(id));
         self.task_id()
-            .filter(|id| id.len() <= MAX_ID)
+            .filter(|id| id.len() <= MAX_ID && !id.contains('\0'))
             .into_iter()
             .fold(message, |message, id| message.reference_task_id(id))
     }
