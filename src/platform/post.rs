@@ -113,13 +113,16 @@ fn has_nul(value: &Value) -> bool {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidMessage`] for an empty id, one above 255 bytes, and `.` and `..`, which name other paths. `what` names
-/// the id.
+/// [`ErrorKind::InvalidMessage`] for an empty id, one above 255 bytes, and what could name another path: `.` and `..`, and
+/// `/`, `\`, `?`, `#` and `%` in it, since servers and proxies decode them at different times. `what` names the id.
 pub(super) fn path_segment(what: &str, id: &str) -> Result<String, Error> {
     let fault = match id {
         "" => "it is empty",
         "." | ".." => "it is no id",
         _ if id.len() > MAX_ID => "it is above 255 bytes",
+        _ if id.contains(|c: char| !c.is_ascii_graphic() || "/\\?#%".contains(c)) => {
+            "it has a character that no id has"
+        }
         _ => return Ok(utf8_percent_encode(id, UNRESERVED).to_string()),
     };
     Err(invalid(format!("{what}: {fault}: give one as the platform lists it")))
@@ -139,9 +142,15 @@ mod tests {
     fn id_stays_inside_its_part_of_the_path() {
         let segment = |id: &str| path_segment("request id", id).map_err(|error| error.to_string());
         assert_eq!(segment("6cae6a3c-E_1.~").unwrap(), "6cae6a3c-E_1.~");
-        assert_eq!(segment("a/../b?c#d%é\0").unwrap(), "a%2F..%2Fb%3Fc%23d%25%C3%A9%00");
+        assert_eq!(segment("urn:x;y=1&z+").unwrap(), "urn%3Ax%3By%3D1%26z%2B");
         assert_eq!(segment(&"x".repeat(255)).unwrap().len(), 255);
         for (id, fault) in [("", "empty"), (".", "no id"), ("..", "no id"), (&"x".repeat(256), "above 255")] {
+            let error = segment(id).unwrap_err();
+            assert!(error.starts_with("request id: ") && error.contains(fault), "{error}");
+        }
+        for (id, fault) in
+            ["a/../b", "a\\b", "a?b", "a#b", "%2e%2e", "a b", "a\r\nb", "\0", "é"].map(|id| (id, "no id has"))
+        {
             let error = segment(id).unwrap_err();
             assert!(error.starts_with("request id: ") && error.contains(fault), "{error}");
         }

@@ -155,6 +155,18 @@ fn call_that_changes_something_is_repeated_while_nothing_can_have_arrived() {
     assert_eq!(error.attempts(), 4, "after 1, 2 and 4 s, within the 10 of the call");
 }
 
+/// As on a platform that does not know the filter.
+#[test]
+fn pending_requests_are_those_that_are() {
+    let list = r#"[{"id":"a","status":"done"},{"id":"b","status":"pending"},{"id":"c"}]"#;
+    let server = Server::play([Reaction::reply(200, list)]);
+    let client = builder(&server).build().unwrap();
+    let ids =
+        |listed: Vec<a2a_blocking::WorkspaceRequest>| listed.iter().map(|one| one.id().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(client.pending_requests().unwrap()), ["b", "c"]);
+    assert_eq!(ids(client.request_inbox().unwrap()), ["a", "b", "c"]);
+}
+
 #[test]
 fn entries_without_an_id_are_left_out() {
     let list = r#"[{"id":"a"},7,{"id":7},{"id":""},null,{"id":"b","title":7}]"#;

@@ -79,9 +79,11 @@ fn text_with_nul_and_blank_text_are_not_sent() {
 fn id_is_one_part_of_the_path() {
     let (_platform, asker, _) = pair();
     for id in ["../state", "x/respond", "a?b", "%2e%2e", "é"] {
-        let missing = asker.request_details(id).unwrap_err();
-        assert_eq!(missing.kind(), ErrorKind::NotFound, "{id}: {missing}");
+        let refused = asker.request_details(id).unwrap_err();
+        assert_eq!((refused.kind(), refused.status()), (ErrorKind::InvalidMessage, None), "{id}: {refused}");
     }
+    let missing = asker.request_details("urn:x;y=1&z+").unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound, "{missing}");
 }
 
 #[test]

@@ -55,8 +55,12 @@ pub(crate) fn requests(
     }
     let (objects, mut skipped) = read_objects(&response)?;
     let count = objects.len();
-    let requests: Vec<_> = objects.into_iter().filter_map(WorkspaceRequest::new).collect();
+    let mut requests: Vec<_> = objects.into_iter().filter_map(WorkspaceRequest::new).collect();
     skipped += count - requests.len();
+    if list == RequestList::Pending {
+        // A platform that does not know the filter lists all.
+        requests.retain(|request| request.status().is_none_or(|status| status == "pending"));
+    }
     if skipped > 0 {
         let target = Untrusted::new(&response.target);
         log_safe!(warn, "{target}: {skipped} entries are left out: they are no objects, or have no id");
