@@ -158,6 +158,7 @@ as_object! {
         "org_id": settings.org_id,
         "origin": settings.origin,
         "token_file": settings.token_file.as_ref().map(|path| path.to_string_lossy()),
+        "cursor_dir": settings.cursor_dir.as_ref().map(|path| path.to_string_lossy()),
         "ttl_seconds": settings.ttl.as_secs_f64(),
         "negative_ttl_seconds": settings.negative_ttl.as_secs_f64(),
         "error_ttl_seconds": settings.error_ttl.as_secs_f64(),

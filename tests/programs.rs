@@ -50,7 +50,13 @@ fn child() {
 fn run(program: &str, server: &Server, dir: &Dir, more: &[(&str, String)]) -> String {
     std::fs::write(dir.file(".auth_token"), "secret-of-ops\n").unwrap();
     let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "child", "--nocapture"]).env("A2A_TEST_PROGRAM", program).env_remove("MOLECULE_ORG_ID");
+    child
+        .args(["--exact", "child", "--nocapture"])
+        .env("A2A_TEST_PROGRAM", program)
+        .env_remove("MOLECULE_ORG_ID")
+        .env_remove("MOLECULE_WORKSPACE_TOKEN")
+        .env_remove("MOLECULE_WORKSPACE_TOKEN_FILE")
+        .env("HOME", "/nonexistent");
     child.env("WORKSPACE_ID", WORKSPACE).env("PLATFORM_URL", server.url()).env("CONFIGS_DIR", &dir.0);
     let Output { status, stdout, stderr } = child.envs(more.iter().cloned()).output().unwrap();
     let (out, err) = (String::from_utf8(stdout).unwrap(), String::from_utf8_lossy(&stderr));

@@ -46,7 +46,14 @@ impl ClientBuilder {
     /// | `PLATFORM_URL` | [`platform_url`](ClientBuilder::platform_url) |
     /// | `WORKSPACE_ID` | [`workspace_id`](ClientBuilder::workspace_id) |
     /// | `MOLECULE_ORG_ID` | [`org_id`](ClientBuilder::org_id) |
-    /// | `CONFIGS_DIR`, default `/configs` | [`token_file`](ClientBuilder::token_file) `.auth_token` in it |
+    /// | `MOLECULE_WORKSPACE_TOKEN` | [`token`](ClientBuilder::token) |
+    /// | `MOLECULE_WORKSPACE_TOKEN_FILE` | [`token_file`](ClientBuilder::token_file) |
+    /// | `CONFIGS_DIR` | the folder of `.auth_token`, a token file, and of the poller's cursor |
+    ///
+    /// The token is the first that there is, in the order of the table. Without `CONFIGS_DIR` its place is taken by
+    /// `/configs`, if that exists, as in the platform's containers. Where the folder has no token, the file
+    /// `.molecule-workspace/.auth_token` in the user's home is read. The poller's cursor is in the first of these folders,
+    /// and never in that of `MOLECULE_WORKSPACE_TOKEN_FILE`, which may be a read-only mount.
     ///
     /// A variable that is blank counts as not set. An error of [`build`](ClientBuilder::build) names the variable that
     /// is wrong, unless a setter replaced it.
@@ -161,7 +168,6 @@ impl ClientBuilder {
     /// that others than its owner can use (a mode above 0600) is logged once as a warning.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.unchecked.token_file = Some(path.into());
-        self.unchecked.is_token_file_from_env = false;
         self
     }
 

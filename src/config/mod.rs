@@ -2,6 +2,7 @@
 //!
 //! Only this module reads environment variables.
 
+mod places;
 mod proxy;
 mod settings;
 mod url;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::token::TokenSource;
+pub(crate) use places::CursorDirSource;
+use places::EnvPlaces;
 pub(crate) use proxy::ProxyUrl;
 pub(crate) use settings::CheckedSettings;
 pub use settings::Settings;
@@ -28,9 +31,10 @@ pub(crate) struct UncheckedSettings {
     pub(crate) origin: OriginSetting,
     /// A token or a token function. It takes precedence over `token_file`.
     pub(crate) token: Option<TokenSource>,
+    /// A token file that a setter named. It takes precedence over `places`.
     pub(crate) token_file: Option<PathBuf>,
-    /// True where `token_file` is in the directory that `CONFIGS_DIR` or its default names.
-    pub(crate) is_token_file_from_env: bool,
+    /// The places of the environment. `None` where it is not read.
+    pub(crate) places: Option<EnvPlaces>,
     pub(crate) proxy: Option<HiddenText>,
     pub(crate) root_certificates: Option<HiddenText>,
     pub(crate) ttl: Option<Duration>,
@@ -51,15 +55,11 @@ pub(crate) struct UncheckedSettings {
 impl UncheckedSettings {
     /// Reads the environment. A variable that is blank counts as not set.
     pub(crate) fn from_env() -> Self {
-        let configs = env::var_os("CONFIGS_DIR")
-            .filter(|dir| !dir.to_string_lossy().trim().is_empty())
-            .unwrap_or_else(|| "/configs".into());
         UncheckedSettings {
             platform_url: NamedText::from_env("PLATFORM_URL"),
             workspace_id: NamedText::from_env("WORKSPACE_ID"),
             org_id: NamedText::from_env("MOLECULE_ORG_ID"),
-            token_file: Some(Path::new(&configs).join(".auth_token")),
-            is_token_file_from_env: true,
+            places: Some(EnvPlaces::from_env()),
             ..UncheckedSettings::default()
         }
     }
@@ -92,13 +92,20 @@ impl UncheckedSettings {
         };
         let ttl = self.ttl.unwrap_or(Duration::from_secs(300));
         let negative_ttl = self.negative_ttl.unwrap_or(ttl);
+        let places = self.places.as_ref();
+        let cursor_dir = match &self.token_file {
+            Some(file) => file.parent().map(|dir| (dir.to_owned(), CursorDirSource::TokenFile)),
+            None => places.map(|places| places.cursor_dir.clone()),
+        };
+        let (cursor_dir, cursor_dir_source) = cursor_dir.unzip();
         let settings = Settings {
             platform_url: platform.to_string(),
             workspace_id: workspace_id.check(check_workspace_id)?,
             org_id: self.org_id.map(|id| id.check(check_org_id)).transpose()?,
             origin,
-            token_file: self.token_file.clone(),
-            token_file_setting: if self.is_token_file_from_env { "CONFIGS_DIR" } else { "token_file" },
+            token_file: self.token_file.clone().or_else(|| places?.token_file()),
+            cursor_dir,
+            cursor_dir_source,
             ttl,
             negative_ttl,
             error_ttl: self.error_ttl.unwrap_or(Duration::from_secs(15)).min(negative_ttl),
@@ -118,7 +125,11 @@ impl UncheckedSettings {
         let proxy = self.proxy.map(|HiddenText(url)| NamedText::new("proxy", url).check(ProxyUrl::parse));
         Ok(CheckedSettings {
             settings,
-            token: self.token.or(self.token_file.map(TokenSource::File)).unwrap_or(TokenSource::None),
+            token: self
+                .token
+                .or(self.token_file.map(|file| TokenSource::Files(vec![file])))
+                .or(self.places.map(|places| places.token()))
+                .unwrap_or(TokenSource::None),
             proxy: proxy.transpose()?,
             root_certificates: self.root_certificates.map(|HiddenText(pem)| pem),
             platform,

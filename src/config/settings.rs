@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::places::CursorDirSource;
 use super::proxy::ProxyUrl;
 use super::url::PlatformUrl;
 use crate::error::Error;
@@ -48,7 +49,8 @@ const MAX_LOOKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// assert_eq!((settings.background_threads, settings.queue), (2, 1_024));
 /// assert_eq!(settings.capacity, 10_000);
 /// assert_eq!((settings.max_request, settings.max_answer), (1_048_576, 10_000_000));
-/// assert_eq!((&settings.org_id, &settings.origin, &settings.token_file), (&None, &None, &None));
+/// assert_eq!((&settings.org_id, &settings.origin), (&None, &None));
+/// assert_eq!((&settings.token_file, &settings.cursor_dir), (&None, &None));
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -63,10 +65,14 @@ pub struct Settings {
     /// The `Origin` header of requests. Over https it is the platform's own where an organisation is set, unless another
     /// was set.
     pub origin: Option<String>,
-    /// The token file that was set, even where the token comes from elsewhere.
+    /// The token file that was set, even where the token comes from elsewhere. Of the files in the folders of the
+    /// environment it is the first that exists, or else the first.
     pub token_file: Option<PathBuf>,
-    /// The variable or setter that named the token file, for errors.
-    pub(crate) token_file_setting: &'static str,
+    /// The folder of a poller's default cursor file: that of a token file that a setter named, or else that of the
+    /// environment. `None` for a client with neither.
+    pub cursor_dir: Option<PathBuf>,
+    /// The source of `cursor_dir`, for errors.
+    pub(crate) cursor_dir_source: Option<CursorDirSource>,
     /// Time for which a record is fresh.
     pub ttl: Duration,
     /// Time for which an absent peer is cached.

@@ -85,7 +85,10 @@ fn debug_hides_the_text() {
 #[test]
 fn token_file_has_the_name_of_its_setting() {
     let of_env = ClientBuilder::from_env().workspace_id("w").platform_url("http://h");
-    let setting = |builder: ClientBuilder| builder.token("t").build().unwrap().settings().token_file_setting;
+    let setting = |builder: ClientBuilder| {
+        let client = builder.token("t").build().unwrap();
+        client.settings().cursor_dir_source.unwrap().setting()
+    };
     assert_eq!(setting(of_env.clone()), "CONFIGS_DIR");
     assert_eq!(setting(of_env.token_file("nodir/x")), "token_file");
 }

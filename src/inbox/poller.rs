@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::builder::PollerBuilder;
+use super::cursor_path::create_home;
 use super::deliver::{Dispatcher, Verdict};
 use super::feed::{Lister, MalformedLog};
 use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
@@ -106,6 +107,7 @@ impl InboxPoller {
     /// Checks the settings, locks and reads the cursor file, and makes the poller. Sends no request.
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
+        create_home(builder.client.settings(), &path)?;
         let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
         let PollerBuilder { on_error, on_request, loop_brake, own, .. } = builder;
         let filter = RowFilter {

@@ -28,7 +28,7 @@ pub fn token(data: &[u8]) {
         let (body, has_digit) = (text.trim_end_matches('='), text.contains(|c: char| c.is_ascii_digit()));
         !body.is_empty() && body.chars().all(is_token) && has_digit && !body.starts_with("-----BEGIN")
     };
-    let store = match TokenStore::open(TokenSource::File(path)) {
+    let store = match TokenStore::open(TokenSource::Files(vec![path])) {
         Ok(store) => store,
         Err(error) => {
             assert!(!trimmed.is_some_and(is_usual), "{error}");
@@ -70,7 +70,7 @@ pub fn token(data: &[u8]) {
 
 /// Returns whether the text is part of the file's path or of the store's `Debug` output.
 fn path_or_words(secret: &str) -> bool {
-    format!("{:?} {}", TokenSource::File(Scratch::with(|dir| dir.join("token"))), env!("CARGO_MANIFEST_DIR"))
+    format!("{:?} {}", TokenSource::Files(vec![Scratch::with(|dir| dir.join("token"))]), env!("CARGO_MANIFEST_DIR"))
         .contains(secret)
         || "TokenStore source current Some(Token(hidden)) RwLock data".contains(secret)
 }

@@ -64,8 +64,12 @@ impl TokenStore {
         match &self.source {
             TokenSource::None => "none is set".to_owned(),
             TokenSource::Value(_) => "it was given as a text".to_owned(),
+            TokenSource::Variable(_) => "it is from MOLECULE_WORKSPACE_TOKEN".to_owned(),
             TokenSource::Function(_) => "it came from a function".to_owned(),
-            TokenSource::File(path) => format!("it is from {}", path.display()),
+            TokenSource::Files(paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                format!("it is from {}", paths.join(", else "))
+            }
         }
     }
 
@@ -76,9 +80,9 @@ impl TokenStore {
     /// the middle of a rotation.
     pub(crate) fn rotated(&self, used: Option<&Token>, deadline: Deadline) -> Option<Token> {
         let read = match &self.source {
-            TokenSource::None | TokenSource::Value(_) => return None,
+            TokenSource::None | TokenSource::Value(_) | TokenSource::Variable(_) => return None,
             TokenSource::Function(_) => self.read_function()?,
-            TokenSource::File(_) => {
+            TokenSource::Files(_) => {
                 let source = self.source.clone();
                 file::read_in_time(deadline, &self.readers, move || source.read())
             }
@@ -97,7 +101,7 @@ impl TokenStore {
     }
 
     pub(crate) fn is_from_file(&self) -> bool {
-        matches!(self.source, TokenSource::File(_))
+        matches!(self.source, TokenSource::Files(_))
     }
 
     /// Reads the token file, in at most `timeout`. Returns whether it has another token, which is the current one then.
@@ -143,12 +147,15 @@ pub(crate) enum TokenSource {
     /// No token.
     None,
     Value(String),
+    /// The value of `MOLECULE_WORKSPACE_TOKEN`.
+    Variable(String),
     Function(Arc<dyn Fn() -> Option<String> + Send + Sync>),
-    File(PathBuf),
+    /// The first of these files that has a token.
+    Files(Vec<PathBuf>),
 }
 
 impl TokenSource {
-    /// Returns the source's token, or `None` where it is blank or the file does not exist.
+    /// Returns the source's token, or `None` where it is blank or no file has one.
     ///
     /// # Errors
     ///
@@ -157,16 +164,22 @@ impl TokenSource {
         match self {
             TokenSource::None => Ok(None),
             TokenSource::Value(text) => Token::new(text, "ClientBuilder::token"),
+            TokenSource::Variable(text) => Token::new(text, "MOLECULE_WORKSPACE_TOKEN"),
             TokenSource::Function(function) => match panic::catch(|| function()) {
                 Ok(text) => Token::new(&text.unwrap_or_default(), "ClientBuilder::token_fn"),
                 Err(Panicked) => Err(Error::config(
                     "token_fn: the function given to ClientBuilder::token_fn panicked; return None for no token",
                 )),
             },
-            TokenSource::File(path) => match file::read(path)? {
-                Some(text) => Token::new(&text, &path.display().to_string()),
-                None => Ok(None),
-            },
+            TokenSource::Files(paths) => {
+                for path in paths {
+                    let text = file::read(path)?.unwrap_or_default();
+                    if let Some(token) = Token::new(&text, &path.display().to_string())? {
+                        return Ok(Some(token));
+                    }
+                }
+                Ok(None)
+            }
         }
     }
 }
@@ -176,8 +189,9 @@ impl fmt::Debug for TokenSource {
         match self {
             TokenSource::None => f.write_str("None"),
             TokenSource::Value(_) => f.write_str("Value(hidden)"),
+            TokenSource::Variable(_) => f.write_str("Variable(hidden)"),
             TokenSource::Function(_) => f.write_str("Function"),
-            TokenSource::File(path) => f.debug_tuple("File").field(path).finish(),
+            TokenSource::Files(paths) => f.debug_tuple("Files").field(paths).finish(),
         }
     }
 }

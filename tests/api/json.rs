@@ -68,7 +68,8 @@ fn lookup_and_error_have_the_names_of_the_api() {
 fn settings_are_numbers_and_durations_are_seconds() {
     let client = Client::builder().platform_url("http://p.example/").workspace_id("w").token_file("/t/.auth_token");
     let expected = json!({ "platform_url": "http://p.example", "workspace_id": "w", "org_id": null, "origin": null,
-        "token_file": "/t/.auth_token", "ttl_seconds": 300.0, "negative_ttl_seconds": 300.0, "error_ttl_seconds": 15.0,
+        "token_file": "/t/.auth_token", "cursor_dir": "/t", "ttl_seconds": 300.0,
+        "negative_ttl_seconds": 300.0, "error_ttl_seconds": 15.0,
         "stale_if_error_seconds": 3600.0, "ttl_spread": 0.1, "lookup_timeout_seconds": 2.0,
         "call_timeout_seconds": 10.0, "circuit_threshold": 3, "circuit_backoff_seconds": [1.0, 30.0],
         "background_threads": 2, "queue": 1024, "capacity": 10_000, "max_request": 1_048_576,

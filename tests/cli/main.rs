@@ -53,6 +53,8 @@ const VARIABLES: &[&str] = &[
     "PLATFORM_URL",
     "WORKSPACE_ID",
     "MOLECULE_ORG_ID",
+    "MOLECULE_WORKSPACE_TOKEN",
+    "MOLECULE_WORKSPACE_TOKEN_FILE",
     "RUST_LOG",
     "RUST_LOG_STYLE",
     "NO_COLOR",
@@ -76,7 +78,7 @@ fn command_line(args: &[&str]) -> Command {
     for name in VARIABLES {
         command.env_remove(name);
     }
-    command.args(args).env("CONFIGS_DIR", "/nonexistent").stdin(Stdio::null());
+    command.args(args).env("CONFIGS_DIR", "/nonexistent").env("HOME", "/nonexistent").stdin(Stdio::null());
     command
 }
 

@@ -82,6 +82,8 @@ fn help_lists_statuses_variables_examples_and_defaults() {
         "--json",
         "PLATFORM_URL",
         "WORKSPACE_ID",
+        "MOLECULE_WORKSPACE_TOKEN",
+        "MOLECULE_WORKSPACE_TOKEN_FILE",
         "CONFIGS_DIR",
         "A2A_PEER_PROXY",
         "MOLECULE_ORG_ID",

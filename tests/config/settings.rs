@@ -4,9 +4,9 @@ use std::env;
 use std::process::Command;
 use std::time::Duration;
 
-use a2a_blocking::{Client, ClientBuilder, ErrorKind};
+use a2a_blocking::{Client, ClientBuilder, ErrorKind, InboxPoller};
 
-use crate::support::{PEER, RECORD, Reaction, Server, WORKSPACE, builder};
+use crate::support::{Dir, PEER, RECORD, Reaction, Server, WORKSPACE, builder};
 
 fn refused(builder: ClientBuilder) -> String {
     let error = builder.build().unwrap_err();
@@ -106,6 +106,7 @@ fn child() {
         println!("builder: {builder:?}");
         match builder.build() {
             Ok(client) => {
+                println!("poller: {:?}", InboxPoller::builder(client.clone()).build().map(drop));
                 println!("client: {client:?} {:?}", client.discover(PEER).map(|peer| peer.name().map(str::to_owned)))
             }
             Err(error) => println!("error: {error}"),
@@ -113,11 +114,22 @@ fn child() {
     }
 }
 
+const OUR_VARIABLES: [&str; 8] = [
+    "PLATFORM_URL",
+    "WORKSPACE_ID",
+    "MOLECULE_ORG_ID",
+    "MOLECULE_WORKSPACE_TOKEN",
+    "MOLECULE_WORKSPACE_TOKEN_FILE",
+    "CONFIGS_DIR",
+    "HOME",
+    "DOCKER_VERSION",
+];
+
 /// Returns the output of a client that is built in an environment with these variables. Our other variables are unset.
 fn from_env(variables: &[(&str, &str)]) -> String {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["--exact", "settings::child", "--nocapture"]).env("A2A_TEST_CHILD", "1");
-    for name in ["PLATFORM_URL", "WORKSPACE_ID", "MOLECULE_ORG_ID", "CONFIGS_DIR", "DOCKER_VERSION"] {
+    for name in OUR_VARIABLES {
         child.env_remove(name);
     }
     let output = child.envs(variables.iter().copied()).output().unwrap();
@@ -174,7 +186,91 @@ fn platform_url_defaults_to_the_local_host_or_the_host_of_the_container() {
         let output = from_env(variables);
         assert!(output.contains(&format!("http://{host}:8080")), "{output}");
     }
-    assert!(from_env(&base).contains("/configs/.auth_token"));
+    assert!(from_env(&base).contains(r#"folders: ["/configs"]"#), "without a home");
+}
+
+/// Each source is taken away after the other, and the next one counts.
+#[test]
+fn token_comes_from_the_first_source_that_has_one() {
+    let dir = Dir::new("token-order");
+    let file = |name: &str, token: &str| {
+        let path = dir.file(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, token).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let named = file("mount/token", "-of-the-named-file");
+    file("configs/.auth_token", "of-configs");
+    file("home/.molecule-workspace/.auth_token", "of-the-home");
+    let (configs, home) = (dir.file("configs"), dir.file("home"));
+    let server = Server::play([Reaction::reply(200, RECORD)]);
+    let url = server.url();
+    let mut variables = vec![
+        ("MOLECULE_WORKSPACE_TOKEN", "-of-the-variable"),
+        ("MOLECULE_WORKSPACE_TOKEN_FILE", &named),
+        ("CONFIGS_DIR", configs.to_str().unwrap()),
+        ("HOME", home.to_str().unwrap()),
+    ];
+    let sent = |variables: &[(&str, &str)]| {
+        let base = [("PLATFORM_URL", url.as_str()), ("WORKSPACE_ID", WORKSPACE)];
+        let output = from_env(&[&base[..], variables].concat());
+        assert!(output.contains("Ok(Some") && !output.contains("-of-the-variable"), "{output}");
+        let token = server.requests().pop().unwrap().header("authorization").map(str::to_owned).unwrap();
+        token.strip_prefix("Bearer ").unwrap().to_owned()
+    };
+    // Tokens may begin with a dash.
+    assert_eq!(sent(&variables), "-of-the-variable");
+    variables[0].1 = " ";
+    assert_eq!(sent(&variables), "-of-the-named-file");
+    variables[1].1 = "";
+    assert_eq!(sent(&variables), "of-configs");
+    std::fs::write(configs.join(".auth_token"), "\n").unwrap();
+    assert_eq!(sent(&variables), "of-the-home", "a blank file has none");
+    std::fs::remove_file(configs.join(".auth_token")).unwrap();
+    assert_eq!(sent(&variables), "of-the-home");
+}
+
+#[test]
+fn cursor_is_in_the_configs_or_else_in_the_home_and_never_beside_a_token_file_of_a_variable() {
+    let dir = Dir::new("cursor-place");
+    let (mount, configs, home) = (dir.file("mount"), dir.file("configs"), dir.file("home"));
+    for made in [&mount, &configs, &home] {
+        std::fs::create_dir_all(made).unwrap();
+    }
+    let token = mount.join("token");
+    std::fs::write(&token, "tok").unwrap();
+    let base = [
+        ("PLATFORM_URL", "http://127.0.0.1:1"),
+        ("WORKSPACE_ID", WORKSPACE),
+        ("MOLECULE_WORKSPACE_TOKEN_FILE", token.to_str().unwrap()),
+        ("HOME", home.to_str().unwrap()),
+    ];
+    // The poller locks its cursor by a file beside it.
+    let lock = format!("inbox-cursor-{WORKSPACE}.json.lock");
+    let output = from_env(&[&base[..], &[("CONFIGS_DIR", configs.to_str().unwrap())]].concat());
+    assert!(output.contains("poller: Ok(())") && configs.join(&lock).exists(), "{output}");
+    assert!(!home.join(".molecule-workspace").exists());
+    if !std::path::Path::new("/configs").exists() {
+        let output = from_env(&base);
+        let ours = home.join(".molecule-workspace");
+        assert!(output.contains("poller: Ok(())") && ours.join(&lock).exists(), "{output}");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&ours).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+    assert_eq!(std::fs::read_dir(&mount).unwrap().count(), 1, "only the token");
+}
+
+#[test]
+fn wrong_token_of_a_variable_names_the_variable_and_is_not_shown() {
+    let base = [("WORKSPACE_ID", WORKSPACE), ("CONFIGS_DIR", "/nonexistent")];
+    for (token, why) in [("Bearer hush", "begins with `Bearer`"), ("hu sh", "has white space in it")] {
+        let output = from_env(&[&base[..], &[("MOLECULE_WORKSPACE_TOKEN", token)]].concat());
+        assert!(output.contains(&format!("error: the token from MOLECULE_WORKSPACE_TOKEN {why}")), "{output}");
+        assert!(!output.contains(token), "{output}");
+    }
 }
 
 /// The proxy variables name a port where nothing listens, so a client that used them would fail.

@@ -132,7 +132,13 @@ fn global_answer(vector: &Value, server: &Server) -> Value {
         None => drop(fs::remove_file(&token)),
     }
     let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "calls::child", "--nocapture"]).env_remove("MOLECULE_ORG_ID").env("CONFIGS_DIR", &configs);
+    child
+        .args(["--exact", "calls::child", "--nocapture"])
+        .env_remove("MOLECULE_ORG_ID")
+        .env_remove("MOLECULE_WORKSPACE_TOKEN")
+        .env_remove("MOLECULE_WORKSPACE_TOKEN_FILE")
+        .env("HOME", "/nonexistent")
+        .env("CONFIGS_DIR", &configs);
     child.env("PLATFORM_URL", server.url()).env("WORKSPACE_ID", WORKSPACE);
     child.env("A2A_TEST_CALL", vector["call"].as_str().unwrap()).env("A2A_TEST_ARGS", vector["args"].to_string());
     let output = child.output().unwrap();

@@ -87,7 +87,8 @@ fn child_with_a_workspace() {
 
 fn run_child(test: &str, workspace_id: &str) {
     let mut child = Command::new(env::current_exe().unwrap());
-    for name in ["PLATFORM_URL", "MOLECULE_ORG_ID"] {
+    for name in ["PLATFORM_URL", "MOLECULE_ORG_ID", "MOLECULE_WORKSPACE_TOKEN", "MOLECULE_WORKSPACE_TOKEN_FILE", "HOME"]
+    {
         child.env_remove(name);
     }
     child.args(["--exact", test, "--nocapture"]).env("A2A_TEST_CHILD", "1").env("CONFIGS_DIR", "/nonexistent");

@@ -148,6 +148,11 @@ fn protocol(connection: &ConnectionArgs) -> String {
 
 /// Returns what to do where the platform refuses the token, or there is none.
 fn unauthorized(connection: &ConnectionArgs) -> String {
+    if connection.has_token_variable() {
+        return "the token came from MOLECULE_WORKSPACE_TOKEN: check that it is this workspace's newest token. The platform's \
+                canvas (Tokens tab) makes another; --token-file PATH takes precedence"
+            .to_owned();
+    }
     let path = connection.token_file();
     let path = path.display();
     match connection.token_file_state() {

@@ -25,9 +25,11 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, global = true, value_name = "ID", value_hint = ValueHint::Other)]
     workspace: Option<String>,
 
-    /// File with the bearer token on one line [default: .auth_token in $CONFIGS_DIR, else in /configs]
+    /// File with the bearer token on one line [default: $MOLECULE_WORKSPACE_TOKEN_FILE, else .auth_token]
     ///
-    /// The default file may be missing: then no token is sent. A file that the option names must have a token.
+    /// .auth_token is looked for in $CONFIGS_DIR (or /configs, if that exists), then in ~/.molecule-workspace. The token
+    /// itself can be in $MOLECULE_WORKSPACE_TOKEN. The default file may be missing: then no token is sent. A file that the
+    /// option names must have a token.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     token_file: Option<PathBuf>,
 
@@ -127,7 +129,16 @@ impl ConnectionArgs {
 
     /// Returns the name of the option or variable that sets the token file.
     pub(crate) fn token_file_source(&self) -> &'static str {
-        if self.token_file.is_some() { "--token-file" } else { "CONFIGS_DIR" }
+        match self.token_file {
+            Some(_) => "--token-file",
+            None if environment::is_set(environment::TOKEN_FILE) => environment::TOKEN_FILE,
+            None => "CONFIGS_DIR",
+        }
+    }
+
+    /// Returns true where the token is from a variable, and no file is read.
+    pub(crate) fn has_token_variable(&self) -> bool {
+        self.token_file.is_none() && environment::is_set(environment::TOKEN)
     }
 
     /// Returns the path where the library looks for the token.

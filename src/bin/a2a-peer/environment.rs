@@ -3,10 +3,16 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use a2a_blocking::ClientBuilder;
+
 /// The proxy's address, which may have a user and a password.
 pub(crate) const PROXY: &str = "A2A_PEER_PROXY";
 /// The platform's address. The library reads it.
 pub(crate) const PLATFORM: &str = "PLATFORM_URL";
+/// A token. The library reads it.
+pub(crate) const TOKEN: &str = "MOLECULE_WORKSPACE_TOKEN";
+/// A token file. The library reads it.
+pub(crate) const TOKEN_FILE: &str = "MOLECULE_WORKSPACE_TOKEN_FILE";
 /// The id of the user's own workspace. The library reads it.
 pub(crate) const WORKSPACE: &str = "WORKSPACE_ID";
 
@@ -35,8 +41,10 @@ pub(crate) fn value(name: &str) -> Result<Option<String>, String> {
 
 /// Returns the path of the token file where `--token-file` does not name one, as the library chooses it.
 pub(crate) fn default_token_file() -> PathBuf {
-    let configs = env::var_os("CONFIGS_DIR").filter(|_| is_set("CONFIGS_DIR")).unwrap_or("/configs".into());
-    Path::new(&configs).join(".auth_token")
+    // With a token it reads no file, and with the other values no error of a variable matters here.
+    let builder = ClientBuilder::from_env().platform_url("http://localhost").workspace_id("w").org_id("o").token("");
+    let settings = builder.build().ok().map(|client| client.settings().clone());
+    settings.and_then(|settings| settings.token_file).unwrap_or_else(|| "/configs/.auth_token".into())
 }
 
 /// Returns the first variable that sets a proxy for other programs.

@@ -26,7 +26,13 @@ Exit status:
 Environment (options take precedence; a blank variable counts as unset):
   PLATFORM_URL     the platform's address, as --platform
   WORKSPACE_ID     the id of your own workspace, as --workspace
-  CONFIGS_DIR      directory of the token file .auth_token [default: /configs]
+  MOLECULE_WORKSPACE_TOKEN
+                   the bearer token; without it the next variable counts
+  MOLECULE_WORKSPACE_TOKEN_FILE
+                   file with the bearer token, as --token-file
+  CONFIGS_DIR      directory of the token file .auth_token and of the cursor of
+                   poll [default: /configs, if that exists, else
+                   ~/.molecule-workspace, where the token is looked for last]
   A2A_PEER_PROXY   HTTP proxy, as --proxy, but a user and a password are allowed:
                    http://user:password@host:port [default: none]
   MOLECULE_ORG_ID  your organisation on a hosted platform [default: none]

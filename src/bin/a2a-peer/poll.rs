@@ -86,12 +86,12 @@ fn note_failures(client: &Client, handle: &PollerHandle) {
     }
 }
 
-/// Returns a cursor file beside the token file, or `None` where there is no token file.
+/// Returns a cursor file in the folder of the library's default one.
 ///
 /// It is not the library's default: with a shared cursor, the user's own program would not get what is printed here.
 fn default_cursor(client: &Client) -> Option<PathBuf> {
-    let Settings { token_file, workspace_id, .. } = client.settings();
-    Some(token_file.as_ref()?.with_file_name(format!("a2a-peer-cursor-{workspace_id}.json")))
+    let Settings { cursor_dir, workspace_id, .. } = client.settings();
+    Some(cursor_dir.as_ref()?.join(format!("a2a-peer-cursor-{workspace_id}.json")))
 }
 
 /// The state that the callback and the handler of Ctrl-C share.

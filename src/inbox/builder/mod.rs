@@ -107,7 +107,9 @@ impl PollerBuilder {
     /// The directory must exist, and the path must not name anything but a plain file. Files with the suffixes `.lock`,
     /// `.new`, `.synced`, `.acked` and `.unreadable` may appear beside it.
     ///
-    /// Default: `inbox-cursor-WORKSPACE.json` beside the token file. Required for a client without a token file.
+    /// Default: `inbox-cursor-WORKSPACE.json` beside the token file that a setter named, or else in the folder of the
+    /// environment ([`ClientBuilder::from_env`](crate::ClientBuilder::from_env)); that in the user's home is made, mode
+    /// 0700, where it does not exist. Required for a client with neither.
     pub fn cursor_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.cursor_file = Some(path.into());
         self

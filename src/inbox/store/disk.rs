@@ -34,6 +34,23 @@ pub(in crate::inbox) fn is_same_file(a: &Path, b: &Path) -> bool {
     a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
+/// Creates a directory that only its owner can use.
+///
+/// # Errors
+///
+/// It cannot be created.
+pub(in crate::inbox) fn create_private_dir(path: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|why| {
+        let path = path.display();
+        Error::config(format!("CONFIGS_DIR: the default directory {path} cannot be created: {why}: set CONFIGS_DIR"))
+            .with_source(why)
+    })
+}
+
 /// The lock on a cursor file. It is released when this is dropped, and when the process that took it ends.
 pub(in crate::inbox) struct CursorLock {
     file: File,

@@ -22,6 +22,9 @@ pub(super) fn token(args: &Args) -> StepResult<Client> {
     let path = args.connection.token_file();
     let path = path.display();
     let client = args.connection.client().map_err(|failure| ErrorReport::of_failure(&failure, args))?;
+    if args.connection.has_token_variable() {
+        return Finding::ok(client, "the token is from MOLECULE_WORKSPACE_TOKEN");
+    }
     let file = match args.connection.token_file_state() {
         TokenFileState::NoDirectory(dir) => {
             let detail = format!("no token: directory {} does not exist", dir.display());
