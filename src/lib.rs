@@ -111,7 +111,7 @@ pub use platform::{
 pub use retry::RetryPolicy;
 pub use send::{SendOptions, SendProgress};
 pub use stats::{CircuitState, InboxStats, SkippedRows, Stats};
-pub use wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
+pub use wire::{AgentCard, Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

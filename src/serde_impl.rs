@@ -22,7 +22,7 @@ use crate::platform::{
     WorkspaceRequest, WorkspaceState,
 };
 use crate::stats::{CircuitState, InboxStats, SkippedRows, Stats};
-use crate::wire::{Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
+use crate::wire::{AgentCard, Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 /// Serialises an enum as its word.
 macro_rules! as_word {
@@ -78,6 +78,7 @@ as_value! {
     Task, task => task.as_json();
     Queued, queued => queued.as_json();
     Message, message => message.as_json(None);
+    AgentCard, card => card.as_json();
     Part<'_>, part => part_json(part);
     File<'_>, file => file_json(file);
 }
@@ -229,6 +230,8 @@ as_object! {
         "is_cursor_failing": health.is_cursor_failing,
         "since_heartbeat_seconds": health.since_heartbeat.map(|time| time.as_secs_f64()),
         "heartbeat_failures": health.heartbeat_failures,
+        "workspace_status": health.workspace_status,
+        "is_paused": health.is_paused,
         "circuit": health.circuit,
     }
     PollFailure, failure {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Client, ClientInner};
-use crate::config::{CheckedSettings, HiddenText, NamedText, OriginSetting, UncheckedSettings};
+use crate::config::{AgentTexts, CheckedSettings, HiddenText, NamedText, OriginSetting, UncheckedSettings};
 use crate::enrich::Enricher;
 use crate::error::Error;
 use crate::http::Http;
 use crate::platform::Registry;
 use crate::token::{TokenSource, TokenStore};
+use crate::wire::AgentCard;
 
 /// A builder of a [`Client`].
 ///
@@ -49,6 +50,8 @@ impl ClientBuilder {
     /// | `MOLECULE_WORKSPACE_TOKEN` | [`token`](ClientBuilder::token) |
     /// | `MOLECULE_WORKSPACE_TOKEN_FILE` | [`token_file`](ClientBuilder::token_file) |
     /// | `CONFIGS_DIR` | the folder of `.auth_token`, a token file, and of the poller's cursor |
+    /// | `MOLECULE_AGENT_NAME`, `MOLECULE_AGENT_DESCRIPTION` | the [card](crate::AgentCard) that a poller registers |
+    /// | `MOLECULE_AGENT_SKILLS` | the skills in it: names with commas between |
     ///
     /// The token is the first that there is, in the order of the table. Without `CONFIGS_DIR` its place is taken by
     /// `/configs`, if that exists, as in the platform's containers. Where the folder has no token, the file
@@ -75,7 +78,7 @@ impl ClientBuilder {
         let checked = self.unchecked.check()?;
         let tokens = TokenStore::open(checked.token.clone())?;
         let http = Arc::new(Http::new(&checked, tokens)?);
-        let CheckedSettings { settings, .. } = checked;
+        let CheckedSettings { settings, agent, .. } = checked;
         let enricher = Enricher::new(Registry::new(http.clone()), &settings);
         Ok(Client {
             inner: Arc::new(ClientInner {
@@ -84,6 +87,7 @@ impl ClientBuilder {
                 settings,
                 inbox: Arc::default(),
                 own_uploads: Arc::default(),
+                agent_card: agent_card(agent),
             }),
         })
     }
@@ -318,4 +322,17 @@ impl ClientBuilder {
         self.unchecked.max_answer = Some(bytes);
         self
     }
+}
+
+/// Returns the card of these texts, or `None` where there is none.
+fn agent_card(texts: AgentTexts<String>) -> Option<AgentCard> {
+    let AgentTexts { name, description, skills } = texts;
+    let mut card = name.map_or_else(AgentCard::default, AgentCard::new);
+    if let Some(description) = description {
+        card = card.with_description(description);
+    }
+    let skills = skills.unwrap_or_default();
+    let skills = skills.split(',').map(str::trim).filter(|name| !name.is_empty());
+    card = skills.fold(card, AgentCard::with_skill);
+    (!card.as_json().is_empty()).then_some(card)
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod delegations;
 mod messages;
+mod registration;
 mod requests;
 mod workspace;
 
@@ -24,7 +25,9 @@ use crate::send::{SendOptions, send};
 use crate::stats::{InboxCounters, Stats};
 use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::recent_texts::RecentTexts;
+use crate::wire::AgentCard;
 pub use builder::ClientBuilder;
+pub(crate) use registration::{PushAgent, Registrar, check_push_agent, present_card};
 
 /// Maximum of the timeout of [`Client::wait_until_idle`]: a day, which the clock can always add.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
@@ -57,6 +60,8 @@ struct ClientInner {
     inbox: Arc<InboxCounters>,
     /// Addresses of the files that this client uploaded. Their rows in our inbox look like those of the human's files.
     own_uploads: Arc<RecentTexts>,
+    /// Card that the environment describes.
+    agent_card: Option<AgentCard>,
 }
 
 impl ClientInner {

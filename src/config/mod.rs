@@ -17,8 +17,8 @@ use crate::token::TokenSource;
 pub(crate) use places::CursorDirSource;
 use places::EnvPlaces;
 pub(crate) use proxy::ProxyUrl;
-pub(crate) use settings::CheckedSettings;
 pub use settings::Settings;
+pub(crate) use settings::{AgentTexts, CheckedSettings};
 use settings::{CALL_TIMEOUT, check_org_id, check_origin, check_workspace_id};
 pub(crate) use url::PlatformUrl;
 
@@ -29,6 +29,8 @@ pub(crate) struct UncheckedSettings {
     pub(crate) workspace_id: Option<NamedText>,
     pub(crate) org_id: Option<NamedText>,
     pub(crate) origin: OriginSetting,
+    /// Name, description and skills of the agent's card.
+    pub(crate) agent: AgentTexts<NamedText>,
     /// A token or a token function. It takes precedence over `token_file`.
     pub(crate) token: Option<TokenSource>,
     /// A token file that a setter named. It takes precedence over `places`.
@@ -60,6 +62,11 @@ impl UncheckedSettings {
             workspace_id: NamedText::from_env("WORKSPACE_ID"),
             org_id: NamedText::from_env("MOLECULE_ORG_ID"),
             places: Some(EnvPlaces::from_env()),
+            agent: AgentTexts {
+                name: NamedText::from_env("MOLECULE_AGENT_NAME"),
+                description: NamedText::from_env("MOLECULE_AGENT_DESCRIPTION"),
+                skills: NamedText::from_env("MOLECULE_AGENT_SKILLS"),
+            },
             ..UncheckedSettings::default()
         }
     }
@@ -122,6 +129,7 @@ impl UncheckedSettings {
             max_answer: self.max_answer.unwrap_or(10_000_000),
         };
         settings.check()?;
+        let text = |named: Option<NamedText>| named.map(|named| named.check(|text| Ok(text.to_owned()))).transpose();
         let proxy = self.proxy.map(|HiddenText(url)| NamedText::new("proxy", url).check(ProxyUrl::parse));
         Ok(CheckedSettings {
             settings,
@@ -132,6 +140,11 @@ impl UncheckedSettings {
                 .unwrap_or(TokenSource::None),
             proxy: proxy.transpose()?,
             root_certificates: self.root_certificates.map(|HiddenText(pem)| pem),
+            agent: AgentTexts {
+                name: text(self.agent.name)?,
+                description: text(self.agent.description)?,
+                skills: text(self.agent.skills)?,
+            },
             platform,
         })
     }

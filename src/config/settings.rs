@@ -114,6 +114,22 @@ pub(crate) struct CheckedSettings {
     pub(crate) proxy: Option<ProxyUrl>,
     /// PEM text.
     pub(crate) root_certificates: Option<String>,
+    pub(crate) agent: AgentTexts<String>,
+}
+
+/// The texts that an agent's card is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentTexts<T> {
+    pub(crate) name: Option<T>,
+    pub(crate) description: Option<T>,
+    /// Names, with commas between.
+    pub(crate) skills: Option<T>,
+}
+
+impl<T> Default for AgentTexts<T> {
+    fn default() -> Self {
+        AgentTexts { name: None, description: None, skills: None }
+    }
 }
 
 impl Settings {

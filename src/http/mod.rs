@@ -29,7 +29,7 @@ pub(crate) use pool::Pool;
 use pool::{FRESH_BUFFER, is_within_idle_age};
 pub(crate) use rate_limit::RateLimit;
 use removal::{Finding, RemovalMonitor};
-pub(crate) use removal::{removal_details, removal_text};
+pub(crate) use removal::{purge_details, removal_details, removal_text};
 pub(crate) use request::{Identity, Request};
 pub(crate) use response::Response;
 use response::{BodyFailure, read_body, retry_after};
@@ -152,10 +152,10 @@ impl Http {
     }
 
     fn execute_with_token(&self, request: &Request<'_>, pool: &Pool, deadline: Deadline) -> Result<Response, Error> {
-        let url = self.url(request);
-        let mut exchange = Exchange { http: self, request, pool, deadline, url, token: self.tokens.current() };
+        let token = request.token.cloned().or_else(|| self.tokens.current());
+        let mut exchange = Exchange { http: self, request, pool, deadline, url: self.url(request), token };
         let outcome = exchange.run();
-        if !request.is_refused(&outcome) {
+        if request.token.is_some() || !request.is_refused(&outcome) {
             return outcome;
         }
         match self.tokens.rotated(exchange.token.as_ref(), deadline) {

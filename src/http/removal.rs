@@ -144,8 +144,7 @@ impl RemovalMonitor {
 
 impl Removal {
     fn purged(workspace_id: &str) -> Self {
-        let details = WorkspaceRemoved { id: workspace_id.to_owned(), removed_at: None, hint: PURGED_HINT.to_owned() };
-        Removal { status: 404, details }
+        Removal { status: 404, details: purge_details(workspace_id) }
     }
 
     /// Returns the error of a request to `target`, of which nothing took effect.
@@ -193,6 +192,11 @@ pub(crate) fn removal_details(response: &Response, workspace_id: &str) -> Worksp
         removed_at: text("removed_at"),
         hint: text("hint").unwrap_or_else(|| REMOVED_HINT.to_owned()),
     }
+}
+
+/// Returns the details of a workspace that the platform does not know.
+pub(crate) fn purge_details(workspace_id: &str) -> WorkspaceRemoved {
+    WorkspaceRemoved { id: workspace_id.to_owned(), removed_at: None, hint: PURGED_HINT.to_owned() }
 }
 
 /// Returns the text of an error for a removal.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::response::{Response, SizeLimit};
 use super::upload::RequestBody;
 use crate::error::Error;
+use crate::token::Token;
 use crate::util::clock::Deadline;
 
 /// A request below the platform's address.
@@ -24,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(super) silence: Option<Duration>,
     pub(super) heeds_removal: bool,
     pub(super) refuses_token: Option<fn(&[u8]) -> bool>,
+    /// Token in place of the client's.
+    pub(super) token: Option<&'a Token>,
 }
 
 /// Headers that name the caller.
@@ -47,6 +50,7 @@ impl<'a> Request<'a> {
             silence: None,
             heeds_removal: true,
             refuses_token: None,
+            token: None,
         }
     }
 
@@ -116,5 +120,12 @@ impl<'a> Request<'a> {
             // The status counts even where the body did not arrive.
             (Err(error), refuses) => error.status() == Some(401) && refuses.is_none(),
         }
+    }
+
+    /// Sends this token in place of the client's. A 401 is about this token: none is read again, and it is no removal.
+    pub(crate) fn token(mut self, token: &'a Token) -> Self {
+        self.token = Some(token);
+        self.heeds_removal = false;
+        self
     }
 }

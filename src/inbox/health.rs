@@ -40,6 +40,12 @@ pub struct PollerHealth {
     pub since_heartbeat: Option<Duration>,
     /// Number of heartbeats that failed since the last one that the platform took.
     pub heartbeat_failures: u64,
+    /// Status of our workspace, as the platform last told it: `online`, `paused`, `hibernated` and others. `None` before its
+    /// first answer, without a token, and for a poller that is not [spawned](crate::PollerBuilder::spawn).
+    pub workspace_status: Option<String>,
+    /// True while our workspace is paused or hibernated. Its messages then stay at the platform, unless
+    /// [`deliver_paused`](crate::PollerBuilder::deliver_paused) is set, and each answer that says so counts as a success.
+    pub is_paused: bool,
     /// State of the circuit for lookups of peers, as in [`Stats::circuit`](crate::Stats::circuit).
     pub circuit: CircuitState,
 }
@@ -98,6 +104,8 @@ struct HealthState {
     is_cursor_failing: bool,
     heartbeat: Option<CoarseInstant>,
     heartbeat_failures: u64,
+    workspace_status: Option<String>,
+    is_paused: bool,
 }
 
 impl HealthState {
@@ -179,6 +187,24 @@ impl HealthMonitor {
         }
     }
 
+    /// Records what the platform says of our workspace. Returns whether it was paused before.
+    ///
+    /// A pause is a success: nothing is to be polled.
+    pub(super) fn workspace_answered(&self, status: String, is_paused: bool) -> bool {
+        let mut state = self.state.lock();
+        if is_paused {
+            self.counters.note_success();
+            state.success = Some(CoarseInstant::now());
+        }
+        state.workspace_status = Some(status);
+        std::mem::replace(&mut state.is_paused, is_paused)
+    }
+
+    /// Returns whether our workspace is paused, as far as is known.
+    pub(super) fn is_paused(&self) -> bool {
+        self.state.lock().is_paused
+    }
+
     /// Returns the health as of now. `circuit` is the state of the client's circuit.
     pub(super) fn health(&self, circuit: CircuitState) -> PollerHealth {
         let now = CoarseInstant::now();
@@ -200,6 +226,8 @@ impl HealthMonitor {
             is_cursor_failing: state.is_cursor_failing,
             since_heartbeat: since(state.heartbeat),
             heartbeat_failures: state.heartbeat_failures,
+            workspace_status: state.workspace_status.clone(),
+            is_paused: state.is_paused,
             circuit,
         }
     }

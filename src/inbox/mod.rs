@@ -12,6 +12,7 @@ pub(crate) mod feed;
 mod handle;
 mod health;
 mod heartbeat;
+mod keeper;
 mod kind;
 mod loop_brake;
 mod message;

@@ -52,6 +52,8 @@ pub(super) struct PollRunner {
     pub(super) malformed_log: MalformedLog,
     /// Series of failed polls. The poller's loop reports the failures, and this the first success after them.
     pub(super) failure_log: FailureLog,
+    /// True if the messages of a paused workspace are delivered.
+    pub(super) delivers_paused: bool,
 }
 
 impl PollRunner {
@@ -93,7 +95,7 @@ impl PollRunner {
     /// rows and those that the filter names, and logs malformed ones.
     ///
     /// Returns the number of messages by outcome, and whether there may be more. Returns early, without an error, when
-    /// the poller is stopped. Returns an error before the first unacked row while the cursor is full.
+    /// the poller is stopped or the workspace is paused. Returns an error before the first unacked row while the cursor is full.
     fn deliver_batch(
         &mut self,
         batch: Batch,
@@ -111,6 +113,10 @@ impl PollRunner {
             if self.cursor.is_acked(&key.id) {
                 self.cursor.ack(&listed, index, coverage);
                 continue;
+            }
+            if self.is_held() {
+                self.lister.restart();
+                return Ok(summary);
             }
             // The next polls look past this row: newer rows show whether the platform's times go on.
             if self.cursor.is_full() {
@@ -150,6 +156,11 @@ impl PollRunner {
         summary.skipped += count;
         summary.skipped_by.add(reason, count as u64);
         self.control.health.counters().skipped.add(reason, count as u64);
+    }
+
+    /// Returns whether the messages are to stay at the platform.
+    pub(super) fn is_held(&self) -> bool {
+        !self.delivers_paused && self.control.health.is_paused()
     }
 
     /// Saves and syncs the cursor.

@@ -12,6 +12,7 @@ use super::feed::{Lister, MalformedLog};
 use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
 use super::health::PollerHealth;
 use super::heartbeat::{CallbackStats, Heartbeat};
+use super::keeper::{KeeperSettings, MAX_RETRY_AFTER, WorkspaceKeeper};
 use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::poll::{PollRunner, PollSummary};
@@ -30,8 +31,6 @@ use crate::util::random::random;
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// Wait for the rate limit above which it is logged as a warning.
 const LONG_WAIT: Duration = Duration::from_secs(10);
-/// Longest wait that the platform can ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Polls our workspace's inbox and hands each message to a callback: at least once, in order, and across restarts.
 ///
@@ -94,6 +93,7 @@ pub struct InboxPoller {
     interval: Duration,
     /// Time between two heartbeats. `None` sends none.
     heartbeat: Option<Duration>,
+    keeper: KeeperSettings,
     control: Arc<PollerControl>,
     runner: PollRunner,
 }
@@ -109,7 +109,7 @@ impl InboxPoller {
         let path = builder.validate()?;
         create_home(builder.client.settings(), &path)?;
         let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
-        let PollerBuilder { on_error, on_request, loop_brake, own, .. } = builder;
+        let PollerBuilder { on_error, on_request, loop_brake, own, keeper, .. } = builder;
         let filter = RowFilter {
             workspace_id: client.http().workspace_id().to_owned(),
             delivers_own: own,
@@ -137,14 +137,16 @@ impl InboxPoller {
             requests: on_request.map(|callback| RequestWatch::new(&client, &control.token, callback)),
             malformed_log,
             failure_log,
+            delivers_paused: keeper.delivers_paused,
         };
-        Ok(Self { client, interval, heartbeat, control, runner })
+        Ok(Self { client, interval, heartbeat, keeper, control, runner })
     }
 
     /// Polls once: lists one page and delivers its new messages to `callback`.
     ///
     /// Blocks until each of them is acknowledged or dead-lettered, the waits between delivery attempts included. If the
-    /// cursor is missing or its row was pruned, it lists as many pages as that takes. Sends no heartbeat.
+    /// cursor is missing or its row was pruned, it lists as many pages as that takes. Sends no heartbeat, registers nothing
+    /// ([`Client::register`] does), and does not ask whether the workspace is paused ([`Client::state`] does).
     ///
     /// ```no_run
     /// use a2a_blocking::{Client, InboxPoller, Verdict};
@@ -206,11 +208,16 @@ impl InboxPoller {
         let ended = EndOnDrop(control.clone());
         let stats = self.runner.dispatcher.stats.clone();
         let heartbeat = self.heartbeat.and_then(|every| Heartbeat::new(&self.client, &control, stats, every).spawn());
+        let keeper = WorkspaceKeeper::new(&self.client, &control, self.keeper.clone(), self.heartbeat).spawn();
+        if !self.keeper.delivers_paused {
+            keeper.wait_for_state();
+        }
         self.poll_until_stopped(&mut callback);
         self.runner.save_cursor();
-        // Stops the heartbeat. No effect if the heartbeat stopped the poller, since the first reason counts.
+        // Stops the other threads. No effect if one of them stopped the poller, since the first reason counts.
         control.stop(StopReason::Stopped);
         let _ = heartbeat.map(thread::JoinHandle::join);
+        keeper.join();
         let panicked = guard(|| {
             drop((self, callback));
             Ok(())
@@ -224,12 +231,19 @@ impl InboxPoller {
     /// Polls until the poller is stopped or the workspace is removed, and waits between the polls.
     ///
     /// The wait is the interval, nothing after a full page, and a backoff after a failure, which a new token ends early
-    /// where the last one was refused. It is longer where little of the rate limit is left. Failures are logged as
+    /// where the last one was refused. It is longer where little of the rate limit is left. A paused workspace is not
+    /// polled. Failures are logged as
     /// [`FailureLog`] says, and so is the first success after them.
     fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
         let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
         let mut failures = 0;
         loop {
+            if self.runner.is_held() {
+                if self.control.token.wait(self.interval) {
+                    return;
+                }
+                continue;
+            }
             let watch = TokenWatch::before_call(self.client.http(), &self.control.token);
             let wait = match self.runner.run(callback) {
                 _ if self.control.token.is_cancelled() => return,

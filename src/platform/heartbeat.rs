@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::register::hide_secrets;
 use super::response::{Call, refusal};
 use crate::error::Error;
 use crate::http::{Http, Pool, Request, RequestBody};
@@ -33,9 +34,19 @@ pub(crate) struct Vitals {
 /// [`ErrorKind::Removed`](crate::ErrorKind::Removed) where our workspace was removed, any other status outside 200 to 299,
 /// or a failure of the transport.
 pub(crate) fn heartbeat(http: &Http, pool: &Pool, vitals: Vitals, deadline: Deadline) -> Result<(), Error> {
-    let body = RequestBody::new(payload(http.workspace_id(), &vitals).to_string().into_bytes());
+    post(http, pool, &payload(http.workspace_id(), &vitals), deadline)
+}
+
+/// Like [`heartbeat`], without a state of our workspace.
+pub(crate) fn bare_heartbeat(http: &Http, pool: &Pool, deadline: Deadline) -> Result<(), Error> {
+    post(http, pool, &json!({ "workspace_id": http.workspace_id() }), deadline)
+}
+
+fn post(http: &Http, pool: &Pool, payload: &Value, deadline: Deadline) -> Result<(), Error> {
+    let body = RequestBody::new(payload.to_string().into_bytes());
     let request = Request::post("/registry/heartbeat", &body).deadline(deadline).max_response(MAX_RESPONSE);
-    let response = http.execute(&request, pool)?;
+    let mut response = http.execute(&request, pool)?;
+    hide_secrets(&mut response);
     match response.status {
         200..300 => Ok(()),
         _ => Err(refusal(&response, Call::Heartbeat, http.workspace_id())),

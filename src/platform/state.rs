@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::response::{Call, read_object, refusal};
 use crate::error::Error;
-use crate::http::{Http, Request};
+use crate::http::{Http, Pool, Request};
+use crate::token::Token;
 use crate::util::clock::Deadline;
 use crate::wire::CALL_MEMORY;
 
@@ -49,15 +50,21 @@ impl WorkspaceState {
     }
 }
 
-/// Asks the platform for the state of our own workspace. The answer proves that it takes our token.
+/// Asks the platform for the state of our own workspace. The answer proves that it takes our token, or `token` in its place.
 ///
 /// # Errors
 ///
 /// [`Unauthorized`](crate::ErrorKind::Unauthorized) for 401 and 403. Any other status, a body that is no JSON object, and a
 /// failure of the transport are errors, too.
-pub(crate) fn workspace_state(http: &Http, deadline: Deadline) -> Result<WorkspaceState, Error> {
+pub(crate) fn workspace_state(
+    http: &Http,
+    pool: &Pool,
+    token: Option<&Token>,
+    deadline: Deadline,
+) -> Result<WorkspaceState, Error> {
     let path = format!("/workspaces/{}/state", http.workspace_id());
-    let response = http.execute(&Request::get(&path).deadline(deadline), http.calls())?;
+    let request = Request::get(&path).deadline(deadline);
+    let response = http.execute(&token.map_or(request, |token| request.token(token)), pool)?;
     match response.status {
         200 => Ok(WorkspaceState { fields: read_object(&response, CALL_MEMORY)? }),
         _ => Err(refusal(&response, Call::State, http.workspace_id())),

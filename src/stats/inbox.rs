@@ -154,7 +154,8 @@ impl InboxCounters {
         self.note_success();
     }
 
-    fn note_success(&self) {
+    /// Records a success that is no poll: the platform says that there is nothing to be polled.
+    pub(crate) fn note_success(&self) {
         self.success_millis.store(millis_up(), Relaxed);
         self.success_nanos.store(wall_nanos().and_then(|nanos| nanos.try_into().ok()).unwrap_or(0), Relaxed);
     }

@@ -5,6 +5,7 @@ mod file;
 pub(crate) mod fuzz;
 mod mistake;
 mod redact;
+mod reserve;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
 use crate::util::thread_group::ThreadGroup;
 use file::MAX_BYTES;
+pub(crate) use reserve::ReservedTokenFile;
 
 /// The token in use, and its source.
 #[derive(Debug)]
@@ -131,6 +133,33 @@ impl TokenStore {
         is_new
     }
 
+    /// Creates the token file, the preferred one where there are several, empty, for a token that is to come.
+    ///
+    /// # Errors
+    ///
+    /// There is no token file to put it in: none is set, or there is a file already.
+    pub(crate) fn reserve(&self) -> Result<ReservedTokenFile, Error> {
+        let path = if let TokenSource::Files(paths) = &self.source { paths.first() } else { None };
+        match path {
+            Some(path) => ReservedTokenFile::create(path),
+            None => Err(Error::config(
+                "token_file: not set, so that the token that the platform issues could not be kept: set \
+                 ClientBuilder::token_file, and no token",
+            )),
+        }
+    }
+
+    /// Writes `token` to the token file, and uses it from now on.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written. The token is used all the same.
+    pub(crate) fn keep(&self, token: Token, file: ReservedTokenFile) -> Result<(), Error> {
+        let written = file.write(token.expose());
+        self.replace(token);
+        written
+    }
+
     /// Calls the token function. Returns `None` in a thread that is in it, or that works for one that is.
     fn read_function(&self) -> Option<Result<Option<Token>, Error>> {
         if self.callers.contains_this_thread() {
@@ -206,7 +235,7 @@ impl Token {
     /// # Errors
     ///
     /// A text that is too long, or that is no token: see [`mistake`].
-    fn new(text: &str, source: &str) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(text: &str, source: &str) -> Result<Option<Self>, Error> {
         let text = text.trim();
         if text.len() as u64 > MAX_BYTES {
             return Err(Error::config(format!(

@@ -8,7 +8,7 @@ use super::part::read::text;
 use crate::util::text::strip;
 
 /// Deepest nesting of a message's data. Most JSON parsers stop at 128 levels, some of which the request takes.
-const MAX_DEPTH: usize = 120;
+pub(super) const MAX_DEPTH: usize = 120;
 
 /// A message to a peer: its parts, and the conversation and task that they belong to.
 ///
@@ -140,17 +140,8 @@ impl Message {
     }
 
     /// Returns whether the data or the metadata nests deeper than [`MAX_DEPTH`] levels.
-    ///
-    /// Walks level by level, not recursively, since a deep value could exhaust the stack.
     pub(crate) fn is_too_deep(&self) -> bool {
-        let mut level: Vec<&Value> = self.parts.iter().chain(self.metadata.values()).collect();
-        for _ in 0..MAX_DEPTH {
-            level = level.into_iter().flat_map(children).collect();
-            if level.is_empty() {
-                return false;
-            }
-        }
-        true
+        is_deeper_than(self.parts.iter().chain(self.metadata.values()).collect(), MAX_DEPTH)
     }
 
     /// Returns whether each part is a text that is empty or blank.
@@ -191,6 +182,20 @@ fn non_empty(id: impl Into<String>) -> Option<String> {
 /// Encodes the bytes of a file part.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// Returns whether some of the values nest deeper than `depth` levels.
+///
+/// Walks level by level, not recursively, since a deep value could exhaust the stack.
+pub(super) fn is_deeper_than(values: Vec<&Value>, depth: usize) -> bool {
+    let mut level = values;
+    for _ in 0..depth {
+        level = level.into_iter().flat_map(children).collect();
+        if level.is_empty() {
+            return false;
+        }
+    }
+    true
 }
 
 fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {

@@ -1,6 +1,7 @@
 //! The JSON that is sent and received. Does no I/O and reads no clock.
 
 mod activity;
+mod card;
 mod json;
 mod message;
 mod part;
@@ -15,6 +16,7 @@ pub(crate) use activity::row::{
     is_queued_delegation, request_body, request_metadata, request_origin, sender, text_field,
 };
 pub(crate) use activity::{ActivityRows, MalformedRows, Row, activity};
+pub use card::AgentCard;
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::to_utf8;
 pub(crate) use json::{JsonError, MemoryBudget, parse_json};

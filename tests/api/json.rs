@@ -1,8 +1,8 @@
 //! Public data as JSON. These forms are pinned: a change is a breaking change.
 
 use a2a_blocking::{
-    Boundary, CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId, PollerHealth, Stats,
-    Verdict,
+    AgentCard, Boundary, CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId,
+    PollerHealth, Stats, StopReason, Verdict,
 };
 use serde_json::{Value, json, to_value};
 
@@ -184,7 +184,7 @@ fn health_of_a_poller_is_numbers_and_its_last_failure() {
     let mut poller = builder.build().unwrap();
     let expected = json!({ "uptime_seconds": 0.0, "since_success_seconds": null, "consecutive_failures": 0,
         "last_failure": null, "in_callback_seconds": null, "cursor": null, "is_cursor_failing": false,
-        "since_heartbeat_seconds": null, "heartbeat_failures": 0, "circuit": "closed" });
+        "since_heartbeat_seconds": null, "heartbeat_failures": 0, "workspace_status": null, "is_paused": false, "circuit": "closed" });
     assert_eq!(to_value(PollerHealth::default()).unwrap(), expected);
     let error = poller.poll_once(|_| Verdict::Ack).unwrap_err();
     let mut failure = to_value(poller.health()).unwrap()["last_failure"].take();
@@ -201,5 +201,11 @@ fn stop_reason_is_a_word_and_the_answer_of_the_platform() {
     let reason = builder.spawn(|_| Verdict::Ack).unwrap().join();
     let removed = json!({ "id": "w", "removed_at": null, "hint": "make another" });
     assert_eq!(to_value(reason).unwrap(), json!({ "reason": "removed", "removed": removed }));
-    assert_eq!(to_value(a2a_blocking::StopReason::Stopped).unwrap(), json!({ "reason": "stopped", "removed": null }));
+    assert_eq!(to_value(StopReason::Stopped).unwrap(), json!({ "reason": "stopped", "removed": null }));
+}
+
+#[test]
+fn card_is_the_object_that_is_published() {
+    let card = AgentCard::new("ops").with_skill("rota");
+    assert_eq!(to_value(card).unwrap(), json!({ "name": "ops", "skills": [{ "name": "rota" }] }));
 }

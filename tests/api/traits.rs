@@ -24,6 +24,7 @@ fn types_are_send_sync_and_debug() {
     shared::<Lookup>();
     shared::<Reply>();
     shared::<Message>();
+    shared::<AgentCard>();
     shared::<Workspace>();
     shared::<WorkspaceState>();
     shared::<WorkspaceRequest>();
@@ -71,6 +72,7 @@ fn data_is_comparable_and_words_are_hashable() {
     value::<Notice>();
     value::<UploadedFile>();
     value::<Message>();
+    value::<AgentCard>();
     value::<Reply>();
     value::<Part<'_>>();
     value::<File<'_>>();

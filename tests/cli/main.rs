@@ -11,6 +11,7 @@ mod poll;
 mod proxy;
 mod readme;
 mod records;
+mod register;
 mod requests;
 mod schema;
 mod send;
@@ -32,12 +33,13 @@ use support::{Act, PEER, RECORD, Server};
 /// Id of a peer that [`registry`] does not know.
 const UNKNOWN_PEER: &str = "deadbeef-0000-4000-8000-000000000404";
 /// Subcommands of the binary.
-const SUBCOMMANDS: [&str; 14] = [
+const SUBCOMMANDS: [&str; 15] = [
     "enrich",
     "discover",
     "peers",
     "info",
     "send",
+    "register",
     "poll",
     "requests",
     "respond",
@@ -55,6 +57,9 @@ const VARIABLES: &[&str] = &[
     "MOLECULE_ORG_ID",
     "MOLECULE_WORKSPACE_TOKEN",
     "MOLECULE_WORKSPACE_TOKEN_FILE",
+    "MOLECULE_AGENT_NAME",
+    "MOLECULE_AGENT_DESCRIPTION",
+    "MOLECULE_AGENT_SKILLS",
     "RUST_LOG",
     "RUST_LOG_STYLE",
     "NO_COLOR",

@@ -16,12 +16,16 @@ mod loops;
 #[cfg(feature = "testing")]
 mod names;
 mod odd;
+mod own_workspace;
 mod pages;
 #[path = "../support/poll.rs"]
 mod poll;
 mod poller;
 mod polling;
 mod random;
+mod registration;
+#[path = "../support/relay.rs"]
+mod relay;
 mod removal;
 mod reply;
 mod spellings;

@@ -43,7 +43,9 @@ fn poller_of_a_removed_workspace_ends_and_every_later_call_says_so() {
     let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
     let client = ops.client().build().unwrap();
     let (texts, callback) = recorder();
-    let poller = fast_poller(client.clone(), &dir).heartbeat(Some(Duration::from_millis(20))).spawn(callback).unwrap();
+    // A registration that is under way at the removal would make the platform issue a token, and refuse ours in lookups, too.
+    let builder = fast_poller(client.clone(), &dir).register(false);
+    let poller = builder.heartbeat(Some(Duration::from_millis(20))).spawn(callback).unwrap();
     platform.send(&dev, &ops, "before").unwrap();
     eventually("a message", || texts.lock().unwrap().len() == 1);
     ops.remove();
@@ -173,7 +175,9 @@ fn purged_workspace_ends_the_poller_by_its_second_poll() {
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "one answer says nothing");
     let (_, callback) = recorder();
     // A longer interval would miss the time limit.
-    let poller = fast_poller(client.clone(), &dir).interval(LONG).spawn(callback).unwrap();
+    // A registration finds it at the start.
+    let builder = fast_poller(client.clone(), &dir).register(false);
+    let poller = builder.interval(LONG).spawn(callback).unwrap();
     eventually("its end", || poller.is_finished());
     let Some(StopReason::Removed(removed)) = poller.join() else { panic!("{poller:?}") };
     assert!(removed.id == ops.id() && removed.hint.contains("purged"), "{removed:?}");

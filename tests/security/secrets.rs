@@ -15,7 +15,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use a2a_blocking::{
-    CancelToken, Client, ClientBuilder, Error, InboxPoller, Message, NewRequest, RequestAction, RetryPolicy,
+    AgentCard, CancelToken, Client, ClientBuilder, Error, InboxPoller, Message, NewRequest, RequestAction, RetryPolicy,
     SendOptions, Verdict, global,
 };
 use serde_json::json;
@@ -95,6 +95,10 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     show_outcome("discover, of nobody", client.discover(TOKEN_OF_NOBODY));
     show_outcome("peers", client.peers());
     show_outcome("workspace", client.workspace());
+    show_outcome("state", client.state());
+    show_outcome("register", client.register(&AgentCard::new("me")));
+    show_outcome("update_card", client.update_card(&AgentCard::new("me")));
+    show_outcome("heartbeat", client.heartbeat());
     show_outcome("discover_url", client.discover_url(PEER));
     show_outcome("requests", client.requests());
     show_outcome("request_details", client.request_details("r"));
@@ -171,6 +175,8 @@ fn good(platform: &Platform) -> Server {
         match request.path.as_str() {
             path if path.ends_with("/peers") => Reaction::reply(200, format!("[{RECORD},7]")),
             path if path == format!("/workspaces/{WORKSPACE}") => Reaction::reply(200, r#"{"id":"w","name":"me"}"#),
+            path if path.ends_with("/state") => Reaction::reply(200, r#"{"status":"online"}"#),
+            "/registry/register" => Reaction::reply(200, r#"{"status":"registered","delivery_mode":"poll"}"#),
             _ => platform.answer(request),
         }
     })

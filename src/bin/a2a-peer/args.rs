@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::connection::ConnectionArgs;
 use crate::help;
+use crate::register::RegisterOptions;
 use crate::requests::ResponseArg;
 
 /// Look up peers on an A2A platform, send them messages, and read an inbox
@@ -88,6 +89,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID", value_parser = words, value_hint = ValueHint::Other)]
         context: Option<String>,
     },
+    /// Register your own workspace, so that its messages come to its inbox
+    ///
+    /// A workspace that was never registered is in push mode: senders get errors, and messages come twice. `poll` with
+    /// --heartbeat or --reply-with registers, too, and so does every poller of the library. Without a token the platform
+    /// issues one, if none of the workspace lives: it is written to the token file. Takes at most 20 s.
+    #[command(after_help = help::REGISTER)]
+    Register(RegisterOptions),
     /// Print the messages of your own inbox as they arrive, until Ctrl-C
     ///
     /// Prints a line per message: time, sender, text. The cursor remembers what was printed, and the next run continues
@@ -102,7 +110,7 @@ pub(crate) enum Command {
         once: bool,
         /// Answer each message that is no reply with this text [default: no answer]
         ///
-        /// Sends heartbeats, too.
+        /// Registers and sends heartbeats, too.
         #[arg(long, value_name = "TEXT", value_parser = words, value_hint = ValueHint::Other)]
         reply_with: Option<String>,
         /// File that remembers what was printed [default: a2a-peer-cursor-WORKSPACE.json, by the token file]
@@ -110,7 +118,7 @@ pub(crate) enum Command {
         /// No other program may use the file.
         #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
         cursor: Option<PathBuf>,
-        /// Send a heartbeat every 30 s
+        /// Register the workspace, and send a heartbeat every 30 s
         ///
         /// Without heartbeats from any program, peers see the workspace as offline.
         #[arg(long, conflicts_with = "once")]
@@ -118,6 +126,11 @@ pub(crate) enum Command {
         /// Time between two polls, in seconds, 0.01 to 86400
         #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = poll_seconds)]
         interval: f64,
+        /// Print the messages of a paused workspace, too
+        ///
+        /// They stay at the platform otherwise until it is resumed. --once prints them in any case.
+        #[arg(long)]
+        deliver_paused: bool,
     },
     /// List the tasks and approvals that your own workspace is asked for
     ///

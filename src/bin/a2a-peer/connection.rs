@@ -67,6 +67,15 @@ impl ConnectionArgs {
         Ok(client)
     }
 
+    /// Returns the client of `register`, for which the token file may be missing: the platform may issue a token.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a setting is wrong.
+    pub(crate) fn client_to_register(&self) -> Result<Client, CommandFailure> {
+        self.build(self.builder())
+    }
+
     /// Returns a client that reads no token file and sends no token.
     pub(crate) fn client_without_token(&self) -> Result<Client, CommandFailure> {
         self.build(self.builder().token(""))

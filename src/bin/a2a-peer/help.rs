@@ -36,6 +36,11 @@ Environment (options take precedence; a blank variable counts as unset):
   A2A_PEER_PROXY   HTTP proxy, as --proxy, but a user and a password are allowed:
                    http://user:password@host:port [default: none]
   MOLECULE_ORG_ID  your organisation on a hosted platform [default: none]
+  MOLECULE_AGENT_NAME         name on the card that `register` and `poll` publish
+                   [default: as the card is now]
+  MOLECULE_AGENT_DESCRIPTION  its description [default: as the card is now]
+  MOLECULE_AGENT_SKILLS       its skills, names with commas between
+                   [default: as the card is now]
   RUST_LOG         log filter in the syntax of env_logger; overrides --verbose
                    [default: a2a_blocking=warn; in poll also
                    a2a_blocking::inbox=info, in demo also
@@ -135,6 +140,23 @@ With --json the line is {\"peer\", \"text\", \"state\", \"reply\", \"delivery\",
 Examples:
   a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c 'who is on call tonight?'
   git diff | a2a-peer send --timeout 60 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -";
+
+pub(crate) const REGISTER: &str = "\
+Exit status:
+  0  registered
+  1  any other answer of the platform
+  2  wrong usage or settings, or the workspace belongs to an agent with a URL
+  4  the platform does not know the workspace; not registered
+  5  unreachable
+  6  the token was refused; not registered
+  7  the workspace was removed; not registered
+
+With --json the line is {\"workspace\", \"card\", \"token_file\", \"ms\"}. `token_file` is null unless the platform issued a \
+token, which is in that file then.
+
+Examples:
+  a2a-peer register
+  a2a-peer register --name ops-agent --description 'knows who is on call' --skill rota --skill paging";
 
 pub(crate) const POLL: &str = "\
 Exit status:

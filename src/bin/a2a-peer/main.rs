@@ -14,6 +14,7 @@ mod help;
 mod poll;
 mod proxy;
 mod records;
+mod register;
 mod report;
 mod requests;
 mod send;
@@ -60,7 +61,11 @@ fn run(args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
             let policy = RetryPolicy::new().with_attempts(*attempts).with_budget(Duration::from_secs(*timeout));
             send::send(&client, *peer, &message, policy, args.json, &mut out)
         }
-        Command::Poll { once, reply_with, cursor, heartbeat, interval } => {
+        Command::Register(options) => {
+            let client = args.connection.client_to_register()?;
+            register::register(&client, options, &args.connection, args.json, &mut out)
+        }
+        Command::Poll { once, reply_with, cursor, heartbeat, interval, deliver_paused } => {
             // The callback locks standard output on another thread.
             drop(out);
             let options = poll::PollOptions {
@@ -68,6 +73,7 @@ fn run(args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
                 reply_with: reply_with.clone(),
                 cursor: cursor.clone(),
                 heartbeat: *heartbeat,
+                deliver_paused: *deliver_paused,
                 interval: Duration::from_secs_f64(*interval),
             };
             poll::poll(client()?, options, args)

@@ -30,17 +30,18 @@ pub(crate) struct PollOptions {
     pub(crate) reply_with: Option<String>,
     pub(crate) cursor: Option<PathBuf>,
     pub(crate) heartbeat: bool,
+    pub(crate) deliver_paused: bool,
     pub(crate) interval: Duration,
 }
 
 /// Prints messages until Ctrl-C, or until the inbox is empty with `once`.
 pub(crate) fn poll(client: Client, options: PollOptions, args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
-    let PollOptions { once, reply_with, cursor, heartbeat, interval } = options;
+    let PollOptions { once, reply_with, cursor, heartbeat, deliver_paused, interval } = options;
     let cursor = cursor.or_else(|| default_cursor(&client));
-    let mut builder = InboxPoller::builder(client.clone()).interval(interval);
+    let mut builder = InboxPoller::builder(client.clone()).interval(interval).deliver_paused(deliver_paused);
     // A user who only reads is not the agent: peers must not see the workspace as online because of it.
     if !heartbeat && reply_with.is_none() {
-        builder = builder.heartbeat(None);
+        builder = builder.heartbeat(None).register(false);
     }
     if let Some(path) = cursor {
         builder = builder.cursor_file(path);

@@ -7,13 +7,15 @@ use std::time::Duration;
 use super::cursor_path::cursor_path;
 use super::deliver::{DeadLetterCallback, ErrorCallback, Verdict};
 use super::handle::PollerHandle;
+use super::keeper::KeeperSettings;
 use super::message::InboxMessage;
 use super::poller::InboxPoller;
 use super::request_watch::RequestCallback;
-use crate::client::Client;
+use crate::client::{Client, PushAgent};
 use crate::error::Error;
 use crate::platform::{MAX_PAGE, WorkspaceRequest};
 use crate::retry::RetryPolicy;
+use crate::wire::AgentCard;
 
 /// Longest backlog. A longer one counts as this.
 const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
@@ -45,8 +47,8 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// let shown = format!("{:?}", InboxPoller::builder(client));
 /// let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
 /// assert!(shown.contains(&format!("retry: {retry:?}")));
-/// let defaults = ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)", "own: false"];
-/// for default in defaults {
+/// let defaults = ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)"];
+/// for default in defaults.into_iter().chain(["own: false", "register: Some(Keep)", "deliver_paused: false"]) {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
 /// assert!(shown.contains("on_dead_letter: false, on_error: false, on_request: false"));
@@ -63,6 +65,7 @@ pub struct PollerBuilder {
     pub(super) heartbeat: Option<Duration>,
     pub(super) loop_brake: Option<u32>,
     pub(super) own: bool,
+    pub(super) keeper: KeeperSettings,
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
     pub(super) on_error: Option<ErrorCallback>,
     pub(super) on_request: Option<RequestCallback>,
@@ -71,17 +74,16 @@ pub struct PollerBuilder {
 impl PollerBuilder {
     /// Creates a builder with the defaults.
     pub(super) fn new(client: Client) -> Self {
+        let secs = Duration::from_secs;
         PollerBuilder {
+            keeper: KeeperSettings::new(client.agent_card()),
             client,
-            interval: Duration::from_secs(5),
+            interval: secs(5),
             cursor_file: None,
-            retry: RetryPolicy::new()
-                .with_attempts(5)
-                .with_base(Duration::from_secs(1))
-                .with_cap(Duration::from_secs(8)),
-            backlog: Duration::from_secs(600),
+            retry: RetryPolicy::new().with_attempts(5).with_base(secs(1)).with_cap(secs(8)),
+            backlog: secs(600),
             page_size: MAX_PAGE,
-            heartbeat: Some(Duration::from_secs(30)),
+            heartbeat: Some(secs(30)),
             loop_brake: Some(30),
             own: false,
             on_dead_letter: None,
@@ -179,6 +181,36 @@ impl PollerBuilder {
         self
     }
 
+    /// Sets whether the poller registers the workspace in poll mode when it starts, as [`Client::register`] does.
+    ///
+    /// `true` does so also where the workspace belongs to an agent with a URL, which it wipes. A registration that fails is
+    /// tried again with each heartbeat, and made anew after a pause; the poller polls meanwhile. It needs a token. A workspace
+    /// that the platform removed or does not know ends the poller. [`InboxPoller::poll_once`] registers nothing.
+    ///
+    /// Default: registers, but for an agent with a URL, which is left alone with an error in the log.
+    pub fn register(mut self, registers: bool) -> Self {
+        self.keeper.registers = registers.then_some(PushAgent::Replace);
+        self
+    }
+
+    /// Sets the card that the poller registers, in place of the one that the platform has.
+    ///
+    /// Default: that of the environment ([`Client::agent_card`]), else the platform's, else the workspace's name.
+    pub fn agent_card(mut self, card: AgentCard) -> Self {
+        self.keeper.card = Some(card);
+        self
+    }
+
+    /// Sets whether messages are delivered while the workspace is paused or hibernated.
+    ///
+    /// With a token the state is asked at the start, for which the first poll waits at most 1 s, and once a minute.
+    ///
+    /// Default: `false`. They stay at the platform, and [`PollerHealth::is_paused`](crate::PollerHealth::is_paused) says so.
+    pub fn deliver_paused(mut self, delivers: bool) -> Self {
+        self.keeper.delivers_paused = delivers;
+        self
+    }
+
     /// Sets a callback for messages that exhausted their delivery attempts.
     ///
     /// Runs on the poller's thread. The message counts as handled afterwards and is not delivered again. A panic in
@@ -226,25 +258,6 @@ impl PollerBuilder {
     /// Default: none. The first failure of a series is logged: as an error if the platform refuses us (400, 401, 403, 404), if
     /// TLS fails or if a limit is reached, and as a warning otherwise. A series that lasts is logged as an error after a minute, and then less and less
     /// often. Its end is logged, too.
-    ///
-    /// ```no_run
-    /// use std::sync::mpsc;
-    /// use a2a_blocking::{Client, ErrorKind, InboxPoller, Verdict};
-    ///
-    /// let (sender, refusals) = mpsc::channel();
-    /// let poller = InboxPoller::builder(Client::from_env()?)
-    ///     .on_error(move |error| {
-    ///         if error.kind() == ErrorKind::Unauthorized {
-    ///             let _ = sender.send(error.to_string());
-    ///         }
-    ///     })
-    ///     .spawn(|message| Verdict::after(message.reply("on it")))?;
-    /// if let Ok(refusal) = refusals.recv() {
-    ///     eprintln!("a new token is needed: {refusal}");
-    /// }
-    /// # poller.stop();
-    /// # Ok::<(), a2a_blocking::Error>(())
-    /// ```
     pub fn on_error(mut self, callback: impl FnMut(&Error) + Send + 'static) -> Self {
         self.on_error = Some(Box::new(callback));
         self
@@ -269,12 +282,12 @@ impl PollerBuilder {
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::InvalidMessage`](crate::ErrorKind::InvalidMessage) for a card that cannot be sent, and
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a setting is out of its bounds, or for the cursor file:
     ///
     /// - It is not set, and the client has no token file to put it beside.
     /// - Its directory does not exist, or it is no plain file.
-    /// - Another poller has locked it.
-    /// - It belongs to another workspace.
+    /// - Another poller has locked it, or it belongs to another workspace.
     /// - It is the token file, or the token file is one of the files beside it.
     pub fn build(self) -> Result<InboxPoller, Error> {
         InboxPoller::new(self)
@@ -292,13 +305,13 @@ impl PollerBuilder {
 
     /// Checks the settings, and returns the path of the cursor file: the one that was set, or else the default.
     pub(super) fn validate(&self) -> Result<PathBuf, Error> {
+        self.keeper.card.as_ref().map_or(Ok(()), AgentCard::check)?;
         if self.interval.is_zero() {
             return Err(Error::config("interval: zero would poll without a pause: set more than zero"));
         }
         if self.heartbeat.is_some_and(|every| every.is_zero()) {
-            return Err(Error::config(
-                "heartbeat: zero would send heartbeats without a pause: set more than zero, or None for no heartbeat",
-            ));
+            let advice = "set more than zero, or None for no heartbeat";
+            return Err(Error::config(format!("heartbeat: zero would send heartbeats without a pause: {advice}")));
         }
         if self.loop_brake == Some(0) {
             return Err(Error::config("loop_brake: zero would refuse replies: set at least 1, or None for no brake"));
@@ -317,11 +330,16 @@ impl PollerBuilder {
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
-        let PollerBuilder { loop_brake, own, on_dead_letter, on_error, on_request, .. } = self;
+        let PollerBuilder { keeper, loop_brake, own, on_dead_letter, on_error, on_request, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
-        shown.field("heartbeat", heartbeat).field("loop_brake", loop_brake).field("own", own);
+        shown
+            .field("heartbeat", heartbeat)
+            .field("loop_brake", loop_brake)
+            .field("own", own)
+            .field("register", &keeper.registers);
+        shown.field("agent_card", &keeper.card).field("deliver_paused", &keeper.delivers_paused);
         shown.field("on_dead_letter", &on_dead_letter.is_some());
         shown.field("on_error", &on_error.is_some()).field("on_request", &on_request.is_some()).finish()
     }

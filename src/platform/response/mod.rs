@@ -9,7 +9,8 @@
 //! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same | the same |
 //! | other | `Status` | the same | the same | the same | the same | the same | the same |
 //!
-//! *request* is a task or an approval by its id; *own* is the list of those, delegations, uploads and instructions.
+//! *request* is a task or an approval by its id; *own* is the list of those, registration and
+//! card, delegations, uploads and instructions.
 //! Answers to a message say more of its delivery: see [`message`].
 
 pub(super) mod author;
@@ -45,7 +46,7 @@ pub(super) enum Call {
     Heartbeat,
     /// One task or approval, by its id.
     Request,
-    /// Tasks and approvals, delegations, uploads and instructions of our own workspace.
+    /// Registration and card, tasks and approvals, delegations, uploads and instructions of our own workspace.
     Own,
 }
 

@@ -38,6 +38,7 @@ pub(super) fn spawn_poller(
     };
     let (callback_events, dead_letter_events) = (events.clone(), events.clone());
     let builder = InboxPoller::builder(client)
+        .register(false)
         .cursor_file(dir.join(format!("inbox-{workspace}")))
         .interval(Duration::from_millis(50))
         .heartbeat(Some(Duration::from_millis(500)))

@@ -288,6 +288,11 @@ impl Lister {
         }
     }
 
+    /// Begins the next listing at the anchor, since rows of the last batch were left undelivered.
+    pub(in crate::inbox) fn restart(&mut self) {
+        self.look_ahead = None;
+    }
+
     /// Returns whether to list again at once: more rows follow the batch, and not the last 256 listings were all
     /// without an unacked row.
     pub(in crate::inbox) fn should_list_again(&self, coverage: Coverage) -> bool {
