@@ -105,8 +105,8 @@ pub use inbox::{
 };
 pub use peer::{Peer, PeerId, PeerRef};
 pub use platform::{
-    DelegatedTask, DelegationEntry, DelegationReceipt, NewRequest, Notice, RequestAction, RequestDetails,
-    RequestMessage, UploadedFile, Workspace, WorkspaceRequest, WorkspaceState,
+    DelegatedTask, DelegationEntry, DelegationReceipt, NewRequest, Notice, QueuedOutcome, QueuedState, RequestAction,
+    RequestDetails, RequestMessage, UploadedFile, Workspace, WorkspaceRequest, WorkspaceState,
 };
 pub use retry::RetryPolicy;
 pub use send::{SendOptions, SendProgress};

@@ -18,8 +18,8 @@ use crate::inbox::{
 };
 use crate::peer::{Peer, PeerId};
 use crate::platform::{
-    DelegationEntry, DelegationReceipt, RequestAction, RequestDetails, RequestMessage, UploadedFile, Workspace,
-    WorkspaceRequest, WorkspaceState,
+    DelegationEntry, DelegationReceipt, QueuedOutcome, QueuedState, RequestAction, RequestDetails, RequestMessage,
+    UploadedFile, Workspace, WorkspaceRequest, WorkspaceState,
 };
 use crate::stats::{CircuitState, InboxStats, SkippedRows, Stats};
 use crate::wire::{AgentCard, Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
@@ -64,7 +64,7 @@ macro_rules! as_object {
     )+};
 }
 
-as_word!(CircuitState, Delivery, ErrorKind, InboxMessageKind, LookupSource, RequestAction);
+as_word!(CircuitState, Delivery, ErrorKind, InboxMessageKind, LookupSource, QueuedOutcome, RequestAction);
 
 as_value! {
     Peer, peer => peer.as_json();
@@ -77,6 +77,7 @@ as_value! {
     ReplyMessage, message => message.as_json();
     Task, task => task.as_json();
     Queued, queued => queued.as_json();
+    QueuedState, state => state.as_json();
     Message, message => message.as_json(None);
     AgentCard, card => card.as_json();
     Part<'_>, part => part_json(part);

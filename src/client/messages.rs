@@ -4,11 +4,12 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use super::Client;
-use crate::error::{Error, ErrorKind, guard_delivery};
+use crate::error::{Error, ErrorKind, guard, guard_delivery};
 use crate::peer::{PeerId, PeerRef};
-use crate::platform::{Notice, OutgoingMessage, UploadedFile, outgoing_notice, upload};
-use crate::send::{SendOptions, send};
-use crate::wire::{Message, Reply};
+use crate::platform::{Notice, OutgoingMessage, QueuedState, UploadedFile, outgoing_notice, queued_state, upload};
+use crate::send::{SendOptions, send, wait_queued};
+use crate::util::clock::Deadline;
+use crate::wire::{Message, Queued, Reply};
 
 /// Budget of [`Client::notify`].
 const NOTIFY_BUDGET: Duration = Duration::from_secs(30);
@@ -76,6 +77,53 @@ impl Client {
         self.check_recipient(peer, options)?;
         let http = &self.inner.http;
         guard_delivery(|| send(http, &OutgoingMessage::new(http, peer, message, options.silence_limit())?, options))
+    }
+
+    /// Asks what became of a message that the platform queued ([`Reply::Queued`]), in at most 10 s.
+    ///
+    /// The platform queues a message to a peer whose agent is busy or not there yet. For a peer that polls there is no queue,
+    /// and no [`queue_id`](Queued::queue_id): the message is in its inbox.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) where the platform gave no id, or does not know or show the message; a refused
+    /// token ([`Unauthorized`](crate::ErrorKind::Unauthorized)); any other status; a body that is no JSON object; a failed
+    /// transport.
+    pub fn queued(&self, queued: &Queued) -> Result<QueuedState, Error> {
+        guard(|| queued_state(&self.inner.http, queued, self.inner.deadline()))
+    }
+
+    /// Waits until a message that the platform queued is [finished](QueuedState::is_finished), for at most `timeout` (a day
+    /// at most). Returns the last state, which may be [`Pending`](crate::QueuedOutcome::Pending).
+    ///
+    /// It asks after 0.25 s, then after twice as long each time, and at last every 10 s. A failure that may pass does not end
+    /// it. Most messages have no expiry: an agent that stays away leaves them pending.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use a2a_blocking::{Client, QueuedOutcome, Reply};
+    ///
+    /// # let peer = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
+    /// let client = Client::from_env()?;
+    /// if let Reply::Queued(queued) = client.send(peer, "the report, please")? {
+    ///     if queued.queue_id().is_some() {
+    ///         let state = client.wait_queued(&queued, Duration::from_secs(600))?;
+    ///         match (state.outcome(), state.reply()) {
+    ///             (_, Some(reply)) => println!("{}", reply.all_text()),
+    ///             (QueuedOutcome::InInbox, _) => println!("it is in the peer's inbox"),
+    ///             (outcome, _) => println!("{outcome}"),
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), a2a_blocking::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`queued`](Client::queued), where that will not pass, or where no request brought a state in the time.
+    pub fn wait_queued(&self, queued: &Queued, timeout: Duration) -> Result<QueuedState, Error> {
+        let deadline = Deadline::after(timeout.min(super::MAX_WAIT));
+        guard(|| wait_queued(&self.inner.http, queued, deadline, self.inner.settings.call_timeout))
     }
 
     /// Shows a text to the human on the canvas of the client's own workspace, in at most 30 s. It is tried again only

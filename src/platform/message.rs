@@ -23,6 +23,7 @@ const MAX_ID: usize = 255;
 #[derive(Clone)]
 pub(crate) struct OutgoingMessage {
     http: Arc<Http>,
+    peer: PeerId,
     path: String,
     target: String,
     request_id: String,
@@ -64,7 +65,15 @@ impl OutgoingMessage {
         if message.is_blank() {
             return Err(Error::blank_text());
         }
-        Ok(OutgoingMessage { http: http.clone(), path, target, request_id, body: RequestBody::new(bytes), silence })
+        Ok(OutgoingMessage {
+            http: http.clone(),
+            peer,
+            path,
+            target,
+            request_id,
+            body: RequestBody::new(bytes),
+            silence,
+        })
     }
 
     /// Logs an answer to another request's id. It is used all the same, since agents answer with any id.
@@ -99,7 +108,7 @@ impl Attempt for OutgoingMessage {
         if *id != self.request_id.as_str() {
             self.log_foreign_id(id, &response);
         }
-        Ok(reply)
+        Ok(reply.sent_to(self.peer))
     }
 
     fn delivery(&self) -> Delivery {

@@ -6,7 +6,7 @@ use super::response::{Call, read_object, refusal};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Http, Identity, Request};
 use crate::peer::PeerId;
-use crate::util::clock::{Deadline, unix_nanos};
+use crate::util::clock::{Deadline, wall_nanos};
 use crate::util::str_enum::str_enum;
 use crate::wire::{CALL_MEMORY, MessageAnswer, Queued, Reply, Timestamp, read_answer};
 
@@ -165,7 +165,7 @@ pub(crate) fn queued_state(http: &Http, queued: &Queued, deadline: Deadline) -> 
     let response = http.execute(&request, http.calls())?;
     match response.status {
         200 => {
-            let now = unix_nanos().map(Timestamp::from_nanos);
+            let now = wall_nanos().map(Timestamp::from_nanos);
             Ok(QueuedState::new(read_object(&response, CALL_MEMORY)?, now))
         }
         _ => Err(refusal(&response, Call::Queue, http.workspace_id())),
@@ -224,7 +224,9 @@ mod tests {
             assert_eq!((state.is_expired(), state.reply().is_some()), (outcome == Expired, outcome == Answered));
         }
         // A clock that is not known says nothing.
-        let Value::Object(fields) = json!({ "status": "queued", "expires_at": "2020-01-01 00:00:00+00" }) else { panic!() };
+        let Value::Object(fields) = json!({ "status": "queued", "expires_at": "2020-01-01 00:00:00+00" }) else {
+            panic!()
+        };
         assert_eq!(QueuedState::new(fields, None).outcome(), Pending);
     }
 }

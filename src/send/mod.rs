@@ -1,6 +1,7 @@
 //! Sending: attempts at a call until one succeeds, within a policy and a budget.
 
 mod attempt;
+mod queued;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::util::clock::Deadline;
 use crate::util::log_safe::log_safe;
 use crate::util::random::random;
 use attempt::{AttemptRunner, Wait, cancelled};
+pub(crate) use queued::wait_queued;
 
 /// Options of one send.
 ///

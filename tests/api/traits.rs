@@ -27,6 +27,7 @@ fn types_are_send_sync_and_debug() {
     shared::<AgentCard>();
     shared::<Workspace>();
     shared::<WorkspaceState>();
+    shared::<QueuedState>();
     shared::<WorkspaceRequest>();
     shared::<NewRequest>();
     shared::<DelegatedTask>();

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
-use a2a_blocking::testing::Platform;
-use a2a_blocking::{Delivery, ErrorKind, LookupSource, Message, Reply, RetryPolicy, SendOptions};
+use a2a_blocking::testing::{Platform, WorkspaceHandle};
+use a2a_blocking::{Delivery, ErrorKind, LookupSource, Message, QueuedOutcome, Reply, RetryPolicy, SendOptions};
+use serde_json::json;
 
 use crate::agent::Agent;
+use crate::http::send;
+use crate::world::PATIENCE;
 
 #[test]
 fn agents_own_error_is_the_agents_and_it_ran_once() {
@@ -94,4 +98,63 @@ fn message_to_a_peer_that_is_known_to_be_removed_is_not_sent() {
     client.forget(ops.id());
     assert!(client.send(ops.id(), "forgotten").is_ok());
     assert_eq!(platform.sent().len(), 3);
+}
+
+#[test]
+fn queued_message_is_followed_until_its_agent_answers() {
+    let (platform, agent) = (Platform::start().unwrap(), Agent::start());
+    let (dev, ops) = (platform.workspace("dev"), platform.unregistered("ops"));
+    let client = dev.client().build().unwrap();
+    let Reply::Queued(queued) = client.send(ops.id(), "message").unwrap() else { panic!("not queued") };
+    assert_eq!(queued.peer().map(|peer| peer.to_string()).as_deref(), Some(ops.id()));
+    let state = client.queued(&queued).unwrap();
+    assert_eq!((state.status(), state.attempts(), state.outcome()), (Some("queued"), Some(0), QueuedOutcome::Pending));
+    assert!(state.enqueued_at().is_some() && state.expires_at().is_none() && !state.is_finished());
+    // It ends in time, with the last state.
+    assert!(!client.wait_queued(&queued, Duration::from_millis(1_500)).unwrap().is_finished());
+
+    // Another workspace is not shown it.
+    let other = platform.workspace("other").client().build().unwrap();
+    let error = other.queued(&queued).unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::NotFound, Some(403)), "{error}");
+
+    let waiter = std::thread::spawn({
+        let (client, queued) = (client.clone(), queued.clone());
+        move || client.wait_queued(&queued, Duration::from_secs(120)).unwrap()
+    });
+    register(&platform, &ops, &format!("http://{}/", agent.host), "push");
+    let state = waiter.join().unwrap();
+    assert_eq!(
+        (state.outcome(), state.status(), state.attempts()),
+        (QueuedOutcome::Answered, Some("completed"), Some(1))
+    );
+    assert_eq!(state.reply().unwrap().text(), "pong");
+    assert!(state.dispatched_at().is_some() && state.completed_at().is_some());
+}
+
+#[test]
+fn queued_message_of_a_peer_that_polls_then_is_in_its_inbox() {
+    let platform = Platform::start().unwrap();
+    let (dev, ops) = (platform.workspace("dev"), platform.unregistered("ops"));
+    let client = dev.client().build().unwrap();
+    let Reply::Queued(queued) = client.send(ops.id(), "message").unwrap() else { panic!("not queued") };
+    register(&platform, &ops, "", "poll");
+    let state = client.wait_queued(&queued, Duration::from_secs(120)).unwrap();
+    assert_eq!((state.outcome(), state.reply()), (QueuedOutcome::InInbox, None));
+    // There is no queue for a peer that polls already.
+    let Reply::Queued(queued) = client.send(ops.id(), "again").unwrap() else { panic!("not queued") };
+    let error = client.queued(&queued).unwrap_err();
+    assert_eq!((queued.queue_id(), error.kind()), (None, ErrorKind::NotFound), "{error}");
+}
+
+/// Registers a workspace as its agent does, with a heartbeat.
+fn register(platform: &Platform, of: &WorkspaceHandle, url: &str, mode: &str) {
+    let host = platform.url().replace("http://", "");
+    let token = [("Authorization".to_owned(), format!("Bearer {}", of.token().unwrap()))];
+    let card = json!({ "id": of.id(), "url": url, "agent_card": { "name": "ops" }, "delivery_mode": mode });
+    for (path, body) in [("/registry/register", card), ("/registry/heartbeat", json!({ "workspace_id": of.id() }))] {
+        let body = body.to_string();
+        let answer = send(&host, "POST", path, &token, Some(body.as_bytes()), PATIENCE).unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use a2a_blocking::Delivery::{self, Accepted, Delivered, NotSent, Unknown};
 use a2a_blocking::ErrorKind::{self, Agent, Malformed, Platform, Rpc, Status, TooLarge, Unauthorized};
-use a2a_blocking::{Message, RetryPolicy, SendOptions};
+use a2a_blocking::{Message, QueuedOutcome, QueuedState, Reply, RetryPolicy, SendOptions};
 use serde_json::Value;
 
-use crate::support::{PEER, Reaction, Server, builder};
+use crate::support::{PEER, Reaction, Server, WORKSPACE, builder};
 
 /// Expected outcome of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
     /// A reply, which says so of the delivery.
-    Reply(Delivery),
+    Answer(Delivery),
     /// An error. Neither is the token read again, nor another attempt made.
     Error(ErrorKind, Delivery),
     /// A refusal of the token, which is read again.
@@ -27,19 +27,19 @@ enum Expected {
     Asked(u64),
 }
 
-use Expected::{Asked, Error, Refused, Reply};
+use Expected::{Answer, Asked, Error, Refused};
 
 /// The lines of two files, in their order: every message that was sent.
 const PUSH_AGENTS: &[(&str, Expected)] = &[
     ("f2: agent gone (connection refused)", Error(Platform, Accepted)),
     ("f2: the same, an admin", Error(Platform, Accepted)),
-    ("f2: sent then", Reply(Accepted)),
-    ("f2: through BASE", Reply(Accepted)),
-    ("f3: send before it is up", Reply(Accepted)),
-    ("f3: send, answered", Reply(Delivered)),
-    ("f3: canvas, answered", Reply(Delivered)),
-    ("f: agent does: message", Reply(Delivered)),
-    ("f: agent does: task", Reply(Delivered)),
+    ("f2: sent then", Answer(Accepted)),
+    ("f2: through BASE", Answer(Accepted)),
+    ("f3: send before it is up", Answer(Accepted)),
+    ("f3: send, answered", Answer(Delivered)),
+    ("f3: canvas, answered", Answer(Delivered)),
+    ("f: agent does: message", Answer(Delivered)),
+    ("f: agent does: task", Answer(Delivered)),
     ("f: agent does: rpc error", Error(Rpc, Delivered)),
     ("f: agent does: status 400 json", Error(Agent, Delivered)),
     ("f: agent does: status 400 object", Error(Agent, Delivered)),
@@ -60,28 +60,28 @@ const PUSH_AGENTS: &[(&str, Expected)] = &[
     ("f: agent does: empty", Error(Agent, Delivered)),
     ("f: agent does: 204", Error(Malformed, Unknown)),
     ("f: agent does: redirect", Error(Agent, Delivered)),
-    ("f: agent does: close at once", Reply(Accepted)),
+    ("f: agent does: close at once", Answer(Accepted)),
     ("f: agent does: close after the head", Error(Platform, Delivered)),
     ("f: agent does: size 12000000", Error(TooLarge, Unknown)),
-    ("f: agent does: hang", Reply(Delivered)),
-    ("f: X-Timeout 1, hang", Reply(Delivered)),
-    ("f: same messageId to a push agent (1)", Reply(Delivered)),
-    ("f: same messageId to a push agent (2)", Reply(Delivered)),
-    ("f: agent gone (connection refused)", Reply(Delivered)),
-    ("f: canvas caller, agent gone", Reply(Delivered)),
+    ("f: agent does: hang", Answer(Delivered)),
+    ("f: X-Timeout 1, hang", Answer(Delivered)),
+    ("f: same messageId to a push agent (1)", Answer(Delivered)),
+    ("f: same messageId to a push agent (2)", Answer(Delivered)),
+    ("f: agent gone (connection refused)", Answer(Delivered)),
+    ("f: canvas caller, agent gone", Answer(Delivered)),
     ("f: production instance to a loopback url", Error(Platform, Accepted)),
 ];
 
 const STATES: &[(&str, Expected)] = &[
     ("i: send then", Error(Platform, NotSent)),
-    ("i: send message/stream then", Reply(Accepted)),
+    ("i: send message/stream then", Answer(Accepted)),
     ("i: send to it", Error(Platform, Accepted)),
     ("i: send to a push one that is hibernated", Asked(15)),
     ("i: send to a push one that is failed", Error(Platform, Accepted)),
     ("i: send to a push one that is removed", Error(Platform, Accepted)),
-    ("i: send to a push one that is provisioning", Reply(Accepted)),
+    ("i: send to a push one that is provisioning", Answer(Accepted)),
     ("i: send to one over its budget", Error(Platform, NotSent)),
-    ("stale: send to it", Reply(Accepted)),
+    ("stale: send to it", Answer(Accepted)),
 ];
 
 /// Lines of other files, with the answers that those two have not.
@@ -90,7 +90,7 @@ const OTHERS: &[(&str, &str, Expected)] = &[
     ("first", "send without a token", Refused),
     ("first", "send unknown workspace", Error(Platform, NotSent)),
     ("first", "send 17000000 bytes", Error(Platform, NotSent)),
-    ("first", "send to a deleted", Reply(Accepted)),
+    ("first", "send to a deleted", Answer(Accepted)),
     ("organisation", "o: a wrong org: send", Error(Status, NotSent)),
     ("organisation", "o: an empty org: send", Error(Platform, NotSent)),
     ("queue", "q: send by the removed", Refused),
@@ -150,7 +150,7 @@ fn check(what: &str, line: &Value, expected: Expected) {
     let reads_again = reads.load(SeqCst) - 1;
     let tries = server.requests().iter().filter(|request| request.method == "POST").count();
     let seen = match &outcome {
-        Ok(reply) => Reply(reply.delivery()),
+        Ok(reply) => Answer(reply.delivery()),
         Err(error) if error.kind() == Unauthorized => {
             assert_eq!(error.delivery(), NotSent, "{what}");
             Refused
@@ -180,6 +180,86 @@ fn each_answer_to_a_message_is_classified() {
             check(what, line, *expected);
         }
     }
+}
+
+/// The recorded states of queued messages, over the call that asks for one.
+#[test]
+fn each_state_of_a_queued_message_is_read() {
+    use QueuedOutcome::{Answered, Expired, InInbox, Pending};
+    let queued = {
+        let body = r#"{"queued":true,"queue_id":"2f20c6ec-f2e4-44fa-a326-3b763a7af033"}"#;
+        let server = Server::play([Reaction::reply(202, body)]);
+        let Reply::Queued(queued) = builder(&server).build().unwrap().send(PEER, "x").unwrap() else { panic!() };
+        queued
+    };
+    let mut seen = 0;
+    for (file, what, expected) in [
+        ("queue", "e: as the sender, no X-Workspace-ID", Ok(Pending)),
+        ("queue", "e: as a third", Err((ErrorKind::NotFound, 403))),
+        ("queue", "e: bad token", Err((Unauthorized, 401))),
+        ("queue", "e: under another workspace's path", Ok(Pending)),
+        ("queue", "e: unknown id", Err((ErrorKind::NotFound, 404))),
+        ("queue", "e: no UUID", Err((Status, 500))),
+        ("queue", "e: after expiry", Ok(Expired)),
+        ("queue", "e: after dispatch", Ok(InInbox)),
+        ("queue", "e: expired one, after the drain", Ok(Expired)),
+        ("push-agents", "f3: queue item", Ok(Answered)),
+    ] {
+        let line = lines(file).into_iter().find(|line| line["what"] == what).unwrap();
+        let answer = reaction(&line);
+        let server = Server::decide(move |_, request| match request.path.contains("/a2a/queue/") {
+            true => answer.clone(),
+            false => Reaction::reply(200, "{}"),
+        });
+        let outcome = builder(&server).token("t").build().unwrap().queued(&queued);
+        let found = outcome.as_ref().map(QueuedState::outcome).map_err(|error| (error.kind(), error.status().unwrap()));
+        assert_eq!(found, expected, "{what}: {outcome:?}");
+        let request = &server.requests()[0];
+        assert_eq!(request.path, format!("/workspaces/{PEER}/a2a/queue/2f20c6ec-f2e4-44fa-a326-3b763a7af033"));
+        assert_eq!(request.header("x-workspace-id"), Some(WORKSPACE));
+        if let Ok(state) = outcome {
+            let text = |field: &str| line["body"][field].as_str().map(str::to_owned);
+            assert_eq!(state.status().map(str::to_owned), text("status"), "{what}");
+            assert_eq!(state.enqueued_at().map(str::to_owned), text("enqueued_at"), "{what}");
+            assert_eq!(state.completed_at().map(str::to_owned), text("completed_at"), "{what}");
+            assert_eq!(state.expires_at().map(str::to_owned), text("expires_at"), "{what}");
+            assert_eq!(state.attempts(), line["body"]["attempts"].as_u64(), "{what}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+/// A failure that may pass ends no wait; a 404 may be a database that lags; a refusal ends it.
+#[test]
+fn waiting_for_a_queued_message_outlasts_failures_that_pass() {
+    let queue = r#"{"queued":true,"queue_id":"2f20c6ec-f2e4-44fa-a326-3b763a7af033"}"#;
+    let missing = Reaction::reply(404, r#"{"error":"queue item not found","retryable":true}"#);
+    let done = Reaction::reply(200, r#"{"status":"completed"}"#);
+    let pending = Reaction::reply(200, r#"{"status":"queued"}"#);
+    let wait = |reactions: &[Reaction], time: u64| {
+        let all: Vec<Reaction> = [&[Reaction::reply(202, queue)], reactions].concat();
+        let server = Server::play(all);
+        let client = builder(&server).build().unwrap();
+        let Reply::Queued(queued) = client.send(PEER, "x").unwrap() else { panic!() };
+        let outcome = client.wait_queued(&queued, Duration::from_millis(time));
+        let outcome = outcome.map(|state| state.outcome()).map_err(|error| error.status());
+        (outcome, server.requests().len() - 1)
+    };
+    let (outcome, requests) = wait(&[missing.clone(), Reaction::Close, pending.clone(), done], 60_000);
+    assert_eq!(outcome, Ok(QueuedOutcome::Lost));
+    assert!(requests >= 4, "{requests}");
+    assert_eq!(wait(&[missing], 60_000), (Err(Some(404)), 4), "three more times");
+    assert_eq!(wait(&[Reaction::reply(403, r#"{"error":"access denied"}"#)], 60_000), (Err(Some(403)), 1));
+    // At the end of the time the last state counts, whatever came after it.
+    assert_eq!(wait(std::slice::from_ref(&pending), 1_500).0, Ok(QueuedOutcome::Pending));
+    assert_eq!(wait(&[pending, Reaction::reply(503, "")], 2_500).0, Ok(QueuedOutcome::Pending));
+    // The id goes into a path.
+    let server = Server::play([Reaction::reply(202, r#"{"queued":true,"queue_id":"../../../x"}"#)]);
+    let client = builder(&server).build().unwrap();
+    let Reply::Queued(queued) = client.send(PEER, "x").unwrap() else { panic!() };
+    assert_eq!(client.queued(&queued).unwrap_err().kind(), Malformed);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]

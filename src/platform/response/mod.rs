@@ -9,8 +9,8 @@
 //! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same | the same |
 //! | other | `Status` | the same | the same | the same | the same | the same | the same |
 //!
-//! *request* is a task or an approval by its id; *own* is the list of those, registration and
-//! card, delegations, uploads and instructions.
+//! A message that the platform queued is as *discover*. *request* is a task or an approval by its id; *own* is the list of
+//! those, registration and card, delegations, uploads and instructions.
 //! Answers to a message say more of its delivery: see [`message`].
 
 pub(super) mod author;
@@ -46,6 +46,8 @@ pub(super) enum Call {
     Heartbeat,
     /// One task or approval, by its id.
     Request,
+    /// One message that the platform queued.
+    Queue,
     /// Registration and card, tasks and approvals, delegations, uploads and instructions of our own workspace.
     Own,
 }
@@ -100,6 +102,8 @@ fn kind(response: &Response, call: Call) -> ErrorKind {
         (403 | 404 | 410, Call::Discover) if wire::is_platform_error(&response.body) => ErrorKind::NotFound,
         (503, Call::Discover) if wire::is_removed_peer(&response.body) => ErrorKind::NotFound,
         (403 | 404 | 410, Call::Discover) => ErrorKind::Status,
+        (403 | 404, Call::Queue) if wire::is_platform_error(&response.body) => ErrorKind::NotFound,
+        (403 | 404, Call::Queue) => ErrorKind::Status,
         // The platform's own says that the request is another's. A refused token is a 401 here.
         (403, Call::Request) if wire::is_platform_error(&response.body) => ErrorKind::Status,
         // The human does not want to hear from us. Our token is good.

@@ -11,6 +11,7 @@ use super::part::Part;
 use super::part::read::{describe_kinds, part, text};
 use super::received::{ReceivedMessage, ReceivedTask};
 use crate::error::Delivery;
+use crate::peer::PeerId;
 
 /// Text of a reply that has none, as in the Python module `a2a_client`.
 const NO_RESPONSE: &str = "(no response)";
@@ -74,7 +75,11 @@ pub struct Task {
 
 /// The platform's notice that it delivers a message later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued(Value);
+pub struct Queued {
+    body: Value,
+    /// The recipient.
+    peer: Option<PeerId>,
+}
 
 impl Reply {
     /// Returns the main text for a person to read.
@@ -163,8 +168,19 @@ impl Reply {
     #[must_use]
     pub fn as_json(&self) -> &Value {
         match self {
-            Reply::Message(ReplyMessage(body)) | Reply::Task(Task { body, .. }) | Reply::Queued(Queued(body)) => body,
+            Reply::Message(ReplyMessage(body)) | Reply::Task(Task { body, .. }) => body,
+            Reply::Queued(Queued { body, .. }) => body,
         }
+    }
+}
+
+impl Reply {
+    /// Sets the recipient of a message that is queued.
+    pub(crate) fn sent_to(mut self, recipient: PeerId) -> Self {
+        if let Reply::Queued(queued) = &mut self {
+            queued.peer = Some(recipient);
+        }
+        self
     }
 }
 
@@ -275,10 +291,17 @@ impl Task {
 }
 
 impl Queued {
-    /// Returns the message's id in the platform's queue, where the platform gave one.
+    /// Returns the message's id in the platform's queue, where the platform gave one: [`Client::queued`](crate::Client::queued)
+    /// asks what became of it. For a peer that polls there is none, because the message is in its inbox.
     #[must_use]
     pub fn queue_id(&self) -> Option<&str> {
         self.object()["queue_id"].as_str()
+    }
+
+    /// Returns the peer that the message was sent to.
+    #[must_use]
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
     }
 
     /// Returns the A2A method that the platform calls later.
@@ -290,11 +313,11 @@ impl Queued {
     /// Returns the whole body as it came; `null` where a 202 had none.
     #[must_use]
     pub fn as_json(&self) -> &Value {
-        &self.0
+        &self.body
     }
 
     fn object(&self) -> &Value {
-        if is_queued(&self.0) { &self.0 } else { &self.0["result"] }
+        if is_queued(&self.body) { &self.body } else { &self.body["result"] }
     }
 }
 

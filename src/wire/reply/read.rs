@@ -45,7 +45,9 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
     let mut body = match parse_json(body, &mut MemoryBudget::new(body.len(), CALL_MEMORY)) {
         Ok(body) => body,
         Err(why @ JsonError::TooLarge(_)) => return MessageAnswer::TooLarge(why),
-        Err(_) if body.is_empty() && status == 202 => return MessageAnswer::Reply(Reply::Queued(Queued(Value::Null))),
+        Err(_) if body.is_empty() && status == 202 => {
+            return MessageAnswer::Reply(Reply::Queued(Queued { body: Value::Null, peer: None }));
+        }
         Err(_) if body.is_empty() => return MessageAnswer::Empty,
         Err(_) => return MessageAnswer::NotJson,
     };
@@ -53,7 +55,7 @@ pub(crate) fn read_answer(status: u16, body: &[u8]) -> MessageAnswer {
     // A notice that the message is queued counts only where there is neither an answer nor an error beside it.
     let queued = (is_queued(&body) || is_queued(result)) && !(result.is_object() && is_reply(result));
     if queued && status < 300 && body["error"].is_null() {
-        return MessageAnswer::Reply(Reply::Queued(Queued(body)));
+        return MessageAnswer::Reply(Reply::Queued(Queued { body, peer: None }));
     }
     let has_result = result.is_object();
     if has_result && !(is_overruled(result, &body["error"]) || (status >= 300 && is_empty(result))) {
