@@ -1,5 +1,6 @@
 //! Delivery of one message to the callback, with retries and dead letters.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::current_delivery;
@@ -83,7 +84,7 @@ pub(super) enum DeliveryOutcome {
     Acked,
     /// It exhausted its attempts.
     DeadLettered,
-    /// The poller was stopped first. The message is delivered again after a restart.
+    /// The poller was stopped first, or this is a child by `fork`. The message is delivered again after a restart.
     Stopped,
 }
 
@@ -119,7 +120,8 @@ impl Dispatcher {
     ) -> DeliveryOutcome {
         let (id, mut failure) = (message.activity_id(), None);
         for attempt in cursor.attempts_of(id).saturating_add(1)..=self.retry.attempts() {
-            if self.control.token.is_cancelled() {
+            // A callback may have forked: the child must not go on as a second poller.
+            if self.control.token.is_cancelled() || !file.is_own_process() {
                 return DeliveryOutcome::Stopped;
             }
             cursor.record_attempt(&key.id, attempt);
@@ -128,8 +130,14 @@ impl Dispatcher {
             let message = message.with_attempt(attempt);
             let verdict;
             (verdict, failure) = {
-                let _running = self.control.health.start_callback();
-                current_delivery::run(&key.id, || panic::catch(|| callback(&message)))
+                let running = self.control.health.start_callback();
+                let outcome = current_delivery::run(&key.id, || panic::catch(|| callback(&message)));
+                if !file.is_own_process() {
+                    // Another thread may have held the lock that it takes during the fork.
+                    mem::forget(running);
+                    return DeliveryOutcome::Stopped;
+                }
+                outcome
             };
             self.stats.record_attempt(matches!(verdict, Ok(Verdict::Ack)));
             match verdict {

@@ -60,8 +60,10 @@ impl PollRunner {
     /// Lists the next batch and delivers it, as [`InboxPoller::poll_once`](crate::InboxPoller::poll_once) does.
     ///
     /// Saves and syncs the cursor at the end, also after an error, since the anchor may have changed by then. Records the
-    /// outcome, and reports a failure to the error callback. A poll that was stopped has no outcome.
+    /// outcome, and reports a failure to the error callback. A poll that was stopped has no outcome. In a child by `fork`
+    /// it fails, and touches nothing that the parent's threads may have locked.
     pub(super) fn run(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) -> Result<PollSummary, Error> {
+        self.file.check_process()?;
         let summary = guard(|| {
             let batch = self.lister.next_batch(&mut self.cursor)?;
             overlay_names(&self.client, &batch.rows);
@@ -69,6 +71,7 @@ impl PollRunner {
             self.brake.iter().for_each(|brake| brake.note_listing(&batch.rows, listed_by));
             self.deliver_batch(batch, listed_by, callback)
         });
+        self.file.check_process()?;
         self.file.save(&mut self.cursor, true);
         let health = &self.control.health;
         health.cursor_saved(self.cursor.anchor.as_ref(), self.file.is_failing());

@@ -1,6 +1,7 @@
 //! The poller: its settings, and the loop over polls.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -74,18 +75,16 @@ const LONG_WAIT: Duration = Duration::from_secs(10);
 ///
 /// # The cursor file
 ///
-/// It records what was acknowledged, and is replaced at each message, so that a crash of the process loses nothing.
-///
-/// It is synced to the disk at the end of each page, once per second and at the stop. So after a power failure the
-/// messages of about the last second are delivered again. This holds on file systems that keep the order of a
-/// replacement, and on those with hard links, where the synced file is kept under a second name. On others a power
-/// failure may leave an unreadable cursor.
+/// It records what was acknowledged: a line is appended for each message, so that a crash of the process loses nothing.
+/// It is synced at the end of each page, once per second and at the stop. So a power failure repeats the messages of
+/// about the last second. A child by `fork` does not poll with it.
 ///
 /// | problem | consequence |
 /// | --- | --- |
 /// | there is no cursor | the messages of the last 600 s are delivered ([`PollerBuilder::backlog`]) |
-/// | it cannot be read | logged as an error; the file is kept as `….unreadable`, and the last synced cursor is used, or else none |
-/// | it cannot be written | logged as an error; delivery goes on, and messages are delivered again after a restart |
+/// | its end is damaged | logged as a warning; messages that only the end records are delivered again |
+/// | it cannot be read | logged as an error; the file is kept as `….unreadable`, and there is no cursor |
+/// | it cannot be written | logged as an error; delivery goes on, and messages are delivered again after a restart; [`require_cursor`](PollerBuilder::require_cursor) refuses to start |
 /// | the platform pruned the row that it names | the poller goes back to the row's time, and logs as a gap what is not listed any more |
 pub struct InboxPoller {
     client: Client,
@@ -108,14 +107,17 @@ impl InboxPoller {
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
         create_home(builder.client.settings(), &path)?;
-        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, on_dead_letter, .. } = builder;
-        let PollerBuilder { on_error, on_request, loop_brake, own, keeper, .. } = builder;
+        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, require_cursor, .. } = builder;
+        let PollerBuilder { on_dead_letter, on_error, on_request, loop_brake, own, keeper, .. } = builder;
         let filter = RowFilter {
             workspace_id: client.http().workspace_id().to_owned(),
             delivers_own: own,
             own_uploads: client.own_uploads().clone(),
         };
-        let (file, cursor) = CursorFile::open(path, client.http().workspace_id())?;
+        let (mut file, mut cursor) = CursorFile::open(path, client.http().workspace_id())?;
+        if require_cursor {
+            file.require_writable(&mut cursor)?;
+        }
         let control = PollerControl::new(&client);
         let lister = Lister::new(client.http(), &control.token, client.settings().call_timeout, page_size, backlog);
         let dispatcher =
@@ -213,6 +215,10 @@ impl InboxPoller {
             keeper.wait_for_state();
         }
         self.poll_until_stopped(&mut callback);
+        if !self.runner.file.is_own_process() {
+            // In a child by fork. To drop the poller would shut down the connections that it shares with its parent.
+            return mem::forget((self, callback, heartbeat, keeper, ended));
+        }
         self.runner.save_cursor();
         // Stops the other threads. No effect if one of them stopped the poller, since the first reason counts.
         control.stop(StopReason::Stopped);
@@ -246,7 +252,7 @@ impl InboxPoller {
             }
             let watch = TokenWatch::before_call(self.client.http(), &self.control.token);
             let wait = match self.runner.run(callback) {
-                _ if self.control.token.is_cancelled() => return,
+                _ if self.control.token.is_cancelled() || !self.runner.file.is_own_process() => return,
                 Ok(summary) => {
                     self.runner.failure_log.succeeded();
                     failures = 0;

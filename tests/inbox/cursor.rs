@@ -29,10 +29,7 @@ fn acked_rows_are_not_repeated_after_a_restart() {
     let poll = platform.state().polls.last().unwrap().clone();
     assert_eq!(param(&poll, "since_id"), Some(id(18)), "{poll}");
     let saved = saved(&file);
-    assert_eq!(
-        (&saved["version"], &saved["workspace"], &saved["anchor"][0]),
-        (&1.into(), &WORKSPACE.into(), &id(18).into())
-    );
+    assert_eq!((&saved["workspace"], &saved["anchor"][0]), (&WORKSPACE.into(), &id(18).into()));
     let acked: Vec<&Value> = saved["acked"].as_array().unwrap().iter().map(|mark| &mark[0]).collect();
     assert_eq!(acked, (18..=23).map(|n| Value::from(id(n))).collect::<Vec<_>>().iter().collect::<Vec<_>>());
     assert_eq!(saved["tries"], json!({}));
@@ -213,18 +210,103 @@ fn delivery_goes_on_while_the_cursor_cannot_be_written() {
     assert!(drain(&mut fast_poller(&server, &file).build().unwrap()).is_empty());
 }
 
-/// `/dev/full` behaves like a full disk: see `man 4 full`.
-#[cfg(target_os = "linux")]
+/// Another user may put a link or a pipe there, as in `/tmp`: a link would make us write to its target, and a pipe would
+/// make the poller wait for a reader.
+#[cfg(unix)]
 #[test]
-fn full_disk_is_logged_and_delivery_goes_on() {
-    let (platform, dir) = (Platform::new(), Dir::new("cursor-full"));
+fn links_and_pipes_beside_the_cursor_are_not_followed() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-evil"));
+    let (server, victim) = (platform.serve(), dir.file("victim"));
+    platform.fill(1, 3, PEER);
+    fs::write(&victim, "precious").unwrap();
+    let make_pipe = |path: &std::path::Path| {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    for (n, suffix) in ["new", "acked", "synced", "unreadable"].into_iter().enumerate() {
+        let files = [dir.file(&format!("link-{n}")), dir.file(&format!("pipe-{n}"))];
+        std::os::unix::fs::symlink(&victim, format!("{}.{suffix}", files[0].display())).unwrap();
+        make_pipe(format!("{}.{suffix}", files[1].display()).as_ref());
+        for file in files {
+            let poller = fast_poller(&server, &file).spawn(|_| Verdict::Ack).unwrap();
+            support::eventually("all are acked", || {
+                saved_if_any(&file).is_some_and(|saved| saved["acked"][2] != Value::Null)
+            });
+            poller.stop();
+            assert!(drain(&mut fast_poller(&server, &file).build().unwrap()).is_empty());
+        }
+    }
+    for suffix in ["", ".lock"] {
+        let file = dir.file("refused");
+        let place: std::path::PathBuf = format!("{}{suffix}", file.display()).into();
+        std::os::unix::fs::symlink(&victim, &place).unwrap();
+        let refused = fast_poller(&server, &file).build().unwrap_err();
+        assert!(refused.kind() == ErrorKind::Config && refused.to_string().contains("no plain file"), "{refused}");
+        fs::remove_file(&place).unwrap();
+        make_pipe(&place);
+        let refused = fast_poller(&server, &file).build().unwrap_err();
+        assert!(refused.kind() == ErrorKind::Config && refused.to_string().contains("no plain file"), "{refused}");
+        fs::remove_file(&place).unwrap();
+    }
+    assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
+}
+
+/// Reads the cursor file, if there is one yet.
+fn saved_if_any(file: &std::path::Path) -> Option<Value> {
+    file.exists().then(|| saved(file))
+}
+
+#[test]
+fn end_that_was_not_written_whole_is_logged_and_comes_again() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-torn"));
     let (server, file) = (platform.serve(), dir.file("c"));
-    std::os::unix::fs::symlink("/dev/full", dir.file("c.new")).unwrap();
-    platform.fill(1, 600, PEER);
+    platform.fill(1, 3, PEER);
+    drain(&mut fast_poller(&server, &file).build().unwrap());
+    let whole = fs::read_to_string(&file).unwrap();
+    let last = whole.find("\n").unwrap() + 1;
+    let torn = &whole[..whole.len() - 3];
+    fs::write(&file, torn).unwrap();
+    let good = torn.rfind('\n').unwrap() + 1;
+    assert!(good > last);
     let mut poller = fast_poller(&server, &file).build().unwrap();
-    assert_eq!(drain(&mut poller).len(), 600);
-    assert_eq!(logged(&["ERROR", "cursor-full", "cannot be written (No space left on device"]), 1);
-    assert!(!file.exists());
+    let words = format!("{} bytes, from byte {good} to its end", torn.len() - good);
+    assert_eq!(logged(&["WARN", "cursor-torn", &words]), 1);
+    drain(&mut poller);
+    drop(poller);
+    assert!(drain(&mut fast_poller(&server, &file).build().unwrap()).is_empty());
+    assert_eq!(logged(&["WARN", "cursor-torn"]), 1, "the end is gone");
+}
+
+#[test]
+fn cursor_of_a_newer_release_is_refused() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-newer"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    // Its checksum is right.
+    let text = "13 4306f8b1 {\"version\":3}\n";
+    fs::write(&file, text).unwrap();
+    let refused = fast_poller(&server, &file).build().unwrap_err();
+    assert!(refused.kind() == ErrorKind::Config && refused.to_string().contains("it has version 3"), "{refused}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+/// A poller that answers would answer the same messages at each start.
+#[test]
+fn required_cursor_that_cannot_be_written_is_refused_before_the_first_message() {
+    let (platform, dir) = (Platform::new(), Dir::new("cursor-required"));
+    let (server, file) = (platform.serve(), dir.file("c"));
+    platform.fill(1, 3, PEER);
+    // Nobody can unlink a directory, root included.
+    fs::create_dir(dir.file("c.new")).unwrap();
+    for _ in 0..3 {
+        let refused = fast_poller(&server, &file).require_cursor(true).build().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains("cannot be written ("), "{refused}");
+        assert!(fast_poller(&server, &file).require_cursor(true).spawn(|_| panic!("no message")).is_err());
+    }
+    assert!(platform.state().polls.is_empty() && !file.exists());
+    fs::remove_dir(dir.file("c.new")).unwrap();
+    let mut poller = fast_poller(&server, &file).require_cursor(true).build().unwrap();
+    assert!(file.exists());
+    assert_eq!(drain(&mut poller).len(), 3);
 }
 
 #[test]

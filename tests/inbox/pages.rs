@@ -27,8 +27,7 @@ fn pages_of_acked_rows_do_not_loop() {
     // A late row among them, on the first of the pages.
     platform.add(10 * SECOND - 1, PEER, "late");
     assert_eq!(drain(&mut poller), ["late"]);
-    // The second file has what the first cannot hold.
-    assert!(saved(&file)["acked"].as_array().unwrap().len() <= 256 && saved(&file)["snapshot"] == true);
+    assert!(saved(&file)["acked"].as_array().unwrap().len() > 333);
     drop(poller);
     let mut poller = fast_poller(&server, &file).page_size(10).build().unwrap();
     assert!(drain(&mut poller).is_empty());
@@ -37,8 +36,9 @@ fn pages_of_acked_rows_do_not_loop() {
     platform.add(60 * SECOND, PEER, "much later");
     assert_eq!(drain(&mut poller), ["much later"]);
     let acked = saved(&file)["acked"].as_array().unwrap().len();
-    assert!(acked <= 2 && saved(&file)["snapshot"] == false, "{}", saved(&file));
-    assert!(!dir.file("c.acked").exists());
+    assert!(acked <= 2, "{}", saved(&file));
+    // What is before the anchor went.
+    assert!(std::fs::metadata(&file).unwrap().len() < 1_000);
 }
 
 #[test]

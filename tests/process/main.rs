@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(unsafe_code, reason = "forks and signals are system calls")]
 
+mod cursor;
 #[cfg(target_os = "linux")]
 mod edges;
 mod fork;

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -9,8 +10,9 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use a2a_blocking::{InboxMessage, InboxPoller, PollerBuilder, RetryPolicy, Verdict};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::platform::micros;
 use crate::support::{Server, client};
 
 static LOGGED: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
@@ -83,7 +85,44 @@ pub fn drain(poller: &mut InboxPoller) -> Vec<String> {
     panic!("it polls for ever: {} messages", texts.len());
 }
 
-/// Reads the cursor file.
+/// Reads the cursor file, as the object that release 0.1 wrote. A test may write that back.
+///
+/// The checksums are not compared: that is up to the poller.
 pub fn saved(file: &Path) -> Value {
-    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+    let text = fs::read_to_string(file).unwrap();
+    if text.starts_with('{') {
+        return serde_json::from_str(&text).unwrap();
+    }
+    let mut saved = json!({ "version": 1, "anchor": null, "floor": null, "tries": {}, "snapshot": false });
+    let mut acked = BTreeMap::<String, i64>::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line.splitn(3, ' ').nth(2).unwrap()).unwrap();
+        for (key, value) in line.as_object().unwrap() {
+            match key.as_str() {
+                "workspace" | "anchor" | "floor" => saved[key] = value.clone(),
+                "tries" => saved["tries"][value[0].as_str().unwrap()] = value[1].clone(),
+                "handled" => {
+                    let (id, at) = (value[0].as_str().unwrap(), value[1].as_i64().unwrap());
+                    saved["tries"].as_object_mut().unwrap().remove(id);
+                    acked.entry(id.to_owned()).and_modify(|known| *known = at.max(*known)).or_insert(at);
+                }
+                "version" => assert_eq!(value, 2),
+                "key" => assert_eq!(value.as_str().unwrap().len(), 32),
+                other => panic!("no {other} is expected"),
+            }
+        }
+    }
+    let from = saved["anchor"].get(1).or(saved.get("floor")).and_then(Value::as_str).map(nanos);
+    let mut acked: Vec<(i64, String)> = acked.into_iter().map(|(id, at)| (at, id)).collect();
+    acked.sort();
+    acked.retain(|(at, _)| from.is_none_or(|from| *at >= from));
+    saved["acked"] = acked.into_iter().map(|(at, id)| json!([id, at])).collect();
+    saved
+}
+
+/// Returns the nanoseconds since 1970 of a time in April or May 2026, in which all times of these tests are.
+fn nanos(time: &str) -> i64 {
+    const MAY: i64 = 1_777_593_600;
+    let month = if time.starts_with("2026-04") { MAY - 30 * 86_400 } else { MAY };
+    month * 1_000_000_000 + micros(time) * 1_000 + time[26..29].parse::<i64>().unwrap()
 }

@@ -51,7 +51,7 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// for default in defaults.into_iter().chain(["own: false", "register: Some(Keep)", "deliver_paused: false"]) {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
-/// assert!(shown.contains("on_dead_letter: false, on_error: false, on_request: false"));
+/// assert!(shown.contains("require_cursor: false") && shown.contains("on_dead_letter: false, on_error: false, on_request: false"));
 /// # Ok::<(), a2a_blocking::Error>(())
 /// ```
 #[must_use = "a builder does nothing until `spawn` or `build`"]
@@ -59,6 +59,7 @@ pub struct PollerBuilder {
     pub(super) client: Client,
     pub(super) interval: Duration,
     pub(super) cursor_file: Option<PathBuf>,
+    pub(super) require_cursor: bool,
     pub(super) retry: RetryPolicy,
     pub(super) backlog: Duration,
     pub(super) page_size: usize,
@@ -80,6 +81,7 @@ impl PollerBuilder {
             client,
             interval: secs(5),
             cursor_file: None,
+            require_cursor: false,
             retry: RetryPolicy::new().with_attempts(5).with_base(secs(1)).with_cap(secs(8)),
             backlog: secs(600),
             page_size: MAX_PAGE,
@@ -106,8 +108,8 @@ impl PollerBuilder {
 
     /// Sets the file that records which messages were handled, so that a restarted poller goes on where it was.
     ///
-    /// The directory must exist, and the path must not name anything but a plain file. Files with the suffixes `.lock`,
-    /// `.new`, `.synced`, `.acked` and `.unreadable` may appear beside it.
+    /// The directory must exist, and the path must not name anything but a plain file: no link, and no pipe. Files with
+    /// the suffixes `.lock`, `.new` and `.unreadable` may appear beside it; `.synced` and `.acked` of older ones go.
     ///
     /// Default: `inbox-cursor-WORKSPACE.json` beside the token file that a setter named, or else in the folder of the
     /// environment ([`ClientBuilder::from_env`](crate::ClientBuilder::from_env)); that in the user's home is made, mode
@@ -117,11 +119,19 @@ impl PollerBuilder {
         self
     }
 
+    /// Sets whether the poller refuses to start where its cursor file cannot be written.
+    ///
+    /// Without a cursor it delivers the same messages at each start: set it where the callback answers. Default: false, the
+    /// first write that fails is logged as an error. So is one that fails later, in either case.
+    pub fn require_cursor(mut self, require: bool) -> Self {
+        self.require_cursor = require;
+        self
+    }
+
     /// Sets how often a message is delivered to the callback until it is acknowledged, and the waits in between.
     ///
     /// Uses the policy's attempts, base, cap and jitter. Its other settings concern sending only. A message that
     /// exhausts its attempts goes to [`on_dead_letter`](PollerBuilder::on_dead_letter).
-    ///
     /// Default: five attempts, with waits of 1, 2, 4 and 8 s (each ±25 %, at most 8 s).
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
@@ -131,7 +141,6 @@ impl PollerBuilder {
     /// Sets how old a message may be to be delivered on the first start, when there is no cursor yet.
     ///
     /// Measured on the platform's clock, in whole seconds, from the poller's start. Older messages are skipped.
-    ///
     /// Default: 600 s. Must be at least 1 s. A value above 30 days counts as 30 days.
     pub fn backlog(mut self, age: Duration) -> Self {
         self.backlog = age.min(MAX_BACKLOG);
@@ -141,7 +150,6 @@ impl PollerBuilder {
     /// Sets the number of rows that one request asks for.
     ///
     /// Pages that are too large or too slow are asked for again in smaller pieces, whatever the setting.
-    ///
     /// Default: 500, which is also the maximum that the platform allows. Must be at least 1.
     pub fn page_size(mut self, rows: usize) -> Self {
         self.page_size = rows;
@@ -276,18 +284,16 @@ impl PollerBuilder {
         self
     }
 
-    /// Builds a poller for programs with their own loop, which call [`InboxPoller::poll_once`].
-    ///
-    /// Locks and reads the cursor file. Sends no request.
+    /// Builds a poller for programs with their own loop, which call [`InboxPoller::poll_once`]. Sends no request.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidMessage`](crate::ErrorKind::InvalidMessage) for a card that cannot be sent, and
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a setting is out of its bounds, or for the cursor file:
     ///
-    /// - It is not set, and the client has no token file to put it beside.
-    /// - Its directory does not exist, or it is no plain file.
-    /// - Another poller has locked it, or it belongs to another workspace.
+    /// - It is not set, and the client has no token file to put it beside; its directory does not exist; it is no file.
+    /// - Another poller has locked it, it belongs to another workspace, or a newer release wrote it.
+    /// - It cannot be written, and [`require_cursor`](PollerBuilder::require_cursor) is set.
     /// - It is the token file, or the token file is one of the files beside it.
     pub fn build(self) -> Result<InboxPoller, Error> {
         InboxPoller::new(self)
@@ -306,23 +312,22 @@ impl PollerBuilder {
     /// Checks the settings, and returns the path of the cursor file: the one that was set, or else the default.
     pub(super) fn validate(&self) -> Result<PathBuf, Error> {
         self.keeper.card.as_ref().map_or(Ok(()), AgentCard::check)?;
-        if self.interval.is_zero() {
-            return Err(Error::config("interval: zero would poll without a pause: set more than zero"));
-        }
-        if self.heartbeat.is_some_and(|every| every.is_zero()) {
+        let (backlog, page_size) = (self.backlog, self.page_size);
+        let detail = if self.interval.is_zero() {
+            "interval: zero would poll without a pause: set more than zero".to_owned()
+        } else if self.heartbeat.is_some_and(|every| every.is_zero()) {
             let advice = "set more than zero, or None for no heartbeat";
-            return Err(Error::config(format!("heartbeat: zero would send heartbeats without a pause: {advice}")));
-        }
-        if self.loop_brake == Some(0) {
-            return Err(Error::config("loop_brake: zero would refuse replies: set at least 1, or None for no brake"));
-        }
-        if self.backlog < Duration::from_secs(1) {
-            return Err(Error::config(format!("backlog: {:?} is too short: set at least 1 s", self.backlog)));
-        }
-        if !(1..=MAX_PAGE).contains(&self.page_size) {
-            return Err(Error::config(format!("page_size: {} is out of range: set 1 to {MAX_PAGE}", self.page_size)));
-        }
-        cursor_path(self.client.settings(), self.cursor_file.as_deref())
+            format!("heartbeat: zero would send heartbeats without a pause: {advice}")
+        } else if self.loop_brake == Some(0) {
+            "loop_brake: zero would refuse replies: set at least 1, or None for no brake".to_owned()
+        } else if backlog < Duration::from_secs(1) {
+            format!("backlog: {backlog:?} is too short: set at least 1 s")
+        } else if !(1..=MAX_PAGE).contains(&page_size) {
+            format!("page_size: {page_size} is out of range: set 1 to {MAX_PAGE}")
+        } else {
+            return cursor_path(self.client.settings(), self.cursor_file.as_deref());
+        };
+        Err(Error::config(detail))
     }
 }
 
@@ -330,17 +335,13 @@ impl PollerBuilder {
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
-        let PollerBuilder { keeper, loop_brake, own, on_dead_letter, on_error, on_request, .. } = self;
+        let PollerBuilder { require_cursor, keeper, loop_brake, own, on_dead_letter, on_error, on_request, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
-        shown.field("retry", retry).field("backlog", backlog).field("page_size", page_size);
-        shown
-            .field("heartbeat", heartbeat)
-            .field("loop_brake", loop_brake)
-            .field("own", own)
-            .field("register", &keeper.registers);
-        shown.field("agent_card", &keeper.card).field("deliver_paused", &keeper.delivers_paused);
-        shown.field("on_dead_letter", &on_dead_letter.is_some());
+        shown.field("require_cursor", require_cursor).field("retry", retry).field("backlog", backlog);
+        shown.field("page_size", page_size).field("heartbeat", heartbeat).field("loop_brake", loop_brake);
+        shown.field("own", own).field("register", &keeper.registers).field("agent_card", &keeper.card);
+        shown.field("deliver_paused", &keeper.delivers_paused).field("on_dead_letter", &on_dead_letter.is_some());
         shown.field("on_error", &on_error.is_some()).field("on_request", &on_request.is_some()).finish()
     }
 }

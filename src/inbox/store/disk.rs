@@ -1,20 +1,13 @@
-//! File operations for the cursor file: lock, read whole, replace whole.
+//! File operations for the cursor file: open a plain file only, and replace one whole.
+//!
+//! Others may write the directory, as in `/tmp`: nothing here follows a link that they made, waits for a pipe, or writes to
+//! a file that was there before.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind as IoKind, Read, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
-use std::process;
-
-use fs4::fs_std::FileExt;
-use serde_json::Value;
 
 use crate::error::Error;
-use crate::util::log_safe::log_safe;
-use crate::wire::{CALL_MEMORY, JsonError, MemoryBudget, parse_json};
-
-/// Largest file that is read, in bytes. It fits as many acked rows as a cursor keeps, each with the longest id and each
-/// byte of that escaped.
-const MAX_BYTES: u64 = 160 * 1024 * 1024;
 
 /// Returns the directory that a file is in: `.` for a bare file name.
 pub(in crate::inbox) fn parent_dir(path: &Path) -> &Path {
@@ -51,126 +44,121 @@ pub(in crate::inbox) fn create_private_dir(path: &Path) -> Result<(), Error> {
     })
 }
 
-/// The lock on a cursor file. It is released when this is dropped, and when the process that took it ends.
-pub(in crate::inbox) struct CursorLock {
-    file: File,
-    /// Id of the process that took the lock.
-    process: u32,
-}
-
-impl Drop for CursorLock {
-    /// Unlocks explicitly: closing the file is not enough, since a child process may have a copy of it, and with it the
-    /// lock (flock(2)). A child's copy of this must not release the parent's lock.
-    fn drop(&mut self) {
-        if self.process == process::id() {
-            let _ = FileExt::unlock(&self.file);
-        }
-    }
-}
-
-/// Takes the lock on a cursor file, without waiting. The lock is on the file `.lock` beside it, since the cursor file
-/// itself is replaced.
-///
-/// Returns `None`, and logs an error, where no lock file can be made or locked: the poller goes on without a lock.
+/// Checks that a cursor file can be at `path`.
 ///
 /// # Errors
 ///
-/// Another poller has the lock.
-pub(in crate::inbox) fn lock_cursor(path: &Path) -> Result<Option<CursorLock>, Error> {
-    let name = sibling_path(path, "lock");
-    let failed = |why: io::Error| {
-        log_safe!(error, "inbox: {} cannot be locked ({why}): two pollers might run", name.display());
-        Ok(None)
-    };
-    let file = match File::options().create(true).write(true).truncate(false).open(&name) {
-        Ok(file) => file,
-        Err(why) => return failed(why),
-    };
-    match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(Some(CursorLock { file, process: process::id() })),
-        Ok(false) => {
-            let path = path.display();
-            Err(Error::config(format!("cursor_file: another poller has locked {path}: run one poller per workspace")))
-        }
-        Err(why) => failed(why),
+/// [`ErrorKind::Config`](crate::ErrorKind::Config): the directory does not exist, or there is something that is no plain
+/// file, as a link or a pipe.
+pub(super) fn check_path(path: &Path) -> Result<(), Error> {
+    let shown = path.display();
+    if path.file_name().is_none() || !parent_dir(path).is_dir() {
+        let directory = parent_dir(path).display();
+        return Err(Error::config(format!(
+            "cursor_file: {shown}: directory {directory} does not exist: create it, or set another path"
+        )));
     }
-}
-
-/// Reads a file as JSON. Returns `None` if it does not exist.
-///
-/// # Errors
-///
-/// Says in words why the file cannot be read, or what is wrong with its JSON.
-pub(in crate::inbox) fn read_json(path: &Path) -> Result<Option<Value>, String> {
-    let failed = |why: io::Error| why.to_string();
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(why) if why.kind() == IoKind::NotFound => return Ok(None),
-        Err(why) => return Err(failed(why)),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut text).map_err(failed)?;
-    let budget = &mut MemoryBudget::new(text.len(), CALL_MEMORY);
-    parse_json(&text, budget).map(Some).map_err(|why| match why {
-        JsonError::TooLarge(_) => why.to_string(),
-        JsonError::NotJson(why) => format!("it is not JSON: {why}"),
-    })
-}
-
-/// Replaces a file atomically: a reader sees all of the old contents or all of the new ones.
-///
-/// Writes `.new` beside it and renames that. `sync` waits until the contents and the new name are on the disk. On Unix
-/// the file is readable by its owner only.
-pub(in crate::inbox) fn replace_file(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
-    let new = sibling_path(path, "new");
-    let mut options = File::options();
-    options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    if sync {
-        file.sync_data()?;
-    }
-    drop(file);
-    fs::rename(&new, path)?;
-    if sync {
-        sync_parent_dir(path)?;
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::config(format!("cursor_file: {shown} is no plain file: set another path")));
     }
     Ok(())
+}
+
+/// Identity of a file: it tells whether a path still names a file that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileId {
+    /// Device, or zero on systems that do not say.
+    device: u64,
+    /// Inode, or zero on systems that do not say.
+    inode: u64,
+}
+
+impl FileId {
+    #[cfg(unix)]
+    pub(super) fn of(file: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        FileId { device: file.dev(), inode: file.ino() }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn of(_file: &Metadata) -> Self {
+        FileId { device: 0, inode: 0 }
+    }
+
+    /// Returns whether `path` itself, and not what it links to, is this file.
+    pub(super) fn is_at(self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|found| FileId::of(&found) == self)
+    }
+}
+
+/// Opens a file that must be a plain one. Follows no link, and does not wait, as for the writer of a pipe.
+///
+/// # Errors
+///
+/// Also one of the kind `InvalidInput` where it is no plain file.
+pub(super) fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let no_plain_file = || io::Error::new(IoKind::InvalidInput, "it is no plain file");
+    // Where the flags below do not exist, and so that a link has the same error as a pipe.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(no_plain_file());
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits() as i32).mode(0o600);
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_plain_file()) }
+}
+
+/// Replaces a file atomically, also across a power failure: a reader sees all of the old contents or all of the new ones.
+///
+/// Calls `write` with a new file, `.new` beside it. Waits until the contents are on the disk, renames the file, and waits
+/// until the new name is on the disk. On Unix only its owner may read it. Returns it open for more writes at its end.
+///
+/// # Errors
+///
+/// The file is then as it was, or new: only the last wait may have failed.
+pub(super) fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<File> {
+    let new = sibling_path(path, "new");
+    match fs::remove_file(&new) {
+        Err(why) if why.kind() != IoKind::NotFound => return Err(why),
+        _ => {}
+    }
+    let mut options = File::options();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&new)?;
+    let mut out = BufWriter::with_capacity(64 * 1024, &file);
+    let written = write(&mut out).and_then(|()| out.flush()).and_then(|()| file.sync_all());
+    // It must not write again what failed.
+    drop(out.into_parts());
+    if let Err(why) = written.and_then(|()| fs::rename(&new, path)) {
+        // Half a file would only keep a full disk full.
+        let _ = fs::remove_file(&new);
+        return Err(why);
+    }
+    sync_parent_dir(path)?;
+    Ok(file)
 }
 
 /// Syncs the directory that a file is in, so that a rename in it survives a power failure.
 #[cfg(unix)]
 fn sync_parent_dir(path: &Path) -> io::Result<()> {
-    File::open(parent_dir(path))?.sync_all()
+    match File::open(parent_dir(path))?.sync_all() {
+        // The file system has no way to sync a directory: fsync(2).
+        Err(why) if why.kind() == IoKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Does nothing: other systems have no way to sync a directory.
 #[cfg(not(unix))]
 fn sync_parent_dir(_path: &Path) -> io::Result<()> {
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_file_is_no_error() {
-        let path = std::env::temp_dir().join(format!("a2a-disk-none-{}", std::process::id()));
-        assert_eq!(read_json(&path), Ok(None));
-    }
-
-    /// A link to itself, not a file without permissions: root, which may run the tests, can open any file.
-    #[cfg(unix)]
-    #[test]
-    fn file_that_cannot_be_opened_is_an_error() {
-        let path = std::env::temp_dir().join(format!("a2a-disk-loop-{}", std::process::id()));
-        let _ = fs::remove_file(&path);
-        std::os::unix::fs::symlink(&path, &path).unwrap();
-        let read = read_json(&path);
-        fs::remove_file(&path).unwrap();
-        assert!(read.is_err(), "{read:?}");
-    }
 }

@@ -1,52 +1,58 @@
-//! The cursor file: locked, replaced atomically, and synced now and then.
+//! The cursor file: a snapshot of the cursor, and a journal of what happened since.
 //!
-//! It is a JSON object. Ids and times are in pairs; the times of acked rows are in nanoseconds since 1970.
+//! A save appends a line for each change, in one write. The lines are synced at the end of each page and once a second.
+//! A file that has grown is replaced by a snapshot, as is one that this process did not write, and one whose sync failed.
+//! So a crash of the process loses nothing, and a power failure what was not synced.
 //!
-//! ```json
-//! {"version": 1, "workspace": "my-team", "anchor": ["r-7", "2026-04-30T12:00:00.000000000Z"], "floor": null,
-//!  "tries": {"r-9": 2}, "snapshot": false, "acked": [["r-8", 1777550401000000000]]}
+//! ```text
+//! 84 c2a3f31b {"key":"00000000000000000000000000000000","version":2,"workspace":"my-team"}
+//! 54 6cf3bd41 {"anchor":["r-7","2026-04-30T12:00:00.000000000Z"]}
+//! 41 8d3f0c1a {"handled":["r-8",1777550401000000000]}
 //! ```
+//!
+//! `line` has the frame of a line, `record` its JSON. After a power failure the end of the file may be missing, zeroes, or
+//! half a line, and good lines may follow that. Reading ends at the first bad line. What follows is reported; the snapshot
+//! that the first save writes is without it. Its rows are delivered again.
 //!
 //! Files beside it, by their suffixes:
 //!
 //! | suffix | contents |
 //! | --- | --- |
 //! | `.lock` | nothing; locked while a poller uses the cursor |
-//! | `.new` | the next version of a file, until it is renamed |
-//! | `.acked` | a snapshot of the acked rows, once there are more than 256; the cursor file then has `"snapshot": true` and only the rows since |
-//! | `.synced` | a hard link to the last synced version |
+//! | `.new` | the next snapshot, until it is renamed |
 //! | `.unreadable` | a cursor file that could not be read |
-//!
-//! So a save costs the same however many rows are acked. The snapshot is written before the cursor file stops listing
-//! its rows, and each row in it is acked. The two files together are therefore right at every moment.
+//! | `.acked`, `.synced` | parts of the cursor of release 0.1, which go once a snapshot is on the disk |
 
 pub(in crate::inbox) mod disk;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod journal;
+mod line;
+mod load;
+mod lock;
+mod record;
+mod version_1;
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::io;
+use std::path::PathBuf;
+use std::process;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::error::Error;
-use crate::inbox::feed::RowKey;
+use crate::error::{Error, ErrorKind};
 use crate::inbox::feed::cursor::Cursor;
+use crate::inbox::feed::cursor::saved::SavedCursor;
 use crate::util::clock::CoarseInstant;
 use crate::util::log_safe::log_safe;
-use crate::util::text::excerpt;
-use crate::wire::Timestamp;
-use disk::{CursorLock, lock_cursor, parent_dir, read_json, replace_file, sibling_path};
+use crate::util::random::fresh_id;
+use disk::{check_path, sibling_path};
+use journal::Journal;
+use load::{LeftBytes, Loaded, load};
+use lock::CursorLock;
+use record::LoadError;
 
-/// Version of the file's format.
-const VERSION: u64 = 1;
 /// Longest time between two syncs while messages come. After a power failure, what was acked since comes again.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// Most acked rows that the cursor file has, beyond which they go into a snapshot.
-const MAX_INLINE: usize = 256;
 
 /// The file that a cursor is saved to. It is locked while this exists.
 pub(in crate::inbox) struct CursorFile {
@@ -54,112 +60,112 @@ pub(in crate::inbox) struct CursorFile {
     /// Id of the workspace that the cursor belongs to.
     workspace: String,
     /// `None` where the directory allows no lock file.
-    _lock: Option<CursorLock>,
-    /// Newest row of the snapshot in the `.acked` file, while the cursor file refers to that. `None` if there is none.
-    snapshot_newest: Option<Timestamp>,
-    /// When the file was last synced.
+    lock: Option<CursorLock>,
+    /// The file as this process wrote it. `None` where the next save has to write a snapshot.
+    journal: Option<Journal>,
+    /// When a sync was last tried.
     last_sync: CoarseInstant,
-    /// True if the file was replaced since, without a sync.
+    /// True if something was saved that may not be on the disk.
     has_unsynced_write: bool,
     /// True while saving fails, so that only the first failure is logged.
     is_failing: bool,
+    /// Id of the process that may write the file.
+    process: u32,
 }
 
 impl CursorFile {
     /// Locks the cursor file at `path` and reads the cursor. It is empty if there is no file yet.
     ///
-    /// If the file is unreadable, it is renamed, that is logged, and the last synced version is read, or else the
-    /// cursor is empty.
+    /// If the file is unreadable, it is renamed, that is logged, and the last synced version of release 0.1 is read, or
+    /// else the cursor is empty.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config): the directory does not exist, the path is no plain file,
-    /// another poller has locked it, or it belongs to another workspace.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config): the directory does not exist, the path is no plain file, another
+    /// poller has locked it, it belongs to another workspace, or a newer release wrote it.
     pub(in crate::inbox) fn open(path: PathBuf, workspace: &str) -> Result<(Self, Cursor), Error> {
-        let shown = path.display();
-        if path.file_name().is_none() || !parent_dir(&path).is_dir() {
-            let directory = parent_dir(&path).display();
-            return Err(Error::config(format!(
-                "cursor_file: {shown}: directory {directory} does not exist: create it, or set another path"
-            )));
-        }
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(Error::config(format!("cursor_file: {shown} is no plain file: set another path")));
-        }
-        let lock = lock_cursor(&path)?;
+        check_path(&path)?;
+        let lock = CursorLock::take(&path)?;
+        let loaded = load(&path, workspace);
         let file = CursorFile {
             workspace: workspace.to_owned(),
-            _lock: lock,
-            snapshot_newest: None,
+            lock,
+            journal: None,
             last_sync: CoarseInstant::now(),
             has_unsynced_write: false,
             is_failing: false,
+            process: process::id(),
             path,
         };
-        let cursor = match file.load(&file.path) {
-            Ok(cursor) => cursor.unwrap_or_default(),
-            Err(LoadError::OtherWorkspace(other)) => {
-                let path = file.path.display();
-                return Err(Error::config(format!(
-                    "cursor_file: {path} is of the workspace {other}, and this is {workspace}: set another path"
-                )));
+        let mut saved = match loaded {
+            Ok(None) => SavedCursor::default(),
+            Ok(Some(Loaded { saved, left })) => {
+                left.into_iter().for_each(|left| file.report_left(left));
+                saved
             }
             Err(LoadError::Unreadable(why)) => file.recover(&why),
+            Err(why) => return Err(file.unusable(&why)),
         };
-        Ok((file, cursor))
+        saved.hash_key = saved.hash_key.or_else(|| fresh_id().map(|id| id.as_u128()));
+        Ok((file, Cursor::from_saved(saved)))
     }
 
-    /// Renames an unreadable cursor file, logs that, and returns the last synced cursor, or else an empty one.
-    fn recover(&self, why: &str) -> Cursor {
-        let copy = self.sibling("unreadable");
+    /// Returns the error for a file that is kept as it is.
+    fn unusable(&self, why: &LoadError) -> Error {
+        let path = self.path.display();
+        Error::config(match why {
+            LoadError::OtherWorkspace(other) => {
+                let workspace = &self.workspace;
+                format!("cursor_file: {path} is of the workspace {other}, and this is {workspace}: set another path")
+            }
+            LoadError::OtherRelease(what) => format!(
+                "cursor_file: {path} was written by another release, as it has {what}: use that release, or remove the \
+                 file to start from the backlog"
+            ),
+            LoadError::Unreadable(why) => format!("cursor_file: {path} is unreadable ({why}): remove it"),
+        })
+    }
+
+    /// Logs that the end of the file was not read.
+    fn report_left(&self, left: LeftBytes) {
+        let path = self.path.display();
+        let count = format!("{} bytes, from byte {} to its end", left.length, left.from);
+        log_safe!(
+            warn,
+            "inbox: {count}, of the cursor {path} were not written whole: messages that they record as handled are \
+             delivered again"
+        );
+    }
+
+    /// Renames an unreadable cursor file, logs that, and returns the last synced cursor of release 0.1, or else an empty
+    /// one.
+    fn recover(&self, why: &str) -> SavedCursor {
+        let copy = sibling_path(&self.path, "unreadable");
         let kept = match fs::rename(&self.path, &copy) {
             Ok(()) => format!("kept as {}", copy.display()),
             Err(why) => format!("it cannot be kept: {why}"),
         };
-        let synced = self.load(&self.sibling("synced")).ok().flatten();
+        let synced = version_1::read_synced(&self.path, &self.workspace);
         let from = if synced.is_some() { "where it was last synced" } else { "the backlog" };
         let path = self.path.display();
         log_safe!(error, "inbox: the cursor {path} is unreadable ({why}; {kept}); going on from {from}");
         synced.unwrap_or_default()
     }
 
-    /// Returns the path of the cursor file with `.suffix` appended to its name.
-    fn sibling(&self, suffix: &str) -> PathBuf {
-        sibling_path(&self.path, suffix)
-    }
-
-    /// Reads a cursor from `path`, and its acked rows from the snapshot, too, if it refers to one. `None` if there is
-    /// no file.
-    fn load(&self, path: &Path) -> Result<Option<Cursor>, LoadError> {
-        let Some(saved) = read_json(path).map_err(LoadError::Unreadable)? else { return Ok(None) };
-        if saved["version"] != VERSION {
-            let version = excerpt(&saved["version"]);
-            return Err(LoadError::Unreadable(format!("its version is {version}, this release has {VERSION}")));
-        }
-        match saved["workspace"].as_str() {
-            Some(workspace) if workspace == self.workspace => {}
-            Some(other) => return Err(LoadError::OtherWorkspace(excerpt(other))),
-            None => return Err(LoadError::Unreadable("it names no workspace".to_owned())),
-        }
-        let bad = |what: &str| LoadError::Unreadable(format!("its {what} is malformed"));
-        let anchor = match &saved["anchor"] {
-            Value::Null => None,
-            value => Some(parse_anchor(value).ok_or_else(|| bad("anchor"))?),
-        };
-        let floor = match &saved["floor"] {
-            Value::Null => None,
-            value => Some(value.as_str().and_then(Timestamp::parse).ok_or_else(|| bad("floor"))?),
-        };
-        let mut acked = parse_row_keys(&saved["acked"]).ok_or_else(|| bad("list of acked rows"))?;
-        if saved["snapshot"] == true {
-            let snapshot = read_json(&self.sibling("acked")).map_err(LoadError::Unreadable)?;
-            let snapshot = snapshot.and_then(|snapshot| parse_row_keys(&snapshot["acked"]));
-            acked.extend(snapshot.ok_or_else(|| bad("snapshot"))?);
-        }
-        let attempts = saved["tries"].as_object().into_iter().flatten();
-        let attempts = attempts
-            .filter_map(|(id, attempts)| Some((Arc::from(id.as_str()), u32::try_from(attempts.as_u64()?).ok()?)));
-        Ok(Some(Cursor::restore(anchor, floor, acked, attempts.collect())))
+    /// Writes a snapshot, whether or not something changed, to find out whether that is possible.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config): it is not.
+    pub(in crate::inbox) fn require_writable(&mut self, cursor: &mut Cursor) -> Result<(), Error> {
+        self.write_snapshot(cursor).map_err(|why| {
+            let path = self.path.display();
+            let detail = format!(
+                "cursor_file: {path} cannot be written ({why}): each start would deliver the same messages again. Let this \
+                 user write its directory, or set another path"
+            );
+            Error::config(detail).with_source(why)
+        })
     }
 
     /// Returns whether the last save failed.
@@ -167,28 +173,46 @@ impl CursorFile {
         self.is_failing
     }
 
-    /// Writes the cursor file if the cursor is dirty, and clears that. A clean cursor is written only to sync a version
-    /// that was not synced.
+    /// Returns whether this is the process that opened the file. A child by `fork` must not write to its parent's file.
+    pub(in crate::inbox) fn is_own_process(&self) -> bool {
+        self.process == process::id()
+    }
+
+    /// # Errors
     ///
-    /// The file is synced if `sync` is set, if the last sync was a second ago, and if the snapshot is replaced or
-    /// removed with it. A failure is logged once, and the next call tries again: delivery goes on without a file.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal): this is not the process that opened the file.
+    pub(in crate::inbox) fn check_process(&self) -> Result<(), Error> {
+        if self.is_own_process() {
+            return Ok(());
+        }
+        let (parent, path) = (self.process, self.path.display());
+        Err(Error::new(
+            ErrorKind::Internal,
+            format!(
+                "the poller with the cursor {path} belongs to the process {parent}, and not to this child: build another"
+            ),
+        ))
+    }
+
+    /// Writes the changes of the cursor, and clears them. Without changes it only syncs what was not synced.
+    ///
+    /// The file is synced if `sync` is set, and if the last sync was a second ago. A failure is logged once. The next call
+    /// that is to sync tries again: delivery goes on without a file. In a child by `fork` it does nothing.
     pub(in crate::inbox) fn save(&mut self, cursor: &mut Cursor, sync: bool) {
-        // The synced version may refer to the snapshot, which therefore must not be replaced or removed without a sync.
-        let anchor = cursor.anchor.as_ref().map(|anchor| anchor.at);
-        let replaces_snapshot = cursor.acked_since_snapshot().len() > MAX_INLINE
-            || self.snapshot_newest.is_some_and(|newest| Some(newest) < anchor);
-        let sync = sync || replaces_snapshot || CoarseInstant::now().since(self.last_sync) >= SYNC_EVERY;
-        let is_needed = cursor.dirty || (sync && self.has_unsynced_write);
-        if !is_needed {
+        if !self.is_own_process() {
             return;
+        }
+        let now = CoarseInstant::now();
+        let sync = sync || now.since(self.last_sync) >= SYNC_EVERY;
+        let has_something = !cursor.pending.is_empty() || (sync && self.has_unsynced_write);
+        if !has_something || (self.is_failing && !sync) {
+            return;
+        }
+        if sync {
+            self.last_sync = now;
         }
         match self.write(cursor, sync) {
             Ok(()) => {
-                cursor.dirty = false;
-                self.has_unsynced_write = !sync;
-                if sync {
-                    self.last_sync = CoarseInstant::now();
-                }
                 if std::mem::take(&mut self.is_failing) {
                     log_safe!(warn, "inbox: the cursor {} can be written again", self.path.display());
                 }
@@ -206,105 +230,72 @@ impl CursorFile {
         }
     }
 
-    /// Replaces the cursor file, and syncs it if `sync` is set.
-    ///
-    /// Before that, it writes a snapshot if more than 256 rows were acked since the last one. After it, it removes a
-    /// snapshot if all of its rows are before the anchor.
+    /// Appends the changes to the journal, and syncs it if `sync` is set. Writes a snapshot where that is not possible, and
+    /// where the journal is long.
     fn write(&mut self, cursor: &mut Cursor, sync: bool) -> io::Result<()> {
-        if cursor.acked_since_snapshot().len() > MAX_INLINE {
-            let mut out = b"{\"acked\":".to_vec();
-            write_row_keys(&mut out, cursor.acked())?;
-            out.push(b'}');
-            replace_file(&self.sibling("acked"), &out, sync)?;
-            self.snapshot_newest = cursor.acked().last().map(|key| key.at);
-            cursor.mark_snapshot();
+        // Somebody may have removed or replaced the file, or its directory.
+        if sync && self.journal.as_ref().is_some_and(|journal| !journal.is_at(&self.path)) {
+            self.close_journal();
         }
-        let anchor = cursor.anchor.as_ref().map(|anchor| anchor.at);
-        let is_snapshot_old = self.snapshot_newest.take_if(|newest| Some(*newest) < anchor).is_some();
-        replace_file(&self.path, &self.serialize(cursor)?, sync)?;
+        if self.journal.as_ref().is_some_and(|journal| journal.is_compaction_due(cursor.saved_len(), sync)) {
+            match self.write_snapshot(cursor) {
+                Err(why) if self.journal.is_some() => self.postpone_compaction(&why),
+                written => return written,
+            }
+        }
+        let (Some(journal), Some(changes)) = (&mut self.journal, cursor.pending.get()) else {
+            return self.write_snapshot(cursor);
+        };
+        journal.append(changes)?;
+        cursor.pending.clear();
+        self.has_unsynced_write = true;
         if sync {
-            self.link_synced();
-        }
-        if is_snapshot_old {
-            // No file refers to it any more, so that it does no harm where it cannot be removed.
-            let _ = fs::remove_file(self.sibling("acked"));
+            if journal.sync().is_err() {
+                self.close_journal();
+                return self.write_snapshot(cursor);
+            }
+            self.has_unsynced_write = false;
         }
         Ok(())
     }
 
-    /// Returns the contents of the cursor file as JSON. It is written without a tree of values, since this is done for
-    /// each message.
-    fn serialize(&self, cursor: &mut Cursor) -> io::Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(512);
-        write!(out, "{{\"version\":{VERSION},\"workspace\":")?;
-        serde_json::to_writer(&mut out, &self.workspace)?;
-        out.extend_from_slice(b",\"anchor\":");
-        match &cursor.anchor {
-            Some(anchor) => {
-                out.push(b'[');
-                serde_json::to_writer(&mut out, &*anchor.id)?;
-                write!(out, ",\"{}\"]", anchor.at)?;
-            }
-            None => out.extend_from_slice(b"null"),
+    /// Replaces the file by a snapshot, which is synced.
+    fn write_snapshot(&mut self, cursor: &mut Cursor) -> io::Result<()> {
+        if let Some(lock) = &mut self.lock {
+            lock.retake()?;
         }
-        match cursor.floor {
-            Some(floor) => write!(out, ",\"floor\":\"{floor}\"")?,
-            None => out.extend_from_slice(b",\"floor\":null"),
+        let saved = cursor.to_saved();
+        self.journal = Some(Journal::create(&self.path, &load::header(&self.workspace, &saved), &saved)?);
+        cursor.pending.clear();
+        self.has_unsynced_write = false;
+        self.last_sync = CoarseInstant::now();
+        // They are parts of a cursor that is no longer there, and do no harm where they cannot be removed.
+        for suffix in ["acked", "synced"] {
+            let _ = fs::remove_file(sibling_path(&self.path, suffix));
         }
-        out.extend_from_slice(b",\"tries\":{");
-        for (n, (id, attempts)) in cursor.attempts().iter().enumerate() {
-            out.extend_from_slice(if n > 0 { b"," } else { b"" });
-            serde_json::to_writer(&mut out, &**id)?;
-            write!(out, ":{attempts}")?;
-        }
-        write!(out, "}},\"snapshot\":{},\"acked\":", self.snapshot_newest.is_some())?;
-        write_row_keys(&mut out, cursor.acked_since_snapshot().iter())?;
-        out.push(b'}');
-        Ok(out)
+        Ok(())
     }
 
-    /// Makes `.synced` a hard link to the version that was just synced, in place of the one before. Ignores errors.
-    ///
-    /// Some file systems do not keep the old file until the new one is on the disk. There a power failure can leave an
-    /// empty cursor file, and this name is read instead. A file system without hard links does without.
-    fn link_synced(&self) {
-        let synced = self.sibling("synced");
-        let _ = fs::remove_file(&synced);
-        let _ = fs::hard_link(&self.path, &synced);
+    /// Gives the file up that the last save wrote: the next one writes a snapshot.
+    fn close_journal(&mut self) {
+        self.journal = None;
+        self.has_unsynced_write = true;
     }
-}
 
-/// Why a cursor file cannot be used.
-enum LoadError {
-    /// It cannot be read, for this reason.
-    Unreadable(String),
-    /// It belongs to the workspace of this id.
-    OtherWorkspace(String),
-}
-
-/// Parses the anchor, `["id", "time"]` with the time in RFC 3339. Returns `None` if it is malformed.
-fn parse_anchor(value: &Value) -> Option<RowKey> {
-    Some(RowKey { id: value[0].as_str()?.into(), at: Timestamp::parse(value[1].as_str()?)? })
-}
-
-/// Parses a list of `["id", nanoseconds]`. Returns `None` if any entry is malformed.
-fn parse_row_keys(value: &Value) -> Option<Vec<RowKey>> {
-    let key =
-        |value: &Value| Some(RowKey { id: value[0].as_str()?.into(), at: Timestamp::from_nanos(value[1].as_i64()?) });
-    value.as_array()?.iter().map(key).collect()
-}
-
-/// Appends the list that [`parse_row_keys`] reads.
-fn write_row_keys<'a>(out: &mut Vec<u8>, keys: impl Iterator<Item = &'a RowKey>) -> io::Result<()> {
-    out.push(b'[');
-    for (n, key) in keys.enumerate() {
-        out.extend_from_slice(if n > 0 { b",[" } else { b"[" });
-        serde_json::to_writer(&mut *out, &*key.id)?;
-        write!(out, ",{}]", key.at.nanos())?;
+    /// Goes on with a journal that is long.
+    fn postpone_compaction(&mut self, why: &io::Error) {
+        let path = self.path.display();
+        log_safe!(warn, "inbox: the cursor {path} cannot be compacted ({why}): it grows");
+        if let Some(journal) = &mut self.journal {
+            journal.postpone_compaction();
+        }
     }
-    out.push(b']');
-    Ok(())
 }
 
 #[cfg(test)]
+mod journal_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[cfg(unix)]
+mod unix_tests;

@@ -1,112 +1,200 @@
+use std::env::temp_dir;
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::*;
-use crate::inbox::feed::{Coverage, ListedRow};
+use serde_json::{Value, json};
 
-/// Makes an empty directory.
-fn dir(name: &str) -> PathBuf {
+use super::*;
+use crate::inbox::feed::cursor::fuzz::assert_same;
+use crate::inbox::feed::{Coverage, ListedRow, RowKey};
+use crate::wire::Timestamp;
+
+/// Makes an empty directory. It is in memory where the system has `/dev/shm`, since much is synced here.
+pub(super) fn dir(name: &str) -> PathBuf {
     // Numbered, since tests run in parallel.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("a2a-file-{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-    let dir = std::env::temp_dir().join(name);
+    let shared = Path::new("/dev/shm");
+    let dir = if shared.is_dir() { shared.join(name) } else { temp_dir().join(name) };
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     dir
 }
 
-/// Empties a file, as a power failure may on a file system that does not keep the old one until the new one is on disk.
-fn empty(path: &Path) {
-    let new = sibling_path(path, "empty");
-    fs::write(&new, "").unwrap();
-    fs::rename(new, path).unwrap();
+/// Returns the names of the files in a directory, sorted.
+pub(super) fn files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+pub(super) fn open(path: &Path) -> (CursorFile, Cursor) {
+    CursorFile::open(path.to_owned(), "w").unwrap()
+}
+
+pub(super) fn open_error(path: &Path) -> String {
+    CursorFile::open(path.to_owned(), "w").err().unwrap().to_string()
 }
 
 /// Returns a key whose id needs to be escaped in JSON.
-fn key(n: i64) -> RowKey {
+pub(super) fn key(n: i64) -> RowKey {
     RowKey { at: Timestamp::from_nanos(n), id: format!("id \"{n}\"\\").into() }
+}
+
+const AHEAD: Coverage =
+    Coverage { contiguous: false, has_more: true, is_settled: false, by_since_id: false, contiguous_until: None };
+
+/// Acks the rows of these numbers. The anchor stays where it is.
+pub(super) fn ack(cursor: &mut Cursor, rows: std::ops::Range<i64>) {
+    for n in rows {
+        cursor.ack(&[ListedRow { key: key(n), has_own_time: true }], 0, AHEAD);
+    }
+}
+
+/// Writes a cursor as release 0.1 wrote it, and returns it.
+pub(super) fn write_version_1(path: &Path, rows: std::ops::Range<i64>) -> Value {
+    let acked: Vec<Value> = rows.map(|n| json!([&*key(n).id, n])).collect();
+    let anchor = json!([&*key(-1).id, key(-1).at.to_string()]);
+    let saved = json!({ "version": 1, "workspace": "w", "anchor": anchor, "floor": key(-1).at.to_string(),
+        "tries": { "t": 3 }, "snapshot": false, "acked": acked });
+    fs::write(path, saved.to_string()).unwrap();
+    saved
 }
 
 #[test]
 fn saved_cursor_is_read_back() {
     let dir = dir("again");
-    for rows in [0, 1, 256, 257, 60_000] {
+    for rows in [0, 1, 256, 257, 20_000] {
         let path = dir.join(format!("c{rows}"));
-        let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
+        let (mut file, _) = open(&path);
         let mut cursor =
             Cursor::restore(Some(key(-1)), Some(Timestamp::from_nanos(-1)), (0..rows).map(key), Vec::new());
         cursor.record_attempt(&key(9).id, 3);
         cursor.record_attempt(&key(8).id, 1);
         file.save(&mut cursor, true);
-        assert!(!cursor.dirty);
+        assert!(cursor.pending.is_empty());
+        // In the snapshot, and in lines behind it.
+        for more in if rows < 1_000 { &[0, 1, 5][..] } else { &[5] } {
+            ack(&mut cursor, rows..rows + *more);
+            file.save(&mut cursor, false);
+            let loaded = load(&path, "w").unwrap().unwrap();
+            assert_eq!(loaded.left, None);
+            assert_same(&Cursor::from_saved(loaded.saved), &cursor);
+        }
+        assert_eq!(files(&dir), [format!("c{rows}"), format!("c{rows}.lock")]);
         drop(file);
-        let (_file, again) = CursorFile::open(path.clone(), "w").unwrap();
-        assert_eq!((&again.anchor, again.floor), (&cursor.anchor, cursor.floor));
-        assert_eq!((again.attempts_of(&key(9).id), again.attempts_of(&key(8).id)), (3, 1));
-        assert!(again.acked().eq(cursor.acked()), "{rows}");
-        assert_eq!(sibling_path(&path, "acked").exists(), rows > 256);
+        let (file, again) = open(&path);
+        assert_same(&again, &cursor);
+        drop(file);
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(sibling_path(&path, "lock")).unwrap();
     }
     fs::remove_dir_all(dir).unwrap();
 }
 
-#[cfg(unix)]
 #[test]
-fn file_is_readable_by_its_owner_only() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = dir("mode");
-    let (mut file, mut cursor) = CursorFile::open(dir.join("c"), "w").unwrap();
-    cursor.record_attempt(&"a".into(), 1);
-    file.save(&mut cursor, false);
-    assert_eq!(fs::metadata(dir.join("c")).unwrap().permissions().mode() & 0o777, 0o600);
-    fs::remove_dir_all(dir).unwrap();
-}
-
-#[test]
-fn unchanged_cursor_is_not_written() {
-    let dir = dir("idle");
-    let (mut file, mut cursor) = CursorFile::open(dir.join("c"), "w").unwrap();
-    file.save(&mut cursor, true);
-    assert!(!dir.join("c").exists());
-    cursor.record_attempt(&"a".into(), 1);
-    file.save(&mut cursor, true);
-    fs::remove_file(dir.join("c")).unwrap();
-    file.save(&mut cursor, true);
-    assert!(!dir.join("c").exists());
-    fs::remove_dir_all(dir).unwrap();
-}
-
-#[test]
-fn synced_cursor_is_read_if_the_file_is_empty() {
-    let dir = dir("power");
+fn what_a_reader_does_not_use_is_saved_again() {
+    use crate::inbox::feed::cursor::saved::tests::each_change;
+    let dir = dir("unused");
     let path = dir.join("c");
-    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
-    let mut cursor = Cursor::restore(Some(key(7)), None, [key(8)], Vec::new());
+    let mut saved = SavedCursor { hash_key: Some(77), ..SavedCursor::default() };
+    each_change().into_iter().for_each(|change| saved.apply(change));
+    Journal::create(&path, &load::header("w", &saved), &saved).unwrap();
+    let (mut file, mut cursor) = open(&path);
     cursor.record_attempt(&"a".into(), 1);
     file.save(&mut cursor, true);
-    cursor.record_attempt(&"b".into(), 1);
-    file.save(&mut cursor, false);
+    let again = load(&path, "w").unwrap().unwrap().saved;
+    assert_eq!((again.hash_key, &again.uploads, &again.stepped_over), (Some(77), &saved.uploads, &saved.stepped_over));
+    assert_eq!(
+        (again.acked_seq, again.last_listed, &again.broadcasts),
+        (Some(-1), saved.last_listed, &saved.broadcasts)
+    );
+    assert_eq!(again.messages, saved.messages);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn hash_key_is_made_once_and_kept() {
+    let dir = dir("key");
+    let path = dir.join("c");
+    let keys = [1, 2].map(|attempts| {
+        let (mut file, mut cursor) = open(&path);
+        cursor.record_attempt(&"a".into(), attempts);
+        file.save(&mut cursor, true);
+        load(&path, "w").unwrap().unwrap().saved.hash_key
+    });
+    assert!(keys[0].is_some() && keys[0] == keys[1]);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// As with 100,000 rows, of which the anchor moves over none.
+/// After a power failure each byte that was not synced may be missing, a zero, or another.
+/// Its meaning would be lost.
+#[test]
+fn cursor_of_another_release_is_refused_and_kept() {
+    let dir = dir("release");
+    let path = dir.join("c");
+    let header = String::from_utf8(load::header("w", &SavedCursor::default())).unwrap();
+    for (lines, what) in [
+        ([header.as_str(), r#"{"moon":[1]}"#], "a record moon"),
+        ([header.as_str(), r#"{"tries":["a"]}"#], r#"the record {"tries":["a"]}"#),
+        ([header.as_str(), "no json"], "the line no json"),
+        ([r#"{"version":3}"#, "{}"], "version 3"),
+        ([r#"{"version":2,"workspace":"w","key":"00"}"#, "{}"], "the first line"),
+    ] {
+        let mut bytes = Vec::new();
+        lines.iter().for_each(|line| line::write_line(&mut bytes, line.as_bytes()));
+        fs::write(&path, &bytes).unwrap();
+        let error = open_error(&path);
+        assert!(error.contains("by another release") && error.contains(what), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Lines that are appended to a removed file are gone.
+#[test]
+fn cursor_of_release_0_1_is_taken_over() {
+    let dir = dir("old");
+    let path = dir.join("c");
+    let mut saved = write_version_1(&path, 0..300);
+    saved["snapshot"] = true.into();
+    let acked = std::mem::replace(&mut saved["acked"], json!([["late", 7]]));
+    fs::write(&path, saved.to_string()).unwrap();
+    fs::write(dir.join("c.acked"), json!({ "acked": acked }).to_string()).unwrap();
+    fs::hard_link(&path, dir.join("c.synced")).unwrap();
+    let (mut file, mut cursor) = open(&path);
+    assert_eq!((&cursor.anchor, cursor.floor, cursor.attempts_of("t")), (&Some(key(-1)), Some(key(-1).at), 3));
+    assert!((0..300).all(|n| cursor.is_acked(&key(n).id)) && cursor.is_acked("late"));
+    file.save(&mut cursor, true);
+    assert_eq!(files(&dir), ["c", "c.acked", "c.lock", "c.synced"], "it is read only, so far");
+    ack(&mut cursor, 300..301);
+    // Where the new file cannot be written, the old ones stay.
+    fs::create_dir(dir.join("c.new")).unwrap();
+    file.save(&mut cursor, true);
+    assert!(file.is_failing());
+    assert_eq!(files(&dir), ["c", "c.acked", "c.lock", "c.new", "c.synced"]);
+    fs::remove_dir(dir.join("c.new")).unwrap();
+    file.save(&mut cursor, true);
+    assert!(!file.is_failing());
+    assert_eq!(files(&dir), ["c", "c.lock"]);
     drop(file);
-    empty(&path);
-    let (_file, again) = CursorFile::open(path, "w").unwrap();
-    assert_eq!((&again.anchor, again.attempts_of("a"), again.attempts_of("b")), (&cursor.anchor, 1, 0));
+    assert_same(&open(&path).1, &cursor);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn synced_cursor_of_release_0_1_is_read_if_the_file_is_empty() {
+    let dir = dir("synced");
+    let path = dir.join("c");
+    write_version_1(&path, 8..9);
+    fs::rename(&path, dir.join("c.synced")).unwrap();
+    fs::write(&path, "").unwrap();
+    let (_file, again) = open(&path);
+    assert_eq!((&again.anchor, again.attempts_of("t")), (&Some(key(-1)), 3));
     assert!(again.is_acked(&key(8).id));
-    fs::remove_dir_all(dir).unwrap();
-}
-
-#[test]
-fn synced_cursor_never_refers_to_a_removed_snapshot() {
-    let dir = dir("second");
-    let path = dir.join("c");
-    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
-    let mut cursor = Cursor::restore(Some(key(-1)), None, (0..300).map(key), Vec::new());
-    cursor.record_attempt(&"a".into(), 1);
-    file.save(&mut cursor, true);
-    cursor.set_anchor(key(1_000));
-    file.save(&mut cursor, false);
-    drop(file);
-    empty(&path);
-    let (_file, again) = CursorFile::open(path, "w").unwrap();
-    assert!(again.anchor.is_some(), "starts from the backlog");
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -115,18 +203,23 @@ fn synced_cursor_never_refers_to_a_removed_snapshot() {
 fn file_contents_are_escaped_in_errors() {
     let dir = dir("words");
     let path = dir.join("c");
-    fs::write(&path, "{\"version\":1,\"workspace\":\"o\\n\\u001b[2J\"}").unwrap();
-    let error = CursorFile::open(path, "w").err().unwrap().to_string();
-    assert!(error.contains(r"of the workspace o\n\u{1b}[2J, and this is w"), "{error}");
+    for version in [1, 2] {
+        let text = format!("{{\"version\":{version},\"workspace\":\"o\\n\\u001b[2J\"}}");
+        let mut line = Vec::new();
+        line::write_line(&mut line, text.as_bytes());
+        fs::write(&path, if version == 1 { text.as_bytes() } else { &line }).unwrap();
+        let error = open_error(&path);
+        assert!(error.contains(r"of the workspace o\n\u{1b}[2J, and this is w"), "{error}");
+    }
     fs::remove_dir_all(dir).unwrap();
 }
 
 /// A platform may list all rows of the anchor's time again.
 #[test]
-fn snapshot_stays_while_it_has_rows_of_the_anchors_time() {
+fn rows_of_the_anchors_time_are_kept() {
     let dir = dir("tied");
     let path = dir.join("c");
-    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
+    let (mut file, _) = open(&path);
     let tied = (0..300).map(|n| RowKey { at: Timestamp::from_nanos(7), id: format!("{n:03}").into() });
     let mut cursor = Cursor::restore(None, Some(Timestamp::from_nanos(1)), tied.clone(), Vec::new());
     cursor.record_attempt(&"a".into(), 1);
@@ -134,7 +227,7 @@ fn snapshot_stays_while_it_has_rows_of_the_anchors_time() {
     cursor.set_anchor(RowKey { at: Timestamp::from_nanos(7), id: "299".into() });
     file.save(&mut cursor, true);
     drop(file);
-    let (mut file, mut again) = CursorFile::open(path.clone(), "w").unwrap();
+    let (mut file, mut again) = open(&path);
     assert!(tied.clone().all(|key| again.is_acked(&key.id)));
     again.set_anchor(RowKey { at: Timestamp::from_nanos(8), id: "later".into() });
     file.save(&mut again, true);
@@ -142,26 +235,16 @@ fn snapshot_stays_while_it_has_rows_of_the_anchors_time() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// The synced cursor refers to the snapshot, so that this is replaced only where both are synced.
 #[test]
-fn snapshot_is_not_replaced_without_a_sync() {
-    let dir = dir("both");
+fn cursor_that_cannot_be_written_is_refused_where_it_is_required() {
+    let dir = dir("required");
     let path = dir.join("c");
-    let (mut file, _) = CursorFile::open(path.clone(), "w").unwrap();
-    let mut cursor = Cursor::restore(Some(key(-1)), None, (0..300).map(key), Vec::new());
-    cursor.record_attempt(&"a".into(), 1);
-    file.save(&mut cursor, true);
-    let batch: Vec<ListedRow> = (300..700).map(|n| ListedRow { key: key(n), has_own_time: true }).collect();
-    let coverage =
-        Coverage { contiguous: false, has_more: true, is_settled: false, by_since_id: false, contiguous_until: None };
-    (0..batch.len()).for_each(|n| cursor.ack(&batch, n, coverage));
-    cursor.record_attempt(&"b".into(), 1);
-    file.save(&mut cursor, false);
-    let synced = fs::read(sibling_path(&path, "synced")).unwrap();
-    assert!(synced == fs::read(&path).unwrap(), "the synced file is the version before");
-    drop(file);
-    empty(&path);
-    let (_file, again) = CursorFile::open(path, "w").unwrap();
-    assert!(batch.iter().all(|row| again.is_acked(&row.key.id)) && again.attempts_of("b") == 1);
+    let (mut file, mut cursor) = open(&path);
+    fs::create_dir(dir.join("c.new")).unwrap();
+    let error = file.require_writable(&mut cursor).unwrap_err().to_string();
+    assert!(error.contains("c cannot be written (") && error.contains("set another path"), "{error}");
+    fs::remove_dir(dir.join("c.new")).unwrap();
+    file.require_writable(&mut cursor).unwrap();
+    assert_eq!(files(&dir), ["c", "c.lock"]);
     fs::remove_dir_all(dir).unwrap();
 }

@@ -13,8 +13,6 @@ pub(super) struct AckedRows {
     times: HashMap<Arc<str>, Timestamp>,
     /// The same rows, ordered by time.
     by_time: BTreeSet<RowKey>,
-    /// Rows that were inserted since the last snapshot. Some of them may have been removed from the set.
-    since_snapshot: Vec<RowKey>,
 }
 
 impl AckedRows {
@@ -45,8 +43,7 @@ impl AckedRows {
             return false;
         }
         self.times.insert(key.id.clone(), key.at);
-        self.by_time.insert(key.clone());
-        self.since_snapshot.push(key);
+        self.by_time.insert(key);
         true
     }
 
@@ -64,19 +61,5 @@ impl AckedRows {
                 self.times.remove(&old.id);
             }
         }
-    }
-
-    /// Returns the rows that were inserted since [`mark_snapshot`](Self::mark_snapshot) and are still in the set.
-    ///
-    /// Takes `&mut self` to drop the others from its list.
-    pub(super) fn since_snapshot(&mut self) -> &[RowKey] {
-        let times = &self.times;
-        self.since_snapshot.retain(|key| times.get(&key.id) == Some(&key.at));
-        &self.since_snapshot
-    }
-
-    /// Records that a snapshot has all rows of the set.
-    pub(super) fn mark_snapshot(&mut self) {
-        self.since_snapshot.clear();
     }
 }

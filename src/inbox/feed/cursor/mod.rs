@@ -16,6 +16,7 @@
 mod acked;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub(in crate::inbox) mod saved;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,19 +26,16 @@ use crate::inbox::feed::batch::{Coverage, ListedRow, RowKey};
 use crate::util::text::Untrusted;
 use crate::wire::Timestamp;
 use acked::AckedRows;
+use saved::{AnchorRow, CursorChange, HandledRow, MAX_ATTEMPTS, MAX_HANDLED, PendingChanges, SavedCursor};
 
 /// Longest time after its own time that a row may be committed and is still found. A later one can be missed.
 pub(super) const LATE: Duration = Duration::from_secs(5);
 /// Longest time by which a row may be ahead of our clock and still tell the time on the platform.
 pub(super) const MAX_AHEAD: Duration = Duration::from_secs(600);
-/// Most acked rows that are kept. No inbox gets as many within [`LATE`].
-const MAX_ACKED: usize = 100_000;
 /// Number of acked rows from which those of the anchor's own time are dropped once the anchor has moved past them.
 ///
 /// Below it they are kept, since a look back after the loss of the anchor lists them again.
-const MANY_ACKED: usize = MAX_ACKED / 2;
-/// Most rows whose attempts are kept. A row that was never listed again would keep its attempts forever.
-const MAX_ATTEMPTS_KEPT: usize = 64;
+const MANY_ACKED: usize = MAX_HANDLED / 2;
 
 /// The position of a poller in its inbox: the anchor, the acked rows after it, and attempts.
 #[derive(Debug, Default)]
@@ -51,12 +49,14 @@ pub(in crate::inbox) struct Cursor {
     newest: Option<Timestamp>,
     /// Number of delivery attempts by row id, oldest entry first.
     attempts: Vec<(Arc<str>, u32)>,
-    /// True if there are changes that are not in the file. Set here, cleared by whoever saves.
-    pub(in crate::inbox) dirty: bool,
+    /// The changes that are not in the file. Added here, cleared by whoever saves.
+    pub(in crate::inbox) pending: PendingChanges,
+    /// The parts of the saved state that are not used here.
+    unused: SavedCursor,
 }
 
 impl Cursor {
-    /// Makes a cursor of its saved parts. It is not dirty, and its newest time is the anchor's or the floor.
+    /// Makes a cursor of its saved parts. Nothing is pending, and its newest time is the anchor's or the floor.
     ///
     /// Acked rows before the anchor, or before the floor where there is no anchor, are left out.
     pub(in crate::inbox) fn restore(
@@ -71,8 +71,33 @@ impl Cursor {
         acked.into_iter().for_each(|key| cursor.insert_acked(key));
         cursor.anchor = anchor;
         cursor.forget_old_acked();
-        cursor.dirty = false;
+        cursor.pending.clear();
         cursor
+    }
+
+    /// Makes a cursor of a saved state, like [`restore`](Self::restore).
+    pub(in crate::inbox) fn from_saved(mut saved: SavedCursor) -> Self {
+        let handled = std::mem::take(&mut saved.handled).into_iter().map(|handled| handled.row);
+        let attempts = std::mem::take(&mut saved.attempts);
+        let (anchor, floor) = (saved.anchor.take().map(|anchor| anchor.row), saved.floor.take());
+        Cursor { unused: saved, ..Cursor::restore(anchor, floor, handled, attempts) }
+    }
+
+    /// Returns the state to save, whole.
+    pub(in crate::inbox) fn to_saved(&self) -> SavedCursor {
+        let handled = self.acked().map(|row| HandledRow::new(row.clone()));
+        SavedCursor {
+            anchor: self.anchor.clone().map(AnchorRow::new),
+            floor: self.floor,
+            handled: handled.collect(),
+            attempts: self.attempts().to_vec(),
+            ..self.unused.clone()
+        }
+    }
+
+    /// Returns about how many changes a saved state has.
+    pub(in crate::inbox) fn saved_len(&self) -> usize {
+        self.acked.len() + self.attempts.len() + self.unused.messages.len()
     }
 
     /// Returns the time up to which a listing from the anchor is complete: no row at or before it can still be
@@ -97,7 +122,7 @@ impl Cursor {
     ///
     /// That happens if the anchor cannot move: too many rows have the same time, or none that can be read.
     pub(in crate::inbox) fn is_full(&self) -> bool {
-        self.acked.len() >= MAX_ACKED
+        self.acked.len() >= MAX_HANDLED
     }
 
     /// Records that a batch was listed, before any of its rows is delivered. Delivers and acks nothing.
@@ -196,7 +221,7 @@ impl Cursor {
         let reached = if coverage.contiguous && !coverage.has_more { complete.max(anchor) } else { anchor };
         if reached > self.floor {
             self.floor = reached;
-            self.dirty = true;
+            self.pending.extend(reached.map(CursorChange::Floor));
         }
         self.forget_old_acked();
     }
@@ -222,9 +247,11 @@ impl Cursor {
         RowKey { at: newest.map_or(row.key.at, |newest| newest.max(row.key.at)), ..row.key.clone() }
     }
 
-    /// Remembers an acked row under its time, and marks the cursor as dirty if that is a change.
+    /// Remembers an acked row under its time.
     fn insert_acked(&mut self, key: RowKey) {
-        self.dirty |= self.acked.insert(key);
+        if self.acked.insert(key.clone()) {
+            self.pending.push(CursorChange::Handled(HandledRow::new(key)));
+        }
     }
 
     /// Makes a row the anchor: the next listing begins after it. Forgets the acked rows before its time.
@@ -232,8 +259,8 @@ impl Cursor {
     /// The caller answers for it that the row exists, and that no row before it is left to deliver.
     pub(in crate::inbox) fn set_anchor(&mut self, key: RowKey) {
         if self.anchor.as_ref() != Some(&key) {
+            self.pending.push(CursorChange::Anchor(Some(AnchorRow::new(key.clone()))));
             self.anchor = Some(key);
-            self.dirty = true;
             self.forget_old_acked();
         }
     }
@@ -242,7 +269,8 @@ impl Cursor {
     pub(super) fn drop_anchor(&mut self) {
         let lost = self.anchor.take().map(|anchor| anchor.at);
         self.floor = self.floor.max(lost);
-        self.dirty = true;
+        self.pending.push(CursorChange::Anchor(None));
+        self.pending.extend(self.floor.map(CursorChange::Floor));
     }
 
     /// Forgets acked rows before the anchor, or before the floor where there is no anchor: they are not listed any
@@ -261,11 +289,11 @@ impl Cursor {
     /// Sets the number of delivery attempts of a row. Beyond 64 rows the one that was set first is dropped.
     pub(in crate::inbox) fn record_attempt(&mut self, id: &Arc<str>, attempts: u32) {
         self.attempts.retain(|(known, _)| known != id);
-        if self.attempts.len() >= MAX_ATTEMPTS_KEPT {
+        if self.attempts.len() >= MAX_ATTEMPTS {
             self.attempts.remove(0);
         }
         self.attempts.push((id.clone(), attempts));
-        self.dirty = true;
+        self.pending.push(CursorChange::Attempts(id.clone(), attempts));
     }
 
     /// Returns the number of delivery attempts of all rows that have any and are not acked.
@@ -276,17 +304,6 @@ impl Cursor {
     /// Returns all acked rows that are remembered, ordered by time.
     pub(in crate::inbox) fn acked(&self) -> impl Iterator<Item = &RowKey> {
         self.acked.iter()
-    }
-
-    /// Returns the remembered acked rows that were added since [`mark_snapshot`](Self::mark_snapshot).
-    pub(in crate::inbox) fn acked_since_snapshot(&mut self) -> &[RowKey] {
-        self.acked.since_snapshot()
-    }
-
-    /// Records that all acked rows were written to a snapshot: [`acked_since_snapshot`](Self::acked_since_snapshot) is
-    /// empty until the next ack. Forgets no acked row.
-    pub(in crate::inbox) fn mark_snapshot(&mut self) {
-        self.acked.mark_snapshot();
     }
 }
 
