@@ -1,8 +1,14 @@
 //! Calls about our own workspace: its record, state, card and heartbeat.
 
+use std::time::Duration;
+
 use super::Client;
 use crate::error::{Error, guard};
-use crate::platform::{Workspace, WorkspaceState, bare_heartbeat, update_card, workspace, workspace_state};
+use crate::platform::{
+    Workspace, WorkspaceState, bare_heartbeat, is_origin_of_canvas, probe_events, update_card, workspace,
+    workspace_state,
+};
+use crate::util::clock::Deadline;
 use crate::wire::AgentCard;
 
 /// Our own workspace.
@@ -62,5 +68,34 @@ impl Client {
     #[must_use]
     pub fn agent_card(&self) -> Option<&AgentCard> {
         self.inner.agent_card.as_ref()
+    }
+
+    /// Tries the platform's event stream: opens it, waits for its first bytes, and closes it, in at most `timeout` (more
+    /// than 10 s is taken for that).
+    ///
+    /// The stream says at once that there is a message. Without it a message is seen with the next poll.
+    ///
+    /// # Errors
+    ///
+    /// A refused token ([`Unauthorized`](crate::ErrorKind::Unauthorized)); a platform without the stream
+    /// ([`Status`](crate::ErrorKind::Status), 404); a stream whose first bytes do not arrive, as behind a proxy that
+    /// buffers it ([`Timeout`](crate::ErrorKind::Timeout)); an answer that is no stream
+    /// ([`Malformed`](crate::ErrorKind::Malformed)); a failed transport.
+    pub fn check_events(&self, timeout: Duration) -> Result<(), Error> {
+        guard(|| probe_events(&self.inner.http, Deadline::after(timeout.min(self.inner.settings.call_timeout))))
+    }
+
+    /// Asks whether the platform takes the client's `Origin` for the canvas's, in at most 10 s.
+    ///
+    /// If so, the client's messages are stamped as a human's, whatever its token is, and whoever reaches the platform can
+    /// write as the human. Set [`origin(None)`](crate::ClientBuilder::origin) then. A client that sends no `Origin` makes
+    /// no request and gets `false`.
+    ///
+    /// # Errors
+    ///
+    /// Any status but 401, 403 and the platform's own 404; a failed transport.
+    pub fn is_origin_of_canvas(&self) -> Result<bool, Error> {
+        let sends_origin = self.inner.settings.origin.is_some();
+        guard(|| Ok(sends_origin && is_origin_of_canvas(&self.inner.http, self.inner.deadline())?))
     }
 }

@@ -152,7 +152,7 @@ impl Http {
     }
 
     fn execute_with_token(&self, request: &Request<'_>, pool: &Pool, deadline: Deadline) -> Result<Response, Error> {
-        let token = request.token.cloned().or_else(|| self.tokens.current());
+        let token = request.token_or(|| self.tokens.current());
         let mut exchange = Exchange { http: self, request, pool, deadline, url: self.url(request), token };
         let outcome = exchange.run();
         if request.token.is_some() || !request.is_refused(&outcome) {
@@ -317,10 +317,10 @@ impl Exchange<'_> {
             request = request.header("X-Workspace-ID", self.http.workspace_id.as_str());
         }
         // A stand-in: the transport replaces it by the token.
-        match guard.authorization_placeholder() {
+        self.request.with_accept(match guard.authorization_placeholder() {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,
-        }
+        })
     }
 
     fn read(&self, target: String, mut response: ureq::http::Response<Body>) -> Result<Response, Error> {
@@ -330,7 +330,7 @@ impl Exchange<'_> {
         // Also one that is no text, so that it does not pass for none.
         let encoding = response.headers().get("Content-Encoding");
         let mut encoding = encoding.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let limit = self.request.size_limit(self.http.max_answer);
+        let limit = self.request.size_limit(self.http.max_answer, status);
         let body = match read_body(&target, response.body_mut(), self.deadline, limit) {
             Ok(body) => body,
             // The status is an answer all the same. Who needs the body refuses the encoding.

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use ureq::RequestBuilder;
+
 use super::response::{Response, SizeLimit};
 use super::upload::RequestBody;
 use crate::error::Error;
 use crate::token::Token;
 use crate::util::clock::Deadline;
+
+/// The media type of server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// A request below the platform's address.
 ///
@@ -27,6 +32,8 @@ pub(crate) struct Request<'a> {
     pub(super) refuses_token: Option<fn(&[u8]) -> bool>,
     /// Token in place of the client's.
     pub(super) token: Option<&'a Token>,
+    /// Media type to ask for, in place of JSON.
+    pub(super) accepts: Option<&'static str>,
 }
 
 /// Headers that name the caller.
@@ -36,9 +43,19 @@ pub(crate) enum Identity {
     Workspace,
     /// The token alone.
     TokenOnly,
+    /// Neither. After a 401 nothing is repeated.
+    Anonymous,
 }
 
 impl<'a> Request<'a> {
+    /// Returns the token that the request carries: its own, or else the client's `current` one. An anonymous one has none.
+    pub(super) fn token_or(&self, current: impl FnOnce() -> Option<Token>) -> Option<Token> {
+        match self.identity {
+            Identity::Anonymous => None,
+            Identity::Workspace | Identity::TokenOnly => self.token.cloned().or_else(current),
+        }
+    }
+
     /// Returns a GET of `path`.
     pub(crate) fn get(path: &'a str) -> Self {
         Request {
@@ -51,6 +68,7 @@ impl<'a> Request<'a> {
             heeds_removal: true,
             refuses_token: None,
             token: None,
+            accepts: None,
         }
     }
 
@@ -85,6 +103,19 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Asks for server-sent events, and reads only the first bytes of a 200. The connection is closed then.
+    pub(crate) fn first_event(mut self) -> Self {
+        self.accepts = Some(EVENT_STREAM);
+        self
+    }
+
+    pub(super) fn with_accept<Method>(&self, builder: RequestBuilder<Method>) -> RequestBuilder<Method> {
+        match self.accepts {
+            Some(media_type) => builder.header("Accept", media_type),
+            None => builder,
+        }
+    }
+
     /// Sets how long a POST waits for the next byte of the response.
     pub(crate) fn silence(mut self, time: Duration) -> Self {
         self.silence = Some(time);
@@ -104,11 +135,12 @@ impl<'a> Request<'a> {
         if self.body.is_some() { "POST" } else { "GET" }
     }
 
-    /// Returns the longest body of a response that is read. `max_answer` is the setting.
-    pub(super) fn size_limit(&self, max_answer: usize) -> SizeLimit {
+    /// Returns what is read of the body of a response with this status. `max_answer` is the setting.
+    pub(super) fn size_limit(&self, max_answer: usize, status: u16) -> SizeLimit {
+        let is_start = status == 200 && self.accepts == Some(EVENT_STREAM);
         match self.max_response {
-            Some(bytes) => SizeLimit { bytes, setting: None },
-            None => SizeLimit { bytes: max_answer as u64, setting: Some("max_answer") },
+            Some(bytes) => SizeLimit { bytes, setting: None, is_start },
+            None => SizeLimit { bytes: max_answer as u64, setting: Some("max_answer"), is_start },
         }
     }
 

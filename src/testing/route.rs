@@ -21,7 +21,9 @@ use super::workspaces;
 
 /// Answers a request.
 pub(super) fn answer(shared: &Shared, request: &HttpRequest, from: SocketAddr) -> HttpAnswer {
-    let host = shared.host();
+    // As Go has it: the host that the client asked for, which a proxy may have passed on.
+    let host =
+        Some(request.header("host")).filter(|host| !host.is_empty()).map_or_else(|| shared.host(), str::to_owned);
     let passed = gate::pass(&mut shared.lock(), request, from, &host);
     let headers = match passed {
         Ok(headers) => headers,

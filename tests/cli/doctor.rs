@@ -9,8 +9,23 @@ use crate::schema::documents;
 use crate::support::{Act, Dir, PEER, RECORD, Server, WORKSPACE};
 use crate::{CliOutput, command_line, decode, run};
 
-const STEPS: [&str; 10] =
-    ["settings", "token", "dns", "tcp", "tls", "http", "authorisation", "registration", "peers", "inbox"];
+pub const STEPS: [&str; 15] = [
+    "settings",
+    "token",
+    "cursor",
+    "dns",
+    "tcp",
+    "tls",
+    "http",
+    "organisation",
+    "workspace",
+    "authorisation",
+    "registration",
+    "state",
+    "peers",
+    "inbox",
+    "events",
+];
 
 /// Returns a platform that answers `peers` to a request for the peers, and `own` to all others. Its inbox is empty.
 fn platform(own: Act, peers: Act) -> Server {
@@ -21,6 +36,7 @@ fn platform_with_inbox(own: Act, peers: Act, inbox: Act) -> Server {
     Server::decide(move |_, request| match &request.path {
         path if path.ends_with("/peers") => peers.clone(),
         path if path.contains("/activity?") => inbox.clone(),
+        path if path.ends_with("/events/stream") => Act::reply(200, ": ping\n\n"),
         _ => own.clone(),
     })
 }
@@ -31,7 +47,7 @@ fn healthy() -> Server {
 }
 
 /// Writes a token file that only its owner can read. Returns its path.
-fn token(dir: &Dir, text: &str) -> String {
+pub fn token(dir: &Dir, text: &str) -> String {
     let path = dir.file("token");
     std::fs::write(&path, text).unwrap();
     mode(&path, 0o600);
@@ -46,7 +62,7 @@ fn mode(path: &std::path::Path, mode: u32) {
 }
 
 /// Runs `doctor`. Returns the exit status, and the JSON document of each step by its name.
-fn run_doctor(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
+pub fn run_doctor(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, Value>) {
     let args = ["--platform", url, "--workspace", WORKSPACE, "--token-file", token, "--json", "doctor"];
     let CliOutput { code, out, err } = run(&[&args[..], rest].concat());
     assert_eq!(err, "");
@@ -55,7 +71,7 @@ fn run_doctor(url: &str, token: &str, rest: &[&str]) -> (i32, BTreeMap<String, V
 }
 
 /// Returns the JSON document of each step by its name.
-fn by_name(out: &str) -> BTreeMap<String, Value> {
+pub fn by_name(out: &str) -> BTreeMap<String, Value> {
     let steps = documents("doctor", out);
     let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(names, STEPS);
@@ -63,7 +79,7 @@ fn by_name(out: &str) -> BTreeMap<String, Value> {
 }
 
 /// Asserts that `step` fails with this exit status, kind and advice, and that later steps are skipped.
-fn assert_step_fails(url: &str, token: &str, rest: &[&str], step: &str, exit: i32, kind: &str, advice: &str) {
+pub fn assert_step_fails(url: &str, token: &str, rest: &[&str], step: &str, exit: i32, kind: &str, advice: &str) {
     let (code, steps) = run_doctor(url, token, rest);
     let failed = &steps[step];
     assert_eq!((&failed["status"], code), (&"failed".into(), exit), "{failed}");
@@ -89,13 +105,15 @@ fn every_step_passes_on_a_healthy_platform() {
         assert_eq!(step["status"], if name == "tls" { "skipped" } else { "ok" }, "{step}");
         assert!(step["ms"].as_f64().unwrap() >= 0.0 && step["next"].is_null(), "{step}");
     }
-    assert_eq!(steps["registration"]["detail"], r#"the workspace is "mine", status "online""#);
+    assert_eq!(steps["workspace"]["detail"], r#"the workspace is "mine""#);
+    assert_eq!(steps["registration"]["detail"], r#""mine" is in poll mode: messages wait to be polled"#);
+    assert_eq!(steps["state"]["detail"], r#"the status is "online""#);
     let requests = server.requests();
     assert!(requests.iter().all(|request| request.method == "GET" && request.header("authorization").is_some()));
 
     let args = ["--platform", &server.url(), "--workspace", WORKSPACE, "--token-file", &token, "doctor"];
     let CliOutput { code, out, err } = run(&args);
-    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 10), "{out}");
+    assert_eq!((code, err.as_str(), out.lines().count()), (Some(0), "", 15), "{out}");
     assert!(out.starts_with("ok       settings "), "{out}");
     assert!(out.contains("the registry lists 1 peer\n") && !out.contains("hush"), "{out}");
 }
@@ -105,7 +123,7 @@ fn missing_or_wrong_settings_fail_the_first_step() {
     let CliOutput { code, out, .. } = run(&["doctor"]);
     assert_eq!(code, Some(2));
     assert!(out.starts_with("failed   settings") && out.contains("give --workspace ID"), "{out}");
-    assert_eq!(out.matches("skipped").count(), 9, "{out}");
+    assert_eq!(out.matches("skipped").count(), 14, "{out}");
     let CliOutput { code, out, .. } = run(&["--workspace", "w", "--platform", "localhost:8080", "doctor", "--json"]);
     let steps = documents("doctor", &out);
     assert_eq!((code, &steps[0]["error"]["kind"]), (Some(2), &"config".into()));
@@ -309,15 +327,15 @@ fn refusal_fails_the_step_that_it_concerns() {
     let removed = r#"{"error":"removed","id":"w","removed_at":"2026-05-01T00:00:00Z","hint":"make another"}"#;
     for (own, step, exit, kind, advice) in [
         (Act::reply(401, "{}"), "authorisation", 6, "unauthorized", "the token came from"),
-        (Act::reply(403, ""), "authorisation", 6, "unauthorized", "MOLECULE_ORG_ID"),
+        (Act::reply(403, ""), "organisation", 6, "unauthorized", "MOLECULE_ORG_ID"),
         (
             Act::reply(404, r#"{"error":"workspace not found"}"#),
-            "registration",
+            "workspace",
             4,
             "not_found",
             "check the workspace's id",
         ),
-        (Act::reply(410, removed), "registration", 7, "removed", "create a workspace and a token"),
+        (Act::reply(410, removed), "workspace", 7, "removed", "create a workspace and a token"),
         (Act::reply(200, "<html>"), "http", 1, "malformed", "check that this is an A2A platform"),
         (Act::reply(503, "{}").header("Retry-After", "7"), "http", 1, "status", "try again in 7 s"),
     ] {

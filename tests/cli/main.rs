@@ -5,6 +5,7 @@
 
 mod demo;
 mod doctor;
+mod doctor_platform;
 mod failures;
 mod hostile;
 mod poll;

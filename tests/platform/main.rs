@@ -12,6 +12,7 @@ mod http;
 mod measure;
 mod observe;
 mod place;
+mod probes;
 mod skipped;
 mod world;
 

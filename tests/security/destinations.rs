@@ -16,6 +16,8 @@ fn every_call(client: &Client, dir: &Dir) {
     let _ = client.discover(PEER);
     let _ = client.peers();
     let _ = client.workspace();
+    let _ = client.state();
+    let _ = client.check_events(Duration::from_secs(2));
     let _ = client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy));
     let _ = client.notify("hi");
     let cursor = dir.file("cursor.json");
@@ -30,7 +32,8 @@ fn every_call(client: &Client, dir: &Dir) {
 /// Returns whether a path belongs to one of our calls.
 fn is_ours(path: &str) -> bool {
     let path = path.split('?').next().unwrap();
-    let own = ["", "/activity", "/notify"].map(|call| format!("/workspaces/{WORKSPACE}{call}"));
+    let own =
+        ["", "/state", "/events/stream", "/activity", "/notify"].map(|call| format!("/workspaces/{WORKSPACE}{call}"));
     own.contains(&path.to_owned())
         || path == format!("/registry/discover/{PEER}")
         || path == format!("/registry/{WORKSPACE}/peers")

@@ -99,6 +99,8 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     show_outcome("register", client.register(&AgentCard::new("me")));
     show_outcome("update_card", client.update_card(&AgentCard::new("me")));
     show_outcome("heartbeat", client.heartbeat());
+    show_outcome("check_events", client.check_events(Duration::from_secs(2)));
+    show_outcome("is_origin_of_canvas", client.is_origin_of_canvas());
     show_outcome("discover_url", client.discover_url(PEER));
     show_outcome("requests", client.requests());
     show_outcome("request_details", client.request_details("r"));

@@ -123,6 +123,9 @@ fn every_call(what: &str, client: &Client) {
     check(what, client.discover(PEER));
     check(what, client.peers());
     check(what, client.workspace());
+    check(what, client.state());
+    check(what, client.check_events(Duration::from_secs(2)));
+    check(what, client.is_origin_of_canvas());
     check(what, client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)));
     check(what, client.notify("hi"));
     check(what, poller(client, &dir).build().unwrap().poll_once(|_| Verdict::Retry));

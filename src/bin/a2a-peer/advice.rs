@@ -23,13 +23,77 @@ pub(crate) const MISSING_TOKEN: &str =
 pub(crate) const MISSING_DIRECTORY: &str = "create it, or set CONFIGS_DIR to the directory that has the token in .auth_token. `poll` keeps its cursor \
      there, too. Or give --token-file PATH. The platform's canvas (Tokens tab) makes tokens";
 
+/// Advice where messages are posted to another agent.
+pub(crate) const PUSH_MODE: &str = "if another program is this workspace's agent, give this one a workspace of its own. \
+     Otherwise `a2a-peer register --replace` registers it for polling, which removes that URL";
+
+/// Advice where no agent has registered.
+pub(crate) const NOT_REGISTERED: &str =
+    "start the workspace's agent, which registers it, or run `a2a-peer register`. `doctor` registers nothing";
+
+/// Advice where the workspace is paused or hibernated.
+pub(crate) const PAUSED: &str = "resume the workspace on the platform's canvas";
+
+/// Advice where the workspace has a status in which its agent is not there.
+pub(crate) const NOT_ONLINE: &str = "start the workspace's agent: its heartbeats bring the workspace online";
+
+/// Advice where the platform's canvas and its server are one host.
+pub(crate) const ORIGIN_OF_CANVAS: &str = "canvas and server are one host there, and whoever reaches it can write as the \
+     human: keep it from others. In your program call `origin(None)` of the client's builder";
+
+/// Advice about the cursor's file.
+pub(crate) const CURSOR: &str = "the cursor is in the token file's directory, unless your program sets `cursor_file`: let \
+     this user write that directory, or set CONFIGS_DIR to another one. `poll --cursor PATH` names another file";
+
+/// Advice where the platform has no event stream.
+pub(crate) const NO_EVENTS: &str = "nothing needs to be done: the platform is an older one, and the inbox is polled";
+
+/// Advice where the event stream does not come through.
+pub(crate) const EVENTS_HELD_BACK: &str = "have the proxy in front of the platform pass on \
+     /workspaces/…/events/stream unbuffered (nginx: `proxy_buffering off`)";
+
+/// Returns true for an answer that comes from the checks before any call, or from the edge of a hosted platform: they have
+/// no body.
+pub(crate) fn is_from_edge(error: &Error) -> bool {
+    matches!(error.status(), Some(403 | 404)) && error.body_snippet().is_none()
+}
+
+/// Returns true where the platform is one of an organisation, and the request named none.
+pub(crate) fn lacks_organisation(error: &Error) -> bool {
+    says(error, "TENANT_ORG_HEADER_REQUIRED")
+}
+
+/// Returns true for a 400 whose body has this text.
+fn says(error: &Error, text: &str) -> bool {
+    error.status() == Some(400) && error.body_snippet().is_some_and(|body| body.contains(text))
+}
+
+/// Returns what to do about the `Origin` or the organisation, if it is about these.
+fn organisation(error: &Error) -> Option<&'static str> {
+    match error.status() {
+        _ if lacks_organisation(error) => Some(
+            "this platform is one of an organisation: set MOLECULE_ORG_ID to the organisation's id, exactly as the canvas \
+             shows it",
+        ),
+        Some(403) if is_from_edge(error) => Some(
+            "a 403 without a body refuses the Origin, which is the platform's address: give the address that a browser uses. If the platform is one of an organisation, set MOLECULE_ORG_ID",
+        ),
+        _ if is_from_edge(error) => Some(
+            "a 404 without a body refuses the organisation: set MOLECULE_ORG_ID to the organisation's id, exactly as the \
+             canvas shows it, and check the platform's address",
+        ),
+        _ => None,
+    }
+}
+
 /// Returns what to do about the error, or `None` where its own text says it.
 pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
     let connection = &args.connection;
-    if matches!(error.status(), Some(403 | 404)) && error.body_snippet().is_none() {
-        let advice = "an answer without a body comes from the edge of a hosted platform, not from the platform: check that \
-                      the address is the one that a browser uses, and set MOLECULE_ORG_ID to your organisation";
+    if let Some(advice) = organisation(error) {
         return Some(advice.to_owned());
+    }
+    if says(error, "invalid workspace ID") {
+        return Some(not_registered(connection));
     }
     match error.kind() {
         ErrorKind::Config => token_file(connection, &error.to_string()),
@@ -172,7 +236,7 @@ fn not_registered(connection: &ConnectionArgs) -> String {
     let (workspace, platform) = (connection.workspace_source(), connection.platform_source());
     format!(
         "check the workspace's id (it comes from {workspace}) and that this platform has the workspace (its address comes \
-         from {platform}). A workspace is registered when its agent starts"
+         from {platform}). Do not register it: an id that the platform does not know becomes a new workspace"
     )
 }
 

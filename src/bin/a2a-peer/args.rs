@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Peers,
     /// Print the platform's record of your own workspace
     ///
-    /// Takes at most 10 s.
+    /// The platform shows it to anybody. If it refuses the token, that is the error after the record. Takes at most 20 s.
     #[command(after_help = help::INFO)]
     Info,
     /// Send a text to a peer and print its answer
@@ -174,9 +174,10 @@ pub(crate) enum Command {
     Instructions,
     /// Find out step by step why it does not work
     ///
-    /// Checks settings, token, DNS, TCP, TLS, HTTP, authorisation, registration, peers and inbox. Prints a line per step:
-    /// the result, the step, the time, and what to do. After a failure it skips the other steps. With --proxy, DNS and TCP
-    /// check the proxy. Sends a few GET requests, changes nothing, and shows no secret.
+    /// Checks settings, token, cursor, DNS, TCP, TLS, HTTP, organisation, workspace, authorisation, registration, state, peers,
+    /// inbox and event stream. Prints a line per step: the result, the step, the time, and what to do. After a failure it
+    /// skips the other steps. With --proxy, DNS and TCP check the proxy. Sends a few GET requests, registers and changes
+    /// nothing, and shows no secret.
     #[command(after_help = help::DOCTOR)]
     Doctor {
         /// Time that each step may take, in seconds, 0.1 to 10

@@ -44,7 +44,7 @@ Environment (options take precedence; a blank variable counts as unset):
   RUST_LOG         log filter in the syntax of env_logger; overrides --verbose
                    [default: a2a_blocking=warn; in poll also
                    a2a_blocking::inbox=info, in demo also
-                   a2a_blocking::enrich=error; in doctor a2a_blocking=error]
+                   a2a_blocking::enrich=error; in doctor a2a_blocking=off]
   NO_COLOR         disables colours. They are on for a terminal, unless TERM=dumb
                    or CLICOLOR=0. CLICOLOR_FORCE=1 turns them on elsewhere
   COLUMNS          width of tables where there is no terminal
@@ -231,8 +231,8 @@ pub(crate) const DOCTOR: &str = "\
 Exit status:
   0  no step failed; a warning is no failure
   1  any other answer of the platform
-  2  settings or token file
-  4  the workspace is not registered
+  2  settings, token file or cursor
+  4  the platform does not have the workspace
   5  unreachable
   6  the token was refused
   7  the workspace was removed

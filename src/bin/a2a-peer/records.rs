@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use a2a_blocking::{Client, LookupSource, Peer, PeerId};
+use a2a_blocking::{Client, ErrorKind, LookupSource, Peer, PeerId};
 use serde_json::json;
 
 use crate::exit::{CommandFailure, ExitStatus};
@@ -97,14 +97,25 @@ pub(crate) fn peers(client: &Client, as_json: bool, out: &mut impl Write) -> Res
     Ok(ExitStatus::Done)
 }
 
-/// Prints the platform's record of this workspace, one field per line.
+/// Prints the platform's record of this workspace, one field per line. Fails then if the platform refuses the token.
 pub(crate) fn info(client: &Client, as_json: bool, out: &mut impl Write) -> Result<ExitStatus, CommandFailure> {
+    print_workspace(client, as_json, out)?;
+    out.flush()?;
+    // The platform shows the record to anybody. The state proves the token.
+    match client.state() {
+        Err(error) if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Removed) => Err(error.into()),
+        // An older platform does not know the state, and the record is what was asked for.
+        _ => Ok(ExitStatus::Done),
+    }
+}
+
+fn print_workspace(client: &Client, as_json: bool, out: &mut impl Write) -> Result<(), CommandFailure> {
     let start = Instant::now();
     let workspace = client.workspace()?;
     let took = start.elapsed();
     if as_json {
         writeln!(out, "{}", json_line(&json!({ "record": workspace.as_json(), "ms": millis(took) })))?;
-        return Ok(ExitStatus::Done);
+        return Ok(());
     }
     // The value gets the rest of the terminal's width, after the name and a gap of two.
     let value_width = width().unwrap_or_default().saturating_sub(FIELD_WIDTH + 2);
@@ -113,7 +124,7 @@ pub(crate) fn info(client: &Client, as_json: bool, out: &mut impl Write) -> Resu
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         table.print_row(out, &[field, &value])?;
     }
-    Ok(ExitStatus::Done)
+    Ok(())
 }
 
 fn record_table() -> Table {

@@ -20,6 +20,8 @@ use crate::util::text::{EXCERPT_CHARS, Untrusted, prefix};
 const MAX_TEXT: usize = 4_000;
 /// Length of the longest character in UTF-8, in bytes.
 const MAX_UTF8: usize = 4;
+/// Most bytes that are read of a body of which only the start is wanted.
+const MAX_START: usize = 1_024;
 
 /// A response, whatever its status.
 pub(crate) struct Response {
@@ -128,6 +130,8 @@ pub(super) fn retry_after(header: &str) -> Option<Duration> {
 pub(super) struct SizeLimit {
     pub(super) bytes: u64,
     pub(super) setting: Option<&'static str>,
+    /// True where only the bytes that arrive first are read, of a body that need not end.
+    pub(super) is_start: bool,
 }
 
 /// The reason why a body was not read.
@@ -141,8 +145,19 @@ pub(super) fn read_body(
     target: &str,
     body: &mut Body,
     deadline: Deadline,
-    SizeLimit { bytes: max_bytes, setting }: SizeLimit,
+    SizeLimit { bytes: max_bytes, setting, is_start }: SizeLimit,
 ) -> Result<Vec<u8>, BodyFailure> {
+    let cut_off = |why| {
+        let why = ureq::Error::from(why);
+        let other = |why| BodyFailure::Other(failure(target, why, deadline));
+        undecodable(&why).map_or_else(|| other(why), BodyFailure::Undecodable)
+    };
+    if is_start {
+        let mut bytes = vec![0; MAX_START];
+        let count = body.as_reader().read(&mut bytes).map_err(cut_off)?;
+        bytes.truncate(count);
+        return Ok(bytes);
+    }
     let too_large = || {
         let mut detail = format!("the body is above {max_bytes} bytes");
         if let Some(setting) = setting {
@@ -157,11 +172,7 @@ pub(super) fn read_body(
     let mut bytes = Vec::new();
     // Not ureq's `limit`: it refuses a body of exactly that length, and counts compressed bytes.
     let read = body.as_reader().take(max_bytes + 1).read_to_end(&mut bytes);
-    read.map_err(|why| {
-        let why = ureq::Error::from(why);
-        let other = |why| BodyFailure::Other(failure(target, why, deadline));
-        undecodable(&why).map_or_else(|| other(why), BodyFailure::Undecodable)
-    })?;
+    read.map_err(cut_off)?;
     if bytes.len() as u64 > max_bytes { too_large() } else { Ok(bytes) }
 }
 

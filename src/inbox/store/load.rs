@@ -10,6 +10,7 @@ use super::disk::open_plain;
 use super::line::LineReader;
 use super::record::{self, LoadError, hex, hex_from_json};
 use super::version_1;
+use crate::error::Error;
 use crate::inbox::feed::cursor::saved::SavedCursor;
 use crate::util::text::excerpt;
 use crate::wire::{CALL_MEMORY, MemoryBudget, parse_json};
@@ -92,4 +93,22 @@ fn parse(line: &[u8]) -> Result<Value, LoadError> {
     let budget = &mut MemoryBudget::new(line.len(), CALL_MEMORY);
     parse_json(line, budget)
         .map_err(|_| LoadError::OtherRelease(format!("the line {}", excerpt(String::from_utf8_lossy(line)))))
+}
+
+/// Returns the error for a file that is kept as it is.
+pub(super) fn unusable(path: &Path, workspace: &str, why: &LoadError) -> Error {
+    let path = path.display();
+    Error::config(match why {
+        LoadError::OtherWorkspace(other) => {
+            format!("cursor_file: {path} is of the workspace {other}, and this is {workspace}: set another path")
+        }
+        LoadError::OtherRelease(what) => format!(
+            "cursor_file: {path} was written by another release, as it has {what}: use that release, or remove the \
+             file to start from the backlog"
+        ),
+        LoadError::Unreadable(why) => format!(
+            "cursor_file: {path} is unreadable ({why}): a poller would keep it as {path}.unreadable and go on from an older \
+             one, or from the backlog. Restore it, or remove it"
+        ),
+    })
 }

@@ -21,8 +21,10 @@
 //! | `.lock` | nothing; locked while a poller uses the cursor |
 //! | `.new` | the next snapshot, until it is renamed |
 //! | `.unreadable` | a cursor file that could not be read |
+//! | `.check` | bytes that a check writes and removes again |
 //! | `.acked`, `.synced` | parts of the cursor of release 0.1, which go once a snapshot is on the disk |
 
+mod check;
 pub(in crate::inbox) mod disk;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -47,7 +49,7 @@ use crate::util::log_safe::log_safe;
 use crate::util::random::fresh_id;
 use disk::{check_path, sibling_path};
 use journal::Journal;
-use load::{LeftBytes, Loaded, load};
+use load::{LeftBytes, Loaded, load, unusable};
 use lock::CursorLock;
 use record::LoadError;
 
@@ -104,26 +106,10 @@ impl CursorFile {
                 saved
             }
             Err(LoadError::Unreadable(why)) => file.recover(&why),
-            Err(why) => return Err(file.unusable(&why)),
+            Err(why) => return Err(unusable(&file.path, workspace, &why)),
         };
         saved.hash_key = saved.hash_key.or_else(|| fresh_id().map(|id| id.as_u128()));
         Ok((file, Cursor::from_saved(saved)))
-    }
-
-    /// Returns the error for a file that is kept as it is.
-    fn unusable(&self, why: &LoadError) -> Error {
-        let path = self.path.display();
-        Error::config(match why {
-            LoadError::OtherWorkspace(other) => {
-                let workspace = &self.workspace;
-                format!("cursor_file: {path} is of the workspace {other}, and this is {workspace}: set another path")
-            }
-            LoadError::OtherRelease(what) => format!(
-                "cursor_file: {path} was written by another release, as it has {what}: use that release, or remove the \
-                 file to start from the backlog"
-            ),
-            LoadError::Unreadable(why) => format!("cursor_file: {path} is unreadable ({why}): remove it"),
-        })
     }
 
     /// Logs that the end of the file was not read.

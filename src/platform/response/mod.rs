@@ -10,7 +10,8 @@
 //! | other | `Status` | the same | the same | the same | the same | the same | the same |
 //!
 //! A message that the platform queued is as *discover*. *request* is a task or an approval by its id; *own* is the list of
-//! those, registration and card, delegations, uploads and instructions.
+//! those, registration and card, delegations, uploads,
+//! instructions and the event stream.
 //! Answers to a message say more of its delivery: see [`message`].
 
 pub(super) mod author;

@@ -1,6 +1,8 @@
 //! `doctor`: finds out step by step why the platform cannot be used.
 
 mod access;
+mod feed;
+mod local;
 mod network;
 mod step;
 
@@ -19,22 +21,33 @@ use crate::terminal::Styling;
 use crate::text::{cell, json_line, millis};
 use step::{Finding, StepResult, StepStatus, run_within};
 
-/// Runs the steps in order, each for at most `limit`. Returns the exit status of the step that failed, if any.
+/// Runs the steps in order, each for at most `limit`. Returns the exit status of the first step that failed, if any.
+///
+/// The cursor is not on the way to the platform: no step waits for it.
 pub(crate) fn run(args: &Arc<Args>, limit: Duration, out: &mut impl Write) -> Result<ExitStatus, CommandFailure> {
     let mut doctor = Doctor { args, limit, out, exit: ExitStatus::Done };
     let settings = doctor.step("settings", Some(()), |(), args| network::settings(args))?;
     let (tokenless, route) = settings.unzip();
-    let client = doctor.step("token", tokenless.clone(), |_, args| access::token(args))?;
+    let client = doctor.step("token", tokenless.clone(), |_, args| local::token(args))?;
+    doctor.step("cursor", client.clone(), |client, args| local::cursor(&client, args))?;
     let resolved = route.clone().filter(|_| client.is_some());
     let addresses = doctor.step("dns", resolved, |route, args| network::dns(&route, args))?;
     let connected = doctor.step("tcp", addresses, move |addresses, args| network::tcp(&addresses, limit, args))?;
     let secured = connected.and(tokenless.zip(route));
     let secured = doctor.step("tls", secured, |(tokenless, route), args| network::tls(&tokenless, &route, args))?;
     let answer = doctor.step("http", secured.and(client.clone()), |client, args| access::http(&client, args))?;
-    let answer = doctor.step("authorisation", answer, access::authorisation)?;
-    let registered = doctor.step("registration", answer, access::registration)?;
-    let listed = doctor.step("peers", registered.and(client.clone()), |client, args| access::peers(&client, args))?;
-    doctor.step("inbox", listed.and(client), |client, args| access::inbox(&client, args))?;
+    let answer = client.clone().zip(answer);
+    let answer =
+        doctor.step("organisation", answer, |(client, answer), args| access::organisation(&client, answer, args))?;
+    let answer = doctor.step("workspace", answer, access::workspace)?;
+    let answer = client.clone().zip(answer);
+    let found =
+        doctor.step("authorisation", answer, |(client, answer), args| access::authorisation(&client, answer, args))?;
+    let found = doctor.step("registration", found, |found, _| access::registration(found))?;
+    let found = doctor.step("state", found, |found, _| access::state(&found))?;
+    let listed = doctor.step("peers", found.and(client.clone()), |client, args| feed::peers(&client, args))?;
+    let polled = doctor.step("inbox", listed.and(client.clone()), |client, args| feed::inbox(&client, args))?;
+    doctor.step("events", polled.and(client), move |client, args| feed::events(&client, limit, args))?;
     Ok(doctor.exit)
 }
 
@@ -43,7 +56,7 @@ struct Doctor<'a, W> {
     args: &'a Arc<Args>,
     limit: Duration,
     out: &'a mut W,
-    /// Status of the step that failed, or `Done`.
+    /// Status of the first step that failed, or `Done`.
     exit: ExitStatus,
 }
 
@@ -82,7 +95,9 @@ impl<W: Write> Doctor<'_, W> {
                 Ok(Some(value))
             }
             Err(error) => {
-                self.exit = error.exit;
+                if self.exit == ExitStatus::Done {
+                    self.exit = error.exit;
+                }
                 let (detail, next) = (error.message.as_str(), error.next.as_deref());
                 let status = StepStatus::Failed;
                 self.print(&StepReport { name, status, took, detail, next, error: Some(&error) })?;
