@@ -488,9 +488,12 @@ fn json_of_every_encoding_is_read_by_every_call() {
             Verdict::Ack
         });
         assert!(polled.is_ok() && seen == ["hej ✓"], "{name}: {polled:?} {seen:?}");
-        // The cursor's file, as an editor may have saved it.
-        let cursor = fs::read_to_string(dir.file("c.json")).unwrap();
-        fs::write(dir.file("c.json"), encoded(&cursor)).unwrap();
+        // The cursor's file of an earlier release, as an editor may have saved it.
+        let cursor = json!({
+            "version": 1, "workspace": support::WORKSPACE, "anchor": ["1", "2026-05-01T00:00:00Z"], "floor": null, "tries": {},
+            "snapshot": false, "acked": [["1", 1_777_593_600_000_000_000_i64]],
+        });
+        fs::write(dir.file("c.json"), encoded(&cursor.to_string())).unwrap();
         let again = poller(support::builder(&server), &dir).poll_once(|message| panic!("{message:?} was acked"));
         assert!(again.is_ok() && !dir.file("c.json.unreadable").exists(), "{name}: {again:?}");
     }

@@ -1,4 +1,4 @@
-//! Where the environment says that the token and the cursor are.
+//! The places of the token and the cursor, by the environment.
 
 use std::env;
 use std::ffi::OsString;

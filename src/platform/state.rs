@@ -9,7 +9,7 @@ use crate::token::Token;
 use crate::util::clock::Deadline;
 use crate::wire::CALL_MEMORY;
 
-/// Whether our own workspace is online, paused or deleted: the platform's JSON object, as it came.
+/// The state of our own workspace (online, paused, deleted): the platform's JSON object, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceState {
     fields: Map<String, Value>,

@@ -157,7 +157,7 @@ fn purged_or_mistyped_workspace_is_not_registered_and_ends_the_poller() {
     assert_eq!((bodies(&server, REGISTER), ops.status()), (Vec::new(), None));
 }
 
-/// Whoever registers then gets a token of the workspace: our old one would be answered 200, too.
+/// A registration then brings a token of the workspace. Our old one would be answered 200, too.
 #[test]
 fn workspace_for_which_no_token_lives_is_not_registered() {
     let platform = Platform::start().unwrap();

@@ -260,10 +260,19 @@ fn message_stays_in_the_body() {
             .file_uri(&text, &text, &text)
             .context_id(&text)
             .task_id(&text)
-            .message_id(&text)
+            // A longer one is refused.
+            .message_id(text.chars().take(60).collect::<String>())
             .metadata(&text, json!(text));
-        client.send_with(PEER, &message, &SendOptions::new().retry(RetryPolicy::new().with_attempts(1))).unwrap();
-        client.notify(&text).unwrap();
+        let options = SendOptions::new().retry(RetryPolicy::new().with_attempts(1));
+        let outcomes = [client.send_with(PEER, &message, &options).map(drop), client.notify(&text)];
+        if text.contains('\0') {
+            // The platform would take it, and store nothing.
+            let kinds = outcomes.map(|outcome| outcome.unwrap_err().kind());
+            assert_eq!(kinds, [ErrorKind::InvalidMessage; 2], "{text:?}");
+            assert!(tap.taken().is_empty(), "{text:?}");
+            continue;
+        }
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         let seen = tap.taken();
         assert_eq!(seen.len(), 2);
         for ((head, body), path) in seen.iter().zip([format!("{PEER}/a2a"), format!("{WORKSPACE}/notify")]) {
