@@ -254,14 +254,15 @@ fn message_stays_in_the_body() {
     for text in hostile() {
         // The body imitates a head.
         let text = format!("{text}\r\nauthorization: Bearer evil\r\n\r\n");
+        // A long one is refused.
+        let message_id: String = text.chars().take(60).collect();
         let message = Message::from(text.as_str())
             .data(json!({ &text: text }))
             .file_bytes(&text, &text, text.as_bytes())
             .file_uri(&text, &text, &text)
             .context_id(&text)
             .task_id(&text)
-            // A longer one is refused.
-            .message_id(text.chars().take(60).collect::<String>())
+            .message_id(&message_id)
             .metadata(&text, json!(text));
         let options = SendOptions::new().retry(RetryPolicy::new().with_attempts(1));
         let outcomes = [client.send_with(PEER, &message, &options).map(drop), client.notify(&text)];
@@ -285,8 +286,8 @@ fn message_stays_in_the_body() {
             has_exactly(head, &format!("POST /workspaces/{path} HTTP/1.1"), &headers);
         }
         let sent: Value = serde_json::from_slice(&seen[0].1).unwrap();
-        for field in ["contextId", "taskId", "messageId"] {
-            assert_eq!(sent["params"]["message"][field], text.as_str());
+        for (field, expected) in [("contextId", &text), ("taskId", &text), ("messageId", &message_id)] {
+            assert_eq!(sent["params"]["message"][field], expected.as_str());
         }
         assert_eq!(serde_json::from_slice::<Value>(&seen[1].1).unwrap(), json!({ "message": text }));
     }
