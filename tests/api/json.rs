@@ -2,7 +2,7 @@
 
 use a2a_blocking::{
     AgentCard, Boundary, CircuitState, Client, InboxMessageKind, InboxPoller, LookupSource, Message, PeerId,
-    PollerHealth, Stats, StopReason, Verdict,
+    PollerHealth, Reply, Stats, StopReason, Verdict,
 };
 use serde_json::{Value, json, to_value};
 
@@ -32,6 +32,9 @@ fn data_of_the_platform_is_unchanged() {
         Reaction::reply(200, sent),
         Reaction::reply(200, task),
         Reaction::reply(202, r#"{"status":"queued"}"#),
+        Reaction::reply(202, json!({ "queued": true, "queue_id": PEER }).to_string()),
+        Reaction::reply(200, json!({ "status": "queued", "attempts": 2 }).to_string()),
+        Reaction::reply(200, json!({ "status": "paused", "paused": true }).to_string()),
     ]);
     let client = client(&server);
     assert_eq!(to_value(client.discover(PEER).unwrap()).unwrap(), record());
@@ -48,6 +51,11 @@ fn data_of_the_platform_is_unchanged() {
     assert_eq!(to_value(reply.parts()).unwrap(), parts);
     assert_eq!(to_value(client.send(PEER, "hi").unwrap()).unwrap(), serde_json::from_str::<Value>(task).unwrap());
     assert_eq!(to_value(client.send(PEER, "hi").unwrap()).unwrap(), json!({ "status": "queued" }));
+    let Reply::Queued(queued) = client.send(PEER, "hi").unwrap() else { panic!("it is queued") };
+    let state = client.queued(&queued).unwrap();
+    assert_eq!(to_value(&state).unwrap(), json!({ "status": "queued", "attempts": 2 }));
+    assert_eq!(to_value(state.outcome()).unwrap(), json!("pending"));
+    assert_eq!(to_value(client.state().unwrap()).unwrap(), json!({ "status": "paused", "paused": true }));
 }
 
 #[test]

@@ -9,15 +9,15 @@ use std::iter::repeat_n;
 use std::time::Duration;
 
 use a2a_blocking::{
-    Client, Error, ErrorKind, InboxPoller, LookupSource, Message, NewRequest, RequestAction, RetryPolicy, SendOptions,
-    Verdict,
+    Client, Error, ErrorKind, InboxPoller, LookupSource, Message, NewRequest, Queued, Reply, RequestAction,
+    RetryPolicy, SendOptions, Verdict,
 };
 
 use crate::calls::timed;
 use crate::cell::Call::{self, Discover, Enrich, Peers, Poll, Send, Workspace};
 use crate::late;
 use crate::run::caught;
-use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE};
+use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE, client};
 
 /// Budget of each call. An answer of 32 MiB takes a second or two in an unoptimised build.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -196,7 +196,7 @@ fn lists() -> Vec<Large> {
 /// Without an answer it reads only the status.
 type Further = (&'static str, fn(&Client) -> Result<(), Error>, usize, Option<fn(usize) -> Vec<u8>>);
 
-const FURTHER: [Further; 9] = [
+const FURTHER: [Further; 13] = [
     ("requests", |client| client.requests().map(drop), 10_000_000, Some(entries)),
     ("delegations", |client| client.delegations().map(drop), 10_000_000, Some(entries)),
     (
@@ -229,9 +229,37 @@ const FURTHER: [Further; 9] = [
         64 * 1024,
         Some(|size| filled(size, (r#"{"files":[{"uri":"u","name":""#, "\"}]}"), LETTER)),
     ),
+    (
+        "state",
+        |client| client.state().map(drop),
+        10_000_000,
+        Some(|size| filled(size, (r#"{"status":""#, "\"}"), LETTER)),
+    ),
+    (
+        "queued",
+        |client| client.queued(&queued()).map(drop),
+        10_000_000,
+        Some(|size| filled(size, (r#"{"status":"completed","response_body":{"result":{"x":""#, "\"}}}"), LETTER)),
+    ),
+    (
+        "wait_queued",
+        |client| client.wait_queued(&queued(), BUDGET).map(drop),
+        10_000_000,
+        Some(|size| filled(size, (r#"{"status":"failed","last_error":""#, "\"}"), LETTER)),
+    ),
+    ("heartbeat", Client::heartbeat, 64 * 1024, None),
     ("respond", |client| client.respond("r", RequestAction::Done), 64 * 1024, None),
     ("notify", |client| client.notify("x"), 64 * 1024, None),
 ];
+
+/// Returns a message that a platform has queued.
+fn queued() -> Queued {
+    let answer = format!(r#"{{"queued":true,"queue_id":"{PEER}","queue_depth":1,"message":"later"}}"#);
+    match client(&Server::play([Reaction::reply(202, answer)])).send(PEER, "x") {
+        Ok(Reply::Queued(queued)) => queued,
+        other => panic!("{other:?}"),
+    }
+}
 
 /// Requests as the platform lists them, with a short title.
 fn entries(size: usize) -> Vec<u8> {
