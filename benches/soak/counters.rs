@@ -88,10 +88,11 @@ impl Counters {
     /// Checks the error of a call to the platform: it must have a kind that the platform can cause.
     pub fn check_error(&self, call: &str, error: &Error) {
         use ErrorKind::{
-            Cancelled, Connect, Disconnected, Malformed, NotFound, Platform, Status, Timeout, Unauthorized,
+            Agent, Cancelled, Connect, Disconnected, Malformed, NotFound, Platform, Status, Timeout, Unauthorized,
         };
         match error.kind() {
-            Connect | Disconnected | Timeout | Unauthorized | Status | Platform | NotFound | Cancelled | Malformed => {}
+            Connect | Disconnected | Timeout | Unauthorized | Status | Platform | Agent | NotFound | Cancelled
+            | Malformed => {}
             _ => self.violation(Violation::Kind, || format!("{call}: {:?}: {error}", error.kind())),
         }
     }

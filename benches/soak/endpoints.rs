@@ -35,6 +35,10 @@ pub fn answer(state: &PlatformState, seed: u64, request: &Request, random: &mut 
         }
         (["workspaces", id, "activity"], false) => list_rows(state, seed, number(id).unwrap_or_default(), query),
         (["workspaces", id], false) => (200, json!({ "id": id, "name": "soak" })),
+        (["workspaces", id, "state"], false) => {
+            (200, json!({ "workspace_id": id, "status": "online", "paused": false, "deleted": false }))
+        }
+        (["registry", "register"], true) => (200, json!({ "status": "registered", "delivery_mode": "poll" })),
         (["workspaces", _, "a2a"], true) => {
             let number = message_number(&request.body);
             let text = number.map_or("thanks".to_owned(), |number| format!("re soak:{number:016x}"));

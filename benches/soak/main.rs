@@ -53,10 +53,15 @@ struct ErrorCounter(Arc<Soak>);
 
 impl ErrorCounter {
     fn is_expected(&self, line: &str) -> bool {
-        let refusals = ["inbox: nothing is delivered", "inbox: no heartbeat", "enrich: peers are unknown"];
+        let refusals = [
+            "inbox: nothing is delivered",
+            "inbox: no heartbeat",
+            "inbox: not registered",
+            "enrich: peers are unknown",
+            "refuses our token, and has our workspace",
+        ];
         let is_healthy = self.0.healthy_from().is_some_and(|from| from <= Instant::now());
-        line.contains("the callback panicked at")
-            || (!is_healthy && refusals.iter().any(|heading| line.starts_with(heading)))
+        line.contains("the callback panicked at") || (!is_healthy && refusals.iter().any(|words| line.contains(words)))
     }
 }
 
