@@ -45,7 +45,8 @@ pub fn token(data: &[u8]) {
     let Some(token) = token else { return };
     assert!(token.expose().bytes().all(|b| b.is_ascii_graphic()));
     assert!(
-        !token.expose().starts_with(['{', '[', '<', '$', '"', '\'', '`'])
+        !token.expose().starts_with(['{', '[', '<', '"', '\'', '`'])
+            && !token.expose().starts_with("${")
             && !token.expose().ends_with(['"', '\'', '`'])
     );
     let value = http::HeaderValue::from_str(&format!("Bearer {}", token.expose())).unwrap();
