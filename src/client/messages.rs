@@ -18,7 +18,7 @@ const UPLOAD_BUDGET: Duration = Duration::from_secs(600);
 
 /// Messages to peers, and notices and files for the human.
 impl Client {
-    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`]). A task
+    /// Sends a text to a peer and waits for the answer: up to five attempts, 600 s in all ([`RetryPolicy::new`](crate::RetryPolicy::new)). A task
     /// that failed is an answer, too: [`Task::is_failed`](crate::Task::is_failed).
     ///
     /// A message that may have arrived is sent again, with the same id: that is what the Python module `a2a_client` does. For
@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// Like [`send_message`](Client::send_message), with a retry policy, a cancel token or a progress callback.
-    /// [`RetryPolicy`] describes an attempt, and when there is another one.
+    /// [`RetryPolicy`](crate::RetryPolicy) describes an attempt, and when there is another one.
     ///
     /// # Errors
     ///

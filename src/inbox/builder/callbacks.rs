@@ -64,7 +64,7 @@ impl PollerBuilder {
     /// The poller asks for them after its first poll that succeeds, and then once a minute. It reports each one once, the
     /// oldest first; a poller that starts again reports those that are still pending. Runs on the poller's thread, as
     /// [`on_error`](PollerBuilder::on_error) does. A panic in `callback` is caught and logged. Of more than 10,000 pending
-    /// requests the newest wait. See [`Client::respond`].
+    /// requests the newest wait. See [`Client::respond`](crate::Client::respond).
     ///
     /// Default: none, and the platform is not asked.
     pub fn on_request(mut self, callback: impl FnMut(&WorkspaceRequest) + Send + 'static) -> Self {

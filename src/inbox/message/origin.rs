@@ -24,7 +24,7 @@ pub struct AuthenticatedUser<'a> {
 impl InboxMessage {
     /// Returns the sender's record without waiting for the network.
     ///
-    /// It is the record from [`Client::enrich_nonblocking`], or else one of the name and role that the platform put
+    /// It is the record from [`Client::enrich_nonblocking`](crate::Client::enrich_nonblocking), or else one of the name and role that the platform put
     /// into the row, so that a peer's first message needs no lookup for its name. The name and role of a row are newer than
     /// a cached record: when the row is listed, they replace those of the record. It is `None` for the human, and if neither
     /// source has anything.
@@ -36,7 +36,7 @@ impl InboxMessage {
 
     /// Returns the sender's record, and looks it up where it is not cached.
     ///
-    /// It blocks like [`Client::enrich`], by default for at most 2 s. Where the lookup brings nothing, the record has
+    /// It blocks like [`Client::enrich`](crate::Client::enrich), by default for at most 2 s. Where the lookup brings nothing, the record has
     /// the name and role that the platform put into the row. It is `None` for the human, and if neither source has
     /// anything.
     #[must_use]
