@@ -4,12 +4,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::body::{push_up_to, read_chunks, read_line, read_sized};
 use super::state::Shared;
 
 /// The longest answer of an agent, in bytes.
 pub(super) const LONGEST_ANSWER: usize = 64 << 20;
-/// The longest line of an answer's head, and the most of them.
-const LONGEST_LINE: u64 = 16 << 10;
+/// The most headers of an answer.
 const MOST_HEADERS: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long does the relay wait for an agent.
@@ -76,8 +76,8 @@ fn exchange(socket: &TcpStream, host: &str, path: &str, body: &str) -> AgentAnsw
         return AgentAnswer::Answered { status: 204, body: Vec::new() };
     }
     match read_body(&mut reader, &head) {
-        Ok(body) if body.len() > LONGEST_ANSWER => AgentAnswer::ClosedWithin { is_truncated: true },
-        Ok(body) => AgentAnswer::Answered { status: head.status, body },
+        Ok(Some(body)) => AgentAnswer::Answered { status: head.status, body },
+        Ok(None) => AgentAnswer::ClosedWithin { is_truncated: true },
         Err(_) => AgentAnswer::ClosedWithin { is_truncated: false },
     }
 }
@@ -100,15 +100,6 @@ struct AgentHead {
     is_chunked: bool,
 }
 
-fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
-    let mut line = Vec::new();
-    reader.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-    if line.pop() != Some(b'\n') {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
-}
-
 fn read_head(reader: &mut impl BufRead) -> io::Result<AgentHead> {
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     let first = read_line(reader)?;
@@ -129,28 +120,18 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<AgentHead> {
     Err(bad())
 }
 
-/// Reads a body, up to one byte above the limit.
-fn read_body(reader: &mut impl BufRead, head: &AgentHead) -> io::Result<Vec<u8>> {
-    let (mut body, limit) = (Vec::new(), LONGEST_ANSWER as u64 + 1);
-    if !head.is_chunked {
-        let length = head.length.map_or(limit, |length| limit.min(length as u64));
-        reader.take(length).read_to_end(&mut body)?;
-        let is_whole = head.length.is_none_or(|length| body.len() as u64 == limit.min(length as u64));
-        return if is_whole { Ok(body) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-    }
-    loop {
-        let size = read_line(reader)?;
-        let size = u64::from_str_radix(size.split(';').next().unwrap_or("").trim(), 16);
-        let size = size.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-        if size == 0 || size > (LONGEST_ANSWER - body.len()) as u64 {
-            body.resize(if size == 0 { body.len() } else { LONGEST_ANSWER + 1 }, 0);
-            return Ok(body);
+/// Reads a body. `None` where it is above the limit.
+fn read_body(reader: &mut impl BufRead, head: &AgentHead) -> io::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    let keep = &mut |piece: &[u8]| push_up_to(&mut body, piece, LONGEST_ANSWER);
+    let is_whole = match head.length {
+        _ if head.is_chunked => read_chunks(reader, keep)?,
+        Some(length) => read_sized(reader, length, keep)?,
+        // Up to the end of the connection.
+        None => {
+            let count = reader.take(LONGEST_ANSWER as u64 + 1).read_to_end(&mut body)?;
+            count <= LONGEST_ANSWER
         }
-        let before = body.len() as u64;
-        reader.take(size).read_to_end(&mut body)?;
-        if body.len() as u64 != before + size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        read_line(reader)?;
-    }
+    };
+    Ok(is_whole.then_some(body))
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::util::random::new_id;
 use serde_json::{Value, json};
 
 use super::answer::HttpAnswer;
@@ -15,7 +14,8 @@ use super::message::RelayedMessage;
 use super::registry::has_nul;
 use super::relay::relay_message;
 use super::row::{Announce, FeedRow};
-use super::state::{MOST, Shared, State};
+use super::state::{Shared, State, push_bounded};
+use crate::util::random::new_id;
 
 /// `POST /workspaces/:id/delegate`
 pub(super) fn delegate(state: &mut State, request: &HttpRequest, id: &str) -> Result<HttpAnswer, HttpAnswer> {
@@ -55,7 +55,7 @@ pub(super) fn delegate(state: &mut State, request: &HttpRequest, id: &str) -> Re
     row.request_body = Some(jsonb(&[("task", task), ("delegation_id", &delegation_id)]).into());
     row.response_body = Some(jsonb(&[("delegation_id", &delegation_id)]).into());
     let row = feed::insert(state, row, Announce::Never);
-    state.delegations.push_back(Delegation {
+    let delegation = Delegation {
         id: delegation_id.clone(),
         caller: id.to_owned(),
         target: target.to_owned(),
@@ -64,10 +64,8 @@ pub(super) fn delegate(state: &mut State, request: &HttpRequest, id: &str) -> Re
         status: "dispatched",
         is_dispatched: false,
         row,
-    });
-    if state.delegations.len() > MOST {
-        state.delegations.pop_front();
-    }
+    };
+    push_bounded(&mut state.delegations, delegation);
     let event = json!({ "delegation_id": delegation_id, "status": "dispatched", "target_id": target });
     events::emit(state, id, "DELEGATION_STATUS", &event.to_string());
     let event = json!({ "delegation_id": delegation_id, "target_id": target, "task_preview": task });

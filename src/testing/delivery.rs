@@ -2,6 +2,7 @@
 
 use super::json::Json;
 use super::row::FeedRow;
+use crate::util::text::floor_char_boundary;
 
 /// A row that the platform wrote, in the order of writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +88,4 @@ pub(super) fn text_of(body: &Json) -> String {
         out.push_str(text.get(..floor_char_boundary(text, room)).unwrap_or(""));
     }
     out
-}
-
-/// Returns the largest boundary of a character up to `most`.
-pub(super) fn floor_char_boundary(text: &str, most: usize) -> usize {
-    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

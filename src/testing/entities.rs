@@ -3,12 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::util::random::new_id;
 use serde_json::Value;
 
 use super::row::FeedRow;
 use super::time::Micros;
 use crate::util::clock::Deadline;
+use crate::util::random::new_id;
 
 /// Id of the workspace above all others, which every platform has.
 pub(super) const CONCIERGE: &str = "ea3cfcf1-cb9c-53b4-90fd-c53123569c4a";

@@ -1,9 +1,15 @@
 //! Requests as they are read, <https://www.rfc-editor.org/rfc/rfc9112>.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
+
+use super::body::{push_up_to, read_chunks, read_line, read_sized};
 
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 64 << 10;
+/// The most lines of a head.
+const MOST_LINES: usize = 1_000;
+/// Bytes that are read at once.
+const BUFFER: usize = 64 << 10;
 /// The longest body that the relay takes, in bytes.
 pub(super) const LONGEST_BODY: usize = 16 << 20;
 /// The longest body of most calls, in bytes.
@@ -56,30 +62,26 @@ impl HttpRequest {
 
 /// A connection with what was read from it and not used yet.
 pub(super) struct RequestReader<R> {
-    source: R,
-    buffer: Vec<u8>,
+    source: BufReader<R>,
 }
 
 impl<R: Read> RequestReader<R> {
     pub(super) fn new(source: R) -> Self {
-        RequestReader { source, buffer: Vec::new() }
+        RequestReader { source: BufReader::with_capacity(BUFFER, source) }
     }
 
     /// Reads the next request. `None` at the end of the connection, and where the request cannot be read.
     ///
     /// `on_continue` is called where the client waits for a word before it sends the body.
     pub(super) fn next_request(&mut self, on_continue: impl FnOnce()) -> io::Result<Option<HttpRequest>> {
-        let end = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
-                break at;
-            }
-            if self.buffer.len() > LONGEST_HEAD || !self.read_more()? {
-                return Ok(None);
-            }
-        };
-        let head = String::from_utf8_lossy(self.buffer.get(..end).unwrap_or(&[])).into_owned();
-        self.buffer.drain(..end + 4);
-        let Some(mut request) = read_head(&head) else { return Ok(None) };
+        match self.read_request(on_continue) {
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => Ok(None),
+            read => read,
+        }
+    }
+
+    fn read_request(&mut self, on_continue: impl FnOnce()) -> io::Result<Option<HttpRequest>> {
+        let Some(mut request) = read_head(&self.read_lines()?) else { return Ok(None) };
         let is_chunked = request.header("transfer-encoding").eq_ignore_ascii_case("chunked");
         let length = request.header("content-length");
         let Ok(length) = (if length.is_empty() { Ok(0) } else { length.parse::<usize>() }) else { return Ok(None) };
@@ -91,79 +93,42 @@ impl<R: Read> RequestReader<R> {
             Some("a2a" | "inbound" | "activity" | "notify" | "broadcast") => LONGEST_BODY,
             _ => LONGEST_OTHER,
         };
-        let whole = if is_chunked {
-            self.read_chunks(&mut request, limit)?
-        } else {
-            self.read_body(&mut request, length, limit)?
+        // What is above the limit is read and dropped.
+        let HttpRequest { body, is_too_large, .. } = &mut request;
+        let keep = &mut |piece: &[u8]| {
+            *is_too_large |= !push_up_to(body, piece, limit);
+            true
         };
-        Ok(whole.then_some(request))
-    }
-
-    fn read_more(&mut self) -> io::Result<bool> {
-        let mut piece = [0; 64 << 10];
-        let count = self.source.read(&mut piece)?;
-        self.buffer.extend_from_slice(piece.get(..count).unwrap_or(&[]));
-        Ok(count > 0)
-    }
-
-    /// Reads `length` bytes of the body, and drops what is above the limit. Returns false if the connection ended.
-    fn read_body(&mut self, request: &mut HttpRequest, length: usize, limit: usize) -> io::Result<bool> {
-        let mut left = length;
-        while left > 0 {
-            if self.buffer.is_empty() && !self.read_more()? {
-                return Ok(false);
-            }
-            let count = left.min(self.buffer.len());
-            let kept = count.min(limit.saturating_sub(request.body.len()));
-            request.body.extend_from_slice(self.buffer.get(..kept).unwrap_or(&[]));
-            request.is_too_large |= kept < count;
-            self.buffer.drain(..count);
-            left -= count;
+        if is_chunked {
+            read_chunks(&mut self.source, keep)?;
+            // Trailers, up to an empty line.
+            self.read_lines()?;
+        } else {
+            read_sized(&mut self.source, length, keep)?;
         }
-        Ok(true)
+        Ok(Some(request))
     }
 
-    fn read_chunks(&mut self, request: &mut HttpRequest, limit: usize) -> io::Result<bool> {
+    /// Reads lines up to an empty one.
+    fn read_lines(&mut self) -> io::Result<Vec<String>> {
+        let (mut lines, mut bytes) = (Vec::new(), 0);
         loop {
-            let Some(line) = self.read_line()? else { return Ok(false) };
-            let size = line.split(';').next().unwrap_or("").trim();
-            let Ok(size) = usize::from_str_radix(size, 16) else { return Ok(false) };
-            if size == 0 {
-                // Trailers, up to an empty line.
-                while let Some(line) = self.read_line()? {
-                    if line.is_empty() {
-                        return Ok(true);
-                    }
-                }
-                return Ok(false);
+            let line = read_line(&mut self.source)?;
+            bytes += line.len();
+            if bytes > LONGEST_HEAD || lines.len() > MOST_LINES {
+                return Err(ErrorKind::InvalidData.into());
             }
-            if !self.read_body(request, size, limit)? || self.read_line()?.is_none() {
-                return Ok(false);
+            if line.is_empty() {
+                return Ok(lines);
             }
+            lines.push(line);
         }
     }
-
-    fn read_line(&mut self) -> io::Result<Option<String>> {
-        loop {
-            if let Some(at) = find(&self.buffer, b"\r\n") {
-                let line = String::from_utf8_lossy(self.buffer.get(..at).unwrap_or(&[])).into_owned();
-                self.buffer.drain(..at + 2);
-                return Ok(Some(line));
-            }
-            if self.buffer.len() > LONGEST_HEAD || !self.read_more()? {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
 }
 
 /// Reads the request line and the headers.
-fn read_head(head: &str) -> Option<HttpRequest> {
-    let mut lines = head.split("\r\n");
+fn read_head(lines: &[String]) -> Option<HttpRequest> {
+    let mut lines = lines.iter();
     let mut words = lines.next()?.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::util::random::new_id;
 use serde_json::json;
 
 use super::answer::HttpAnswer;
@@ -11,6 +10,7 @@ use super::auth::{Caller, HUMAN_EMAIL, HUMAN_ID};
 use super::delivery::{SentMessage, text_of};
 use super::json::{FieldOrder, Json, parse_json};
 use super::row::{FeedRow, attachments_of};
+use crate::util::random::new_id;
 
 /// The longest id of a message for which Postgres keeps a row, in bytes: what an index entry holds.
 const LONGEST_INDEXED: usize = 2_700;

@@ -28,15 +28,26 @@
 //!
 //! # Bounds
 //!
-//! 512 connections, 10,000 workspaces, 100,000 rows of each and 1 GiB of their bodies in all, 512 MiB of uploads, 256 MiB of
-//! queued sends, 16 MiB of a message. Above that the oldest goes, and connections and workspaces are refused. It never
-//! listens on an address that is not loopback.
+//! | of what | at most | above that |
+//! | --- | --- | --- |
+//! | connections, event streams | 512, 256 of them | closed at once |
+//! | workspaces, notes of a request | 10,000 each | refused |
+//! | tokens | 100,000 | the new one is refused |
+//! | rows | 100,000 of a workspace, 1,000,000 in all, 1 GiB of bodies | the oldest goes |
+//! | queued sends, uploads | 10,000 each; 256 MiB, 512 MiB | the oldest goes |
+//! | delegations, requests, rules, organisation tokens, messages in `sent` | 10,000 each | the oldest goes |
+//! | entries of the ledger | 100,000, 256 MiB of texts | the oldest goes |
+//! | events that wait for a stream | 64 | the newest is dropped |
+//! | a message, an upload, any other body | 16 MiB, 100 MiB, 1 MiB | 413 |
+//!
+//! It never listens on an address that is not loopback.
 
 mod activity;
 mod agent;
 mod answer;
 mod auth;
 mod background;
+mod body;
 mod delegations;
 mod delivery;
 mod entities;
@@ -67,14 +78,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::util::random::new_id;
-
 use self::auth::Caller;
 use self::entities::DeliveryMode;
 use self::message::RelayedMessage;
 use self::relay::relay_message;
 use self::server::TestServer;
+use self::state::{RegistryFault, push_bounded};
 use self::uploads::DroppedFile;
+use crate::util::random::new_id;
 
 pub use delivery::{LedgerEntry, SentMessage};
 pub use workspace::WorkspaceHandle;
@@ -210,9 +221,9 @@ impl Platform {
         added.and_then(|file| file["uri"].as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// Adds a rule that the platform gives to its agents.
+    /// Adds a rule that the platform gives to its agents. At most the last 10,000 are kept.
     pub fn instruct(&self, title: &str, content: &str) {
-        self.server.shared.lock().instructions.push((title.to_owned(), content.to_owned()));
+        push_bounded(&mut self.server.shared.lock().instructions, (title.to_owned(), content.to_owned()));
     }
 
     /// Returns what programs sent over HTTP and the platform accepted, the oldest first: at most the last 10,000.
@@ -232,7 +243,17 @@ impl Platform {
 impl Platform {
     /// While true, the calls below `/registry` answer 503.
     pub fn registry_down(&self, is_down: bool) {
-        self.server.shared.lock().faults.registry_down = is_down;
+        self.set_registry(is_down.then_some(RegistryFault::Down));
+    }
+
+    /// While true, the calls below `/registry` are not answered. They are once it is false, unless the client is gone.
+    pub fn registry_silent(&self, is_silent: bool) {
+        self.set_registry(is_silent.then_some(RegistryFault::Silent));
+    }
+
+    fn set_registry(&self, fault: Option<RegistryFault>) {
+        self.server.shared.lock().faults.registry = fault.unwrap_or_default();
+        self.server.shared.notify();
     }
 
     /// While true, connections are closed as soon as they are accepted, and open ones are dropped.

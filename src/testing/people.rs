@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 
 use super::answer::HttpAnswer;
 use super::auth;
-use super::delivery::{SentMessage, floor_char_boundary};
+use super::delivery::SentMessage;
 use super::events;
 use super::feed;
 use super::http::HttpRequest;
 use super::json::{FieldOrder, Json};
 use super::registry::has_nul;
 use super::row::{Announce, FeedRow, quote};
-use super::state::{MOST, State};
+use super::state::State;
+use crate::util::text::floor_char_boundary;
 
 /// Characters of a broadcast in a row's summary.
 const SHOWN: usize = 120;
@@ -53,10 +54,7 @@ pub(super) fn notify_user(state: &mut State, request: &HttpRequest, id: &str) ->
     events::emit(state, id, "AGENT_MESSAGE", &event.to_string());
     let message = message.to_owned();
     let record = SentMessage { from: Some(id.to_owned()), to: None, text: message, ..SentMessage::default() };
-    state.sent.push_back(record);
-    if state.sent.len() > MOST {
-        state.sent.pop_front();
-    }
+    state.record_sent(record);
     Ok(sent)
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::util::random::new_id;
 use serde_json::json;
 
 use super::agent::{AgentAnswer, LONGEST_ANSWER, ask_agent};
@@ -19,6 +18,7 @@ use super::row::{Announce, FeedRow, quote};
 use super::state::{MOST, Shared, State};
 use super::time::Micros;
 use crate::util::clock::{Deadline, millis_up};
+use crate::util::random::new_id;
 
 /// Bytes of all bodies in the queue. The oldest go first.
 const MOST_QUEUED: usize = 256 << 20;
@@ -63,11 +63,7 @@ fn relay_from(shared: &Shared, request: &HttpRequest, caller: &Caller, target: &
     let message = RelayedMessage::read(&request.body, caller, target)?;
     let answer = relay_message(shared, &message, caller, target, true)?;
     if answer.status < 300 {
-        let mut state = shared.lock();
-        state.sent.push_back(message.sent);
-        if state.sent.len() > MOST {
-            state.sent.pop_front();
-        }
+        shared.lock().record_sent(message.sent);
     }
     Ok(answer)
 }

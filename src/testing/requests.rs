@@ -1,6 +1,5 @@
 //! Tasks and approvals that somebody is asked for, and the platform's rules.
 
-use crate::util::random::new_id;
 use serde_json::{Value, json};
 
 use super::answer::HttpAnswer;
@@ -10,8 +9,9 @@ use super::events;
 use super::http::HttpRequest;
 use super::registry::has_nul;
 use super::row::quote;
-use super::state::{MOST, State};
+use super::state::{MOST, State, push_bounded};
 use super::time::Micros;
+use crate::util::random::new_id;
 
 fn bad_body() -> HttpAnswer {
     HttpAnswer::error(400, "invalid request body")
@@ -53,6 +53,7 @@ pub(super) fn ask(state: &mut State, request: &HttpRequest, id: &str) -> Result<
     };
     tell(state, &asked, "REQUEST_CREATED");
     let answer = json!({ "request_id": asked.id, "status": "pending" });
+    // The newest is listed first.
     state.requests.push_front(asked);
     state.requests.truncate(MOST);
     Ok(HttpAnswer::json(201, &answer))
@@ -230,8 +231,7 @@ pub(super) fn add_instruction(state: &mut State, request: &HttpRequest) -> Resul
     auth::check_admin(state, request)?;
     let body: Value = request.json_object().ok_or_else(bad_body)?;
     let field = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
-    state.instructions.truncate(MOST);
-    state.instructions.push((field("title"), field("content")));
+    push_bounded(&mut state.instructions, (field("title"), field("content")));
     Ok(HttpAnswer::json(201, &json!({ "id": new_id().to_string() })))
 }
 

@@ -15,7 +15,7 @@ use super::queue::{self, dispatch_queued};
 use super::registry::{self, platform_unavailable};
 use super::relay::{relay_inbound, relay_request};
 use super::requests;
-use super::state::{Shared, State};
+use super::state::{RegistryFault, Shared, State};
 use super::uploads;
 use super::workspaces;
 
@@ -91,7 +91,7 @@ fn waits_for_agent(state: &State, id: &str) -> bool {
 }
 
 fn registry_call(state: &mut State, request: &HttpRequest, path: &[&str]) -> Result<HttpAnswer, HttpAnswer> {
-    if state.faults.registry_down {
+    if state.faults.registry == RegistryFault::Down {
         return Err(platform_unavailable());
     }
     match (request.method.as_str(), path) {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::util::random::new_id;
 use serde_json::Value;
 
 use super::json::Json;
 use super::time::Micros;
 use crate::util::clock::Deadline;
+use crate::util::random::new_id;
 
 /// A row. Its bodies are JSON texts in the order of `jsonb`.
 #[derive(Debug, Clone)]

@@ -112,6 +112,9 @@ fn answer_requests(socket: &TcpStream, from: SocketAddr, shared: &Arc<Shared>) -
             let _sent = writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
         })?;
         let Some(request) = read else { return Ok(()) };
+        if request.path.first().is_some_and(|first| first == "registry") {
+            shared.wait_for_registry();
+        }
         let (answer, ended) = {
             let answer = route::answer(shared, &request, from);
             let (slow, ended) = {

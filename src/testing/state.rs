@@ -5,8 +5,6 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::util::random::new_id;
-
 use super::delivery::{LedgerEntry, SentMessage};
 use super::entities::{
     AgentRequest, CONCIERGE, Delegation, DeliveryMode, PendingUpload, QueueItem, RateWindow, Subscriber, TokenEntry,
@@ -15,6 +13,7 @@ use super::entities::{
 use super::row::PendingRow;
 use super::time::Micros;
 use crate::util::clock::Deadline;
+use crate::util::random::new_id;
 use crate::util::sync::{Condvar, Mutex, MutexGuard, wait};
 
 /// The most workspaces, queued sends, requests and uploads. The oldest go first, but for workspaces: no more are made.
@@ -96,6 +95,14 @@ impl Shared {
         !state.ended
     }
 
+    /// Waits while the registry is silent, or until the platform ends.
+    pub(super) fn wait_for_registry(&self) {
+        let mut state = self.lock();
+        while state.faults.registry == RegistryFault::Silent && !state.ended {
+            state = self.wait(state, Deadline::after(Duration::from_secs(1)));
+        }
+    }
+
     /// Bytes of an answer per second, where that is bounded.
     pub(super) fn answer_rate(&self) -> Option<u64> {
         self.lock().faults.bytes_per_second
@@ -110,7 +117,7 @@ impl Shared {
 /// Faults that are on.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    pub(super) registry_down: bool,
+    pub(super) registry: RegistryFault,
     pub(super) offline: bool,
     /// True while queued sends and delegations stay as they are.
     pub(super) holds_background: bool,
@@ -122,6 +129,17 @@ pub(super) struct Faults {
     pub(super) late: (usize, Duration),
     /// Seconds by which the database's clock is ahead.
     pub(super) skew: i64,
+}
+
+/// A fault of the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum RegistryFault {
+    #[default]
+    None,
+    /// It answers 503.
+    Down,
+    /// It does not answer.
+    Silent,
 }
 
 /// Set-up of the platform.
@@ -146,14 +164,14 @@ pub(super) struct State {
     /// By their text.
     pub(super) tokens: HashMap<String, TokenEntry>,
     pub(super) admin_token: String,
-    pub(super) org_tokens: Vec<String>,
+    pub(super) org_tokens: VecDeque<String>,
     pub(super) next_seq: u64,
     pub(super) pending: Vec<PendingRow>,
     pub(super) queue: VecDeque<QueueItem>,
     pub(super) delegations: VecDeque<Delegation>,
     pub(super) requests: VecDeque<AgentRequest>,
     /// Title and text of each of the platform's rules.
-    pub(super) instructions: Vec<(String, String)>,
+    pub(super) instructions: VecDeque<(String, String)>,
     pub(super) uploads: BTreeMap<String, PendingUpload>,
     /// Ids of the uploads, the oldest first.
     pub(super) upload_order: VecDeque<String>,
@@ -181,13 +199,13 @@ impl State {
             workspaces: BTreeMap::from([(CONCIERGE.to_owned(), concierge)]),
             tokens: HashMap::new(),
             admin_token: new_secret(),
-            org_tokens: Vec::new(),
+            org_tokens: VecDeque::new(),
             next_seq: 1,
             pending: Vec::new(),
             queue: VecDeque::new(),
             delegations: VecDeque::new(),
             requests: VecDeque::new(),
-            instructions: Vec::new(),
+            instructions: VecDeque::new(),
             uploads: BTreeMap::new(),
             upload_order: VecDeque::new(),
             subscribers: Vec::new(),
@@ -208,6 +226,11 @@ impl State {
 
     pub(super) fn workspace_mut(&mut self, id: &str) -> Option<&mut WorkspaceEntry> {
         self.workspaces.get_mut(&id.to_ascii_lowercase())
+    }
+
+    /// Records what a program sent, for [`Platform::sent`](super::Platform::sent).
+    pub(super) fn record_sent(&mut self, message: SentMessage) {
+        push_bounded(&mut self.sent, message);
     }
 
     /// Returns a name that no other workspace has: `ops (2)` where there is an `ops`.
@@ -257,5 +280,13 @@ impl State {
     pub(super) fn purge(&mut self, id: &str) {
         self.workspaces.remove(id);
         self.revoke_tokens(id);
+    }
+}
+
+/// Adds an item to those of one kind. Above [`MOST`] the oldest goes.
+pub(super) fn push_bounded<T>(items: &mut VecDeque<T>, item: T) {
+    items.push_back(item);
+    if items.len() > MOST {
+        items.pop_front();
     }
 }

@@ -1,11 +1,10 @@
 //! The event stream, <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
-
-use std::collections::VecDeque;
 
 use super::answer::HttpAnswer;
 use super::entities::Subscriber;

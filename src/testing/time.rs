@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::util::clock::{millis_up, wall_nanos};
+use crate::wire::{date_of, days_since_1970};
 
 const DAY: i64 = 86_400;
 /// 2026-01-01, where a clock that was never set starts.
@@ -66,19 +67,11 @@ impl Micros {
         format!(".{micros:06}").trim_end_matches('0').to_owned()
     }
 
-    /// Returns year, month, day, and the second of the day. Howard Hinnant's `civil_from_days`,
-    /// <https://howardhinnant.github.io/date_algorithms.html>.
+    /// Returns year, month, day, and the second of the day.
     fn civil(self) -> (i64, i64, i64, i64) {
         let seconds = self.0.div_euclid(1_000_000);
-        let days = seconds.div_euclid(DAY) + 719_468;
-        let era = days.div_euclid(146_097);
-        let day_of_era = days.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted = (5 * day_of_year + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        (year, month, day_of_year - (153 * shifted + 2) / 5 + 1, seconds.rem_euclid(DAY))
+        let (year, month, day) = date_of(seconds.div_euclid(DAY));
+        (year, month, day, seconds.rem_euclid(DAY))
     }
 }
 
@@ -110,15 +103,6 @@ pub(super) fn parse_rfc3339(text: &str) -> Option<Micros> {
     let micros = number(&format!("{fraction:0<9}"), 9)? / 1_000;
     let seconds = days_since_1970(year, month, day) * DAY + hour * 3_600 + minute * 60 + second - offset;
     Some(Micros(seconds * 1_000_000 + micros))
-}
-
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]

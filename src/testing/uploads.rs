@@ -3,16 +3,15 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::util::random::new_id;
-
 use super::answer::{AnswerBody, HttpAnswer};
 use super::auth;
-use super::delivery::floor_char_boundary;
 use super::entities::PendingUpload;
 use super::feed;
 use super::http::HttpRequest;
 use super::row::{FeedRow, quote};
 use super::state::{MOST, State};
+use crate::util::random::new_id;
+use crate::util::text::floor_char_boundary;
 
 /// The longest name of a file, in bytes.
 const LONGEST_NAME: usize = 100;

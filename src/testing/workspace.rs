@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::entities::DeliveryMode;
 use super::state::{Shared, State};
 use super::time::Micros;
-use super::{events, feed, workspaces};
+use super::{feed, workspaces};
 use crate::client::{Client, ClientBuilder};
 
 /// A workspace of a [`Platform`](super::Platform), with what an operator can do to it.
@@ -94,10 +94,7 @@ impl WorkspaceHandle {
 
     /// Removes the workspace: its tokens are refused from now on, and it answers 410.
     pub fn remove(&self) {
-        self.change(|state, id| {
-            state.remove(id);
-            events::emit(state, id, "WORKSPACE_REMOVED", "{\"cascade_deleted\":0}");
-        });
+        self.change(workspaces::remove_workspace);
     }
 
     /// Forgets the workspace: it answers 404.

@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::util::random::new_id;
-
 use super::answer::HttpAnswer;
 use super::auth;
 use super::entities::{CONCIERGE, DeliveryMode, WorkspaceEntry, new_secret};
 use super::events;
 use super::http::HttpRequest;
-use super::state::{MOST, State};
+use super::state::{MOST, State, push_bounded};
+use crate::util::random::new_id;
 
 fn not_found() -> HttpAnswer {
     HttpAnswer::error(404, "workspace not found")
@@ -90,13 +89,18 @@ pub(super) fn delete_workspace(
     if request.header("x-confirm-name") != workspace.name {
         return Err(HttpAnswer::error(400, "X-Confirm-Name must be the workspace's name"));
     }
-    state.remove(id);
-    events::emit(state, id, "WORKSPACE_REMOVED", &json!({ "cascade_deleted": 0 }).to_string());
+    remove_workspace(state, id);
     let error = format!(
         "workspace marked removed, but 1 stop call(s) failed — please retry: stop {id}: {}",
         no_engine(id, host)
     );
     Err(HttpAnswer::json(500, &json!({ "error": error, "removed_count": 1, "stop_failures": 1 })))
+}
+
+/// Removes a workspace, and tells its streams.
+pub(super) fn remove_workspace(state: &mut State, id: &str) {
+    state.remove(id);
+    events::emit(state, id, "WORKSPACE_REMOVED", "{\"cascade_deleted\":0}");
 }
 
 /// `POST /workspaces/:id/pause`. Without a container engine it fails, and changes nothing.
@@ -223,8 +227,7 @@ pub(super) fn add_org_token(state: &mut State, request: &HttpRequest) -> Result<
         return Err(HttpAnswer::error(400, why));
     }
     let (token, body) = (new_secret(), request.json().unwrap_or_default());
-    state.org_tokens.truncate(MOST);
-    state.org_tokens.push(token.clone());
+    push_bounded(&mut state.org_tokens, token.clone());
     Ok(HttpAnswer::ok(&json!({
         "id": new_id().to_string(),
         "prefix": token.get(..8),

@@ -6,6 +6,8 @@
 //! character itself or begins an escape. The search follows all readings at once, by the algorithm Shift-And (also known
 //! as Bitap): a bit for each place in the token, and one step for each byte of the text.
 
+use crate::util::text::floor_char_boundary;
+
 /// Replacement for a token.
 const REPLACEMENT: &str = "[token]";
 /// Number of the token's first characters that are searched for, one for each bit of a [`Places`].
@@ -45,7 +47,7 @@ pub(super) fn redact(token: &[u8], text: &str, max_bytes: usize) -> String {
             taken = find_end(token, bytes, start);
         }
     }
-    let end = (taken..=max_bytes.max(taken)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(taken);
+    let end = floor_char_boundary(text, max_bytes.max(taken));
     out.push_str(&text[taken..end]);
     out
 }

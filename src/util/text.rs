@@ -120,10 +120,14 @@ impl Write for Prefix {
             self.text.push_str(text);
             return Ok(());
         }
-        let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        self.text.push_str(&text[..end]);
+        self.text.push_str(&text[..floor_char_boundary(text, room)]);
         Err(fmt::Error)
     }
+}
+
+/// Returns the largest boundary of a character up to `most`. `str` has this from Rust 1.91 on.
+pub(crate) fn floor_char_boundary(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// Returns the text without what Python's `str.strip` trims: Unicode's white space and the four information separators.

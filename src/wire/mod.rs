@@ -33,3 +33,5 @@ pub(crate) use record::{
 pub(crate) use reply::read::{MessageAnswer, read_answer};
 pub use reply::{Queued, Reply, ReplyMessage, Task};
 pub(crate) use time::Timestamp;
+#[cfg(feature = "testing")]
+pub(crate) use time::{date_of, days_since_1970};
