@@ -1,7 +1,7 @@
 //! The removal of our workspace, which the platform is asked for after a 401.
 //!
-//! The platform revokes the tokens of a workspace that it removes, so that each call with our token is answered 401, as with
-//! a wrong token or while the platform's database is down. `GET /workspaces/:id` needs no token, and says which it is:
+//! The platform revokes the tokens of a workspace that it removes. Each call with our token is answered 401 then, as with a
+//! wrong token or while the platform's database is down. `GET /workspaces/:id` needs no token, and says which it is:
 //!
 //! | answer | meaning |
 //! | --- | --- |

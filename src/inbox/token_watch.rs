@@ -26,8 +26,8 @@ impl<'a> TokenWatch<'a> {
 
     /// Blocks for `wait` after a call that failed with `error`, or until the poller is stopped. Returns whether it is.
     ///
-    /// Where the token was refused and is from a file, the file is read each second, and the wait ends when it has another
-    /// token. A token function is called only after a 401.
+    /// It reads the file of a refused token each second, and ends the wait when the file has another token. A token function
+    /// is called only after a 401.
     pub(super) fn wait_after(&self, error: &Error, wait: Duration) -> bool {
         let tokens = self.http.tokens();
         if error.kind() != ErrorKind::Unauthorized || !tokens.is_from_file() {

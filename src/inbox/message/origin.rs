@@ -24,10 +24,10 @@ pub struct AuthenticatedUser<'a> {
 impl InboxMessage {
     /// Returns the sender's record without waiting for the network.
     ///
-    /// It is the record from [`Client::enrich_nonblocking`](crate::Client::enrich_nonblocking), or else one of the name and role that the platform put
-    /// into the row, so that a peer's first message needs no lookup for its name. The name and role of a row are newer than
-    /// a cached record: when the row is listed, they replace those of the record. It is `None` for the human, and if neither
-    /// source has anything.
+    /// It is the record from [`Client::enrich_nonblocking`](crate::Client::enrich_nonblocking), or else one of the name and
+    /// role that the platform put into the row. So a peer's first message needs no lookup for its name. The name and role of
+    /// a row are newer than a cached record: when the row is listed, they replace those of the record. It is `None` for the
+    /// human, and if neither source has anything.
     #[must_use]
     pub fn sender(&self) -> Option<Peer> {
         let peer = self.peer()?;

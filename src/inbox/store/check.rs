@@ -39,7 +39,7 @@ impl CursorFile {
 
 /// Tries the lock on a cursor file, without waiting, and releases it. A lock that another poller has passes.
 ///
-/// Where there is no file `.lock` yet, none is made: whoever can write the directory can make it.
+/// It makes no file `.lock`: whoever can write the directory can make one.
 ///
 /// # Errors
 ///
