@@ -36,9 +36,9 @@ impl InboxMessage {
 
     /// Returns the sender's record, and looks it up where it is not cached.
     ///
-    /// It blocks like [`Client::enrich`](crate::Client::enrich), by default for at most 2 s. Where the lookup brings nothing, the record has
-    /// the name and role that the platform put into the row. It is `None` for the human, and if neither source has
-    /// anything.
+    /// It blocks like [`Client::enrich`](crate::Client::enrich), by default for at most 2 s. Where the lookup brings nothing,
+    /// the record has the name and role that the platform put into the row. It is `None` for the human, and if neither
+    /// source has anything.
     #[must_use]
     pub fn enrich(&self) -> Option<Peer> {
         let peer = self.peer()?;
