@@ -209,12 +209,8 @@ impl LookupRunner {
                 self.cache.end_outage(now.plus(took), self.policy.catch_up(outage));
                 std::mem::take(&mut *self.unanswered.lock())
             }
-            None => {
-                if report == Report::Unanswered {
-                    self.remember_unanswered(peer);
-                }
-                Vec::new()
-            }
+            None if report == Report::Unanswered => self.remember_unanswered(peer, outage),
+            None => Vec::new(),
         };
         drop(leader.complete(&outcome, |_| update.map(|update| self.cache.insert(peer, update))));
         let circuit_changed = ended_outage.is_some() || report != Report::Answered;
@@ -254,11 +250,18 @@ impl LookupRunner {
         RegistryAnswer { outcome, report, retry_after, is_removed: error.is_removed_peer() }
     }
 
-    fn remember_unanswered(&self, peer: PeerId) {
+    /// Remembers a peer until the end of this outage. Returns it where the outage has ended during its lookup: nothing else
+    /// would have it looked up again.
+    fn remember_unanswered(&self, peer: PeerId, outage: u64) -> Vec<PeerId> {
         let mut unanswered = self.unanswered.lock();
+        // Under the lock: whoever ends the outage takes the peers after that.
+        if self.cache.outage() != outage {
+            return vec![peer];
+        }
         if unanswered.len() < MAX_UNANSWERED {
             unanswered.push(peer);
         }
+        Vec::new()
     }
 
     /// Removes a peer from the cache. Returns what was removed, so that the caller drops it without a lock.
@@ -315,7 +318,7 @@ impl RegistryAnswer {
 #[must_use = "the background threads need it"]
 pub(super) struct LookupEnd {
     pub(super) outcome: LookupOutcome,
-    /// Peers whose lookups were not answered in the outage that this lookup ended.
+    /// Peers whose lookups were not answered in an outage that has ended.
     pub(super) due_again: Vec<PeerId>,
     /// True where the circuit may have changed, which background threads wait for.
     pub(super) circuit_changed: bool,

@@ -126,6 +126,34 @@ fn callers_clock_does_not_delay_the_probe() {
     eventually("closed", || client.stats().circuit == CircuitState::Closed);
 }
 
+/// The last lookups of an outage may still be under way when another one ends it.
+#[test]
+fn lookup_that_fails_after_the_end_of_its_outage_is_made_again() {
+    let (reached, at_server) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let server = Server::decide(move |n, request| {
+        if n == 0 {
+            reached.send(()).unwrap();
+            gate.lock().unwrap().recv_timeout(TIMEOUT).unwrap();
+            return Reaction::Close;
+        }
+        if request.path.ends_with(&peer(1)) { Reaction::Close } else { Reaction::reply(200, RECORD) }
+    });
+    let client = support::builder(&server).lookup_timeout(TIMEOUT).build().unwrap();
+    std::thread::scope(|scope| {
+        let early = scope.spawn(|| client.lookup(PEER));
+        at_server.recv_timeout(TIMEOUT).unwrap();
+        assert_eq!(client.lookup(peer(1)).source, LookupSource::Failed);
+        assert_eq!(client.lookup(peer(2)).source, LookupSource::Fetched);
+        assert_eq!(client.stats().circuit, CircuitState::Closed, "the outage is over");
+        release.send(()).unwrap();
+        assert_eq!(early.join().unwrap().source, LookupSource::Failed);
+    });
+    assert!(client.wait_until_idle(TIMEOUT));
+    assert_eq!(client.lookup(PEER).source, LookupSource::Fresh);
+}
+
 #[test]
 fn forgotten_peer_is_not_fetched_after_the_outage() {
     let (server, now) = registry();
