@@ -10,6 +10,7 @@ mod failures;
 mod hostile;
 mod poll;
 mod proxy;
+mod queued;
 mod readme;
 mod records;
 mod register;
@@ -34,12 +35,13 @@ use support::{Act, PEER, RECORD, Server};
 /// Id of a peer that [`registry`] does not know.
 const UNKNOWN_PEER: &str = "deadbeef-0000-4000-8000-000000000404";
 /// Subcommands of the binary.
-const SUBCOMMANDS: [&str; 15] = [
+const SUBCOMMANDS: [&str; 16] = [
     "enrich",
     "discover",
     "peers",
     "info",
     "send",
+    "delegate",
     "register",
     "poll",
     "requests",

@@ -1,5 +1,7 @@
 //! Tests of `requests`, `respond`, `notify` and `instructions`.
 
+use std::process::Command;
+
 use a2a_blocking::testing::{Platform, WorkspaceHandle};
 use a2a_blocking::{Client, NewRequest};
 
@@ -8,14 +10,14 @@ use crate::support::{Act, Dir, Server, WORKSPACE};
 use crate::{CliOutput, command_line, decode, run};
 
 /// A platform, a workspace of it, and the directory with its token.
-struct Setup {
-    platform: Platform,
-    own: WorkspaceHandle,
+pub struct Setup {
+    pub platform: Platform,
+    pub own: WorkspaceHandle,
     dir: Dir,
 }
 
 impl Setup {
-    fn new() -> Setup {
+    pub fn new() -> Setup {
         let platform = Platform::start().unwrap();
         let own = platform.workspace("ops");
         let dir = Dir::new("cli-requests");
@@ -23,12 +25,16 @@ impl Setup {
         Setup { platform, own, dir }
     }
 
-    fn run(&self, args: &[&str]) -> CliOutput {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command_line(args);
         command.env("PLATFORM_URL", self.platform.url()).env("WORKSPACE_ID", self.own.id());
         // Others may use the token file, which is logged.
         command.env("CONFIGS_DIR", &self.dir.0).env("RUST_LOG", "off");
-        decode(command.output().unwrap())
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> CliOutput {
+        decode(self.command(args).output().unwrap())
     }
 
     /// Asks the workspace for something, and returns the request's id and who asks.

@@ -151,6 +151,8 @@ fn bash_completes_subcommands_and_their_options() {
     };
     assert_eq!(offered(&["a2a-peer", "do"]), "doctor");
     assert_eq!(offered(&["a2a-peer", "send", "--ti"]), "--timeout");
+    assert_eq!(offered(&["a2a-peer", "send", "--wa"]), "--wait");
+    assert_eq!(offered(&["a2a-peer", "delegate", "--k"]), "--key");
     assert_eq!(offered(&["a2a-peer", "completions", "z"]), "zsh");
     assert_eq!(offered(&["a2a-peer", "poll", "--platform", "x", "--on"]), "--once");
 }

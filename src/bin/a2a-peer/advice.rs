@@ -52,6 +52,9 @@ pub(crate) const NO_EVENTS: &str = "nothing needs to be done: the platform is an
 pub(crate) const EVENTS_HELD_BACK: &str = "have the proxy in front of the platform pass on \
      /workspaces/…/events/stream unbuffered (nginx: `proxy_buffering off`)";
 
+/// Advice where the platform does not know a message any more that it queued.
+pub(crate) const UNKNOWN_END: &str = "ask the peer whether the message arrived";
+
 /// Returns true for an answer that comes from the checks before any call, or from the edge of a hosted platform: they have
 /// no body.
 pub(crate) fn is_from_edge(error: &Error) -> bool {
@@ -97,6 +100,9 @@ pub(crate) fn advice(error: &Error, args: &Args) -> Option<String> {
     }
     match error.kind() {
         ErrorKind::Config => token_file(connection, &error.to_string()),
+        ErrorKind::InvalidMessage if error.to_string().contains("SendOptions::own") => {
+            Some("--own sends it to your own inbox".to_owned())
+        }
         // The error's text says which value is wrong. A cancelled send is what the user wanted.
         ErrorKind::InvalidPeerId | ErrorKind::InvalidMessage | ErrorKind::LoopBrake | ErrorKind::Cancelled => None,
         ErrorKind::Connect => Some(connect(connection, &error.to_string())),

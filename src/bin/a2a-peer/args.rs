@@ -72,22 +72,24 @@ pub(crate) enum Command {
     /// ends the send at once, and the error says where the message may be. On a terminal the answer's control characters
     /// are escaped. A pipe or a file gets it unchanged.
     #[command(after_help = help::SEND)]
-    Send {
+    Send(SendArgs),
+    /// Give a task to a peer, and print the id of the delegation
+    ///
+    /// The result comes to your own inbox, as a message of the kind `delegation` with that id. The platform takes the task
+    /// before it asks the peer: a peer that it does not have is a failed result later. Takes at most 10 s.
+    #[command(after_help = help::DELEGATE)]
+    Delegate {
         /// Peer id, 8-4-4-4-12 hexadecimal digits
         #[arg(value_name = "PEER", value_parser = peer_id, value_hint = ValueHint::Other)]
         peer: PeerId,
-        /// The text, at most 1 MiB; - reads it from standard input
+        /// The task, at most 1 MiB; - reads it from standard input
         #[arg(value_parser = words, value_hint = ValueHint::Other)]
-        text: String,
-        /// Time for all attempts and the waits between them, in seconds, 1 to 86400
-        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-        timeout: u64,
-        /// Maximum number of attempts, 1 to 100
-        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-        attempts: u32,
-        /// Id of the conversation that the message belongs to [default: none]
-        #[arg(long, value_name = "ID", value_parser = words, value_hint = ValueHint::Other)]
-        context: Option<String>,
+        task: String,
+        /// Text of 1 to 255 bytes by which the platform knows the delegation again [default: none]
+        ///
+        /// A second delegation with it makes nothing new, and is answered as the first was.
+        #[arg(long, value_name = "KEY", value_hint = ValueHint::Other)]
+        key: Option<String>,
     },
     /// Register your own workspace, so that its messages come to its inbox
     ///
@@ -201,6 +203,37 @@ pub(crate) enum Command {
     /// Its `$defs` has an entry for each subcommand, and `error`.
     #[command(after_help = help::SCHEMA)]
     Schema,
+}
+
+/// The arguments of `send`.
+#[derive(clap::Args)]
+pub(crate) struct SendArgs {
+    /// Peer id, 8-4-4-4-12 hexadecimal digits
+    #[arg(value_name = "PEER", value_parser = peer_id, value_hint = ValueHint::Other)]
+    pub(crate) peer: PeerId,
+    /// The text, at most 1 MiB; - reads it from standard input
+    #[arg(value_parser = words, value_hint = ValueHint::Other)]
+    pub(crate) text: String,
+    /// Time for all attempts, the waits between them and that of --wait, in seconds, 1 to 86400
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
+    /// Maximum number of attempts, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) attempts: u32,
+    /// Id of the conversation that the message belongs to [default: none]
+    #[arg(long, value_name = "ID", value_parser = words, value_hint = ValueHint::Other)]
+    pub(crate) context: Option<String>,
+    /// Wait for the end of a message that the platform queues
+    ///
+    /// Prints the agent's answer, or a note on standard error: the message is in the peer's inbox, expired, failed,
+    /// handed over without an answer, or still queued when the time is over.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Send also where PEER is your own workspace
+    ///
+    /// The message goes to its inbox. `poll` does not print it, since it is your own.
+    #[arg(long)]
+    pub(crate) own: bool,
 }
 
 /// A function of this crate, so that clap prints the error without its source.

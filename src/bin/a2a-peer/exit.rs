@@ -94,8 +94,10 @@ pub(crate) enum CommandFailure {
     Call(Error),
     /// A message was not sent, or its fate is unknown.
     Send(Error),
-    /// A message was delivered or queued, as the status says, but the answer cannot be written.
-    Unprinted(io::Error, ExitStatus),
+    /// The platform queued a message, and does not say what became of it.
+    Wait(Error),
+    /// A message was sent, but the answer cannot be written. The text says where the message is.
+    Unprinted(io::Error, ExitStatus, &'static str),
     /// The platform removed the workspace while it was polled.
     Removed(WorkspaceRemoved),
 }

@@ -20,7 +20,7 @@ Exit status:
     5  unreachable: unknown host, connection refused, timeout, bad certificate
     6  unauthorised: no token, or one that the platform refuses
     7  your workspace was removed
-    8  send, notify, respond: the message may have been delivered
+    8  send, delegate, notify, respond: the message may have been delivered
   130  Ctrl-C; a second Ctrl-C ends the process at once
 
 Environment (options take precedence; a blank variable counts as unset):
@@ -132,14 +132,35 @@ Exit status:
     8  the message may have been delivered
   130  Ctrl-C
 
+With --wait a message that the platform queued has the status of its end: 0 in the inbox of a peer that polls, 1 expired or \
+failed, 3 still queued when the time is over, 8 handed over without an answer, or not known. A reply has its own.
+
 A task is without success if it failed, was rejected or canceled, or requires an authorisation.
 
-With --json the line is {\"peer\", \"text\", \"state\", \"reply\", \"delivery\", \"ms\"}. `state` is that of a task, or null. \
-`reply` is the whole answer, unchanged.
+With --json the line is {\"peer\", \"text\", \"state\", \"reply\", \"delivery\", \"outcome\", \"queued\", \"ms\"}. `state` \
+is that of a task, or null. `reply` is the whole answer, unchanged. `outcome` and `queued` are null without --wait: the \
+end of a queued message (pending, expired, answered, in_inbox, lost or failed), and what the platform says of it.
 
 Examples:
   a2a-peer send 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c 'who is on call tonight?'
-  git diff | a2a-peer send --timeout 60 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -";
+  git diff | a2a-peer send --timeout 60 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c -
+  a2a-peer send --wait --json 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c 'the report' | jq -r .outcome";
+
+pub(crate) const DELEGATE: &str = "\
+Exit status:
+  0  the platform took the task
+  1  the platform refuses it
+  2  wrong usage; not delegated
+  5  unreachable; not delegated
+  6  the token was refused; not delegated
+  7  your workspace was removed; not delegated
+  8  the task may have been delegated; --key lets you repeat the command
+
+With --json the line is {\"peer\", \"delegation_id\", \"status\", \"is_repeat\", \"ms\"}.
+
+Examples:
+  a2a-peer delegate 3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c 'count the tickets of July' --key tickets-2026-07
+  a2a-peer poll --json | jq 'select(.kind == \"delegation\") | {delegation_id, text}'";
 
 pub(crate) const REGISTER: &str = "\
 Exit status:

@@ -13,6 +13,7 @@ mod exit;
 mod help;
 mod poll;
 mod proxy;
+mod queued;
 mod records;
 mod register;
 mod report;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2a_blocking::RetryPolicy;
+use a2a_blocking::DelegatedTask;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 
@@ -55,11 +56,12 @@ fn run(args: &Arc<Args>) -> Result<ExitStatus, CommandFailure> {
         Command::Discover { peer } => records::discover(&client()?, *peer, args.json, &mut out),
         Command::Peers => records::peers(&client()?, args.json, &mut out),
         Command::Info => records::info(&client()?, args.json, &mut out),
-        Command::Send { peer, text, timeout, attempts, context } => {
+        Command::Send(send) => send::send(&client()?, send, args.json, &mut out),
+        Command::Delegate { peer, task, key } => {
             let client = client()?;
-            let message = send::message(text, context.as_deref())?;
-            let policy = RetryPolicy::new().with_attempts(*attempts).with_budget(Duration::from_secs(*timeout));
-            send::send(&client, *peer, &message, policy, args.json, &mut out)
+            let task = DelegatedTask::new(send::text(task)?);
+            let task = key.iter().fold(task, |task, key| task.idempotency_key(key));
+            requests::delegate(&client, *peer, task, args.json, &mut out)
         }
         Command::Register(options) => {
             let client = args.connection.client_to_register()?;

@@ -58,14 +58,22 @@ impl ErrorReport {
         ErrorReport { exit: ExitStatus::of_send(error), message, delivery, ..ErrorReport::of_call(error, args) }
     }
 
+    /// Returns the report of a message that the platform queued, and whose end it does not tell.
+    fn of_wait(error: &Error, args: &Args) -> Self {
+        let report = ErrorReport::of_call(error, args);
+        let next = if error.kind() == ErrorKind::NotFound { Some(advice::UNKNOWN_END.to_owned()) } else { report.next };
+        let message = format!("queued, but its end is not known: {}", report.message);
+        let (exit, delivery) = (ExitStatus::MaybeDelivered, Some(Delivery::Accepted));
+        ErrorReport { exit, message, delivery, next, ..report }
+    }
+
     pub(crate) fn of_failure(failure: &CommandFailure, args: &Args) -> Self {
         match failure {
             CommandFailure::Output(error) => {
                 ErrorReport::new(ExitStatus::Failed, "output", format!("cannot write the output: {error}"))
             }
-            CommandFailure::Unprinted(error, exit) => {
-                let delivery = if *exit == ExitStatus::Queued { "queued" } else { "delivered" };
-                ErrorReport::new(*exit, "output", format!("{delivery}, but cannot write the answer: {error}"))
+            CommandFailure::Unprinted(error, exit, fate) => {
+                ErrorReport::new(*exit, "output", format!("{fate}, but cannot write the answer: {error}"))
             }
             CommandFailure::Usage(text) => ErrorReport::new(ExitStatus::Usage, "usage", text),
             CommandFailure::TokenFile(text, next) => {
@@ -75,6 +83,7 @@ impl ErrorReport {
             CommandFailure::Internal(text) => ErrorReport::internal(text),
             CommandFailure::Call(error) => ErrorReport::of_call(error, args),
             CommandFailure::Send(error) => ErrorReport::of_send(error, args),
+            CommandFailure::Wait(error) => ErrorReport::of_wait(error, args),
             CommandFailure::Removed(removed) => {
                 let message = format!("the workspace was removed: {}", removed.hint);
                 let report = ErrorReport::new(ExitStatus::Removed, ErrorKind::Removed.as_str(), message);
@@ -110,7 +119,7 @@ impl ErrorReport {
 pub(crate) fn print_failure(failure: &CommandFailure, args: &Args) -> ExitStatus {
     match failure {
         CommandFailure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitStatus::Done,
-        CommandFailure::Unprinted(error, exit) if error.kind() == io::ErrorKind::BrokenPipe => return *exit,
+        CommandFailure::Unprinted(error, exit, _) if error.kind() == io::ErrorKind::BrokenPipe => return *exit,
         _ => {}
     }
     let report = ErrorReport::of_failure(failure, args);

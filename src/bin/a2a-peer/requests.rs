@@ -1,16 +1,17 @@
-//! `requests`, `respond`, `notify` and `instructions`: what passes between agents and people beside messages.
+//! `delegate`, `requests`, `respond`, `notify` and `instructions`: what passes between agents and people beside messages.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use a2a_blocking::{Client, Notice, RequestAction};
+use a2a_blocking::{Client, DelegatedTask, Notice, PeerId, RequestAction};
 use serde_json::json;
 
 use crate::exit::{CommandFailure, ExitStatus};
 use crate::table::Table;
-use crate::text::{escape_lines, json_line, millis};
+use crate::terminal::note;
+use crate::text::{cell, escape_lines, json_line, millis};
 
 /// The requests that are listed.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,34 @@ impl ResponseArg {
             ResponseArg::Rejected => RequestAction::Rejected,
         }
     }
+}
+
+/// Gives a task to a peer, and prints the delegation's id.
+pub(crate) fn delegate(
+    client: &Client,
+    peer: PeerId,
+    task: DelegatedTask,
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<ExitStatus, CommandFailure> {
+    let start = Instant::now();
+    let receipt = client.delegate(peer, task).map_err(CommandFailure::Send)?;
+    let took = start.elapsed();
+    if receipt.is_repeat {
+        note("the platform knows the key: nothing new was delegated");
+    }
+    let id = receipt.delegation_id;
+    let unprinted = |error| CommandFailure::Unprinted(error, ExitStatus::Done, "delegated");
+    if as_json {
+        let line = json!({ "peer": peer.to_string(), "delegation_id": id, "status": receipt.status,
+            "is_repeat": receipt.is_repeat, "ms": millis(took) });
+        writeln!(out, "{}", json_line(&line))
+    } else {
+        writeln!(out, "{}", cell(&id, None))
+    }
+    .and_then(|()| out.flush())
+    .map_err(unprinted)?;
+    Ok(ExitStatus::Done)
 }
 
 /// Prints tasks and approvals, the newest first.

@@ -6,11 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{
-    CancelToken, Client, FileContent, Message, Part, PeerId, Reply, RetryPolicy, SendOptions, SendProgress,
+    CancelToken, Client, FileContent, Message, Part, PeerId, QueuedOutcome, QueuedState, Reply, RetryPolicy,
+    SendOptions, SendProgress,
 };
 use serde_json::json;
 
+use crate::args::SendArgs;
 use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
+use crate::queued::{self, QueueEnd, WaitEvent};
 use crate::terminal::{can_redraw, note};
 use crate::text::{escape_lines, excerpt, json_line, millis};
 
@@ -24,9 +27,9 @@ const MAX_NOTES: usize = 20;
 const ERASE_LINE: &str = "\r\x1b[K";
 
 /// Returns the message of the command line. The text `-` reads standard input.
-pub(crate) fn message(text: &str, context: Option<&str>) -> Result<Message, CommandFailure> {
-    let message = Message::from(self::text(text)?);
-    Ok(match context {
+fn message(args: &SendArgs) -> Result<Message, CommandFailure> {
+    let message = Message::from(text(&args.text)?);
+    Ok(match &args.context {
         Some(id) => message.context_id(id),
         None => message,
     })
@@ -48,20 +51,34 @@ fn read_stdin() -> Result<String, CommandFailure> {
     String::from_utf8(text).map_err(|error| refused(format!("is not UTF-8: {error}: send UTF-8 text")))
 }
 
-/// Sends the message and prints the answer. Ctrl-C cancels the send.
+/// The last that is known of a message that was sent.
+struct Sent {
+    /// The agent's answer, or the platform's, if it queued the message.
+    reply: Reply,
+    /// The end of the wait for a message that the platform queued.
+    end: Option<QueueEnd>,
+    took: Duration,
+}
+
+/// Sends the message and prints the answer. Ctrl-C cancels the send, or ends the wait after it.
 pub(crate) fn send(
     client: &Client,
-    peer: PeerId,
-    message: &Message,
-    policy: RetryPolicy,
+    args: &SendArgs,
     as_json: bool,
     out: &mut impl Write,
 ) -> Result<ExitStatus, CommandFailure> {
+    let (message, timeout) = (message(args)?, Duration::from_secs(args.timeout));
     let token = CancelToken::new();
-    let interrupted = token.clone();
-    on_interrupt(move || interrupted.cancel())?;
+    let (interrupted, (sender, events)) = (token.clone(), mpsc::channel());
+    let interrupt = sender.clone();
+    on_interrupt(move || {
+        interrupted.cancel();
+        // Fails once nobody waits.
+        let _ = interrupt.send(WaitEvent::Interrupted);
+    })?;
 
-    let mut options = SendOptions::new().retry(policy).cancel(&token);
+    let policy = RetryPolicy::new().with_attempts(args.attempts).with_budget(timeout);
+    let mut options = SendOptions::new().retry(policy).own(args.own).cancel(&token);
     let progress_line = can_redraw().then(ProgressLine::start);
     if let Some(line) = &progress_line {
         let progress = line.progress.clone();
@@ -71,46 +88,83 @@ pub(crate) fn send(
         });
     }
     let start = Instant::now();
-    let outcome = client.send_with(peer, message, &options);
-    let took = start.elapsed();
+    let outcome = client.send_with(args.peer, &message, &options);
     // The callback in the options holds a sender, and the line ends with the last sender.
     drop(options);
     if let Some(line) = progress_line {
         line.end();
     }
     let reply = outcome.map_err(CommandFailure::Send)?;
-    let exit = ExitStatus::of_reply(&reply);
-    print_reply(&reply, peer, took, as_json, out).map_err(|error| CommandFailure::Unprinted(error, exit))?;
+    let end = match &reply {
+        Reply::Queued(message) => {
+            note_queued(message.queue_id(), args.wait);
+            let left = timeout.saturating_sub(start.elapsed());
+            args.wait.then(|| queued::wait(client, message, left, (&sender, &events))).transpose()?
+        }
+        _ => None,
+    };
+    let sent = Sent { reply, end, took: start.elapsed() };
+    let exit = sent.exit_status();
+    sent.print(args.peer, as_json, out).map_err(|error| CommandFailure::Unprinted(error, exit, sent.fate()))?;
     Ok(exit)
 }
 
-fn print_reply(reply: &Reply, peer: PeerId, took: Duration, as_json: bool, out: &mut impl Write) -> io::Result<()> {
-    let mut state = None;
-    match reply {
-        Reply::Queued(queued) => {
-            let id = queued.queue_id().map(|id| format!(", queue id {id}")).unwrap_or_default();
-            note(&format!("queued{id}: the platform delivers it later"));
+fn note_queued(id: Option<&str>, waits: bool) {
+    let then = if waits { "waiting for its end" } else { "the platform delivers it later" };
+    match id {
+        Some(id) => note(&format!("queued, queue id {id}: {then}")),
+        // The note of the wait's end says so.
+        None if waits => {}
+        None => note(&format!("queued: {then}")),
+    }
+}
+
+impl Sent {
+    /// Returns the agent's answer, also where it came over the queue, or else the platform's.
+    fn answer(&self) -> &Reply {
+        self.end.as_ref().and_then(QueueEnd::reply).unwrap_or(&self.reply)
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        self.end.as_ref().map_or_else(|| ExitStatus::of_reply(&self.reply), QueueEnd::exit_status)
+    }
+
+    /// Returns where the message is, in the words of an error about the output.
+    fn fate(&self) -> &'static str {
+        match (&self.end, &self.reply) {
+            (Some(end), _) => end.fate(),
+            (None, Reply::Queued(_)) => "queued",
+            (None, _) => "delivered",
         }
-        Reply::Task(task) => {
+    }
+
+    fn print(&self, peer: PeerId, as_json: bool, out: &mut impl Write) -> io::Result<()> {
+        let reply = self.answer();
+        if let Some(end) = &self.end {
+            end.note();
+        }
+        let mut state = None;
+        if let Reply::Task(task) = reply {
             state = Some(task.state());
             let is = if task.state() == "unknown" { "the task's state is" } else { "the task is" };
             note(&format!("{is} {}", excerpt(task.state())));
         }
-        _ => {}
+        if as_json {
+            let (id, delivery) = (peer.to_string(), reply.delivery().as_str());
+            let outcome = self.end.as_ref().and_then(|end| end.outcome).map(QueuedOutcome::as_str);
+            let queued = self.end.as_ref().and_then(|end| end.state.as_ref()).map(QueuedState::as_json);
+            let line = json!({ "peer": id, "text": reply.all_text(), "state": state, "reply": reply.as_json(),
+                "delivery": delivery, "outcome": outcome, "queued": queued, "ms": millis(self.took) });
+            writeln!(out, "{}", json_line(&line))?;
+        } else if !matches!(reply, Reply::Queued(_)) {
+            let text = reply.all_text();
+            // A pipe or a file gets the text unchanged.
+            let text = if io::stdout().is_terminal() { escape_lines(&text) } else { text.into_owned() };
+            writeln!(out, "{text}")?;
+            note_parts(&reply.parts());
+        }
+        out.flush()
     }
-    if as_json {
-        let (id, delivery) = (peer.to_string(), reply.delivery().as_str());
-        let line = json!({ "peer": id, "text": reply.all_text(), "state": state, "reply": reply.as_json(),
-            "delivery": delivery, "ms": millis(took) });
-        writeln!(out, "{}", json_line(&line))?;
-    } else if !matches!(reply, Reply::Queued(_)) {
-        let text = reply.all_text();
-        // A pipe or a file gets the text unchanged.
-        let text = if io::stdout().is_terminal() { escape_lines(&text) } else { text.into_owned() };
-        writeln!(out, "{text}")?;
-        note_parts(&reply.parts());
-    }
-    out.flush()
 }
 
 /// Names the parts of an answer that are no text.
