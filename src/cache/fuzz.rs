@@ -39,6 +39,8 @@ struct EntryModel {
     negative_until: CoarseInstant,
     /// The outage in which its last lookup got no answer.
     outage: Option<u64>,
+    /// The token that was refused at its last lookup.
+    refused: Option<u64>,
 }
 
 /// A cache, and a model of it that follows the rules in the plainest way.
@@ -74,8 +76,11 @@ impl ModelledCache {
             (_, Negative::Failed) if ended => ModelAnswer::Retry(stale),
             _ if now >= entry.negative_until => ModelAnswer::Due(stale),
             (_, Negative::Absent) => ModelAnswer::Absent,
-            (Some(record), Negative::Failed) => ModelAnswer::Stale(record),
-            (None, Negative::Failed) => ModelAnswer::Failed,
+            (_, Negative::Failed) => match (entry.refused, stale) {
+                (Some(token), _) => ModelAnswer::Refused(token, stale),
+                (None, Some(record)) => ModelAnswer::Stale(record),
+                (None, None) => ModelAnswer::Failed,
+            },
         }
     }
 
@@ -118,6 +123,7 @@ impl ModelledCache {
             negative: Negative::Failed,
             negative_until: none,
             outage: None,
+            refused: None,
         };
         apply(self.entries.entry(peer).or_insert_with(new));
     }
@@ -137,6 +143,7 @@ enum ModelAnswer {
     Stale(u64),
     Absent,
     Failed,
+    Refused(u64, Option<u64>),
     Retry(Option<u64>),
     Due(Option<u64>),
 }
@@ -152,6 +159,7 @@ fn model_answer(answer: &CacheAnswer, peer: PeerId) -> ModelAnswer {
         CacheAnswer::Stale(record) => ModelAnswer::Stale(version(record)),
         CacheAnswer::Absent => ModelAnswer::Absent,
         CacheAnswer::Failed => ModelAnswer::Failed,
+        CacheAnswer::Refused { token, stale } => ModelAnswer::Refused(*token, stale.as_ref().map(version)),
         CacheAnswer::Retry(record) => ModelAnswer::Retry(record.as_ref().map(version)),
         CacheAnswer::Due(record) => ModelAnswer::Due(record.as_ref().map(version)),
     }
@@ -202,10 +210,13 @@ fn play(data: &[u8]) {
                 let fields = Map::from_iter([("version".to_owned(), version.into())]);
                 let record = Peer::discovered(peer, fields);
                 cache.insert(peer, CacheUpdate::Found { record, refresh_at, fresh_until, stale_until }, |entry| {
-                    let (negative_until, outage) = (CoarseInstant::START, None);
-                    let (record, negative) = (Some(version), entry.negative);
-                    *entry =
-                        EntryModel { record, refresh_at, fresh_until, stale_until, negative, negative_until, outage };
+                    entry.record = Some(version);
+                    entry.refresh_at = refresh_at;
+                    entry.fresh_until = fresh_until;
+                    entry.stale_until = stale_until;
+                    entry.negative_until = CoarseInstant::START;
+                    entry.outage = None;
+                    entry.refused = None;
                 });
             }
             10 => {
@@ -215,16 +226,24 @@ fn play(data: &[u8]) {
                     entry.negative = Negative::Absent;
                     entry.negative_until = until;
                     entry.outage = None;
+                    entry.refused = None;
                 });
             }
             11 | 12 => {
                 let until = now.plus(secs(&mut choices));
                 let outage = (step % 16 == 11).then_some(cache.outage);
+                // A third of the failures that were answered refuse a token.
+                let refused = (outage.is_none() && n % 3 == 0).then_some(version);
                 assert_eq!(cache.outage, cache.cache.outage());
-                cache.insert(peer, CacheUpdate::Failed { until, outage }, |entry| {
+                let update = match refused {
+                    Some(token) => CacheUpdate::Refused { until, token },
+                    None => CacheUpdate::Failed { until, outage },
+                };
+                cache.insert(peer, update, |entry| {
                     entry.negative = Negative::Failed;
                     entry.negative_until = until;
                     entry.outage = outage;
+                    entry.refused = refused;
                     entry.refresh_at = entry.refresh_at.max(until);
                 });
             }

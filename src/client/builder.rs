@@ -223,7 +223,7 @@ impl ClientBuilder {
     ///
     /// A `Retry-After` of the registry makes it longer, within the same bound. So a flaky registry costs neither a lookup
     /// for each message nor minutes without a name. [`global`](crate::global) uses the negative TTL, as the Python module
-    /// `a2a_client` does. Zero caches no failure.
+    /// `a2a_client` does. A failure because of a refused token ends when the token is replaced. Zero caches no failure.
     pub fn error_ttl(mut self, ttl: Duration) -> Self {
         self.unchecked.error_ttl = Some(ttl);
         self

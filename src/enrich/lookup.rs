@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::policy::{ExpiryPolicy, circuit_policy};
+use super::policy::{ExpiryPolicy, FailureCause, circuit_policy};
 use crate::cache::{Answered, Cache, CacheAnswer};
 use crate::config::Settings;
 use crate::error::ErrorKind;
@@ -86,6 +86,7 @@ impl Lookup {
             CacheAnswer::Stale(record) => Ok(Lookup::new(Some(record), LookupSource::Stale, true)),
             CacheAnswer::Absent => Ok(Lookup::new(None, LookupSource::Absent, true)),
             CacheAnswer::Failed => Ok(Lookup::new(None, LookupSource::Failed, true)),
+            CacheAnswer::Refused { stale, .. } => Ok(Lookup::stand_in(stale, LookupSource::Failed, true)),
             CacheAnswer::Due(stale) => Err(LookupDue { stale, retry: false }),
             CacheAnswer::Retry(stale) => Err(LookupDue { stale, retry: true }),
         }
@@ -185,7 +186,8 @@ impl LookupRunner {
         let outage = self.cache.outage();
         // No lock is held during the lookup, so a panic leaves nothing half written.
         let asked = panic::catch(|| self.ask_registry(peer, deadline));
-        let RegistryAnswer { outcome, report, retry_after, is_removed } = asked.unwrap_or(RegistryAnswer::NONE);
+        let RegistryAnswer { outcome, report, retry_after, refused_token, is_removed } =
+            asked.unwrap_or(RegistryAnswer::NONE);
         let known = self.cache.record(peer);
         let is_first = known.is_none();
         let outcome = match (outcome, &known) {
@@ -198,7 +200,12 @@ impl LookupRunner {
             LookupOutcome::Found(record) => Some(self.policy.found(peer, record.clone(), now, is_first)),
             LookupOutcome::Absent => self.policy.absent(now, is_removed),
             LookupOutcome::Failed => {
-                self.policy.failed(now, retry_after, (report == Report::Unanswered).then_some(outage))
+                let cause = match refused_token {
+                    Some(token) => FailureCause::Token(token),
+                    None if report == Report::Unanswered => FailureCause::Outage(outage),
+                    None => FailureCause::Answer,
+                };
+                self.policy.failed(now, retry_after, cause)
             }
         };
         // The circuit changes before the waiters wake, because their next miss asks it.
@@ -225,7 +232,7 @@ impl LookupRunner {
                 self.counters.found.add(1);
                 self.failures.succeeded();
                 let outcome = LookupOutcome::Found(record);
-                return RegistryAnswer { outcome, report: Report::Answered, retry_after: None, is_removed: false };
+                return RegistryAnswer { outcome, report: Report::Answered, ..RegistryAnswer::NONE };
             }
             Err(error) => error,
         };
@@ -247,7 +254,14 @@ impl LookupRunner {
                 LookupOutcome::Failed
             }
         };
-        RegistryAnswer { outcome, report, retry_after, is_removed: error.is_removed_peer() }
+        // The lookup has read a refused token again: the newest one is refused.
+        let refused_token = (error.kind() == ErrorKind::Unauthorized).then(|| self.registry.token_number());
+        RegistryAnswer { outcome, report, retry_after, refused_token, is_removed: error.is_removed_peer() }
+    }
+
+    /// Returns what the cache knows of a peer. A refusal of a token that was replaced since does not count.
+    pub(super) fn known(&self, peer: PeerId, now: CoarseInstant) -> CacheAnswer {
+        self.cache.get(peer, now).with_token(self.registry.token_number())
     }
 
     /// Remembers a peer until the end of this outage. Returns it where the outage has ended during its lookup: nothing else
@@ -300,6 +314,8 @@ struct RegistryAnswer {
     report: Report,
     /// Wait that the answer asks for.
     retry_after: Option<Duration>,
+    /// Number of the token that it refuses.
+    refused_token: Option<u64>,
     /// True where it says that the peer was removed.
     is_removed: bool,
 }
@@ -310,6 +326,7 @@ impl RegistryAnswer {
         outcome: LookupOutcome::Failed,
         report: Report::Unanswered,
         retry_after: None,
+        refused_token: None,
         is_removed: false,
     };
 }

@@ -100,7 +100,7 @@ impl Enricher {
     /// A function apart, so that the hit above keeps its registers.
     #[inline(never)]
     fn lookup_shared(&self, id: PeerId, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
-        let lookup = self.answer(id, now, self.runner.cache.get(id, now));
+        let lookup = self.answer(id, now, self.runner.known(id, now));
         self.runner.cache.count(lookup.answered(), id, name, now);
         lookup
     }
@@ -108,7 +108,7 @@ impl Enricher {
     #[inline(never)]
     fn lookup_nonblocking_at(&self, name: PeerName<'_>, now: CoarseInstant) -> Lookup {
         let Some(id) = name.id() else { return Lookup::INVALID };
-        let lookup = match self.runner.cache.get(id, now) {
+        let lookup = match self.runner.known(id, now) {
             CacheAnswer::Due(stale) | CacheAnswer::Retry(stale) => {
                 self.background.enqueue(id, now);
                 Lookup::stand_in(stale, LookupSource::Failed, true)
@@ -142,7 +142,7 @@ impl Enricher {
 
     /// Makes the lookup, or waits for that of another thread, if the rate limit and the circuit admit it.
     fn fetch(&self, peer: PeerId, now: CoarseInstant, stale: Option<Peer>, deadline: Deadline) -> Lookup {
-        let LookupRunner { cache, flights, circuit, counters, .. } = &*self.runner;
+        let LookupRunner { flights, circuit, counters, .. } = &*self.runner;
         self.background.reset_after_fork();
         let closed = circuit.is_closed();
         if let Some(flight) = closed.then(|| flights.get(peer)).flatten() {
@@ -160,7 +160,7 @@ impl Enricher {
         let Some(permit) = circuit.admit(peer, circuit_now, may_probe) else {
             return self.shed(peer, now, stale);
         };
-        match flights.join(peer, || Lookup::from_answer(cache.get(peer, now)).ok()) {
+        match flights.join(peer, || Lookup::from_answer(self.runner.known(peer, now)).ok()) {
             Joined::Leader(leader) => {
                 let end = self.runner.lead(leader, permit, now, deadline);
                 Lookup::from_outcome(Some(self.background.finish(end, now)), stale)

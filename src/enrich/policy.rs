@@ -32,6 +32,17 @@ pub(super) struct ExpiryPolicy {
     pub(super) lookup_timeout: Duration,
 }
 
+/// The cause of a failed lookup. The failure counts at most as long as its cause lasts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FailureCause {
+    /// An answer that cannot be used.
+    Answer,
+    /// No answer, in the outage with this id.
+    Outage(u64),
+    /// The token with this number was refused.
+    Token(u64),
+}
+
 impl ExpiryPolicy {
     pub(super) fn from_settings(settings: &Settings) -> Self {
         let Settings { ttl, negative_ttl, error_ttl, stale_if_error, ttl_spread, lookup_timeout, .. } = *settings;
@@ -64,16 +75,18 @@ impl ExpiryPolicy {
     }
 
     /// Returns the update for a failed lookup, or `None` where those are not cached.
-    ///
-    /// `outage` is the id of the outage for a lookup that was not answered.
     pub(super) fn failed(
         &self,
         now: CoarseInstant,
         retry_after: Option<Duration>,
-        outage: Option<u64>,
+        cause: FailureCause,
     ) -> Option<CacheUpdate> {
         let ttl = self.error_ttl.max(retry_after.unwrap_or_default()).min(self.negative_ttl);
-        after(now, ttl).map(|until| CacheUpdate::Failed { until, outage })
+        after(now, ttl).map(|until| match cause {
+            FailureCause::Answer => CacheUpdate::Failed { until, outage: None },
+            FailureCause::Outage(outage) => CacheUpdate::Failed { until, outage: Some(outage) },
+            FailureCause::Token(token) => CacheUpdate::Refused { until, token },
+        })
     }
 
     /// Returns the time over which refreshes that fell due in an outage are spread.
@@ -162,11 +175,12 @@ mod tests {
     #[test]
     fn failure_is_cached_for_its_ttl_or_retry_after_up_to_the_negative_ttl() {
         let (now, second) = (CoarseInstant::START, Duration::from_secs(1));
-        let cached_for = |policy: &ExpiryPolicy, retry_after| match policy.failed(now, retry_after, None) {
-            Some(CacheUpdate::Failed { until, outage: None }) => Some(until.since(now).as_secs()),
-            None => None,
-            other => panic!("{other:?}"),
-        };
+        let cached_for =
+            |policy: &ExpiryPolicy, retry_after| match policy.failed(now, retry_after, FailureCause::Answer) {
+                Some(CacheUpdate::Failed { until, outage: None }) => Some(until.since(now).as_secs()),
+                None => None,
+                other => panic!("{other:?}"),
+            };
         let default = policy(0.1);
         for (retry_after, secs) in [(None, 15), (Some(1), 15), (Some(60), 60), (Some(301), 300), (Some(86_400), 300)] {
             assert_eq!(cached_for(&default, retry_after.map(Duration::from_secs)), Some(secs), "{retry_after:?}");

@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use super::policy::{ExpiryPolicy, circuit_policy};
+use super::policy::{ExpiryPolicy, FailureCause, circuit_policy};
 use crate::cache::{Cache, CacheAnswer};
 use crate::config::{Settings, UncheckedSettings};
 use crate::error::Error;
@@ -83,7 +83,8 @@ impl Process {
             CacheAnswer::Fresh { refresh: false, .. }
             | CacheAnswer::Stale(_)
             | CacheAnswer::Absent
-            | CacheAnswer::Failed => false,
+            | CacheAnswer::Failed
+            | CacheAnswer::Refused { .. } => false,
         }
     }
 
@@ -152,7 +153,7 @@ impl Process {
     /// Ends the oldest lookup in `waiting`, which has reached its timeout.
     fn time_out_first(&self, work: &mut Work<'_>, world: &mut impl World) {
         let Some((_, peer, permit)) = work.waiting.pop_front() else { return };
-        let update = self.policy.failed(instant(work.now), None, Some(self.cache.outage()));
+        let update = self.policy.failed(instant(work.now), None, FailureCause::Outage(self.cache.outage()));
         drop(update.map(|update| self.cache.insert(peer, update)));
         let random = world.random();
         permit.after(self.policy.lookup_timeout).report(Report::Unanswered, random);

@@ -29,6 +29,11 @@ impl Registry {
         self.http.rate_limit()
     }
 
+    /// Returns the number of the token in use.
+    pub(crate) fn token_number(&self) -> u64 {
+        self.http.tokens().number()
+    }
+
     /// Asks for the record of one peer, on behalf of a callback that waits.
     ///
     /// # Errors

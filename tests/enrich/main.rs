@@ -11,6 +11,7 @@ mod peers;
 mod recovery;
 mod reentrancy;
 #[cfg(feature = "testing")]
+mod refused_token;
 mod registered;
 mod rules;
 #[path = "../support/mod.rs"]

@@ -30,6 +30,8 @@ pub(crate) enum CacheUpdate {
     /// `outage` is set where not even an HTTP status came. The failure then counts only as long as
     /// [that outage](super::Cache::outage) lasts.
     Failed { until: CoarseInstant, outage: Option<u64> },
+    /// The platform refused the token of this number. This keeps an older record.
+    Refused { until: CoarseInstant, token: u64 },
 }
 
 /// The cache's knowledge of a peer at a time.
@@ -43,6 +45,8 @@ pub(crate) enum CacheAnswer {
     Absent,
     /// A lookup failed recently, and there is no record to serve instead.
     Failed,
+    /// The platform refused the token of this number at the last lookup, recently, and there may be an older record.
+    Refused { token: u64, stale: Option<Peer> },
     /// The last lookup got no answer, in an outage that has ended, and there may be an older record.
     ///
     /// The peer itself may be the cause, so the lookup should be repeated where no caller waits for it.
@@ -73,6 +77,8 @@ struct EntryDetails {
     is_removed: bool,
     /// The outage in which a lookup got no answer, or zero.
     outage: u64,
+    /// The number of the token that was refused at the last lookup.
+    refused: Option<u64>,
     node: NodeId,
 }
 
@@ -86,6 +92,7 @@ impl CacheEntry {
             negative_until: CoarseInstant::START,
             is_removed: false,
             outage: 0,
+            refused: None,
             node,
         };
         CacheEntry {
@@ -147,44 +154,62 @@ impl CacheEntry {
     }
 }
 
+impl CacheAnswer {
+    /// Returns the answer where `current` is the number of the token in use: what another token brought does not count.
+    pub(crate) fn with_token(self, current: u64) -> Self {
+        match self {
+            CacheAnswer::Refused { token, stale } if token != current => CacheAnswer::Due(stale),
+            answer => answer,
+        }
+    }
+}
+
 impl EntryDetails {
     /// Applies the outcome of a lookup. Returns the new value, or `None` if the present one stays.
     ///
     /// `present` says why the entry has no record, if it has none.
     fn apply(&mut self, update: CacheUpdate, present: Option<Negative>) -> Option<CachedValue> {
+        self.outage = 0;
+        self.refused = None;
         match update {
             CacheUpdate::Found { record, refresh_at, fresh_until, stale_until } => {
                 self.refresh_at = refresh_at;
                 self.fresh_until = fresh_until;
                 self.stale_until = stale_until;
                 self.negative_until = CoarseInstant::START;
-                self.outage = 0;
                 Some(CachedValue::record(&record))
             }
             CacheUpdate::Absent { until, is_removed } => {
                 self.negative = Negative::Absent;
                 self.negative_until = until;
                 self.is_removed = is_removed;
-                self.outage = 0;
                 Some(CachedValue::negative(Negative::Absent))
             }
             CacheUpdate::Failed { until, outage } => {
-                self.negative = Negative::Failed;
-                self.negative_until = until;
                 self.outage = outage.unwrap_or(0);
-                // A record that is still fresh is not refreshed before the failure expires.
-                self.refresh_at = self.refresh_at.max(until);
-                present.map(|_| CachedValue::negative(Negative::Failed))
+                self.fail(until, present)
+            }
+            CacheUpdate::Refused { until, token } => {
+                self.refused = Some(token);
+                self.fail(until, present)
             }
         }
     }
 
+    fn fail(&mut self, until: CoarseInstant, present: Option<Negative>) -> Option<CachedValue> {
+        self.negative = Negative::Failed;
+        self.negative_until = until;
+        // A record that is still fresh is not refreshed before the failure expires.
+        self.refresh_at = self.refresh_at.max(until);
+        present.map(|_| CachedValue::negative(Negative::Failed))
+    }
+
     fn stable_until(&self, is_record: bool) -> CoarseInstant {
-        match (is_record, self.outage) {
-            (true, _) => self.refresh_at.min(self.fresh_until),
-            (false, 0) => self.negative_until,
-            // The end of the outage changes the answer.
-            (false, _) => CoarseInstant::START,
+        match (is_record, self.outage, self.refused) {
+            (true, ..) => self.refresh_at.min(self.fresh_until),
+            (false, 0, None) => self.negative_until,
+            // The end of the outage, or another token, changes the answer.
+            (false, ..) => CoarseInstant::START,
         }
     }
 }
@@ -211,8 +236,11 @@ impl EntrySnapshot {
             (Negative::Failed, stale) if recovery.has_ended(details.outage) => CacheAnswer::Retry(stale),
             (_, stale) if now >= details.negative_until => CacheAnswer::Due(stale),
             (Negative::Absent, _) => CacheAnswer::Absent,
-            (Negative::Failed, Some(record)) => CacheAnswer::Stale(record),
-            (Negative::Failed, None) => CacheAnswer::Failed,
+            (Negative::Failed, stale) => match (details.refused, stale) {
+                (Some(token), stale) => CacheAnswer::Refused { token, stale },
+                (None, Some(record)) => CacheAnswer::Stale(record),
+                (None, None) => CacheAnswer::Failed,
+            },
         }
     }
 }

@@ -156,3 +156,37 @@ fn refresh_of_a_record_that_came_after_the_outage_is_not_deferred() {
         assert_eq!(cache.get(peer(n), at(160)), CacheAnswer::Due(Some(record)), "it is not deferred");
     }
 }
+
+/// Any other answer of the registry takes the refusal back, and a record that is fresh is served whatever the token.
+#[test]
+fn refusal_counts_for_its_token_only() {
+    let (cache, start) = (Cache::new(10), CoarseInstant::now());
+    let at = |secs: u64| start.plus(Duration::from_secs(secs));
+    let refused = |token| CacheUpdate::Refused { until: at(15), token };
+    let answer = |n, secs, token| cache.get(peer(n), at(secs)).with_token(token);
+    drop(cache.insert(peer(1), refused(7)));
+    for secs in [0, 14] {
+        assert_eq!(answer(1, secs, 7), CacheAnswer::Refused { token: 7, stale: None });
+        assert_eq!(answer(1, secs, 8), CacheAnswer::Due(None));
+    }
+    assert_eq!(answer(1, 15, 7), CacheAnswer::Due(None));
+
+    let found =
+        CacheUpdate::Found { record: record(peer(2), 9), refresh_at: at(5), fresh_until: at(9), stale_until: at(14) };
+    drop(cache.insert(peer(2), found));
+    drop(cache.insert(peer(2), refused(7)));
+    let stale = Some(record(peer(2), 9));
+    for token in [7, 8] {
+        assert_eq!(answer(2, 8, token), CacheAnswer::Fresh { record: record(peer(2), 9), refresh: false });
+    }
+    assert_eq!(answer(2, 9, 7), CacheAnswer::Refused { token: 7, stale: stale.clone() });
+    assert_eq!(answer(2, 9, 8), CacheAnswer::Due(stale));
+    assert_eq!(answer(2, 14, 7), CacheAnswer::Refused { token: 7, stale: None });
+
+    let until = at(30);
+    for update in [CacheUpdate::Failed { until, outage: None }, CacheUpdate::Absent { until, is_removed: false }] {
+        drop(cache.insert(peer(1), refused(7)));
+        drop(cache.insert(peer(1), update));
+        assert!(matches!(answer(1, 1, 8), CacheAnswer::Failed | CacheAnswer::Absent));
+    }
+}

@@ -75,6 +75,7 @@ enum Step {
     Found(u64, u64),
     Absent(u64, u64),
     Failed(u64, u64, bool),
+    Refused(u64, u64),
     Remove(u64),
     Clear,
     EndOutage(u64),
@@ -90,6 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (n.clone(), secs.clone()).prop_map(|(n, ttl)| Step::Found(n, ttl)),
         1 => (n.clone(), secs.clone()).prop_map(|(n, ttl)| Step::Absent(n, ttl)),
         2 => (n.clone(), secs.clone(), any::<bool>()).prop_map(|(n, ttl, status)| Step::Failed(n, ttl, status)),
+        1 => (n.clone(), secs.clone()).prop_map(|(n, ttl)| Step::Refused(n, ttl)),
         1 => n.prop_map(Step::Remove),
         1 => Just(Step::Clear),
         1 => secs.clone().prop_map(Step::EndOutage),
@@ -128,6 +130,9 @@ proptest! {
                 Step::Failed(n, ttl, status) => {
                     let outage = (!status).then(|| cache.outage());
                     drop(cache.insert(peer(n), CacheUpdate::Failed { until: after(ttl), outage }));
+                }
+                Step::Refused(n, ttl) => {
+                    drop(cache.insert(peer(n), CacheUpdate::Refused { until: after(ttl), token: version }));
                 }
                 Step::Remove(n) => drop(cache.remove(peer(n))),
                 Step::Clear => drop(cache.clear()),

@@ -153,12 +153,13 @@ impl Background {
     fn refresh(&self, job: RefreshJob) {
         let peer = job.peer;
         let now = job.now_at(CoarseInstant::now());
-        match self.runner.cache.get(peer, now) {
+        match self.runner.known(peer, now) {
             CacheAnswer::Due(_) | CacheAnswer::Retry(_) | CacheAnswer::Fresh { refresh: true, .. } => {}
             CacheAnswer::Fresh { refresh: false, .. }
             | CacheAnswer::Stale(_)
             | CacheAnswer::Absent
-            | CacheAnswer::Failed => return,
+            | CacheAnswer::Failed
+            | CacheAnswer::Refused { .. } => return,
         }
         let Some(_counted) = self.runner.registry.rate_limit().admit_lookup() else {
             return self.enqueue(peer, now);
