@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use a2a_blocking::{
-    Client, ClientBuilder, Error, InboxMessage, InboxPoller, LookupSource, Message, PollerBuilder, RetryPolicy,
-    SendOptions, Verdict,
+    AgentCard, Client, ClientBuilder, Error, InboxMessage, InboxPoller, LookupSource, Message, PollerBuilder,
+    RetryPolicy, SendOptions, Verdict,
 };
 
 use crate::cell::{Answer, Call, ErrorKind, Wait};
@@ -76,16 +76,33 @@ pub fn run_call(call: Call, wait: Wait, upload: usize, site: &mut dyn Site, dir:
         Call::Nonblocking => nonblocking(&client, wait, site),
         Call::Discover => {
             let target = format!("GET {url}/registry/discover/{PEER}: ");
-            plain(&client, wait, site, &target, |client| client.discover(PEER))
+            plain(&client, wait, site, &[&target], |client| client.discover(PEER))
         }
         // The text of this error is a diagnosis for an agent and does not begin with the target.
-        Call::Peers => plain(&client, wait, site, "", Client::peers),
+        Call::Peers => plain(&client, wait, site, &[""], Client::peers),
         Call::Workspace => {
-            plain(&client, wait, site, &format!("GET {url}/workspaces/{WORKSPACE}: "), Client::workspace)
+            plain(&client, wait, site, &[&format!("GET {url}/workspaces/{WORKSPACE}: ")], Client::workspace)
+        }
+        Call::Register | Call::UpdateCard => {
+            let card = card(upload);
+            let (question, path): (_, _) = match call {
+                Call::Register => (format!("GET {url}/workspaces/{WORKSPACE}: "), "register"),
+                _ => (format!("GET {url}/workspaces/{WORKSPACE}/state: "), "update-card"),
+            };
+            let targets = [question, format!("POST {url}/registry/{path}: ")];
+            plain(&client, wait, site, &targets.each_ref().map(String::as_str), |client| match call {
+                Call::Register => client.register(&card),
+                _ => client.update_card(&card),
+            })
         }
         Call::Send => send(&client, wait, upload, site),
         Call::Poll => poll(&client, wait, site, dir),
     }
+}
+
+/// Returns a card with a description of that many bytes.
+pub fn card(bytes: usize) -> AgentCard {
+    AgentCard::new("ops").with_description("x".repeat(bytes))
 }
 
 /// Returns the time within which a call must end whose own bound is `bound`.
@@ -128,10 +145,10 @@ fn of_source(source: LookupSource) -> Answer {
     }
 }
 
-/// Checks that the text names the target, does not show the token, and fits a line of a log.
-fn of_error(error: &Error, target: &str) -> Observed {
+/// Checks that the text names one of the targets, does not show the token, and fits a line of a log.
+fn of_error(error: &Error, targets: &[&str]) -> Observed {
     let text = error.to_string();
-    assert!(text.starts_with(target), "{text} does not begin with {target}");
+    assert!(targets.iter().any(|target| text.starts_with(target)), "{text} begins with none of {targets:?}");
     assert!(!format!("{error} {error:?}").contains(TOKEN), "it shows the token: {text}");
     assert!(!text.contains(char::is_control) && text.len() < 2_000, "{text}");
     let by_status = matches!(error.status(), Some(429 | 500 | 502 | 503 | 504));
@@ -215,7 +232,7 @@ fn plain<T>(
     client: &Client,
     wait: Wait,
     site: &mut dyn Site,
-    target: &str,
+    targets: &[&str],
     call: impl Fn(&Client) -> Result<T, Error>,
 ) -> Observed {
     site.break_down();
@@ -230,7 +247,7 @@ fn plain<T>(
     }
     match outcome {
         Ok(_) => observed(Answer::Good),
-        Err(error) => of_error(&error, target),
+        Err(error) => of_error(&error, targets),
     }
 }
 
@@ -253,7 +270,7 @@ fn send(client: &Client, wait: Wait, upload: usize, site: &mut dyn Site) -> Obse
         Ok(reply) => Observed { delivery: format!("{:?}", reply.delivery()), ..observed(Answer::Good) },
         Err(error) => {
             assert_eq!(error.attempts(), attempts, "{error}");
-            of_error(error, &format!("POST {}/workspaces/{PEER}/a2a: ", site.url()))
+            of_error(error, &[&format!("POST {}/workspaces/{PEER}/a2a: ", site.url())])
         }
     };
     observed.attempts = Some(attempts);
@@ -312,7 +329,7 @@ fn poll(client: &Client, wait: Wait, site: &mut dyn Site, dir: &Path) -> Observe
     assert_eq!(texts.len(), usize::try_from(AFTER).unwrap(), "rows came again after a restart: {texts:?}");
     match outcome {
         Ok(()) => observed(Answer::Good),
-        Err(error) => of_error(&error, &format!("GET {}/workspaces/{WORKSPACE}/activity?", site.url())),
+        Err(error) => of_error(&error, &[&format!("GET {}/workspaces/{WORKSPACE}/activity?", site.url())]),
     }
 }
 

@@ -7,8 +7,17 @@ pub use a2a_blocking::ErrorKind;
 
 use crate::peer::Fault;
 
-pub const CALLS: [Call; 7] =
-    [Call::Enrich, Call::Nonblocking, Call::Discover, Call::Peers, Call::Workspace, Call::Send, Call::Poll];
+pub const CALLS: [Call; 9] = [
+    Call::Enrich,
+    Call::Nonblocking,
+    Call::Discover,
+    Call::Peers,
+    Call::Workspace,
+    Call::Send,
+    Call::Poll,
+    Call::Register,
+    Call::UpdateCard,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -19,6 +28,8 @@ pub enum Call {
     Workspace,
     Send,
     Poll,
+    Register,
+    UpdateCard,
 }
 
 /// Result of a call.
@@ -85,9 +96,9 @@ pub struct Row {
     pub fault: Fault,
     pub reach: Reach,
     pub wait: Wait,
-    /// Length of the message's text in bytes.
+    /// Length of the message's text, or of the description on the card, in bytes.
     pub upload: usize,
-    cells: [Cell; 7],
+    cells: [Cell; 9],
 }
 
 pub const NOT_SENT: &[Delivery] = &[Delivery::NotSent];
@@ -121,10 +132,10 @@ pub fn unsent(kind: ErrorKind, attempts: u32, delivery: &'static [Delivery]) -> 
     Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: attempts..=attempts, delivery }])
 }
 
-/// A row in which all lookups have one result, and all other GET requests another one.
+/// A row in which all lookups have one result, and all other calls but sends another one.
 pub fn row(name: impl Into<String>, fault: Fault, looked_up: Answer, get: Cell, send: Cell) -> Row {
     let lookup = lookup(looked_up);
-    let cells = [lookup.clone(), lookup, get.clone(), get.clone(), get.clone(), send, get];
+    let cells = [lookup.clone(), lookup, get.clone(), get.clone(), get.clone(), send, get.clone(), get.clone(), get];
     Row { group: "", name: name.into(), fault, reach: Reach::Request, wait: Wait::Quick, upload: 2, cells }
 }
 
@@ -147,7 +158,7 @@ impl Row {
         Row { wait, ..self }
     }
 
-    /// Sets the length of the message's text in bytes.
+    /// Sets the length of the message's text, or of the description on the card, in bytes.
     pub fn upload(self, upload: usize) -> Row {
         Row { upload, ..self }
     }
@@ -158,9 +169,9 @@ impl Row {
         self
     }
 
-    /// Leaves only sends: the other calls upload nothing.
-    pub fn sends_only(mut self) -> Row {
-        for call in CALLS.into_iter().filter(|call| *call != Call::Send) {
+    /// Leaves only the calls that upload something.
+    pub fn uploads_only(mut self) -> Row {
+        for call in CALLS.into_iter().filter(|call| *call != Call::Send && !call.asks_before()) {
             self.cells[call as usize] = Cell::Pointless("it uploads nothing");
         }
         self
@@ -181,6 +192,13 @@ impl Call {
             Call::Workspace => "workspace",
             Call::Send => "send",
             Call::Poll => "poll_once",
+            Call::Register => "register",
+            Call::UpdateCard => "update_card",
         }
+    }
+
+    /// Returns whether the call asks the platform about our workspace before it posts. The fault is that of the POST.
+    pub fn asks_before(self) -> bool {
+        matches!(self, Call::Register | Call::UpdateCard)
     }
 }

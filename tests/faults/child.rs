@@ -31,7 +31,7 @@ pub fn machine(row: &Row) -> Option<Machine> {
 pub fn run_in_child(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
     let Cell::Any(outcomes) = row.cell(call) else { return Ok(()) };
     let mut site = Here::new(&row.fault);
-    site.set(row, outcomes);
+    site.set(row, call, outcomes);
     let mut url = site.url();
     if matches!(machine(row), Some(Machine::NoSuchName | Machine::SilentResolver | Machine::NoThreads)) {
         url = url.replace("127.0.0.1", NAME);

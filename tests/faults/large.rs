@@ -13,8 +13,8 @@ use a2a_blocking::{
     RetryPolicy, SendOptions, Verdict,
 };
 
-use crate::calls::timed;
-use crate::cell::Call::{self, Discover, Enrich, Peers, Poll, Send, Workspace};
+use crate::calls::{card, timed};
+use crate::cell::Call::{self, Discover, Enrich, Peers, Poll, Register, Send, UpdateCard, Workspace};
 use crate::late;
 use crate::run::caught;
 use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE, client};
@@ -23,7 +23,7 @@ use crate::support::{Dir, PEER, Reaction, Server, WORKSPACE, client};
 const BUDGET: Duration = Duration::from_secs(8);
 /// Letter that answers and tokens are made of.
 const LETTER: &str = "a";
-const ALL: &[Call] = &[Enrich, Discover, Peers, Workspace, Send, Poll];
+const ALL: &[Call] = &[Enrich, Discover, Peers, Workspace, Send, Poll, Register, UpdateCard];
 
 /// A kind of large answer.
 struct Large {
@@ -57,6 +57,7 @@ fn limit(call: Call) -> usize {
         Enrich | Discover | Call::Nonblocking => 256 * 1024,
         Peers | Workspace | Send => 10_000_000,
         Poll => 32 * 1024 * 1024,
+        Register | UpdateCard => 64 * 1024,
     }
 }
 
@@ -112,8 +113,9 @@ fn plain_answers() -> Vec<Large> {
     ]
 }
 
-fn malformed(_: Call) -> Option<ErrorKind> {
-    Some(ErrorKind::Malformed)
+fn malformed(call: Call) -> Option<ErrorKind> {
+    // Of the answer to a card only the status counts.
+    (call != UpdateCard).then_some(ErrorKind::Malformed)
 }
 
 fn answers_to_a_message() -> Vec<Large> {
@@ -335,7 +337,11 @@ fn check_one(large: &Large, call: Call, token: &str) {
         let unit = if name == "Retry-After" { "9" } else { LETTER };
         answer = answer.header(name, &unit.repeat(60_000));
     }
-    let server = Server::play([answer]);
+    let server = Server::decide(move |_, request| match request.method.as_str() {
+        // The questions before it posts.
+        "GET" if call.asks_before() => Reaction::reply(200, "{}"),
+        _ => answer.clone(),
+    });
     let builder = Client::builder().platform_url(server.url()).workspace_id(WORKSPACE).ttl_spread(0.0);
     let client = builder.token(token).lookup_timeout(BUDGET).build().unwrap();
     let dir = Dir::new("large");
@@ -356,6 +362,8 @@ fn check_one(large: &Large, call: Call, token: &str) {
             client.send_with(PEER, &Message::from("hi"), &SendOptions::new().retry(policy)).err()
         }
         Poll => poller.poll_once(|_| Verdict::Ack).err(),
+        Register => client.register(&card(2)).err(),
+        UpdateCard => client.update_card(&card(2)).err(),
     });
     if call != Enrich {
         assert_eq!(outcome.as_ref().map(Error::kind), expected, "{outcome:?}");

@@ -71,6 +71,8 @@ pub struct Peer {
 struct State {
     fault: Mutex<Fault>,
     broken: AtomicBool,
+    /// True while a GET request is answered as if there were no fault, and not counted.
+    spares_gets: AtomicBool,
     stop: AtomicBool,
     connections: AtomicUsize,
     requests: AtomicUsize,
@@ -103,6 +105,7 @@ impl Peer {
         let state = State {
             fault: Mutex::new(fault.clone()),
             broken: AtomicBool::new(false),
+            spares_gets: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
@@ -138,8 +141,9 @@ impl Peer {
         self.begins_well
     }
 
-    /// Sets the next fault.
-    pub fn set(&self, fault: &Fault) {
+    /// Sets the next fault, and whether GET requests are answered all the same.
+    pub fn set(&self, fault: &Fault, spares_gets: bool) {
+        self.state.spares_gets.store(spares_gets, SeqCst);
         *self.state.fault.lock().unwrap() = fault.clone();
     }
 
@@ -213,6 +217,12 @@ impl State {
         stream.set_nodelay(true).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         loop {
+            if self.broken.load(SeqCst) && self.spares_gets.load(SeqCst) && is_get(&stream) {
+                let Some(request) = read_request(&mut reader, 0) else { return };
+                self.connections.fetch_sub(1, SeqCst);
+                let _ = stream.write_all(&good_answer(&self.good(&request)));
+                return self.finish(&Ending::Close, stream);
+            }
             let fault = self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone());
             match fault {
                 Some(Fault::OnAccept(ending)) => return self.finish(&ending, stream),
@@ -233,12 +243,7 @@ impl State {
             let (bytes, ending) = match self.broken.load(SeqCst).then(|| self.fault.lock().unwrap().clone()) {
                 Some(Fault::Answer(make, then)) => (make(&self.good(&request), self.elsewhere), then),
                 Some(Fault::SilentAnd(_)) => (Vec::new(), Ending::Hold),
-                _ => {
-                    let body = self.good(&request);
-                    let head =
-                        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-                    ((head + &body).into_bytes(), Ending::Close)
-                }
+                _ => (good_answer(&self.good(&request)), Ending::Close),
             };
             let written = stream.write_all(&bytes);
             if !matches!(ending, Ending::Keep) {
@@ -289,9 +294,28 @@ impl State {
         if path == format!("/workspaces/{PEER}/a2a") {
             return r#"{"result":{"parts":[{"kind":"text","text":"thanks"}]}}"#.to_owned();
         }
+        if path == format!("/workspaces/{WORKSPACE}/state") {
+            return format!(r#"{{"workspace_id":"{WORKSPACE}","status":"online","paused":false,"deleted":false}}"#);
+        }
+        if path == "/registry/register" {
+            return r#"{"status":"registered","delivery_mode":"poll","platform_inbound_secret":"x"}"#.to_owned();
+        }
+        if path == "/registry/update-card" {
+            return r#"{"status":"updated"}"#.to_owned();
+        }
         match self.platform.answer(request) {
             Reaction::Reply { body, .. } => String::from_utf8(body).unwrap(),
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Returns whether a GET request begins on the connection. Waits for its first byte, and reads nothing.
+fn is_get(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first), Ok(1)) && first == *b"G"
+}
+
+fn good_answer(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }

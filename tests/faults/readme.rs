@@ -92,6 +92,7 @@ fn word(call: Call, wait: Wait, outcome: &Outcome) -> String {
         (Call::Send, Answer::Good) => "reply".to_owned(),
         (Call::Peers, Answer::Good) => "list".to_owned(),
         (Call::Poll, Answer::Good) => "rows".to_owned(),
+        (Call::Register | Call::UpdateCard, Answer::Good) => "done".to_owned(),
         (_, Answer::Good) => "record".to_owned(),
         (Call::Send, Answer::Error(kind)) => {
             let tries = match (outcome.tries.start(), outcome.tries.end()) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::calls::{Observed, Site, TOKEN, inbox, run_call};
+use crate::calls::{Observed, Site, TOKEN, card, inbox, run_call};
 use crate::cell::{Call, Cell, Outcome, Reach, Row, Wait};
 use crate::peer::{Counts, Fault, Peer};
 use crate::support::{PEER, Request, WORKSPACE};
@@ -25,7 +25,7 @@ impl Here {
     }
 
     /// Prepares the next cell.
-    pub fn set(&mut self, row: &Row, outcomes: &[Outcome]) {
+    pub fn set(&mut self, row: &Row, call: Call, outcomes: &[Outcome]) {
         let least = outcomes.iter().map(|outcome| *outcome.tries.start()).min().unwrap_or(0) as usize;
         self.made = match row.reach {
             Reach::Nothing => (0, 0),
@@ -33,7 +33,7 @@ impl Here {
             Reach::Request => (1, least),
         };
         self.counts = None;
-        self.peer.set(&row.fault);
+        self.peer.set(&row.fault, call.asks_before());
     }
 
     /// Returns the counts of the first fault.
@@ -73,7 +73,7 @@ impl Site for Here {
 /// Runs the cell on a platform in this process.
 pub fn here(row: &Row, call: Call, site: &mut Here, dir: &Path) -> Result<(), String> {
     let Cell::Any(outcomes) = row.cell(call) else { return Ok(()) };
-    site.set(row, outcomes);
+    site.set(row, call, outcomes);
     let observed = caught(|| run_call(call, row.wait, row.upload, site, dir))?;
     check(row, call, outcomes, &observed, site)
 }
@@ -108,12 +108,20 @@ fn check_requests(call: Call, upload: usize, sent: &[Request]) -> Result<(), Str
             Call::Workspace => format!("GET /workspaces/{WORKSPACE}"),
             Call::Poll => format!("GET /workspaces/{WORKSPACE}/activity"),
             Call::Send => format!("POST /workspaces/{PEER}/a2a"),
+            Call::Register => "POST /registry/register".to_owned(),
+            Call::UpdateCard => "POST /registry/update-card".to_owned(),
         };
         let path = path.split('?').next().unwrap_or_default();
         let bearer = format!("Bearer {TOKEN}");
         let is_ours = request.header("authorization") == Some(&bearer) && request.header("origin").is_none();
-        let same = sent[0].body == *body && (call != Call::Send || is_message(body, upload));
-        if format!("{method} {path}") != expected || !is_ours || !same || (call != Call::Send && !body.is_empty()) {
+        let is_whole = match call {
+            Call::Send => is_message(body, upload),
+            Call::Register => is_card(body, "id", upload),
+            Call::UpdateCard => is_card(body, "workspace_id", upload),
+            _ => body.is_empty(),
+        };
+        let same = sent[0].body == *body;
+        if format!("{method} {path}") != expected || !is_ours || !same || !is_whole {
             return Err(format!("it sent {request:?}, expected {expected}"));
         }
     }
@@ -127,6 +135,12 @@ fn is_message(body: &[u8], upload: usize) -> bool {
     let is_id = |id: &Value| id.as_str().is_some_and(|id| uuid::Uuid::parse_str(id).is_ok());
     let is_text = message["parts"] == json!([{ "kind": "text", "text": "x".repeat(upload) }]);
     body["method"] == "message/send" && is_id(&body["id"]) && is_id(&message["messageId"]) && is_text
+}
+
+/// Returns whether a body is the complete card of our workspace, which `field` names.
+fn is_card(body: &[u8], field: &str, upload: usize) -> bool {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    body[field] == WORKSPACE && body["agent_card"] == Value::from(card(upload).as_json().clone())
 }
 
 /// Turns a panic, of the crate or of an assertion, into an error.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{head, makes, points, says};
 use crate::cell::Answer::{Failed, Good};
 use crate::cell::ErrorKind::{Malformed, Protocol, Status};
-use crate::cell::{NOT_SENT, Row, UNKNOWN, error, good, group, replied, row, unsent};
+use crate::cell::{Call, NOT_SENT, Row, UNKNOWN, error, good, group, replied, row, unsent};
 use crate::peer::{Ending, Fault};
 
 pub fn rows() -> Vec<Row> {
@@ -63,7 +63,8 @@ fn lengths() -> Vec<Row> {
                 Failed,
                 error(Malformed),
                 unsent(Malformed, 1, UNKNOWN),
-            )],
+            )
+            .but(Call::UpdateCard, good())],
         ),
         // RFC 9112, section 6.3, has a recipient accept these.
         group(

@@ -10,6 +10,8 @@
 //! - A send is tried five times where the transport failed (`Connect`, `Disconnected`, `Timeout`) before an answer
 //!   other than a 200, and in no other case. Without a connection nothing was sent. Once the platform can have read the
 //!   complete request, its delivery is unknown.
+//! - `register` and `update_card` post once, after questions that the platform answers. What is posted is not tried again.
+//!   Of the answer to a card only the status counts.
 //! - A poll that fails delivers nothing and leaves the cursor as it was. A row that no JSON reader accepts is delivered
 //!   all the same.
 

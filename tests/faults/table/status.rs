@@ -17,6 +17,8 @@ fn removed() -> Row {
     let text = format!("HTTP/1.1 410 X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     row("410 removed", says(text, Ending::Keep), Absent, error(Removed), unsent(Platform, 1, UNKNOWN))
         .but(Call::Discover, error(ErrorKind::NotFound))
+        .but(Call::Register, error(Status))
+        .but(Call::UpdateCard, error(Status))
         .under("410 `removed`")
 }
 
@@ -48,7 +50,9 @@ fn with(status: u16, words: bool) -> Row {
         .but(Call::Discover, if found { good() } else { error(discovered(status, is_no)) })
         .but(Call::Peers, error(listed(status)))
         .but(Call::Workspace, if found { good() } else { error(ours(status)) })
-        .but(Call::Poll, polled(status));
+        .but(Call::Poll, polled(status))
+        .but(Call::Register, error(posted(status)))
+        .but(Call::UpdateCard, if status == 200 { good() } else { error(posted(status)) });
     row.under(heading(status, words))
 }
 
@@ -97,6 +101,15 @@ fn ours(status: u16) -> ErrorKind {
         401 | 403 => Unauthorized,
         404 => ErrorKind::NotFound,
         410 => Removed,
+        _ => Status,
+    }
+}
+
+/// A removed workspace was found out before.
+fn posted(status: u16) -> ErrorKind {
+    match status {
+        200 => Malformed,
+        401 | 403 => Unauthorized,
         _ => Status,
     }
 }
