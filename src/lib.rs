@@ -46,7 +46,7 @@
 //! | `native-tls` | if `rustls` is off: TLS by the system's library and trust store |
 //! | `serde` | `serde::Serialize` for what the calls return, and `Deserialize` for [`PeerId`]; adds no crate |
 //! | `testing` | the module `testing`: the platform in process, for tests; adds no crate |
-//! | `cli` | the binary `a2a-peer`, and the crates that only it needs |
+//! | `cli` | the binary `a2a-peer`, the crates that only it needs, and `testing` |
 //!
 //! Without a TLS feature an https platform URL is refused when the client is built.
 //!

@@ -6,7 +6,6 @@ use std::time::Duration;
 use a2a_blocking::{InboxMessage, Peer};
 use serde_json::json;
 
-use super::platform::WORKSPACES;
 use crate::table::Table;
 use crate::text::{format_duration, json_line, millis};
 
@@ -24,8 +23,9 @@ pub(super) enum DemoEvent {
 
 /// One call of a callback.
 pub(super) struct CallbackRecord {
-    /// Index in [`WORKSPACES`].
+    /// Number of the workspace, from zero.
     pub(super) workspace: usize,
+    pub(super) workspace_id: String,
     /// Time since the start of the demo.
     pub(super) at: Duration,
     pub(super) message: InboxMessage,
@@ -40,6 +40,8 @@ pub(super) struct CallbackRecord {
 pub(super) enum CallbackOutcome {
     Acked,
     Answered,
+    /// The answer was refused for good, because its recipient is gone. The message is acked.
+    Refused,
     Failed,
     Panicked,
     /// Every delivery attempt failed: the message went to the dead letters.
@@ -47,10 +49,16 @@ pub(super) enum CallbackOutcome {
 }
 
 impl CallbackOutcome {
+    /// Returns true where the message counts as delivered.
+    pub(super) fn is_delivered(self) -> bool {
+        matches!(self, CallbackOutcome::Acked | CallbackOutcome::Answered | CallbackOutcome::Refused)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             CallbackOutcome::Acked => "acked",
             CallbackOutcome::Answered => "answered",
+            CallbackOutcome::Refused => "refused",
             CallbackOutcome::Failed => "failed",
             CallbackOutcome::Panicked => "panicked",
             CallbackOutcome::GivenUp => "given up",
@@ -61,7 +69,7 @@ impl CallbackOutcome {
 impl CallbackRecord {
     /// Returns true where the message is not delivered again.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self.outcome, CallbackOutcome::Acked | CallbackOutcome::Answered | CallbackOutcome::GivenUp)
+        self.outcome.is_delivered() || self.outcome == CallbackOutcome::GivenUp
     }
 
     /// Returns the columns of the table that [`print_row`](Self::print_row) fills.
@@ -87,7 +95,7 @@ impl CallbackRecord {
         let message = &self.message;
         let (id, kind, record) =
             (message.activity_id(), message.kind().as_str(), self.sender.as_ref().map(Peer::as_json));
-        let line = json!({ "workspace": WORKSPACES[self.workspace], "id": id, "kind": kind, "text": message.text(),
+        let line = json!({ "workspace": self.workspace_id, "id": id, "kind": kind, "text": message.text(),
             "record": record, "delivery_attempt": message.delivery_attempt(), "done": self.outcome.as_str(),
             "ms": millis(self.took) });
         writeln!(out, "{}", json_line(&line))

@@ -10,6 +10,7 @@ mod senders;
 mod summary;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::exit::{CommandFailure, ExitStatus, on_interrupt};
 use crate::temp_dir::TempDir;
 use crate::text::{format_duration, json_line};
 use event::{CallbackRecord, DemoEvent};
-use platform::{DemoPlatform, PEERS, WORKSPACES};
+use platform::{DemoPlatform, WORKSPACES};
 use poller::spawn_poller;
 use senders::{MESSAGES_PER_WORKSPACE, write_messages};
 use summary::DemoSummary;
@@ -34,27 +35,25 @@ pub(crate) fn run(as_json: bool, out: &mut impl Write) -> Result<ExitStatus, Com
     let interrupted = sender.clone();
     // Before the directory is created: Ctrl-C must not leave it behind. The send fails once the demo is over.
     on_interrupt(move || drop(interrupted.send(DemoEvent::Interrupted)))?;
-    let platform = DemoPlatform::start()
-        .map_err(|error| CommandFailure::Internal(format!("cannot listen on a loopback port: {error}")))?;
+    let platform = Arc::new(DemoPlatform::start()?);
     let dir = TempDir::create("demo")
         .map_err(|error| CommandFailure::Internal(format!("cannot create a directory for the cursors: {error}")))?;
     let table = CallbackRecord::table();
     if !as_json {
-        let peers = PEERS.len();
-        let url = &platform.url;
-        writeln!(out, "an embedded platform at {url}, two workspaces, {peers} peers: one unknown, one forbidden")?;
+        let (url, peers) = (platform.url(), platform.peers());
+        writeln!(out, "an embedded platform at {url}, two workspaces, {peers} peers: one removed, one unknown")?;
         table.print_heading(out)?;
     }
     let start = Instant::now();
     let mut pollers = Vec::new();
-    for workspace in 0..WORKSPACES.len() {
+    for workspace in 0..WORKSPACES {
         pollers.push(spawn_poller(&platform, dir.path(), workspace, start, &sender)?);
     }
     let senders_platform = platform.clone();
     thread::Builder::new().name("senders".into()).spawn(move || write_messages(&senders_platform, &sender))?;
 
     let mut records = Vec::new();
-    let mut unhandled = MESSAGES_PER_WORKSPACE * WORKSPACES.len();
+    let mut unhandled = MESSAGES_PER_WORKSPACE * WORKSPACES;
     while unhandled > 0 {
         match events.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed())) {
             Ok(DemoEvent::Handled(record)) => {

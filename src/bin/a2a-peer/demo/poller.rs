@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::{Client, InboxMessage, InboxMessageKind, InboxPoller, Peer, PollerHandle, RetryPolicy, Verdict};
+use a2a_blocking::{InboxMessage, InboxMessageKind, InboxPoller, Peer, PollerHandle, RetryPolicy, Verdict};
 
 use super::event::{CallbackOutcome, CallbackRecord, DemoEvent};
-use super::platform::{DemoPlatform, TOKEN, WORKSPACES};
+use super::platform::DemoPlatform;
 use super::senders::{ALWAYS_FAILS, FAILS_ONCE, PANICS_ONCE};
 use crate::exit::CommandFailure;
 
@@ -19,23 +19,19 @@ pub(super) fn spawn_poller(
     start: Instant,
     events: &Sender<DemoEvent>,
 ) -> Result<PollerHandle, CommandFailure> {
-    // Shorter times than the defaults, so that the demo takes seconds. The TTL lets records expire while the registry
-    // does not answer.
-    let client = Client::builder()
-        .platform_url(&platform.url)
-        .workspace_id(WORKSPACES[workspace])
-        .token(TOKEN)
-        .ttl(Duration::from_millis(300))
-        .lookup_timeout(Duration::from_millis(200))
-        .circuit_backoff(Duration::from_millis(100), Duration::from_secs(1))
-        .build()?;
+    let client = platform.client(workspace).clone();
+    // The registry's answer about one peer has no role. The list has.
+    client.peers()?;
     let retry = RetryPolicy::new().with_base(Duration::from_millis(20)).with_cap(Duration::from_millis(80));
+    let workspace_id = platform.id(workspace).to_owned();
     let report = move |events: &Sender<DemoEvent>, message: &InboxMessage, sender: Option<Peer>, outcome, took| {
-        let message = message.clone();
-        let record = CallbackRecord { workspace, at: start.elapsed(), message, sender, outcome, took };
+        let (workspace_id, message) = (workspace_id.clone(), message.clone());
+        let at = start.elapsed();
+        let record = CallbackRecord { workspace, workspace_id, at, message, sender, outcome, took };
         // Fails once the demo is over.
         let _ = events.send(DemoEvent::Handled(record));
     };
+    let report_dead_letter = report.clone();
     let (callback_events, dead_letter_events) = (events.clone(), events.clone());
     let builder = InboxPoller::builder(client)
         .register(false)
@@ -44,7 +40,7 @@ pub(super) fn spawn_poller(
         .heartbeat(Some(Duration::from_millis(500)))
         .retry(retry)
         .on_dead_letter(move |message| {
-            report(&dead_letter_events, message, None, CallbackOutcome::GivenUp, Duration::ZERO);
+            report_dead_letter(&dead_letter_events, message, None, CallbackOutcome::GivenUp, Duration::ZERO);
         });
     let handle = builder.spawn(move |message: &InboxMessage| {
         let called = Instant::now();
@@ -52,10 +48,10 @@ pub(super) fn spawn_poller(
         let outcome = handle_message(message);
         report(&callback_events, message, sender, outcome, called.elapsed());
         match outcome {
-            CallbackOutcome::Acked | CallbackOutcome::Answered => Verdict::Ack,
             // Unlike `panic!`, this skips the panic hook, which would print to standard error.
             CallbackOutcome::Panicked => std::panic::resume_unwind(Box::new("a panic of the demo")),
-            CallbackOutcome::Failed | CallbackOutcome::GivenUp => Verdict::Retry,
+            outcome if outcome.is_delivered() => Verdict::Ack,
+            _ => Verdict::Retry,
         }
     })?;
     Ok(handle)
@@ -68,7 +64,9 @@ fn handle_message(message: &InboxMessage) -> CallbackOutcome {
         (PANICS_ONCE, 1) => CallbackOutcome::Panicked,
         (text, _) if text.ends_with('?') || message.kind() == InboxMessageKind::Human => match message.reply("on it") {
             Ok(_) => CallbackOutcome::Answered,
-            Err(_) => CallbackOutcome::Failed,
+            Err(error) if error.is_transient() => CallbackOutcome::Failed,
+            // As `Verdict::after` does, but without its warning: another attempt would be in vain.
+            Err(_) => CallbackOutcome::Refused,
         },
         _ => CallbackOutcome::Acked,
     }

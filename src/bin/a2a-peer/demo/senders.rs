@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::event::DemoEvent;
-use super::platform::{DemoPlatform, PEERS, WORKSPACES};
+use super::platform::{DemoPlatform, WORKSPACES};
 
 /// Number of messages for each workspace.
 pub(super) const MESSAGES_PER_WORKSPACE: usize = 120;
@@ -33,7 +33,7 @@ const TEXTS: &[&str] = &[
 
 /// Writes the messages of both workspaces. During the second third of them the registry does not answer.
 pub(super) fn write_messages(platform: &DemoPlatform, events: &Sender<DemoEvent>) {
-    // Sending an event fails once the demo is over.
+    // Sending an event fails once the demo is over. A message that the platform refuses is lost, as the summary says.
     for n in 0..MESSAGES_PER_WORKSPACE {
         if n == MESSAGES_PER_WORKSPACE / 3 {
             platform.set_registry_up(false);
@@ -42,18 +42,18 @@ pub(super) fn write_messages(platform: &DemoPlatform, events: &Sender<DemoEvent>
             platform.set_registry_up(true);
             let _ = events.send(DemoEvent::RegistryUp);
         }
-        for workspace in 0..WORKSPACES.len() {
-            let (peer, text) = message(n, workspace);
-            platform.add_message(workspace, peer, text);
+        for workspace in 0..WORKSPACES {
+            let (peer, text) = message(n, workspace, platform.peers());
+            let _ = platform.add_message(workspace, peer, text);
         }
         thread::sleep(INTERVAL);
     }
 }
 
-/// Returns the sender and the text of a workspace's message `n`. Without a sender it is the human's.
-fn message(n: usize, workspace: usize) -> (Option<&'static str>, &'static str) {
+/// Returns the sender, one of so many peers, and the text of a workspace's message `n`. Without a sender it is the human's.
+fn message(n: usize, workspace: usize, peers: usize) -> (Option<usize>, &'static str) {
     // A different order for each workspace.
-    let peer = PEERS[(n * (2 * workspace + 3) + workspace) % PEERS.len()].0;
+    let peer = (n * (2 * workspace + 3) + workspace) % peers;
     match (n, workspace) {
         (20, 0) => (Some(peer), FAILS_ONCE),
         (50, 1) => (Some(peer), PANICS_ONCE),

@@ -36,16 +36,17 @@ pub(super) struct DemoSummary {
 
 impl DemoSummary {
     pub(super) fn new(records: &[CallbackRecord], platform: &DemoPlatform, took: Duration) -> Self {
-        let ids: Vec<String> = (0..WORKSPACES.len()).flat_map(|workspace| platform.message_ids(workspace)).collect();
+        let ids: Vec<String> = (0..WORKSPACES).flat_map(|workspace| platform.message_ids(workspace)).collect();
         let count =
             |outcomes: &[CallbackOutcome]| records.iter().filter(|record| outcomes.contains(&record.outcome)).count();
         let handled: HashSet<&str> =
             records.iter().filter(|record| record.is_final()).map(|record| record.message.activity_id()).collect();
         let rows = ids.len();
-        let unwritten = (MESSAGES_PER_WORKSPACE * WORKSPACES.len()).saturating_sub(rows);
-        let (delivered, dead_lettered) =
-            (count(&[CallbackOutcome::Acked, CallbackOutcome::Answered]), count(&[CallbackOutcome::GivenUp]));
-        let without_answer = records.iter().filter(|record| record.outcome != CallbackOutcome::Answered);
+        let unwritten = (MESSAGES_PER_WORKSPACE * WORKSPACES).saturating_sub(rows);
+        let delivered = records.iter().filter(|record| record.outcome.is_delivered()).count();
+        let dead_lettered = count(&[CallbackOutcome::GivenUp]);
+        let sends = [CallbackOutcome::Answered, CallbackOutcome::Refused];
+        let without_answer = records.iter().filter(|record| !sends.contains(&record.outcome));
         let with_sender = || records.iter().filter(|record| record.sender.is_some());
         DemoSummary {
             rows,
