@@ -3,7 +3,7 @@
 //! The JSON is stable: fields may be added, and none changes. The platform's data is serialised as it came, and ours
 //! under the names of its fields and methods. Builders, handles and types that only a callback sees are not serialised.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_core::de::{Deserialize, Deserializer, Error as _};
 use serde_core::ser::{Serialize, SerializeMap, Serializer};
@@ -22,6 +22,7 @@ use crate::platform::{
     UploadedFile, Workspace, WorkspaceRequest, WorkspaceState,
 };
 use crate::stats::{CircuitState, InboxStats, SkippedRows, Stats};
+use crate::util::clock::unix_seconds;
 use crate::wire::{AgentCard, Attachment, File, FileContent, Message, Part, Queued, Reply, ReplyMessage, Task};
 
 /// Serialises an enum as its word.
@@ -242,10 +243,6 @@ as_object! {
         "ago_seconds": failure.ago.as_secs_f64(),
     }
     CursorPosition, cursor { "activity_id": cursor.activity_id, "created_at": cursor.created_at }
-}
-
-fn unix_seconds(at: SystemTime) -> f64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Returns a part as JSON of protocol 0.3, also for an agent of another version.

@@ -6,29 +6,25 @@ use ureq::{Error as Ureq, Timeout};
 
 use crate::error::{Error, ErrorCause, ErrorKind};
 use crate::util::clock::Deadline;
-use crate::util::text::Untrusted;
-
-/// Longest text of the HTTP client or a TLS library that an error takes over, in characters.
-const MAX_WORDS: usize = 1_000;
 
 /// Returns the error for an exchange with `target` (method and URL) that failed with `why`.
 pub(super) fn failure(target: &str, why: Ureq, deadline: Deadline) -> Error {
+    let cause = ErrorCause::new(&why);
     // A read that the deadline cut off can look like a broken connection.
     if deadline.left().is_zero() && !matches!(why, Ureq::Timeout(_)) {
-        return timed_out(target).with_source(ErrorCause::new(&why));
+        return timed_out(target).with_source(cause);
     }
     let (kind, httpx_name) = classify(&why);
-    // A certificate's names are in the words of a TLS library: its owner chose them, and there may be many.
     let words = match (kind, &why) {
         (ErrorKind::Timeout, _) => "no answer in time".to_owned(),
-        (_, Ureq::Io(io)) => Untrusted::new(io).up_to(MAX_WORDS).to_string(),
-        _ => Untrusted::new(&why).up_to(MAX_WORDS).to_string(),
+        (_, Ureq::Io(io)) => ErrorCause::new(io).to_string(),
+        _ => cause.to_string(),
     };
     let words = match advice(kind, &words) {
         Some(advice) => format!("{words}; {advice}"),
         None => words,
     };
-    Error::new(kind, words).with_target(target).with_httpx_name(httpx_name).with_source(ErrorCause::new(&why))
+    Error::new(kind, words).with_target(target).with_httpx_name(httpx_name).with_source(cause)
 }
 
 /// Returns the encoding of a body that cannot be decoded.

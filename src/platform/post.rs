@@ -10,6 +10,7 @@ use super::response::{Call, post_answer, post_lost};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::http::{Http, Pool, Request, RequestBody, Response};
 use crate::util::clock::Deadline;
+use crate::wire::has_nul;
 
 /// Longest response that is read, in bytes. The platform's own are below 1 KiB.
 const MAX_RESPONSE: u64 = 64 * 1024;
@@ -44,8 +45,9 @@ impl<T> OutgoingPost<T> {
         call: Call,
         read: fn(&Response) -> Result<T, Error>,
     ) -> Result<Self, Error> {
-        check_no_nul(body)?;
-        let post = OutgoingPost::new(http, path, RequestBody::new(body.to_string().into_bytes()), call, read);
+        let bytes = body.to_string().into_bytes();
+        check_no_nul(body, &bytes)?;
+        let post = OutgoingPost::new(http, path, RequestBody::new(bytes), call, read);
         check_request_size(post.body.len(), http, &post.target)?;
         Ok(post)
     }
@@ -85,28 +87,20 @@ impl<T: Clone + Send + 'static> Attempt for OutgoingPost<T> {
     }
 }
 
-/// Refuses U+0000 in the texts of a body. The database cannot store it: the platform answers 500, or 200 and stores nothing.
+/// Refuses U+0000 in a body, whose JSON is `bytes`. The database cannot store it: the platform answers 500, or 200 and stores
+/// nothing.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidMessage`], with the name of the field.
-fn check_no_nul(body: &Value) -> Result<(), Error> {
-    match body.as_object().and_then(|fields| fields.iter().find(|(_, value)| has_nul(value))) {
-        None => Ok(()),
-        Some((name, _)) => {
-            Err(invalid(format!("{name}: it contains U+0000, which the platform cannot store: remove it")))
-        }
+fn check_no_nul(body: &Value, bytes: &[u8]) -> Result<(), Error> {
+    if !has_nul(bytes) {
+        return Ok(());
     }
-}
-
-/// Returns whether a text in a value has U+0000. Our own bodies nest three levels at most.
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields.values().any(has_nul),
-        _ => false,
-    }
+    let in_field = |(_, value): &(&String, &Value)| has_nul(value.to_string().as_bytes());
+    let field = body.as_object().and_then(|fields| fields.iter().find(in_field));
+    let name = field.map_or("the request", |(name, _)| name.as_str());
+    Err(invalid(format!("{name}: it contains U+0000, which the platform cannot store: remove it")))
 }
 
 /// Returns an id as a part of a path: all but letters, digits and `-_.~` are escaped.
@@ -158,11 +152,16 @@ mod tests {
 
     #[test]
     fn nul_is_found_in_any_text_and_only_there() {
+        let check = |body: &Value| check_no_nul(body, body.to_string().as_bytes());
         for fine in [json!({ "a": "\\u0000", "b": [1], "c": "x\u{1}" }), json!({})] {
-            assert!(check_no_nul(&fine).is_ok(), "{fine}");
+            assert!(check(&fine).is_ok(), "{fine}");
         }
-        for bad in [json!({ "a": "x", "title": "a\0b" }), json!({ "title": [{ "name": "\0" }] })] {
-            assert!(check_no_nul(&bad).unwrap_err().to_string().starts_with("title: "), "{bad}");
+        for bad in [
+            json!({ "a": "x", "title": "a\0b" }),
+            json!({ "title": [{ "name": "\0" }] }),
+            json!({ "a": 1, "title": { "\0": 1 } }),
+        ] {
+            assert!(check(&bad).unwrap_err().to_string().starts_with("title: "), "{bad}");
         }
     }
 }

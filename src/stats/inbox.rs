@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::prometheus::Metric;
 use super::skipped::{SkippedCounters, SkippedRows};
-use crate::util::clock::{millis_up, wall_nanos};
+use crate::util::clock::{millis_up, unix_seconds, wall_nanos};
 
 /// The numbers of a client's inbox, over all of its pollers: [`Stats::inbox`](super::Stats::inbox).
 ///
@@ -106,8 +106,7 @@ impl InboxStats {
     /// Returns the time of the last success in seconds since 1970, or zero where there was none yet. Returns `None` if
     /// there was no poll.
     pub(super) fn last_success_seconds(&self) -> Option<f64> {
-        let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        (self.polls > 0 || self.since_success.is_some()).then(|| self.last_success.map_or(0.0, since_1970))
+        (self.polls > 0 || self.since_success.is_some()).then(|| self.last_success.map_or(0.0, unix_seconds))
     }
 }
 

@@ -164,6 +164,11 @@ pub(crate) fn wall_nanos() -> Option<i64> {
     i64::try_from(since.as_nanos()).ok().filter(|_| since >= WRITTEN)
 }
 
+/// Returns a wall clock's time as seconds since 1970, or zero for an earlier one.
+pub(crate) fn unix_seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 /// Returns the milliseconds since its first call in this process, plus one, suspended time included.
 ///
 /// It is never zero, so that an atomic can hold zero for "none".

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::message::{MAX_DEPTH, is_deeper_than};
+use super::message::{MAX_DEPTH, has_nul, is_deeper_than};
 use crate::error::{Error, ErrorKind};
 
 /// A card of our own agent: the JSON object that the platform shows to peers and on the canvas.
@@ -103,26 +103,13 @@ impl AgentCard {
         let values = || self.fields.values().collect::<Vec<_>>();
         let reason = if is_deeper_than(values(), MAX_DEPTH) {
             "nests too deep: use at most 120 levels"
-        } else if has_nul(&self.fields) {
+        } else if has_nul(Value::from(self.fields.clone()).to_string().as_bytes()) {
             "has a character U+0000, which the platform cannot store: take it out"
         } else {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidMessage, format!("the agent card {reason}")))
     }
-}
-
-/// Returns whether a text or a name of a field has U+0000. For values whose depth is bounded.
-fn has_nul(fields: &Map<String, Value>) -> bool {
-    fn in_value(value: &Value) -> bool {
-        match value {
-            Value::String(text) => text.contains('\0'),
-            Value::Array(items) => items.iter().any(in_value),
-            Value::Object(fields) => has_nul(fields),
-            _ => false,
-        }
-    }
-    fields.iter().any(|(name, value)| name.contains('\0') || in_value(value))
 }
 
 #[cfg(test)]

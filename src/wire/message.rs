@@ -214,7 +214,7 @@ pub(crate) fn envelope(message: &Message, request_id: &str, message_id: &str) ->
     request.to_string().into_bytes()
 }
 
-/// Returns whether a text in JSON that we wrote has U+0000, which is the escape `\u0000` there.
+/// Returns whether a text or a name in JSON that `serde_json` wrote has U+0000, which is the escape `\u0000` there.
 pub(crate) fn has_nul(json: &[u8]) -> bool {
     let mut rest = json;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {

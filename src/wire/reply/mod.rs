@@ -130,11 +130,8 @@ impl Reply {
             Reply::Queued(_) => Vec::new(),
         };
         let texts: Vec<&str> = texts.into_iter().filter(|words| !words.is_empty()).collect();
-        match texts.as_slice() {
-            [] => describe_kinds(self.raw_parts()).map_or(NO_RESPONSE.into(), Cow::Owned),
-            [words] => (*words).into(),
-            texts => texts.join("\n").into(),
-        }
+        let kinds = || describe_kinds(self.raw_parts()).map_or(NO_RESPONSE.into(), Cow::Owned);
+        join_lines(&texts).unwrap_or_else(kinds)
     }
 
     /// Returns all parts in order: those of a message, or those of a task's artifacts and then of its status message.
@@ -282,11 +279,7 @@ impl Task {
             // Its status message asks a question. The artifacts are the work so far.
             texts.extend(status);
         }
-        match texts.as_slice() {
-            [] => NO_RESPONSE.into(),
-            [text] => (*text).into(),
-            texts => texts.join("\n").into(),
-        }
+        join_lines(&texts).unwrap_or(NO_RESPONSE.into())
     }
 }
 
@@ -318,6 +311,15 @@ impl Queued {
 
     fn object(&self) -> &Value {
         if is_queued(&self.body) { &self.body } else { &self.body["result"] }
+    }
+}
+
+/// Returns the texts, a line each, or `None` where there are none.
+fn join_lines<'a>(texts: &[&'a str]) -> Option<Cow<'a, str>> {
+    match texts {
+        [] => None,
+        [text] => Some((*text).into()),
+        texts => Some(texts.join("\n").into()),
     }
 }
 
