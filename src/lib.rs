@@ -92,7 +92,7 @@ mod util;
 mod wire;
 
 pub use cancel::CancelToken;
-pub use client::{Client, ClientBuilder};
+pub use client::{Client, ClientBuilder, PlatformFile};
 pub use config::Settings;
 #[cfg(a2a_simulation)]
 #[doc(hidden)]
@@ -100,8 +100,8 @@ pub use enrich::simulation;
 pub use enrich::{Lookup, LookupSource};
 pub use error::{Delivery, Error, ErrorKind, WorkspaceRemoved};
 pub use inbox::{
-    AuthenticatedUser, Boundary, CursorPosition, InboxMessage, InboxMessageKind, InboxPoller, PollFailure, PollSummary,
-    PollerBuilder, PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
+    AuthenticatedUser, Boundary, CursorPosition, DeadLetterReason, InboxMessage, InboxMessageKind, InboxPoller,
+    PollFailure, PollSummary, PollerBuilder, PollerHandle, PollerHealth, PromptEnvelope, StopReason, Verdict,
 };
 pub use peer::{Peer, PeerId, PeerRef};
 pub use platform::{

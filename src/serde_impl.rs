@@ -129,6 +129,7 @@ as_object! {
         "own_uploads": rows.own_uploads,
         "answered": rows.answered,
         "queued_delegations": rows.queued_delegations,
+        "repeats": rows.repeats,
     }
     PollSummary, summary {
         "delivered": summary.delivered,

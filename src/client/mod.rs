@@ -2,6 +2,7 @@
 
 mod builder;
 mod delegations;
+mod files;
 mod messages;
 mod registration;
 mod requests;
@@ -27,6 +28,7 @@ use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::recent_texts::RecentTexts;
 use crate::wire::AgentCard;
 pub use builder::ClientBuilder;
+pub use files::PlatformFile;
 pub(crate) use registration::{PushAgent, Registrar, check_push_agent, present_card};
 
 /// Maximum of the timeout of [`Client::wait_until_idle`]: a day, which the clock can always add.

@@ -26,7 +26,7 @@ pub enum ErrorKind {
     /// A text that is no peer id. Nothing was sent.
     InvalidPeerId,
     /// A message that cannot be sent: it has no parts or only blank texts, nests too deep, answers what takes no answer, or
-    /// is to our own workspace. Nothing was sent.
+    /// is to our own workspace. Also the address of a file that the platform does not keep for us. Nothing was sent.
     InvalidMessage,
     /// A setting that is missing or cannot be used. Nothing was sent.
     Config,
@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Unauthorized,
     /// The registry does not know or show it: 403, 404 or 410 in its own words (a text in `error`, and no gateway's
     /// fields), or 503 with `status: removed`. For our own workspace or peers any 404. For a message, a peer that the cache
-    /// knows to be removed: it was not sent.
+    /// knows to be removed: it was not sent. For a file, that the platform does not have it, or not any more.
     NotFound,
     /// Our own workspace was removed: the platform says 410 for it, or 404 once it was purged.
     /// [`Error::removed`](crate::Error::removed) has the details.
@@ -55,7 +55,7 @@ pub enum ErrorKind {
     Removed,
     /// Any other HTTP status that is no usable answer.
     Status,
-    /// A body that is not the expected JSON.
+    /// A body that is not the expected JSON. Of a file, one that does not say where it ends.
     Malformed,
     /// A body above the limit of the call.
     ///
@@ -73,8 +73,8 @@ pub enum ErrorKind {
     LoopBrake,
     /// The send was cancelled by its [`CancelToken`](crate::CancelToken).
     Cancelled,
-    /// This process failed: the system gave no thread, file descriptor or random number, or a panic was caught, as of the
-    /// HTTP client.
+    /// This process failed: the system gave no thread, file descriptor or random number, the writer of a file failed, or a
+    /// panic was caught, as of the HTTP client.
     Internal,
 }
 

@@ -41,6 +41,12 @@ pub(crate) fn timed_out(target: &str) -> Error {
     Error::new(ErrorKind::Timeout, "no answer in time").with_target(target).with_httpx_name("ReadTimeout")
 }
 
+/// Returns the error for an exchange with `target` (method and URL) whose body comes too slowly.
+pub(super) fn stalled(target: &str) -> Error {
+    let words = "the body came at less than 64 KiB a second for 10 s";
+    Error::new(ErrorKind::Timeout, words).with_target(target).with_httpx_name("ReadTimeout")
+}
+
 /// Returns what a user can do about an error, where the words of the TLS libraries do not say it.
 fn advice(kind: ErrorKind, words: &str) -> Option<&'static str> {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));

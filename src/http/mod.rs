@@ -1,6 +1,8 @@
 //! HTTP: requests to one platform, with their timeouts, size limits and headers. The only room that names `ureq`.
 
+mod body;
 mod errors;
+mod exchange;
 mod pool;
 mod rate_limit;
 mod removal;
@@ -10,31 +12,26 @@ pub(crate) mod route;
 mod transport;
 mod upload;
 
-use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ureq::{Body, RequestBuilder, SendBody};
-
 use crate::config::{CheckedSettings, PlatformUrl};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::retry::RetryPolicy;
-use crate::token::{Token, TokenStore};
-use crate::util::clock::{CoarseInstant, Deadline, millis_up};
+use crate::token::TokenStore;
+use crate::util::clock::{CoarseInstant, Deadline};
 use crate::util::log_safe::log_safe;
-use errors::failure;
+pub(crate) use body::BodySink;
+use body::SharedSink;
 pub(crate) use errors::timed_out;
+use exchange::{Exchange, HttpState};
 pub(crate) use pool::Pool;
-use pool::{FRESH_BUFFER, is_within_idle_age};
 pub(crate) use rate_limit::RateLimit;
 use removal::{Finding, RemovalMonitor};
 pub(crate) use removal::{purge_details, removal_details, removal_text};
 pub(crate) use request::{Identity, Request};
 pub(crate) use response::Response;
-use response::{BodyFailure, read_body, retry_after};
 use route::Route;
-use transport::exchange::{self, ExchangeGuard};
 pub(crate) use upload::RequestBody;
 
 /// The HTTP client of one workspace for its platform.
@@ -45,19 +42,11 @@ pub(crate) struct Http {
     /// Proxy and root certificates of pools that callers ask for.
     route: Route,
     platform: PlatformUrl,
-    workspace_id: String,
-    /// Headers of every request, except the token.
-    headers: Vec<(&'static str, String)>,
+    state: HttpState,
     /// Largest request with a message, in bytes.
     pub(crate) max_request: usize,
-    max_answer: usize,
     tokens: TokenStore,
     removal: RemovalMonitor,
-    rate_limit: Arc<RateLimit>,
-    /// Process that opened the kept connections.
-    process: u32,
-    /// When the last GET left its connection in order, by `millis_up`. Zero for never.
-    last_exchange: AtomicU64,
 }
 
 impl Http {
@@ -77,15 +66,10 @@ impl Http {
             messages: Pool::one_shot(&route, RetryPolicy::new().budget()),
             route,
             platform: checked.platform.clone(),
-            workspace_id: settings.workspace_id.clone(),
-            headers,
+            state: HttpState::new(settings.workspace_id.clone(), headers, settings.max_answer),
             max_request: settings.max_request,
-            max_answer: settings.max_answer,
             tokens,
             removal: RemovalMonitor::default(),
-            rate_limit: Arc::default(),
-            process: process::id(),
-            last_exchange: AtomicU64::new(0),
         })
     }
 
@@ -109,6 +93,12 @@ impl Http {
         Pool::kept_alive(&self.route, bound)
     }
 
+    /// Returns a new pool for GETs whose bodies come for at most `bound`. The head of a response is waited for as long as
+    /// `head`, and its body may be silent for at most `silence`.
+    pub(crate) fn long_pool(&self, bound: Duration, head: Duration, silence: Duration) -> Pool {
+        Pool::kept_alive_for_long(&self.route, bound, head, silence)
+    }
+
     /// Returns a new pool for POSTs. Shutting it down affects no request over another pool.
     pub(crate) fn one_shot_pool(&self, bound: Duration) -> Pool {
         Pool::one_shot(&self.route, bound)
@@ -116,7 +106,7 @@ impl Http {
 
     /// Returns the account of the platform's rate limit, to which every answer counts.
     pub(crate) fn rate_limit(&self) -> &Arc<RateLimit> {
-        &self.rate_limit
+        &self.state.rate_limit
     }
 
     pub(crate) fn platform(&self) -> &PlatformUrl {
@@ -124,7 +114,7 @@ impl Http {
     }
 
     pub(crate) fn workspace_id(&self) -> &str {
-        &self.workspace_id
+        &self.state.workspace_id
     }
 
     /// Makes a request and reads its whole response.
@@ -137,23 +127,51 @@ impl Http {
     ///
     /// No whole response by the deadline, a body above the request's limit, or [`ErrorKind::Removed`]. A status is no error.
     pub(crate) fn execute(&self, request: &Request<'_>, pool: &Pool) -> Result<Response, Error> {
+        self.execute_into(request, pool, None)
+    }
+
+    /// Like [`execute`](Self::execute), but gives the body of a 200 to `sink` as it comes. The response has none then.
+    ///
+    /// The limit of other bodies does not hold for that one: the sink says when it has enough, and the connection is closed
+    /// then. [`Request::whole_body`] sets a limit for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute). The sink may have got a part of the body before the error.
+    pub(crate) fn open(&self, request: &Request<'_>, pool: &Pool, sink: BodySink<'_>) -> Result<Response, Error> {
+        self.execute_into(request, pool, Some(&SharedSink::new(sink)))
+    }
+
+    fn execute_into(
+        &self,
+        request: &Request<'_>,
+        pool: &Pool,
+        sink: Option<&SharedSink<'_>>,
+    ) -> Result<Response, Error> {
         let deadline = request.deadline.unwrap_or_else(|| Deadline::after(pool.bound));
         if !request.heeds_removal {
-            return self.execute_with_token(request, pool, deadline);
+            return self.execute_with_token(request, pool, deadline, sink);
         }
         if self.removal.is_known() {
             self.check_not_removed(request, pool, deadline)?;
         }
-        let outcome = self.execute_with_token(request, pool, deadline);
+        let outcome = self.execute_with_token(request, pool, deadline, sink);
         if request.is_refused(&outcome) {
             self.check_not_removed(request, pool, deadline)?;
         }
         outcome
     }
 
-    fn execute_with_token(&self, request: &Request<'_>, pool: &Pool, deadline: Deadline) -> Result<Response, Error> {
+    fn execute_with_token(
+        &self,
+        request: &Request<'_>,
+        pool: &Pool,
+        deadline: Deadline,
+        sink: Option<&SharedSink<'_>>,
+    ) -> Result<Response, Error> {
         let token = request.token_or(|| self.tokens.current());
-        let mut exchange = Exchange { http: self, request, pool, deadline, url: self.url(request), token };
+        let mut exchange =
+            Exchange { state: &self.state, request, pool, deadline, url: self.url(request), token, sink };
         let outcome = exchange.run();
         if request.token.is_some() || !request.is_refused(&outcome) {
             return outcome;
@@ -173,11 +191,11 @@ impl Http {
     ///
     /// [`ErrorKind::Removed`] for `request`.
     fn check_not_removed(&self, request: &Request<'_>, pool: &Pool, deadline: Deadline) -> Result<(), Error> {
-        let id = &self.workspace_id;
+        let id = &self.state.workspace_id;
         let path = format!("/workspaces/{id}");
         let deadline = deadline.at_most(self.calls.bound);
         let question = Request::get(&path).ignores_removal().max_response(removal::MAX_RESPONSE);
-        let ask = || self.execute_with_token(&question, pool, deadline);
+        let ask = || self.execute_with_token(&question, pool, deadline, None);
         match self.removal.find(CoarseInstant::now(), self.tokens.number(), id, ask) {
             Finding::Removed(removal) => {
                 return Err(removal.into_error(format!("{} {}", request.method(), self.url(request))));
@@ -202,149 +220,5 @@ impl Http {
 
     fn url(&self, request: &Request<'_>) -> String {
         format!("{}{}", self.platform, request.path)
-    }
-}
-
-/// A request with one token, over one pool.
-struct Exchange<'a> {
-    http: &'a Http,
-    request: &'a Request<'a>,
-    pool: &'a Pool,
-    deadline: Deadline,
-    url: String,
-    token: Option<Token>,
-}
-
-/// Connections that a request may use.
-#[derive(Clone, Copy, PartialEq)]
-enum Connection {
-    /// A kept one, or a new one.
-    Any,
-    /// A new one only.
-    Fresh,
-}
-
-impl Exchange<'_> {
-    /// Makes the request. A GET that a kept connection may have lost is repeated once on a fresh one.
-    ///
-    /// It may be lost where the connection was kept and broke before the response's head was whole, or where the response
-    /// is a 408. A POST never uses a kept connection.
-    fn run(&self) -> Result<Response, Error> {
-        let last_exchange = &self.http.last_exchange;
-        let may_be_kept =
-            self.request.body.is_none() && is_within_idle_age(last_exchange.load(Ordering::Relaxed), millis_up());
-        let outcome = match self.run_guarded(Connection::Any) {
-            Err(error) if may_be_kept && error.kind() == ErrorKind::Disconnected && error.status().is_none() => {
-                log_safe!(debug, "{error}; repeated on a fresh connection");
-                self.run_guarded(Connection::Fresh)
-            }
-            // A front end sends it on a connection that was idle for too long, and it can cross a request.
-            Ok(response) if may_be_kept && response.status == 408 => self.run_guarded(Connection::Fresh),
-            outcome => outcome,
-        };
-        if self.request.body.is_none() && outcome.is_ok() {
-            last_exchange.store(millis_up(), Ordering::Relaxed);
-        }
-        outcome
-    }
-
-    /// Makes the request once, and turns a panic into an error.
-    ///
-    /// A logger is the user's code, and may panic.
-    fn run_guarded(&self, connection: Connection) -> Result<Response, Error> {
-        exchange::run(|| self.run_once(connection)).map_err(|error| match error.kind() {
-            ErrorKind::Internal => error.with_target(self.target()),
-            _ => error,
-        })
-    }
-
-    fn run_once(&self, connection: Connection) -> Result<Response, Error> {
-        let target = self.target();
-        let body = self.request.body;
-        if let Some(body) = body {
-            body.restart();
-        }
-        let left = self.deadline.left();
-        if left.is_zero() {
-            return Err(timed_out(&target));
-        }
-        let began = CoarseInstant::now();
-        let guard = ExchangeGuard::begin(self.token.as_ref(), body, self.deadline, &self.pool.shutdown);
-        let agent = &self.pool.agent;
-        let result = match body {
-            None => self.prepare(agent.get(&self.url), &guard, left, connection).call(),
-            Some(body) => {
-                let request = self.prepare(agent.post(&self.url), &guard, left, connection);
-                let request = request.header("Content-Type", body.content_type()).header("Content-Length", body.len());
-                request.send(SendBody::from_reader(&mut body.reader()))
-            }
-        };
-        if guard.sent_without_token() {
-            let detail = "the token could not be put into the request: the HTTP client does not write it as it used to";
-            return Err(Error::new(ErrorKind::Internal, detail).with_target(target));
-        }
-        let response = result.map_err(|why| failure(&target, why, self.deadline))?;
-        self.http.rate_limit.observe(response.status().as_u16(), response.headers(), began);
-        self.read(target, response)
-    }
-
-    /// Adds the headers, and the timeouts where the pool's own do not fit.
-    fn prepare<Method>(
-        &self,
-        mut request: RequestBuilder<Method>,
-        guard: &ExchangeGuard,
-        left: Duration,
-        connection: Connection,
-    ) -> RequestBuilder<Method> {
-        let Request { identity, silence, .. } = *self.request;
-        // After a fork the parent has the same sockets, and would read our responses.
-        let is_forked = process::id() != self.http.process;
-        let is_fresh = connection == Connection::Fresh || is_forked;
-        if is_fresh || !self.pool.fits(left, silence) {
-            let mut config = request.config().timeout_global(Some(left));
-            if silence.is_some() {
-                config = config.timeout_per_read(silence);
-            }
-            if is_fresh {
-                config = config.output_buffer_size(FRESH_BUFFER);
-            }
-            request = config.build();
-        }
-        for (name, value) in &self.http.headers {
-            request = request.header(*name, value.as_str());
-        }
-        if identity == Identity::Workspace {
-            request = request.header("X-Workspace-ID", self.http.workspace_id.as_str());
-        }
-        // A stand-in: the transport replaces it by the token.
-        self.request.with_accept(match guard.authorization_placeholder() {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        })
-    }
-
-    fn read(&self, target: String, mut response: ureq::http::Response<Body>) -> Result<Response, Error> {
-        let status = response.status().as_u16();
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header("Retry-After").and_then(retry_after);
-        // Also one that is no text, so that it does not pass for none.
-        let encoding = response.headers().get("Content-Encoding");
-        let mut encoding = encoding.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let limit = self.request.size_limit(self.http.max_answer, status);
-        let body = match read_body(&target, response.body_mut(), self.deadline, limit) {
-            Ok(body) => body,
-            // The status is an answer all the same. Who needs the body refuses the encoding.
-            Err(BodyFailure::Undecodable(name)) => {
-                encoding = Some(name);
-                Vec::new()
-            }
-            Err(BodyFailure::Other(error)) => return Err(error.with_status(status)),
-        };
-        Ok(Response { status, retry_after, encoding, body, target, token: self.token.clone() })
-    }
-
-    /// Returns the method and URL, for errors.
-    fn target(&self) -> String {
-        format!("{} {}", self.request.method(), self.url)
     }
 }

@@ -24,6 +24,11 @@ const BOUND_SLACK: Duration = Duration::from_millis(1);
 /// Timeout for resolving a name, and another for connecting, for connections that are used once. As in the Python module
 /// `a2a_client`.
 const ONE_SHOT_CONNECT: Duration = Duration::from_secs(30);
+/// Timeout for connecting, for bodies that come for long.
+const LONG_CONNECT: Duration = Duration::from_secs(5);
+/// Timeout for resolving a name, for bodies that come for long. The system asks its next name server after 5 s, so that the
+/// answer of the second one comes later than that.
+const LONG_RESOLVE: Duration = Duration::from_secs(10);
 /// Timeout for each write, for connections that are used once. As in the Python module `a2a_client`.
 const ONE_SHOT_WRITE: Duration = Duration::from_secs(30);
 /// Longest wait for the next byte, for connections that are used once. As in the Python module `a2a_client`.
@@ -66,6 +71,20 @@ impl Pool {
             .timeout_per_write(Some(ONE_SHOT_WRITE))
             .timeout_per_read(Some(ONE_SHOT_SILENCE));
         Pool::new(config, bound, Some(ONE_SHOT_SILENCE))
+    }
+
+    /// Returns a pool like [`kept_alive`](Self::kept_alive) for bodies that come for long. A connection is waited for 5 s, and
+    /// its address 10 s. The head of a response is waited for as long as `head`, and its body may be silent for at most
+    /// `silence`.
+    pub(super) fn kept_alive_for_long(route: &Route, bound: Duration, head: Duration, silence: Duration) -> Self {
+        let config = config(route)
+            .max_idle_age(MAX_IDLE_AGE)
+            .timeout_resolve(Some(LONG_RESOLVE))
+            .timeout_connect(Some(LONG_CONNECT))
+            .timeout_per_write(Some(ONE_SHOT_WRITE))
+            .timeout_recv_response(Some(head))
+            .timeout_per_read(Some(head.max(silence)));
+        Pool::new(config, bound, Some(head.max(silence)))
     }
 
     fn new(config: ConfigBuilder<AgentScope>, bound: Duration, silence: Option<Duration>) -> Self {

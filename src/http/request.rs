@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ureq::RequestBuilder;
 
-use super::response::{Response, SizeLimit};
+use super::body::SizeLimit;
+use super::response::Response;
 use super::upload::RequestBody;
 use crate::error::Error;
 use crate::token::Token;
@@ -12,6 +13,7 @@ use crate::util::clock::Deadline;
 
 /// The media type of server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 const EVENT_STREAM: &str = "text/event-stream";
+const ANY_TYPE: &str = "*/*";
 
 /// A request below the platform's address.
 ///
@@ -34,6 +36,8 @@ pub(crate) struct Request<'a> {
     pub(super) token: Option<&'a Token>,
     /// Media type to ask for, in place of JSON.
     pub(super) accepts: Option<&'static str>,
+    /// Longest body that is handed on, where that has to be whole.
+    pub(super) whole_body: Option<SizeLimit>,
 }
 
 /// Headers that name the caller.
@@ -69,6 +73,7 @@ impl<'a> Request<'a> {
             refuses_token: None,
             token: None,
             accepts: None,
+            whole_body: None,
         }
     }
 
@@ -109,6 +114,14 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Asks for any type of body, and sets the longest body of a 200 that is handed on, in bytes, and the setting that it
+    /// comes from. A body that ends with its connection is an error: it may be a part.
+    pub(crate) fn whole_body(mut self, max_bytes: u64, setting: &'static str) -> Self {
+        self.accepts = Some(ANY_TYPE);
+        self.whole_body = Some(SizeLimit { bytes: max_bytes, setting: Some(setting), is_start: false });
+        self
+    }
+
     pub(super) fn with_accept<Method>(&self, builder: RequestBuilder<Method>) -> RequestBuilder<Method> {
         match self.accepts {
             Some(media_type) => builder.header("Accept", media_type),
@@ -116,7 +129,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Sets how long a POST waits for the next byte of the response.
+    /// Sets how long it waits for the next byte of the response.
     pub(crate) fn silence(mut self, time: Duration) -> Self {
         self.silence = Some(time);
         self

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::current_delivery;
 use super::feed::RowKey;
 use super::feed::cursor::Cursor;
+use super::feed::cursor::saved::Anchor;
 use super::handle::PollerControl;
 use super::heartbeat::CallbackStats;
 use super::message::InboxMessage;
 use super::store::CursorFile;
-use crate::error::{Delivery, Error};
+use super::verdict::{DeadLetterReason, Verdict};
+use crate::error::Error;
 use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
 use crate::util::panic::{self, Panicked};
@@ -21,61 +23,6 @@ pub(super) type DeadLetterCallback = Box<dyn FnMut(&InboxMessage) + Send>;
 
 /// Callback for a poll that failed.
 pub(super) type ErrorCallback = Box<dyn FnMut(&Error) + Send>;
-
-/// A callback's answer to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[must_use = "the poller needs it: return it from the callback"]
-#[non_exhaustive]
-pub enum Verdict {
-    /// Acknowledges the message. It is not delivered again.
-    Ack,
-    /// Asks for another delivery after a wait. Later messages are held back until then.
-    ///
-    /// A message that exhausts its [attempts](crate::PollerBuilder::retry) is dead-lettered.
-    Retry,
-}
-
-impl Verdict {
-    /// Makes a verdict of the result of a call that handles the message, such as [`InboxMessage::reply`] or a send.
-    ///
-    /// It is [`Retry`] if the call failed, certainly delivered nothing, and may succeed later
-    /// ([`Error::is_transient`]). Otherwise it is [`Ack`]: a second attempt would be in vain, or could deliver twice.
-    /// A failure that is acknowledged is logged as a warning, since nothing else would report it. One that is tried again
-    /// is logged at debug level, and is in the line about a message that is given up. The lines name the row that the
-    /// calling thread is handling.
-    ///
-    /// ```no_run
-    /// use a2a_blocking::{Client, InboxPoller, Verdict};
-    ///
-    /// let poller =
-    ///     InboxPoller::builder(Client::from_env()?).spawn(|message| Verdict::after(message.reply("on it")))?;
-    /// # poller.stop();
-    /// # Ok::<(), a2a_blocking::Error>(())
-    /// ```
-    ///
-    /// [`Retry`]: Verdict::Retry
-    /// [`Ack`]: Verdict::Ack
-    pub fn after<T>(result: Result<T, Error>) -> Verdict {
-        match result {
-            Ok(_) => Verdict::Ack,
-            Err(error) if error.is_transient() && error.delivery() == Delivery::NotSent => {
-                let subject = current_delivery::subject();
-                log_safe!(debug, "inbox: {subject} is to be tried again because of: {error}");
-                current_delivery::set_failure(error);
-                Verdict::Retry
-            }
-            Err(error) => {
-                let subject = current_delivery::subject();
-                log_safe!(
-                    warn,
-                    "inbox: {subject} is acknowledged in spite of: {error} (delivery: {})",
-                    error.delivery()
-                );
-                Verdict::Ack
-            }
-        }
-    }
-}
 
 /// The outcome of delivering a message, over all of its attempts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,7 +73,7 @@ impl Dispatcher {
             }
             cursor.record_attempt(&key.id, attempt);
             file.save(cursor, false);
-            self.control.health.cursor_saved(cursor.anchor.as_ref(), file.is_failing());
+            self.control.health.cursor_saved(cursor.anchor().map(Anchor::row), file.is_failing());
             let message = message.with_attempt(attempt);
             let verdict;
             (verdict, failure) = {
@@ -161,6 +108,21 @@ impl Dispatcher {
         DeliveryOutcome::DeadLettered
     }
 
+    /// Reports a message whose row cannot be read, in the same way.
+    pub(super) fn give_up(&mut self, message: &InboxMessage, reason: DeadLetterReason) {
+        let id = message.activity_id();
+        let why = match reason {
+            DeadLetterReason::TooSlow => "its body does not come",
+            DeadLetterReason::TooLarge | DeadLetterReason::Attempts => "it is larger than PollerBuilder::max_row",
+        };
+        log_safe!(error, "inbox: {id:?} cannot be read: {why}: it is given up");
+        self.control.health.counters().dead_lettered.add(1);
+        let Some(callback) = &mut self.on_dead_letter else { return };
+        if panic::catch(|| callback(message)).is_err() {
+            log_safe!(error, "inbox: the dead-letter callback panicked at {id:?}");
+        }
+    }
+
     /// Reports a message that exhausted its attempts to the dead-letter callback, or logs its id and the failure of the
     /// last attempt as an error where there is none. A panic in the callback is caught and logged.
     fn dead_letter(&mut self, message: &InboxMessage, failure: Option<&Error>) {
@@ -168,7 +130,8 @@ impl Dispatcher {
         self.control.health.counters().dead_lettered.add(1);
         match &mut self.on_dead_letter {
             Some(callback) => {
-                if panic::catch(|| callback(&message.with_attempt(attempts))).is_err() {
+                let message = message.with_attempt(attempts).with_dead_letter_reason(DeadLetterReason::Attempts);
+                if panic::catch(|| callback(&message)).is_err() {
                     log_safe!(error, "inbox: the dead-letter callback panicked at {id:?}");
                 }
             }
@@ -184,20 +147,5 @@ impl Dispatcher {
                 }
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    #[test]
-    fn only_a_transient_failure_without_delivery_is_retried() {
-        let after = |kind, delivery| Verdict::after(Err::<(), _>(Error::new(kind, "").with_delivery(delivery)));
-        assert_eq!(Verdict::after(Ok(())), Verdict::Ack);
-        assert_eq!(after(ErrorKind::Connect, Delivery::NotSent), Verdict::Retry);
-        assert_eq!(after(ErrorKind::Timeout, Delivery::Unknown), Verdict::Ack);
-        assert_eq!(after(ErrorKind::InvalidMessage, Delivery::NotSent), Verdict::Ack);
     }
 }

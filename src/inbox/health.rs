@@ -30,9 +30,8 @@ pub struct PollerHealth {
     pub last_failure: Option<PollFailure>,
     /// Time for which the callback has been running with its current message. `None` while it does not run.
     pub in_callback: Option<Duration>,
-    /// Position of the cursor. It trails the newest row by 5 s of the rows' times, also when all rows are acknowledged, and
-    /// moves on when newer rows come. So it is no measure of a backlog. `None` while it has none, as until rows come
-    /// 5 s after the first.
+    /// Position of the cursor. It trails the newest row by 60 to 70 s, also when all rows are acknowledged. So it is no
+    /// measure of a backlog. `None` while it has none, as until the first row comes.
     pub cursor: Option<CursorPosition>,
     /// True while the cursor's file cannot be written. Messages are then delivered again after a restart.
     pub is_cursor_failing: bool,
@@ -72,11 +71,12 @@ pub struct PollFailure {
     pub ago: Duration,
 }
 
-/// Position of a cursor: all rows up to this one are handled, and a poller that starts again goes on after it.
+/// Position of a cursor: a poller that starts again lists everything after it. All rows up to it are handled, but for the
+/// oldest row of the inbox, which is where a poller begins.
 ///
-/// It trails the newest row by 5 s of the rows' times, because the platform may still list rows between. It does so also
-/// when all rows are acknowledged, and until newer rows come. Messages of these seconds that were handled are not
-/// delivered again.
+/// It moves to a row 60 s after that was first listed ([`PollerBuilder::late`](crate::PollerBuilder::late)), because the
+/// platform may commit rows before it until then. It does so also when all rows are acknowledged. Messages after it that
+/// were handled are not delivered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CursorPosition {

@@ -57,8 +57,8 @@ impl LoopBrake {
     }
 
     /// Records that these rows were listed by `now`.
-    pub(super) fn note_listing(&self, rows: &[Row], now: CoarseInstant) {
-        if let Some(newest) = rows.iter().filter_map(|row| row.at).max() {
+    pub(super) fn note_listing<'a>(&self, rows: impl Iterator<Item = &'a Row>, now: CoarseInstant) {
+        if let Some(newest) = rows.filter_map(|row| row.at).max() {
             self.state.lock().clocks.note(newest, now);
         }
     }
@@ -158,8 +158,8 @@ mod tests {
     /// Lists rows that were made at these times, by our clock.
     fn list(brake: &Arc<LoopBrake>, made: &[u64], listed: u64) -> Vec<BrakeTicket> {
         let time = |made: &u64| Timestamp::from_nanos(AHEAD).plus(Duration::from_millis(*made));
-        let row = |made| Row { id: String::new(), at: Some(time(made)), fields: serde_json::Map::new() };
-        brake.note_listing(&made.iter().map(row).collect::<Vec<_>>(), at(listed));
+        let row = |made| Row { id: String::new(), at: Some(time(made)), bytes: 0, fields: serde_json::Map::new() };
+        brake.note_listing(made.iter().map(row).collect::<Vec<_>>().iter(), at(listed));
         made.iter().map(|made| brake.ticket(Some(time(made)), at(listed))).collect()
     }
 

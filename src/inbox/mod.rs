@@ -3,6 +3,7 @@
 //! One poll, in `poll`: `feed::lister` lists the next rows, `deliver` calls the callback, and
 //! `feed::cursor` records what was acked, which `store` saves to the cursor file.
 
+mod ack;
 mod builder;
 mod current_delivery;
 mod cursor_path;
@@ -22,9 +23,9 @@ mod request_watch;
 mod row_filter;
 pub(crate) mod store;
 mod token_watch;
+mod verdict;
 
 pub use builder::PollerBuilder;
-pub use deliver::Verdict;
 pub use envelope::{Boundary, PromptEnvelope};
 pub use handle::{PollerHandle, StopReason};
 pub use health::{CursorPosition, PollFailure, PollerHealth};
@@ -32,3 +33,4 @@ pub use kind::InboxMessageKind;
 pub use message::{AuthenticatedUser, InboxMessage};
 pub use poll::PollSummary;
 pub use poller::InboxPoller;
+pub use verdict::{DeadLetterReason, Verdict};

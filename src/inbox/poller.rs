@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::ack::Acknowledger;
 use super::builder::PollerBuilder;
 use super::cursor_path::create_home;
-use super::deliver::{Dispatcher, Verdict};
-use super::feed::{Lister, MalformedLog};
+use super::deliver::Dispatcher;
+use super::feed::cursor::saved::Anchor;
+use super::feed::{Feed, FeedSettings, MalformedLog};
 use super::handle::{EndOnDrop, PollerControl, PollerHandle, StopReason};
 use super::health::PollerHealth;
 use super::heartbeat::{CallbackStats, Heartbeat};
-use super::keeper::{KeeperSettings, MAX_RETRY_AFTER, WorkspaceKeeper};
+use super::keeper::{KeeperSettings, WorkspaceKeeper};
 use super::loop_brake::LoopBrake;
 use super::message::InboxMessage;
 use super::poll::{PollRunner, PollSummary};
@@ -21,6 +23,7 @@ use super::request_watch::RequestWatch;
 use super::row_filter::RowFilter;
 use super::store::CursorFile;
 use super::token_watch::TokenWatch;
+use super::verdict::Verdict;
 use crate::client::Client;
 use crate::error::failure_log::{FailureLog, severity};
 use crate::error::{Error, ErrorKind, guard};
@@ -28,8 +31,11 @@ use crate::retry::RetryPolicy;
 use crate::util::log_safe::log_safe;
 use crate::util::random::random;
 
-/// Longest wait after failed polls, where the platform asks for no other.
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// Longest wait after a failed poll, without the jitter, which makes it 4 s. A request that is under way fails after 5 s. So
+/// polls go on within 10 s of the end of an outage.
+const MAX_BACKOFF: Duration = Duration::from_millis(3_200);
+/// Longest wait that the platform can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Wait for the rate limit above which it is logged as a warning.
 const LONG_WAIT: Duration = Duration::from_secs(10);
 
@@ -58,20 +64,23 @@ const LONG_WAIT: Duration = Duration::from_secs(10);
 ///   panic in the callback counts as [`Verdict::Retry`]. After a crash only the message that was being delivered is
 ///   delivered again, and its earlier attempts count.
 /// - **In order** of the rows' times. A message that is retried holds back the later ones, by default for about 15 s.
-/// - **Late rows.** The platform may commit rows out of order. A row is found, and delivered once, up to 5 s after its
-///   own time. A row that is committed later can be missed, if newer rows were delivered by then. A row whose time is
-///   more than 10 minutes ahead of this machine's clock is delivered and logged. It is not trusted to tell the time.
+/// - **Late rows.** The platform may commit rows out of order. What was listed is listed again, until it was first listed
+///   60 s ago ([`PollerBuilder::late`]). A row that is committed later, before rows that old, is missed. A late row comes
+///   when it is found: mostly with the next poll, and within 10 s in a quiet inbox. These times are of this machine's
+///   clock. The platform's clock gives the rows their order: it must not be set back by as much.
 /// - **Bad rows do not block others.** A field that cannot be read, because it nests too deep for example, is kept as
-///   its JSON text, and logged. Entries that are no objects or have no id are skipped, and logged. One exception: a
-///   single row above 32 MiB fits into no page, so that each poll fails ([`ErrorKind::TooLarge`]). The real platform
-///   allows such rows, and any peer can cause one.
+///   its JSON text, and logged. Entries that are no objects or have no id are skipped, counted and logged, once each. A row
+///   above 32 MiB ([`PollerBuilder::max_row`]) is given up ([`TooLarge`](crate::DeadLetterReason::TooLarge)), and so is one whose body
+///   three polls in 60 s did not get ([`TooSlow`](crate::DeadLetterReason::TooSlow)).
 /// - **Not delivered**, and counted by reason ([`PollSummary::skipped_by`]): notices to our human, what we sent to
-///   ourselves ([`PollerBuilder::own`]), what a push agent of ours answered, and the first result of a delegation to a
-///   callee that polls, which says that the task is queued.
-/// - **Bounded.** A request takes at most 10 s and 32 MiB. A page above either is requested in smaller pieces. A look
-///   back over missed messages buffers at most 5,000 rows or 32 MiB, and a page. The cursor keeps the ids of the last
-///   5 s, at most 100,000. If more rows have the same time, or no readable time, the poller stops before the next one
-///   and each poll fails ([`ErrorKind::TooLarge`]), until newer rows come.
+///   ourselves ([`PollerBuilder::own`]), what a push agent of ours answered, the first result of a delegation to a
+///   callee that polls, which says that the task is queued, and further rows of a message that was handled in the last
+///   24 h: those with the same sender, message id and parameters.
+/// - **Bounded.** A page is read row by row, at most 32 MiB of it. It has 5 s for its first byte, a page of one row 30 s
+///   while the platform answers otherwise, and then has to come at 64 KiB a second. One that breaks off delivers what came, and one of which nothing came is requested
+///   in smaller pieces. On an old platform, which lists by time only, 5,000 rows or 32 MiB and a page are held. The cursor
+///   keeps the ids of the rows that are not settled, at most 100,000. If more come within 60 s, the poller stops before the
+///   next one and each poll fails ([`ErrorKind::TooLarge`]), until some are settled.
 ///
 /// # The cursor file
 ///
@@ -81,11 +90,11 @@ const LONG_WAIT: Duration = Duration::from_secs(10);
 ///
 /// | problem | consequence |
 /// | --- | --- |
-/// | there is no cursor | the messages of the last 600 s are delivered ([`PollerBuilder::backlog`]) |
+/// | there is no cursor | the poller goes on behind what was acknowledged to the platform ([`PollerBuilder::ack`]); where nothing was, the messages of the last 600 s are delivered ([`PollerBuilder::backlog`]) |
 /// | its end is damaged | logged as a warning; messages that only the end records are delivered again |
 /// | it cannot be read | logged as an error; the file is kept as `….unreadable`, and there is no cursor |
 /// | it cannot be written | logged as an error; delivery goes on, and messages are delivered again after a restart; [`require_cursor`](PollerBuilder::require_cursor) refuses to start |
-/// | the platform pruned the row that it names | the poller goes back to the row's time, and logs as a gap what is not listed any more |
+/// | the platform pruned the row that it names | the poller goes back to the row's time; if the inbox was last listed more than 7 days ago, a possible gap is logged as a warning |
 pub struct InboxPoller {
     client: Client,
     /// Time between two polls.
@@ -107,8 +116,10 @@ impl InboxPoller {
     pub(super) fn new(builder: PollerBuilder) -> Result<Self, Error> {
         let path = builder.validate()?;
         create_home(builder.client.settings(), &path)?;
-        let PollerBuilder { client, interval, retry, backlog, page_size, heartbeat, require_cursor, .. } = builder;
-        let PollerBuilder { on_dead_letter, on_error, on_request, loop_brake, own, keeper, .. } = builder;
+        let PollerBuilder { client, interval, retry, backlog, page_size, late, max_row, heartbeat, .. } = builder;
+        let PollerBuilder {
+            require_cursor, on_dead_letter, on_error, on_request, loop_brake, own, ack, keeper, ..
+        } = builder;
         let filter = RowFilter {
             workspace_id: client.http().workspace_id().to_owned(),
             delivers_own: own,
@@ -119,10 +130,11 @@ impl InboxPoller {
             file.require_writable(&mut cursor)?;
         }
         let control = PollerControl::new(&client);
-        let lister = Lister::new(client.http(), &control.token, client.settings().call_timeout, page_size, backlog);
+        let settings = FeedSettings { page_size, max_row, late, backlog, acks: ack };
+        let feed = Feed::new(client.http(), &control.token, settings);
         let dispatcher =
             Dispatcher { retry, on_dead_letter, stats: CallbackStats::default(), control: control.clone() };
-        control.health.cursor_saved(cursor.anchor.as_ref(), false);
+        control.health.cursor_saved(cursor.anchor().map(Anchor::row), false);
         let malformed_log = MalformedLog::default();
         let ended = format!("inbox: {} answers again", client.http().platform());
         let failure_log = FailureLog::new("a2a_blocking::inbox", "inbox: nothing is delivered", ended);
@@ -130,13 +142,14 @@ impl InboxPoller {
             client: client.clone(),
             cursor,
             file,
-            lister,
+            feed,
             filter,
             dispatcher,
             control: control.clone(),
             on_error,
             brake: loop_brake.map(LoopBrake::new),
             requests: on_request.map(|callback| RequestWatch::new(&client, &control.token, callback)),
+            acks: ack.then(|| Acknowledger::new(client.http(), &control.token, late)),
             malformed_log,
             failure_log,
             delivers_paused: keeper.delivers_paused,
@@ -144,10 +157,11 @@ impl InboxPoller {
         Ok(Self { client, interval, heartbeat, keeper, control, runner })
     }
 
-    /// Polls once: lists one page and delivers its new messages to `callback`.
+    /// Polls once: lists pages until one has new messages, and delivers about a page of them to `callback`.
     ///
-    /// Blocks until each of them is acknowledged or dead-lettered, the waits between delivery attempts included. If the
-    /// cursor is missing or its row was pruned, it lists as many pages as that takes. Sends no heartbeat, registers nothing
+    /// Blocks until each of them is acknowledged or dead-lettered, the waits between delivery attempts included. Most polls
+    /// make one request. Beside that a poll lists what may be late, every 10 s, and where to begin, if the cursor is missing
+    /// or its row was pruned. It makes at most 256 requests in a row that bring nothing new. Sends no heartbeat, registers nothing
     /// ([`Client::register`] does), and does not ask whether the workspace is paused ([`Client::state`] does).
     ///
     /// ```no_run
@@ -165,7 +179,7 @@ impl InboxPoller {
     ///
     /// - [`ErrorKind::Removed`]: the platform removed our workspace. Do not poll again.
     /// - [`ErrorKind::Unauthorized`]: the token was refused.
-    /// - [`ErrorKind::TooLarge`]: a row is too large, or too many rows have the same time.
+    /// - [`ErrorKind::TooLarge`]: too many rows came within the time in which rows may be late.
     /// - Others: a failed request, another status, or a body that is no list.
     ///
     /// Wait before the next poll, at least for [`Error::retry_after`].
@@ -189,7 +203,7 @@ impl InboxPoller {
         callback: impl FnMut(&InboxMessage) -> Verdict + Send + 'static,
     ) -> Result<PollerHandle, Error> {
         let (control, client) = (self.control.clone(), self.client.clone());
-        self.runner.lister.detach_requests();
+        self.runner.feed.detach_requests();
         // Linux cuts names of threads to 15 characters: pthread_setname_np(3).
         let id = self.client.http().workspace_id();
         let name = format!("a2a-in-{}", id.get(..8).unwrap_or(id));
@@ -241,7 +255,6 @@ impl InboxPoller {
     /// polled. Failures are logged as
     /// [`FailureLog`] says, and so is the first success after them.
     fn poll_until_stopped(&mut self, callback: &mut dyn FnMut(&InboxMessage) -> Verdict) {
-        let backoff = RetryPolicy::new().with_base(self.interval).with_cap(MAX_BACKOFF.max(self.interval));
         let mut failures = 0;
         loop {
             if self.runner.is_held() {
@@ -265,7 +278,7 @@ impl InboxPoller {
                 Err(error) => {
                     failures += 1;
                     let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
-                    let wait = self.paced(backoff.backoff(failures, random()).max(asked));
+                    let wait = self.paced(backoff(self.interval, failures, random()).max(asked));
                     let wait = self.client.http().until_purge_is_confirmed().unwrap_or(wait);
                     self.runner.failure_log.failed(severity(&error), &error, format_args!("; next try in {wait:.1?}"));
                     if watch.wait_after(&error, wait) {
@@ -294,10 +307,42 @@ impl InboxPoller {
     }
 }
 
+/// Returns the wait after so many failed polls: the interval, twice the interval, and so on up to 3.2 s, each ±25 %.
+/// `random` is from 0 to 1.
+///
+/// The jitter is not cut off at the longest wait: pollers that an outage has put in step would stay so.
+fn backoff(interval: Duration, failures: u32, random: f64) -> Duration {
+    let policy = RetryPolicy::new().with_base(interval.min(MAX_BACKOFF)).with_cap(MAX_BACKOFF).with_jitter(0.0);
+    policy.backoff(failures, random).mul_f64(0.75 + random.clamp(0.0, 1.0) / 2.0)
+}
+
 /// Shows the client and the interval.
 impl fmt::Debug for InboxPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("InboxPoller");
         shown.field("client", &self.client).field("interval", &self.interval).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_after_failed_polls_is_at_most_four_seconds_and_never_the_same_for_all() {
+        let ms = Duration::from_millis;
+        for (interval, failures, expected) in [
+            (ms(100), 1, [ms(75), ms(125)]),
+            (ms(100), 2, [ms(150), ms(250)]),
+            (ms(5_000), 1, [ms(2_400), ms(4_000)]),
+            (ms(5_000), u32::MAX, [ms(2_400), ms(4_000)]),
+            (ms(60_000), 7, [ms(2_400), ms(4_000)]),
+        ] {
+            assert_eq!(
+                [0.0, 1.0].map(|random| backoff(interval, failures, random)),
+                expected,
+                "{interval:?} {failures}"
+            );
+        }
     }
 }

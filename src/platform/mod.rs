@@ -2,9 +2,11 @@
 //!
 //! [`response`] decides for all of them what a status or an error object means to the caller.
 
+mod ack;
 mod activity;
 mod attempt;
 mod delegations;
+mod files;
 mod heartbeat;
 mod message;
 mod notify;
@@ -19,10 +21,12 @@ mod state;
 mod uploads;
 mod workspace;
 
-pub(crate) use activity::{ActivityPage, MAX_PAGE, PageRequest, activity};
+pub(crate) use ack::{AckAnswer, acknowledge};
+pub(crate) use activity::{ActivityPage, ListEnd, MAX_PAGE, PageRequest, RowDetail, RowsToList, activity};
 pub(crate) use attempt::{Attempt, FailedAttempt, RetryHint};
 pub use delegations::{DelegatedTask, DelegationEntry, DelegationReceipt};
 pub(crate) use delegations::{delegate, delegations, end_delegation};
+pub(crate) use files::{ack_file, download, file_id};
 pub(crate) use heartbeat::{Vitals, bare_heartbeat, heartbeat};
 pub(crate) use message::{OutgoingMessage, message_path};
 pub use notify::Notice;

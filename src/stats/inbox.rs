@@ -24,7 +24,7 @@ pub struct InboxStats {
     pub deliveries: u64,
     /// Number of messages that the callback acknowledged.
     pub acked: u64,
-    /// Number of messages that exhausted their delivery attempts.
+    /// Number of messages that were given up: see [`DeadLetterReason`](crate::DeadLetterReason).
     pub dead_lettered: u64,
     /// Number of entries that were not delivered: the sum of `skipped_by`.
     pub skipped: u64,

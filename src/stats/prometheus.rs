@@ -147,7 +147,7 @@ mod tests {
             ..Stats::default()
         };
         let found = samples(&stats.to_prometheus(&[]));
-        assert_eq!(found.len(), 4 + 6 + 4 + 14 + 17);
+        assert_eq!(found.len(), 4 + 7 + 4 + 14 + 17);
         let value = |name: &str| found.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no {name}")).1;
         assert_eq!(value("a2a_blocking_enrichments_total{answer=\"stale\"}"), 2.0);
         assert_eq!(value("a2a_blocking_lookups_failed_total{reason=\"body\"}"), 3.0);
@@ -182,7 +182,7 @@ mod tests {
     fn series_of_all_clients_are_grouped_by_metric() {
         let other = Stats { lookups: 7, ..Stats::default() };
         let page = Stats::prometheus(&[(&[("w", "a")], Stats::default()), (&[("w", "b")], other)]);
-        assert_eq!(samples(&page).len(), 2 * 44);
+        assert_eq!(samples(&page).len(), 2 * 45);
         assert!(page.contains("lookups_total{w=\"a\"} 0\na2a_blocking_lookups_total{w=\"b\"} 7\n"), "{page}");
         assert_eq!(Stats::prometheus(&[]), "");
     }

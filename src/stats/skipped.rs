@@ -21,6 +21,8 @@ pub struct SkippedRows {
     pub answered: u64,
     /// First results of delegations, which say that the task waits for a callee that polls.
     pub queued_delegations: u64,
+    /// Further rows of messages that were handled before.
+    pub repeats: u64,
 }
 
 /// Why an entry of the inbox is not delivered.
@@ -32,6 +34,7 @@ pub(crate) enum SkipReason {
     OwnUpload,
     Answered,
     QueuedDelegation,
+    Repeat,
 }
 
 impl SkipReason {
@@ -44,6 +47,7 @@ impl SkipReason {
             SkipReason::OwnUpload => "we uploaded it ourselves",
             SkipReason::Answered => "a push agent of this workspace answered it",
             SkipReason::QueuedDelegation => "it says that a delegated task is queued",
+            SkipReason::Repeat => "its message was handled before, in another row",
         }
     }
 }
@@ -63,14 +67,15 @@ impl SkippedRows {
             SkipReason::OwnUpload => &mut self.own_uploads,
             SkipReason::Answered => &mut self.answered,
             SkipReason::QueuedDelegation => &mut self.queued_delegations,
+            SkipReason::Repeat => &mut self.repeats,
         };
         *counted += count;
     }
 
     /// Returns the numbers under their names, as labels and JSON have them.
-    pub(crate) fn by_reason(&self) -> [(&'static str, u64); 6] {
+    pub(crate) fn by_reason(&self) -> [(&'static str, u64); 7] {
         // Every field by name, so that the compiler refuses a new one that is not added here.
-        let SkippedRows { malformed, notices, own, own_uploads, answered, queued_delegations } = *self;
+        let SkippedRows { malformed, notices, own, own_uploads, answered, queued_delegations, repeats } = *self;
         [
             ("malformed", malformed),
             ("notices", notices),
@@ -78,6 +83,7 @@ impl SkippedRows {
             ("own_uploads", own_uploads),
             ("answered", answered),
             ("queued_delegations", queued_delegations),
+            ("repeats", repeats),
         ]
     }
 }
@@ -91,6 +97,7 @@ pub(crate) struct SkippedCounters {
     own_uploads: AtomicU64,
     answered: AtomicU64,
     queued_delegations: AtomicU64,
+    repeats: AtomicU64,
 }
 
 impl SkippedCounters {
@@ -102,6 +109,7 @@ impl SkippedCounters {
             SkipReason::OwnUpload => &self.own_uploads,
             SkipReason::Answered => &self.answered,
             SkipReason::QueuedDelegation => &self.queued_delegations,
+            SkipReason::Repeat => &self.repeats,
         };
         counter.fetch_add(count, Relaxed);
     }
@@ -114,6 +122,7 @@ impl SkippedCounters {
             own_uploads: self.own_uploads.load(Relaxed),
             answered: self.answered.load(Relaxed),
             queued_delegations: self.queued_delegations.load(Relaxed),
+            repeats: self.repeats.load(Relaxed),
         }
     }
 }
@@ -134,12 +143,13 @@ mod tests {
             (SkipReason::OwnUpload, 8),
             (SkipReason::Answered, 16),
             (SkipReason::QueuedDelegation, 32),
+            (SkipReason::Repeat, 64),
         ] {
             rows.add(reason, count);
             counters.add(reason, count);
             assert!(!reason.describe().is_empty());
         }
-        assert_eq!((rows.by_reason().map(|(_, count)| count), rows.total()), ([1, 2, 4, 8, 16, 32], 63));
+        assert_eq!((rows.by_reason().map(|(_, count)| count), rows.total()), ([1, 2, 4, 8, 16, 32, 64], 127));
         assert_eq!(counters.snapshot(), rows);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use activity::row::{
     RowSender, claimed_kind, created_at, delegation_id, delegation_text, has_response, is_numbered,
     is_queued_delegation, request_body, request_metadata, request_origin, sender, text_field,
 };
-pub(crate) use activity::{ActivityRows, MalformedRows, Row, activity};
+pub(crate) use activity::{ActivityRows, IncomingEnd, IncomingPage, LargeRows, MalformedRows, Row, RowHead};
 pub use card::AgentCard;
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::to_utf8;
@@ -24,6 +24,7 @@ pub use message::Message;
 #[cfg(feature = "serde")]
 pub(crate) use message::base64;
 pub(crate) use message::{envelope, has_nul};
+pub(crate) use part::pending_file;
 pub use part::{Attachment, File, FileContent, Part};
 pub(crate) use received::ReceivedMessage;
 pub(crate) use record::{

@@ -87,7 +87,9 @@ fn settings_are_numbers_and_durations_are_seconds() {
 
 /// Returns the numbers of rows that were not delivered, where there were none.
 fn no_rows() -> Value {
-    json!({ "malformed": 0, "notices": 0, "own": 0, "own_uploads": 0, "answered": 0, "queued_delegations": 0 })
+    json!({
+        "malformed": 0, "notices": 0, "own": 0, "own_uploads": 0, "answered": 0, "queued_delegations": 0, "repeats": 0,
+    })
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn types_are_send_sync_and_debug() {
     shared::<DelegatedTask>();
     shared::<Notice>();
     shared::<UploadedFile>();
+    shared::<PlatformFile>();
     shared::<PromptEnvelope>();
     shared::<Boundary>();
     shared::<Stats>();

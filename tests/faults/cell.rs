@@ -7,7 +7,7 @@ pub use a2a_blocking::ErrorKind;
 
 use crate::peer::Fault;
 
-pub const CALLS: [Call; 9] = [
+pub const CALLS: [Call; 10] = [
     Call::Enrich,
     Call::Nonblocking,
     Call::Discover,
@@ -17,6 +17,7 @@ pub const CALLS: [Call; 9] = [
     Call::Poll,
     Call::Register,
     Call::UpdateCard,
+    Call::Download,
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +31,14 @@ pub enum Call {
     Poll,
     Register,
     UpdateCard,
+    /// A file, with its acknowledgement.
+    Download,
 }
 
 /// Result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The expected result: a record, a list, a reply or rows.
+    /// The expected result: a record, a list, a reply, rows, or a whole file.
     Good,
     /// A lookup that the registry answered with "no such peer". An older record is dropped.
     Absent,
@@ -55,6 +58,8 @@ pub struct Outcome {
     pub tries: RangeInclusive<u32>,
     /// Delivery that is reported. `NotSent` for a call that sends no message.
     pub delivery: &'static [Delivery],
+    /// Rows that a poll delivers during the fault. `None` is all of them where it is good, and none where it fails.
+    pub rows: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +103,7 @@ pub struct Row {
     pub wait: Wait,
     /// Length of the message's text, or of the description on the card, in bytes.
     pub upload: usize,
-    cells: [Cell; 9],
+    cells: [Cell; 10],
 }
 
 pub const NOT_SENT: &[Delivery] = &[Delivery::NotSent];
@@ -109,33 +114,45 @@ pub const ACCEPTED: &[Delivery] = &[Delivery::Accepted];
 pub const NOT_DELIVERED: &[Delivery] = &[Delivery::NotSent, Delivery::Unknown];
 
 pub fn good() -> Cell {
-    Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: NOT_SENT }])
+    Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: NOT_SENT, rows: None }])
 }
 
 /// A lookup with this result, by one request.
 pub fn lookup(answer: Answer) -> Cell {
-    Cell::Any(vec![Outcome { answer, tries: 1..=1, delivery: NOT_SENT }])
+    Cell::Any(vec![Outcome { answer, tries: 1..=1, delivery: NOT_SENT, rows: None }])
 }
 
 /// An error by one request.
 pub fn error(kind: ErrorKind) -> Cell {
-    Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: 1..=1, delivery: NOT_SENT }])
+    Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: 1..=1, delivery: NOT_SENT, rows: None }])
+}
+
+/// A poll that delivers so many rows, and fails with its next request.
+pub fn error_after(rows: usize, kind: ErrorKind) -> Cell {
+    Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: 2..=2, delivery: NOT_SENT, rows: Some(rows) }])
+}
+
+/// A poll that counts entries which it cannot read, and delivers none.
+pub fn unread() -> Cell {
+    Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: NOT_SENT, rows: Some(0) }])
 }
 
 /// A send that gets a reply at its first attempt.
 pub fn replied() -> Cell {
-    Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: DELIVERED }])
+    Cell::Any(vec![Outcome { answer: Answer::Good, tries: 1..=1, delivery: DELIVERED, rows: None }])
 }
 
 /// A send that fails after this number of attempts.
 pub fn unsent(kind: ErrorKind, attempts: u32, delivery: &'static [Delivery]) -> Cell {
-    Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: attempts..=attempts, delivery }])
+    Cell::Any(vec![Outcome { answer: Answer::Error(kind), tries: attempts..=attempts, delivery, rows: None }])
 }
 
 /// A row in which all lookups have one result, and all other calls but sends another one.
 pub fn row(name: impl Into<String>, fault: Fault, looked_up: Answer, get: Cell, send: Cell) -> Row {
     let lookup = lookup(looked_up);
-    let cells = [lookup.clone(), lookup, get.clone(), get.clone(), get.clone(), send, get.clone(), get.clone(), get];
+    let others = [get.clone(), get.clone(), get.clone(), get.clone()];
+    let [poll, register, update_card, download] = others;
+    let cells = [lookup.clone(), lookup, get.clone(), get.clone(), get, send, poll, register, update_card, download];
     Row { group: "", name: name.into(), fault, reach: Reach::Request, wait: Wait::Quick, upload: 2, cells }
 }
 
@@ -169,6 +186,14 @@ impl Row {
         self
     }
 
+    /// Says that nothing of a page comes. The poll asks for one row, to see whether only the page is slow, and then fails.
+    pub fn nothing_of_a_page(mut self) -> Row {
+        if let Cell::Any(outcomes) = &mut self.cells[Call::Poll as usize] {
+            outcomes.iter_mut().for_each(|outcome| outcome.tries = 2..=2);
+        }
+        self
+    }
+
     /// Leaves only the calls that upload something.
     pub fn uploads_only(mut self) -> Row {
         for call in CALLS.into_iter().filter(|call| *call != Call::Send && !call.asks_before()) {
@@ -194,6 +219,7 @@ impl Call {
             Call::Poll => "poll_once",
             Call::Register => "register",
             Call::UpdateCard => "update_card",
+            Call::Download => "write_to",
         }
     }
 

@@ -59,7 +59,8 @@ pub fn run_in_child(row: &Row, call: Call, dir: &Path) -> Result<(), String> {
     };
     let text = |name: &str| observed[name].as_str().unwrap_or_default().to_owned();
     let attempts = observed["attempts"].as_u64().and_then(|attempts| u32::try_from(attempts).ok());
-    let observed = Observed { answer: text("answer"), attempts, delivery: text("delivery") };
+    let rows = observed["rows"].as_u64().and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default();
+    let observed = Observed { answer: text("answer"), attempts, delivery: text("delivery"), rows };
     check(row, call, outcomes, &observed, &site)
 }
 
@@ -71,8 +72,9 @@ pub fn run() {
     let (url, dir) = (env::var("A2A_FAULT_URL").unwrap(), env::var("A2A_FAULT_DIR").unwrap());
     let mut site = There { url, machine: machine(&row).unwrap(), dir: dir.clone().into() };
     match caught(|| run_call(call, row.wait, row.upload, &mut site, Path::new(&dir))) {
-        Ok(Observed { answer, attempts, delivery }) => {
-            tell_parent(&json!({ "answer": answer, "attempts": attempts, "delivery": delivery }).to_string());
+        Ok(Observed { answer, attempts, delivery, rows }) => {
+            let report = json!({ "answer": answer, "attempts": attempts, "delivery": delivery, "rows": rows });
+            tell_parent(&report.to_string());
         }
         Err(why) => panic!("{why}"),
     }

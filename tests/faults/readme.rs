@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::{env, fs, path::Path};
 
-use a2a_blocking::{Client, Delivery, Settings};
+use a2a_blocking::{Client, Delivery, ErrorKind, Settings};
 
+use crate::calls::POLL_BOUND;
 use crate::cell::{Answer, CALLS, Call, Cell, Outcome, Row, Wait};
 use crate::{run, table};
 
@@ -91,8 +92,14 @@ fn word(call: Call, wait: Wait, outcome: &Outcome) -> String {
         (Call::Send, Answer::Good) if outcome.delivery.contains(&Delivery::Accepted) => "queued".to_owned(),
         (Call::Send, Answer::Good) => "reply".to_owned(),
         (Call::Peers, Answer::Good) => "list".to_owned(),
+        (Call::Poll, Answer::Good) if outcome.rows == Some(0) => "no rows".to_owned(),
         (Call::Poll, Answer::Good) => "rows".to_owned(),
+        (Call::Poll, Answer::Error(kind)) if outcome.rows.is_some() => format!("rows, then `{kind:?}`"),
+        (Call::Poll, Answer::Error(kind)) if waits => format!("`{kind:?}` within {} s", POLL_BOUND.as_secs()),
         (Call::Register | Call::UpdateCard, Answer::Good) => "done".to_owned(),
+        (Call::Download, Answer::Good) => "file".to_owned(),
+        // It is refused by its head.
+        (Call::Download, Answer::Error(ErrorKind::Malformed)) => "`Malformed`".to_owned(),
         (_, Answer::Good) => "record".to_owned(),
         (Call::Send, Answer::Error(kind)) => {
             let tries = match (outcome.tries.start(), outcome.tries.end()) {

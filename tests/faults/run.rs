@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::calls::{Observed, Site, TOKEN, card, inbox, run_call};
-use crate::cell::{Call, Cell, Outcome, Reach, Row, Wait};
+use crate::calls::{AFTER, FILE_PATH, Observed, Site, TOKEN, card, inbox, run_call};
+use crate::cell::{Answer, Call, Cell, Outcome, Reach, Row, Wait};
 use crate::peer::{Counts, Fault, Peer};
 use crate::support::{PEER, Request, WORKSPACE};
 
@@ -83,7 +83,11 @@ pub fn check(row: &Row, call: Call, outcomes: &[Outcome], observed: &Observed, s
     let counts = site.counts().ok_or("it was never repaired")?;
     let (sent, counts) = match site.sent() {
         // After a 401, a call asks whether the platform removed our workspace.
-        [sent @ .., last] if is_question(call, last) && observed.answer.contains("Unauthorized") => {
+        // A file that was fetched is acknowledged.
+        [sent @ .., last]
+            if (is_question(call, last) && observed.answer.contains("Unauthorized"))
+                || (is_ack(call, last) && observed.answer == "Good") =>
+        {
             let (connections, requests) = (counts.connections, counts.requests.saturating_sub(1));
             (sent, Counts { connections: connections.min(requests), requests, ..counts })
         }
@@ -98,6 +102,10 @@ fn is_question(call: Call, request: &Request) -> bool {
     asks && request.method == "GET" && request.path == format!("/workspaces/{WORKSPACE}")
 }
 
+fn is_ack(call: Call, request: &Request) -> bool {
+    call == Call::Download && request.method == "POST" && request.path == format!("{FILE_PATH}/ack")
+}
+
 /// Checks that each request belongs to the call and has our headers. A message must be the same at each attempt.
 fn check_requests(call: Call, upload: usize, sent: &[Request]) -> Result<(), String> {
     for request in sent {
@@ -110,6 +118,7 @@ fn check_requests(call: Call, upload: usize, sent: &[Request]) -> Result<(), Str
             Call::Send => format!("POST /workspaces/{PEER}/a2a"),
             Call::Register => "POST /registry/register".to_owned(),
             Call::UpdateCard => "POST /registry/update-card".to_owned(),
+            Call::Download => format!("GET {FILE_PATH}/content"),
         };
         let path = path.split('?').next().unwrap_or_default();
         let bearer = format!("Bearer {TOKEN}");
@@ -170,10 +179,18 @@ fn check_outcome(
     let fits = |outcome: &Outcome| {
         // Where a GET request has timed out, a busy machine may not have handled it.
         let none = tries == Some(0) && row.wait != Wait::Quick;
-        let is_listed = |tries| u32::try_from(tries).is_ok_and(|tries| outcome.tries.contains(&tries));
+        // A poll that lists something new looks for late rows, too.
+        let is_good_poll = call == Call::Poll && matches!(outcome.answer, Answer::Good);
+        let is_listed = |tries| {
+            let is_in = |tries| outcome.tries.contains(&tries) || (is_good_poll && tries > *outcome.tries.end());
+            u32::try_from(tries).is_ok_and(is_in)
+        };
         let by_tries = none || tries.is_none_or(is_listed);
         let by_delivery = outcome.delivery.iter().any(|delivery| format!("{delivery:?}") == observed.delivery);
-        format!("{:?}", outcome.answer) == observed.answer && by_tries && by_delivery
+        let is_good = matches!(outcome.answer, Answer::Good);
+        let rows = outcome.rows.unwrap_or(if is_good { AFTER as usize } else { 0 });
+        let by_rows = call != Call::Poll || rows == observed.rows;
+        format!("{:?}", outcome.answer) == observed.answer && by_tries && by_delivery && by_rows
     };
     if !outcomes.iter().any(fits) {
         return mismatch("another result");

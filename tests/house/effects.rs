@@ -23,6 +23,7 @@ const EFFECTS: &[Effect] = &[
             "src/http/removal.rs",
             "src/http/transport/",
             "src/http/rate_limit.rs",
+            "src/http/body.rs",
             "src/http/upload.rs",
             "src/util/",
             "src/token/",

@@ -12,7 +12,6 @@ const SHORT: &[(&str, &str)] = &[
     ("src/platform/mod.rs", "declares the modules"),
     ("src/wire/mod.rs", "declares the modules"),
     ("src/inbox/mod.rs", "declares the modules"),
-    ("src/inbox/feed/mod.rs", "declares the modules"),
     ("src/test_util.rs", "helpers of the unit tests, in a room that all of them import"),
     ("src/cache/jitter.rs", "spreads expiries by peer, apart so that `util` knows no peers"),
     ("src/cache/local/raw_key.rs", "the key type of the thread-local cache, which the table and its users import"),

@@ -62,12 +62,17 @@ fn polls_leave_the_last_requests_to_sends_and_heartbeats() {
         .cursor_file(dir.file("cursor"))
         .interval(Duration::from_millis(1))
         .heartbeat(None)
+        // Both ask without regard to the account.
+        .register(false)
+        .deliver_paused(true)
         .spawn(move |_| {
             counted.fetch_add(1, SeqCst);
             Verdict::Ack
         })
         .unwrap();
     eventually("only the reserve is left", || client.stats().rate_limit_left == Some(3));
+    // The poll that brought the account there ends.
+    thread::sleep(Duration::from_millis(100));
     let polls = client.stats().inbox.polls;
     assert_eq!((0..3).filter(|_| client.send(dev.id(), "hi").is_ok()).count(), 3);
     let stats = client.stats();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use a2a_blocking::{ErrorKind, InboxPoller, Verdict};
 
 use crate::poller::{eventually, fast_poller, promptly, recorder};
-use crate::support::platform::{Platform, SECOND, param};
+use crate::support::platform::{Platform, SECOND};
 use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE, client};
 
 #[test]
@@ -24,7 +24,9 @@ fn full_page_is_followed_by_another_poll_at_once() {
     poller.stop();
     let expected = (20..1_254).map(|n| format!("message {n}"));
     assert!(texts.lock().unwrap()[2..].iter().cloned().eq(expected));
-    assert!(platform.state().polls.iter().skip(1).all(|poll| param(poll, "limit").as_deref() == Some("100")));
+    let listed_behind = |poll: &&String| poll.contains("since_id=");
+    let state = platform.state();
+    assert!(state.polls.iter().rev().filter(listed_behind).take(13).all(|poll| poll.contains("limit=100&")));
 }
 
 #[test]
@@ -71,32 +73,79 @@ fn failed_poll_returns_a_typed_error_and_loses_nothing() {
         assert!(n != 1 || error.retry_after() == Some(Duration::from_secs(7)));
     }
     assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 3);
-    let asked = server.requests().into_iter().filter(|request| !request.path.ends_with(WORKSPACE));
-    assert!(asked.into_iter().all(|request| param(&request.path, "limit").as_deref() == Some("500")));
+    assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 0);
 }
 
+/// A page has rows of `max_row` bytes at most, and what the platform sends beyond them is not read.
 #[test]
-fn page_that_is_too_large_is_requested_in_quarters() {
+fn page_that_is_too_large_is_read_in_parts() {
     let (platform, dir) = (Platform::new(), Dir::new("inbox-large"));
-    let text = "x".repeat(1_000_000);
-    for n in 0..50 {
-        platform.add(n * 10 * SECOND, PEER, &text);
-    }
+    let text = "x".repeat(100_000);
+    let ids: Vec<String> = (0..50).map(|n| platform.add(n * SECOND, PEER, &text)).collect();
     let server = platform.serve();
-    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
-    let mut delivered = 0;
-    while delivered < 50 {
-        match poller.poll_once(|_| Verdict::Ack) {
-            Ok(polled) => {
-                assert!(polled.delivered > 0);
-                delivered += polled.delivered;
-            }
-            // A slow machine may time out on 50 MB, which shortens the page, too.
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
+    let mut poller = fast_poller(client(&server), &dir).max_row(1_000_000).build().unwrap();
+    let mut got = Vec::new();
+    loop {
+        let polled = poller.poll_once(|message| {
+            got.push(message.activity_id().to_owned());
+            Verdict::Ack
+        });
+        if !polled.unwrap().has_more {
+            break;
         }
     }
-    let limits: Vec<String> = platform.state().polls.iter().filter_map(|poll| param(poll, "limit")).collect();
-    assert_eq!(limits[..3], ["500", "125", "31"], "down to the first that fits");
+    assert_eq!(got, ids);
+    let pages = platform.state().polls.iter().filter(|poll| poll.contains("since_id=")).count();
+    assert!(pages >= 5, "{pages} pages for 5 MB of rows");
+}
+
+/// A program with its own loop gets its turn after a page, also while the poller lists what came while it was away.
+#[test]
+fn poll_delivers_about_a_page() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-turn"));
+    platform.fill(0, 500, PEER);
+    let server = platform.serve();
+    for name in ["first start", "restart"] {
+        let (mut poller, mut delivered) = (fast_poller(client(&server), &dir).page_size(20).build().unwrap(), 0);
+        loop {
+            let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+            assert!(polled.delivered < 40, "{name}: {polled:?}");
+            delivered += polled.delivered;
+            if !polled.has_more {
+                break;
+            }
+        }
+        assert_eq!(delivered, 500, "{name}");
+        drop(poller);
+        platform.fill(500, 500, PEER);
+    }
+}
+
+/// A page that breaks off delivers what came, and the next one begins behind that.
+#[test]
+fn page_that_breaks_off_delivers_the_rows_that_came() {
+    let (platform, dir) = (Platform::new(), Dir::new("inbox-broken"));
+    let ids = platform.fill(1, 40, PEER);
+    let inner = platform.clone();
+    let server = Server::decide(move |_, request| match inner.answer(request) {
+        Reaction::Reply { body, .. } if request.path.contains("since_id=") && body.len() > 2_000 => {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            Reaction::Reset([head.as_bytes(), &body[..2_000]].concat())
+        }
+        reaction => reaction,
+    });
+    let mut poller = fast_poller(client(&server), &dir).build().unwrap();
+    let mut got = Vec::new();
+    for _ in 0..100 {
+        let polled = poller.poll_once(|message| {
+            got.push(message.activity_id().to_owned());
+            Verdict::Ack
+        });
+        if polled.is_ok_and(|polled| !polled.has_more) {
+            break;
+        }
+    }
+    assert_eq!(got, ids);
 }
 
 #[test]

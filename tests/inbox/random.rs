@@ -63,7 +63,7 @@ impl Feed {
             if self.is('d') && (odd_burst || self.dice.roll(8) == 0) {
                 platform.add_row(at, json!({ "id": null }));
             } else if self.is('u') && (untimed_burst || self.dice.roll(8) == 0) {
-                let row = json!({ "source_id": PEER, "summary": "untimed", "created_at": null });
+                let row = json!({ "source_id": PEER, "summary": "untimed", "created_at": null, "seq": null });
                 self.rows.push(platform.add_row(at, row));
             } else {
                 self.add(platform, at, late == 0);
@@ -168,7 +168,8 @@ fn run(seed: u64, conditions: &'static str, file: &Path) {
         if conditions.contains('p') && dice.roll(3) == 0 {
             prune(&platform, &got, &mut dice);
         }
-        if dice.roll(6) == 0 {
+        // A late row is found within 10 s, and by a poller that starts at once.
+        if last || dice.roll(6) == 0 {
             drop(poller);
             poller = start();
         }

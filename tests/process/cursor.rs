@@ -20,7 +20,14 @@ fn poller(server: &Server, file: &Path) -> InboxPoller {
 
 /// Polls once and returns the number of messages.
 fn deliver(poller: &mut InboxPoller) -> usize {
-    poller.poll_once(|_| Verdict::Ack).unwrap().delivered
+    let mut delivered = 0;
+    loop {
+        let polled = poller.poll_once(|_| Verdict::Ack).unwrap();
+        delivered += polled.delivered;
+        if !polled.has_more {
+            return delivered;
+        }
+    }
 }
 
 /// Asserts that a new poller gets no message.

@@ -204,3 +204,34 @@ fn uploads_and_notices_are_as_recorded() {
     recorded["attachments"][0] = json!({ "uri": file.uri, "name": "note.txt", "mimeType": "text/plain", "size": 10 });
     assert_eq!(serde_json::from_slice::<Value>(&server.requests()[0].body).unwrap(), recorded);
 }
+
+#[test]
+fn content_of_a_file_is_as_recorded() {
+    let fetch = |client: &Client, id: &str| {
+        let mut content = Vec::new();
+        let fetched = client.open_file(format!("platform-pending:{WORKSPACE}/{id}"))?.write_to(&mut content);
+        fetched.map(|_| String::from_utf8(content).unwrap())
+    };
+    let file = "5adfce0f-79b1-454a-9ada-0420e927f11a";
+    let unknown = "58afbc36-596c-45c3-80e2-a118ec49aaaf";
+    for (what, id, kind) in [
+        ("q: content, another's token", file, ErrorKind::Unauthorized),
+        ("q: content under another's path", file, ErrorKind::NotFound),
+        ("q: content, unknown", unknown, ErrorKind::NotFound),
+        ("q: content, no UUID", "x", ErrorKind::Status),
+    ] {
+        let error = exchange("queue", what, |client| fetch(client, id)).0.unwrap_err();
+        assert_eq!(error.kind(), kind, "{what}: {error}");
+    }
+    let (content, ack) = (line("queue", "q: content"), line("queue", "q: ack"));
+    for ack in [&ack, &line("queue", "q: ack again"), &line("queue", "q: ack unknown")] {
+        let status = u16::try_from(ack["status"].as_u64().unwrap()).unwrap();
+        let text = content["body"].as_str().unwrap();
+        let server = Server::play([Reaction::reply(200, text), Reaction::reply(status, ack["body"].to_string())]);
+        assert_eq!(fetch(&builder(&server).build().unwrap(), file).unwrap(), "hello file");
+        let requests = server.requests();
+        assert_eq!(json!(requests[0].path), content["request"]["path"]);
+        assert_eq!(serde_json::from_slice::<Value>(&requests[1].body).unwrap(), ack["request"]["body"]);
+    }
+    assert_eq!(json!(format!("/workspaces/{WORKSPACE}/pending-uploads/{file}/ack")), ack["request"]["path"]);
+}

@@ -306,7 +306,7 @@ fn rows_and_cursors_stay_in_their_query_parameters() {
         let tap = Tap::new(move |_| rows.clone());
         let (client, cursor) = (base(&tap).build().unwrap(), dir.file(&format!("cursor-{n}.json")));
         let poll = || {
-            let poller = InboxPoller::builder(client.clone()).cursor_file(&cursor).page_size(2);
+            let poller = InboxPoller::builder(client.clone()).cursor_file(&cursor).page_size(2).ack(false);
             let mut poller = poller.interval(Duration::from_millis(1)).build().unwrap();
             for _ in 0..2 {
                 let _ = poller.poll_once(|_| Verdict::Ack);
@@ -317,7 +317,7 @@ fn rows_and_cursors_stay_in_their_query_parameters() {
         poll();
         if let Ok(kept) = fs::read_to_string(&cursor) {
             fs::write(&cursor, kept.replace("2026", "2026\\r\\nX-Evil: 1")).unwrap();
-            let _ = InboxPoller::builder(client.clone()).cursor_file(&cursor).build().map(|mut poller| {
+            let _ = InboxPoller::builder(client.clone()).cursor_file(&cursor).ack(false).build().map(|mut poller| {
                 let _ = poller.poll_once(|_| Verdict::Ack);
             });
         }

@@ -106,6 +106,10 @@ fn every_call(what: &str, builder: ClientBuilder, dir: &Dir) {
     show_outcome("request_details", client.request_details("r"));
     show_outcome("instructions", client.instructions());
     show_outcome("delegations", client.delegations());
+    show_outcome("open_file", client.open_file(format!("platform-pending:{WORKSPACE}/f")));
+    show_outcome("open_file, elsewhere", client.open_file("https://x.test/f"));
+    let file = client.open_file(format!("platform-pending:{WORKSPACE}/f")).unwrap();
+    show_outcome("write_to", file.timeout(Duration::from_secs(2)).write_to(Vec::new()));
     // Without a connection this call retries for 15 s.
     if !UNREACHABLE.contains(&what) {
         show_outcome("notify", client.notify("done"));

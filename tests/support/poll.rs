@@ -23,7 +23,7 @@ impl log::Log for Capture {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         // The lines of deliveries and messages are captured with what is only at debug level.
         let is_of_a_message =
-            ["deliver", "message"].iter().any(|part| metadata.target().contains(&format!("inbox::{part}")));
+            ["deliver", "message", "verdict"].iter().any(|part| metadata.target().contains(&format!("inbox::{part}")));
         metadata.level() <= if is_of_a_message { log::Level::Debug } else { log::Level::Info }
     }
 
@@ -107,7 +107,12 @@ pub fn saved(file: &Path) -> Value {
                     acked.entry(id.to_owned()).and_modify(|known| *known = at.max(*known)).or_insert(at);
                 }
                 "version" => assert_eq!(value, 2),
+                // Release 0.1 has none of them.
+                "listed" => assert!(value.is_string()),
+                "message" => assert!(value.is_array()),
                 "key" => assert_eq!(value.as_str().unwrap().len(), 32),
+                "acked_seq" => assert!(value.is_i64()),
+                "broadcasts" => assert!(value.is_array()),
                 other => panic!("no {other} is expected"),
             }
         }

@@ -102,7 +102,8 @@ pub(crate) enum Command {
     ///
     /// Prints a line per message: time, sender, text. The cursor remembers what was printed, and the next run continues
     /// there. Without a cursor it starts with the last 600 s. The cursor is not that of your own program, which still
-    /// gets every message. A failed poll is repeated. The first of a series is logged, and so is the end of the series.
+    /// gets every message: nothing is acknowledged to the platform. A failed poll is repeated. The first of a series is
+    /// logged, and so is the end of the series.
     #[command(after_help = help::POLL)]
     Poll {
         /// Print what is there now, and exit
@@ -112,7 +113,8 @@ pub(crate) enum Command {
         once: bool,
         /// Answer each message that is no reply with this text [default: no answer]
         ///
-        /// Registers and sends heartbeats, too.
+        /// Registers, sends heartbeats and acknowledges what was handled, too. Without a cursor it starts behind what was
+        /// acknowledged.
         #[arg(long, value_name = "TEXT", value_parser = words, value_hint = ValueHint::Other)]
         reply_with: Option<String>,
         /// File that remembers what was printed [default: a2a-peer-cursor-WORKSPACE.json, by the token file]

@@ -46,8 +46,9 @@ pub(crate) fn poll(client: Client, options: PollOptions, args: &Arc<Args>) -> Re
     if let Some(path) = cursor {
         builder = builder.cursor_file(path);
     }
-    // Without a cursor each run would answer the same messages again.
-    builder = builder.require_cursor(reply_with.is_some());
+    // Without a cursor each run would answer the same messages again. What is only read here stays unacknowledged at the
+    // platform: the agent's own program has still to handle it.
+    builder = builder.require_cursor(reply_with.is_some()).ack(reply_with.is_some());
     let state = Arc::<PollState>::default();
     let (callback_args, callback_state) = (args.clone(), state.clone());
     let mut callback = move |message: &InboxMessage| {

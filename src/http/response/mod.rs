@@ -4,24 +4,18 @@
 pub(crate) mod fuzz;
 
 use std::fmt::Display;
-use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Body;
 
 use crate::error::{Error, ErrorKind, MAX_RETRY_AFTER};
-use crate::http::errors::{failure, undecodable};
 use crate::token::Token;
-use crate::util::clock::Deadline;
 use crate::util::text::{EXCERPT_CHARS, Untrusted, prefix};
 
 /// Longest text of a peer that an error takes over, in characters.
 const MAX_TEXT: usize = 4_000;
 /// Length of the longest character in UTF-8, in bytes.
 const MAX_UTF8: usize = 4;
-/// Most bytes that are read of a body of which only the start is wanted.
-const MAX_START: usize = 1_024;
 
 /// A response, whatever its status.
 pub(crate) struct Response {
@@ -123,57 +117,6 @@ pub(super) fn retry_after(header: &str) -> Option<Duration> {
     // The header has no sign. A number that is too large for `u64` is still a wait.
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER))
-}
-
-/// Largest body that is read, and the setting that it comes from, if it does.
-#[derive(Clone, Copy)]
-pub(super) struct SizeLimit {
-    pub(super) bytes: u64,
-    pub(super) setting: Option<&'static str>,
-    /// True where only the bytes that arrive first are read, of a body that need not end.
-    pub(super) is_start: bool,
-}
-
-/// The reason why a body was not read.
-pub(super) enum BodyFailure {
-    /// It is not in its encoding, which is this one.
-    Undecodable(String),
-    Other(Error),
-}
-
-pub(super) fn read_body(
-    target: &str,
-    body: &mut Body,
-    deadline: Deadline,
-    SizeLimit { bytes: max_bytes, setting, is_start }: SizeLimit,
-) -> Result<Vec<u8>, BodyFailure> {
-    let cut_off = |why| {
-        let why = ureq::Error::from(why);
-        let other = |why| BodyFailure::Other(failure(target, why, deadline));
-        undecodable(&why).map_or_else(|| other(why), BodyFailure::Undecodable)
-    };
-    if is_start {
-        let mut bytes = vec![0; MAX_START];
-        let count = body.as_reader().read(&mut bytes).map_err(cut_off)?;
-        bytes.truncate(count);
-        return Ok(bytes);
-    }
-    let too_large = || {
-        let mut detail = format!("the body is above {max_bytes} bytes");
-        if let Some(setting) = setting {
-            detail += &format!(", the limit of this client: `{setting}` sets it");
-        }
-        Err(BodyFailure::Other(Error::new(ErrorKind::TooLarge, detail).with_target(target)))
-    };
-    // Nothing is read of a body whose head says that it is too long.
-    if body.content_length().is_some_and(|length| length > max_bytes) {
-        return too_large();
-    }
-    let mut bytes = Vec::new();
-    // Not ureq's `limit`: it refuses a body of exactly that length, and counts compressed bytes.
-    let read = body.as_reader().take(max_bytes + 1).read_to_end(&mut bytes);
-    read.map_err(cut_off)?;
-    if bytes.len() as u64 > max_bytes { too_large() } else { Ok(bytes) }
 }
 
 #[cfg(test)]

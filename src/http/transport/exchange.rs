@@ -47,6 +47,8 @@ pub(in crate::http) struct ExchangeContext {
     /// The request's body, until the request is written.
     body: RefCell<Option<RequestBody>>,
     deadline: Deadline,
+    /// Time by which the reads of the response's body that are under way end, if it is sooner.
+    reads_end: Cell<Option<Deadline>>,
     shutdown: ShutdownFlag,
 }
 
@@ -93,9 +95,10 @@ impl ExchangeContext {
         self.body.take();
     }
 
-    /// Returns the time left until the exchange's deadline.
+    /// Returns the time left until the exchange's deadline, or until that of its reads.
     pub(super) fn time_left(&self) -> Duration {
-        self.deadline.left()
+        let left = self.deadline.left();
+        self.reads_end.get().map_or(left, |end| left.min(end.left()))
     }
 }
 
@@ -134,6 +137,7 @@ impl ExchangeGuard {
             placeholder_state: Cell::new(PlaceholderState::InHead),
             body: RefCell::new(body.cloned()),
             deadline,
+            reads_end: Cell::new(None),
             shutdown: shutdown.clone(),
         });
         let outer = CURRENT.replace(Some(context.clone()));
@@ -165,6 +169,13 @@ impl Drop for ExchangeGuard {
 /// Returns `None` in a thread whose thread-locals are being destroyed, which may still close a connection.
 pub(super) fn current_exchange() -> Option<Rc<ExchangeContext>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Bounds the reads from the socket that this thread makes from now on. One read of a body may take any number of them.
+pub(in crate::http) fn end_reads_by(deadline: Deadline) {
+    if let Some(exchange) = current_exchange() {
+        exchange.reads_end.set(Some(deadline));
+    }
 }
 
 /// Returns an error if the pool of this thread's exchange is shut down.

@@ -1,27 +1,29 @@
 //! The settings of a poller.
 
 mod callbacks;
+mod reading;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cursor_path::cursor_path;
-use super::deliver::{DeadLetterCallback, ErrorCallback, Verdict};
+use super::deliver::{DeadLetterCallback, ErrorCallback};
 use super::handle::PollerHandle;
 use super::keeper::KeeperSettings;
 use super::message::InboxMessage;
 use super::poller::InboxPoller;
 use super::request_watch::RequestCallback;
 use super::store::CursorFile;
+use super::verdict::Verdict;
 use crate::client::{Client, PushAgent};
 use crate::error::Error;
 use crate::platform::MAX_PAGE;
 use crate::retry::RetryPolicy;
 use crate::wire::AgentCard;
 
-/// Longest backlog. A longer one counts as this.
-const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
+/// Least bytes that are read of a row.
+const MIN_ROW: usize = 64 * 1024;
 
 /// Builds an [`InboxPoller`]. Made by [`InboxPoller::builder`].
 ///
@@ -51,7 +53,7 @@ const MAX_BACKLOG: Duration = Duration::from_secs(30 * 86_400);
 /// let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(1)).with_cap(Duration::from_secs(8));
 /// assert!(shown.contains(&format!("retry: {retry:?}")));
 /// let defaults = ["interval: 5s", "heartbeat: Some(30s)", "backlog: 600s", "page_size: 500", "loop_brake: Some(30)"];
-/// for default in defaults.into_iter().chain(["own: false", "register: Some(Keep)", "deliver_paused: false"]) {
+/// for default in defaults.into_iter().chain(["own: false", "ack: true", "register: Some(Keep)", "deliver_paused: false", "late: 60s"]) {
 ///     assert!(shown.contains(default), "{default} is not in {shown}");
 /// }
 /// assert!(shown.contains("require_cursor: false") && shown.contains("on_dead_letter: false, on_error: false, on_request: false"));
@@ -66,9 +68,12 @@ pub struct PollerBuilder {
     pub(super) retry: RetryPolicy,
     pub(super) backlog: Duration,
     pub(super) page_size: usize,
+    pub(super) late: Duration,
+    pub(super) max_row: usize,
     pub(super) heartbeat: Option<Duration>,
     pub(super) loop_brake: Option<u32>,
     pub(super) own: bool,
+    pub(super) ack: bool,
     pub(super) keeper: KeeperSettings,
     pub(super) on_dead_letter: Option<DeadLetterCallback>,
     pub(super) on_error: Option<ErrorCallback>,
@@ -88,9 +93,12 @@ impl PollerBuilder {
             retry: RetryPolicy::new().with_attempts(5).with_base(secs(1)).with_cap(secs(8)),
             backlog: secs(600),
             page_size: MAX_PAGE,
+            late: secs(60),
+            max_row: 32 * 1024 * 1024,
             heartbeat: Some(secs(30)),
             loop_brake: Some(30),
             own: false,
+            ack: true,
             on_dead_letter: None,
             on_error: None,
             on_request: None,
@@ -99,9 +107,10 @@ impl PollerBuilder {
 
     /// Sets the time between two polls.
     ///
-    /// After a full page the next poll follows at once. A failed poll is repeated after this time, then after twice
-    /// this time, and so on up to 60 s (each ±25 %). The platform's `Retry-After` makes the wait longer, up to an
-    /// hour, and so does its rate limit while less than a tenth of it is left: at least 5 s, at most 121 s.
+    /// After a full page the next poll follows at once. A failed poll is repeated after this time, then after twice this
+    /// time, and so on, but after at most 3.2 s (each ±25 %), so that polls go on soon after an outage. The platform's
+    /// `Retry-After` makes the wait longer, up to 60 s, and so does its rate limit while less than a tenth of it is left: at
+    /// least 5 s, at most 121 s.
     ///
     /// Default: 5 s. Must be more than zero.
     pub fn interval(mut self, wait: Duration) -> Self {
@@ -141,24 +150,6 @@ impl PollerBuilder {
         self
     }
 
-    /// Sets how old a message may be to be delivered on the first start, when there is no cursor yet.
-    ///
-    /// Measured on the platform's clock, in whole seconds, from the poller's start. Older messages are skipped.
-    /// Default: 600 s. Must be at least 1 s. A value above 30 days counts as 30 days.
-    pub fn backlog(mut self, age: Duration) -> Self {
-        self.backlog = age.min(MAX_BACKLOG);
-        self
-    }
-
-    /// Sets the number of rows that one request asks for.
-    ///
-    /// Pages that are too large or too slow are asked for again in smaller pieces, whatever the setting.
-    /// Default: 500, which is also the maximum that the platform allows. Must be at least 1.
-    pub fn page_size(mut self, rows: usize) -> Self {
-        self.page_size = rows;
-        self
-    }
-
     /// Sets how often a heartbeat tells the platform that the workspace is alive. It is sent from its own thread.
     ///
     /// `None` turns it off. Without heartbeats the platform shows a workspace as offline after 90 s. Only
@@ -179,16 +170,6 @@ impl PollerBuilder {
     /// Default: 30. Must be at least 1. `None` turns it off.
     pub fn loop_brake(mut self, replies: Option<u32>) -> Self {
         self.loop_brake = replies;
-        self
-    }
-
-    /// Sets whether messages that this workspace sent to itself are delivered.
-    ///
-    /// A callback that answers them writes to its own inbox, and then answers that.
-    ///
-    /// Default: false. They are counted in [`SkippedRows::own`](crate::SkippedRows::own).
-    pub fn own(mut self, delivers: bool) -> Self {
-        self.own = delivers;
         self
     }
 
@@ -275,6 +256,8 @@ impl PollerBuilder {
             format!("backlog: {backlog:?} is too short: set at least 1 s")
         } else if !(1..=MAX_PAGE).contains(&page_size) {
             format!("page_size: {page_size} is out of range: set 1 to {MAX_PAGE}")
+        } else if self.max_row < MIN_ROW {
+            format!("max_row: {} bytes are too few: set at least {MIN_ROW}", self.max_row)
         } else {
             return cursor_path(self.client.settings(), self.cursor_file.as_deref());
         };
@@ -286,12 +269,22 @@ impl PollerBuilder {
 impl fmt::Debug for PollerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PollerBuilder { client, interval, cursor_file, retry, backlog, page_size, heartbeat, .. } = self;
+        let PollerBuilder { late, max_row, ack, .. } = self;
         let PollerBuilder { require_cursor, keeper, loop_brake, own, on_dead_letter, on_error, on_request, .. } = self;
         let mut shown = f.debug_struct("PollerBuilder");
         shown.field("client", client).field("interval", interval).field("cursor_file", cursor_file);
         shown.field("require_cursor", require_cursor).field("retry", retry).field("backlog", backlog);
-        shown.field("page_size", page_size).field("heartbeat", heartbeat).field("loop_brake", loop_brake);
-        shown.field("own", own).field("register", &keeper.registers).field("agent_card", &keeper.card);
+        shown
+            .field("page_size", page_size)
+            .field("late", late)
+            .field("max_row", max_row)
+            .field("heartbeat", heartbeat)
+            .field("loop_brake", loop_brake);
+        shown
+            .field("own", own)
+            .field("ack", ack)
+            .field("register", &keeper.registers)
+            .field("agent_card", &keeper.card);
         shown.field("deliver_paused", &keeper.delivers_paused).field("on_dead_letter", &on_dead_letter.is_some());
         shown.field("on_error", &on_error.is_some()).field("on_request", &on_request.is_some()).finish()
     }

@@ -65,7 +65,7 @@ pub fn notification(data: &[u8]) {
         .unwrap_or_else(|_| serde_json::json!({ "id": "x", "data": { "text": String::from_utf8_lossy(row) } }));
     let Value::Object(fields) = row else { return };
     let id = fields.get("id").and_then(Value::as_str).unwrap_or("x").to_owned();
-    let message = InboxMessage::new(&CLIENT, Row { id, at: None, fields });
+    let message = InboxMessage::new(&CLIENT, Row { id, at: None, bytes: 0, fields });
     let peer = match serde_json::from_slice(peer) {
         Ok(Value::Object(record)) => Some(Peer::discovered(PeerId::from_text(PEER).unwrap(), record)),
         _ => None,

@@ -23,7 +23,7 @@ static UNSEEN: Lazy<Regex> =
 fn envelope(row: Value, peer: Option<Value>) -> PromptEnvelope {
     let Value::Object(fields) = row else { panic!("{row}") };
     let id = fields.get("id").and_then(Value::as_str).unwrap_or("x").to_owned();
-    let message = InboxMessage::new(&CLIENT, Row { id, at: None, fields });
+    let message = InboxMessage::new(&CLIENT, Row { id, at: None, bytes: 0, fields });
     let peer = peer.map(|peer| Peer::discovered(PeerId::from_text(PEER).unwrap(), peer.as_object().unwrap().clone()));
     message.envelope_from(peer.as_ref(), None)
 }
@@ -157,7 +157,7 @@ fn body_is_fenced_by_its_boundary() {
     let boundary = Boundary::new("Inbox-7f3a9c51e08d").unwrap();
     let fenced = |text: &str, name: &str| {
         let row = json!({ "source_id": PEER, "data": { "text": text } });
-        let row = Row { id: "x".to_owned(), at: None, fields: row.as_object().unwrap().clone() };
+        let row = Row { id: "x".to_owned(), at: None, bytes: 0, fields: row.as_object().unwrap().clone() };
         let message = InboxMessage::new(&CLIENT, row);
         let record = json!({ "name": name }).as_object().unwrap().clone();
         let peer = Peer::discovered(PeerId::from_text(PEER).unwrap(), record);

@@ -10,27 +10,47 @@ use crate::inbox::kind::{InboxMessageKind, is_ours};
 use crate::inbox::message::InboxMessage;
 use crate::peer::PeerId;
 use crate::test_util::{Choices, halves};
-use crate::wire::{ActivityRows, Part, Row, Timestamp, activity, created_at, to_utf8};
+use crate::wire::{ActivityRows, IncomingEnd, IncomingPage, LargeRows, Part, Row, Timestamp, created_at, to_utf8};
 
-/// Parses a page of the feed. Asserts that each entry is a row or counted as malformed, that no row hides another, and
-/// that each makes a message.
+const MAX_ROW: usize = 32 * 1024 * 1024;
+
+/// Reads a page of the feed as it arrives. Asserts that each entry is a row or counted as malformed, that no row hides
+/// another, that the pieces do not matter, and that each row makes a message.
 pub fn activity_rows(data: &[u8]) {
     let (body, rest) = halves(data);
-    let parsed = activity(body);
+    let (page, end) = read(body, usize::MAX, MAX_ROW);
     // Both JSON parsers accept the same texts.
     if let Ok(value) = serde_json::from_slice::<Value>(&to_utf8(body)) {
-        assert_eq!(parsed.is_ok(), value.is_array());
+        assert_eq!(matches!(end, IncomingEnd::Complete), value.is_array());
         if let Some(entries) = value.as_array() {
-            let page = parsed.as_ref().unwrap();
             assert_eq!(page.rows.len() + page.malformed.count, entries.len());
             assert_eq!(page.unreadable.count, 0);
         }
     }
-    if let Ok(page) = &parsed {
-        check_page(page);
-    }
+    check_page(&page);
+    check_pieces(body, &page, &end, usize::from(rest.first().copied().unwrap_or_default()) + 1);
     check_neighbours(body);
     check_reorder_buffer(rest);
+}
+
+/// Reads a page that comes in pieces of `size` bytes.
+fn read(body: &[u8], size: usize, max_row: usize) -> (ActivityRows, IncomingEnd) {
+    let mut page = IncomingPage::new(max_row, LargeRows::default());
+    let _ = body.chunks(size).try_for_each(|piece| page.push(piece));
+    page.finish()
+}
+
+/// Asserts that a page in pieces is the same page, and that a smaller cap leaves its first rows.
+fn check_pieces(body: &[u8], whole: &ActivityRows, end: &IncomingEnd, size: usize) {
+    let ids = |page: &ActivityRows| page.rows.iter().map(|row| (row.id.clone(), row.bytes)).collect::<Vec<_>>();
+    let (page, its_end) = read(body, size, MAX_ROW);
+    assert_eq!((ids(&page), page.malformed.count), (ids(whole), whole.malformed.count));
+    assert_eq!(std::mem::discriminant(&its_end), std::mem::discriminant(end));
+    let (page, its_end) = read(body, size, 64);
+    if let IncomingEnd::Full | IncomingEnd::LargeRow(_) = its_end {
+        assert!(ids(whole).starts_with(&ids(&page)));
+        assert!(page.rows.iter().all(|row| row.bytes <= 64));
+    }
 }
 
 /// Asserts that each row has a valid id and its time, and that few excerpts of malformed ones are kept.
@@ -96,7 +116,8 @@ fn check_neighbours(entry: &[u8]) {
     }
     let (first, last) = (json!({ "id": "first" }), json!({ "id": "last", "summary": "s" }));
     let body = format!("[{first},{entry},{last}]");
-    let page = activity(body.as_bytes()).unwrap();
+    let (page, end) = read(body.as_bytes(), 7, MAX_ROW);
+    assert!(matches!(end, IncomingEnd::Complete));
     assert_eq!(page.rows.len() + page.malformed.count, 3);
     let (one, other) = (page.rows.first().unwrap(), page.rows.last().unwrap());
     assert_eq!((Value::Object(one.fields.clone()), Value::Object(other.fields.clone())), (first, last));
@@ -112,16 +133,13 @@ fn check_reorder_buffer(data: &[u8]) {
         let page: Vec<String> = (0..choices.below(4)).map(|n| format!("{}", all.len() + n)).collect();
         let size = choices.below(256) * 256 * 1024;
         all.extend(page.clone());
-        bytes.push(size);
-        buffer.push_older_page(
-            page.iter().map(|id| Row { id: id.clone(), at: None, fields: serde_json::Map::new() }).collect(),
-            page.len(),
-            size,
-        );
+        bytes.push(page.len() * size);
+        let row = |id: &String| Row { id: id.clone(), at: None, bytes: size, fields: serde_json::Map::new() };
+        buffer.push_older_page(page.iter().map(row).collect());
     }
-    let (rows, has_dropped) = (buffer.rows, buffer.has_dropped);
-    let kept: Vec<String> = buffer.into_rows().into_iter().map(|row| row.id).collect();
-    assert_eq!(kept.len(), rows);
-    assert!(all.iter().rev().take(rows).eq(&kept) && has_dropped == (rows < all.len()));
+    let has_dropped = buffer.has_dropped;
+    let kept: Vec<String> = buffer.take_rows().into_iter().map(|row| row.id).collect();
+    assert!(all.iter().rev().take(kept.len()).eq(&kept) && has_dropped == (kept.len() < all.len()));
+    assert_eq!(buffer.take_rows().len(), 0);
     assert!(bytes.iter().sum::<usize>() > 32 * 1024 * 1024 || !has_dropped);
 }

@@ -84,6 +84,21 @@ pub(super) fn identify(
     (kind, peer)
 }
 
+/// Returns the kind of a row of which only the head was read, and the peer that it concerns.
+///
+/// The sender may come behind the head. So a head that names none is not taken for the human's or the platform's.
+pub(super) fn identify_head(
+    fields: &Map<String, Value>,
+    request: &Value,
+    workspace_id: &str,
+) -> (InboxMessageKind, Option<PeerId>) {
+    use InboxMessageKind::{Delegation, Human, System, Upload};
+    match identify(fields, request, workspace_id) {
+        (Human | Upload | Delegation, _) if wire::sender(fields) == RowSender::Absent => (System, None),
+        identified => identified,
+    }
+}
+
 /// Returns the method that the sender called. It is its own word: the platform passes on any.
 pub(super) fn method(fields: &Map<String, Value>) -> Option<&str> {
     wire::text_field(fields, "method")

@@ -24,7 +24,7 @@ pub(in crate::inbox) fn names_in_row(fields: &Map<String, Value>) -> Map<String,
 /// Puts the names and roles of a page's senders over those that the client has cached.
 ///
 /// They are as of the listing, so this is to be done when a page arrives, and not when its messages are delivered.
-pub(in crate::inbox) fn overlay_names(client: &Client, rows: &[Row]) {
+pub(in crate::inbox) fn overlay_names<'a>(client: &Client, rows: impl Iterator<Item = &'a Row>) {
     let mut newest = HashMap::new();
     for row in rows {
         if let Some(peer) = sender(&row.fields) {

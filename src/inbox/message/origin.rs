@@ -113,7 +113,10 @@ mod tests {
 
     fn message(fields: Value) -> InboxMessage {
         let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id(SELF).build().unwrap();
-        InboxMessage::new(&client, Row { id: "x".to_owned(), at: None, fields: fields.as_object().unwrap().clone() })
+        InboxMessage::new(
+            &client,
+            Row { id: "x".to_owned(), at: None, bytes: 0, fields: fields.as_object().unwrap().clone() },
+        )
     }
 
     fn sent(source: Value, metadata: Value) -> InboxMessage {

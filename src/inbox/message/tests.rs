@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::peer::Peer;
 
 const PEER: &str = "3f2b8c1a-5d4e-4f6a-9b7c-8d9e0f1a2b3c";
 const SELF: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
@@ -13,8 +14,10 @@ fn fields(row: Value) -> Map<String, Value> {
 fn row_provides_name_and_role_of_its_sender() {
     let client = Client::builder().platform_url("http://127.0.0.1:1").workspace_id(SELF).build().unwrap();
     let peer = PeerId::from_text(PEER).unwrap();
-    let sender =
-        |row| InboxMessage::new(&client, Row { id: "x".to_owned(), at: None, fields: fields(row) }).sender_in_row(peer);
+    let sender = |row| {
+        InboxMessage::new(&client, Row { id: "x".to_owned(), at: None, bytes: 0, fields: fields(row) })
+            .sender_in_row(peer)
+    };
     let of = |peer: &Peer| (peer.name().map(str::to_owned), peer.role().map(str::to_owned));
     for (row, name, role) in [
         (json!({ "peer_name": "ops" }), Some("ops"), None),

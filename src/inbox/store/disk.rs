@@ -162,3 +162,11 @@ fn sync_parent_dir(path: &Path) -> io::Result<()> {
 fn sync_parent_dir(_path: &Path) -> io::Result<()> {
     Ok(())
 }
+
+/// Returns the random id of the system's boot. `None` where the system has none: Linux has it.
+///
+/// <https://man7.org/linux/man-pages/man4/random.4.html>
+pub(in crate::inbox) fn boot_id() -> Option<u128> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u128::from_str_radix(&id.trim().replace('-', ""), 16).ok()
+}

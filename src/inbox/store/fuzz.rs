@@ -9,8 +9,8 @@ use super::disk::sibling_path;
 use super::line::write_line;
 use crate::error::ErrorKind;
 use crate::inbox::feed::cursor::fuzz::assert_same;
+use crate::inbox::feed::cursor::saved::Anchor;
 use crate::test_util::{Scratch, halves};
-use crate::wire::Timestamp;
 
 /// Opens a cursor file of any bytes, or of any lines with their checksums. Beside it are the two other files of release 0.1,
 /// of any bytes, too. Asserts that a cursor that was read is written and
@@ -61,10 +61,14 @@ fn open_any(dir: &Path, data: &[u8]) {
         assert_eq!(&fs::read(sibling_path(&path, "unreadable")).unwrap(), first);
         assert!(!fs::exists(&path).unwrap());
     }
-    let attempts: Vec<_> = cursor.attempts().to_vec();
-    assert!(attempts.iter().all(|(id, attempts)| cursor.attempts_of(id) == *attempts));
-    let from = cursor.anchor.as_ref().map(|anchor| anchor.at).or(cursor.floor).unwrap_or(Timestamp::EARLIEST);
-    assert!(cursor.acked().all(|key| key.at >= from && cursor.is_acked(&key.id)));
+    let saved = cursor.to_saved();
+    assert!(saved.attempts.iter().all(|(id, attempts)| cursor.attempts_of(id) == *attempts));
+    let known = || saved.handled.iter().map(|handled| &handled.row).chain(&saved.stepped_over);
+    assert!(known().all(|row| cursor.is_known(&row.id)));
+    if let Some(Anchor::Behind(anchor)) = cursor.anchor() {
+        assert!(saved.handled.iter().all(|handled| handled.row.at >= anchor.at));
+    }
+    assert!(cursor.saved_len() >= known().count() + saved.attempts.len());
 
     // Without a change nothing is written.
     cursor.record_attempt(&"\u{0}\"new\\".into(), 7);

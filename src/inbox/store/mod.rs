@@ -109,7 +109,7 @@ impl CursorFile {
             Err(why) => return Err(unusable(&file.path, workspace, &why)),
         };
         saved.hash_key = saved.hash_key.or_else(|| fresh_id().map(|id| id.as_u128()));
-        Ok((file, Cursor::from_saved(saved)))
+        Ok((file, Cursor::from_saved(saved, disk::boot_id(), CoarseInstant::now())))
     }
 
     /// Logs that the end of the file was not read.

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::inbox::feed::cursor::fuzz::assert_same;
-use crate::inbox::feed::{Coverage, ListedRow, RowKey};
+use crate::inbox::feed::RowKey;
+use crate::inbox::feed::cursor::fuzz::{assert_same, settle, settle_by_time};
+use crate::inbox::feed::cursor::saved::{Anchor, HandledRow};
 use crate::wire::Timestamp;
 
 /// Makes an empty directory. It is in memory where the system has `/dev/shm`, since much is synced here.
@@ -40,17 +41,36 @@ pub(super) fn open_error(path: &Path) -> String {
 
 /// Returns a key whose id needs to be escaped in JSON.
 pub(super) fn key(n: i64) -> RowKey {
-    RowKey { at: Timestamp::from_nanos(n), id: format!("id \"{n}\"\\").into() }
+    RowKey { at: Timestamp::from_nanos(n), seq: 1_000 + n, id: format!("id \"{n}\"\\").into() }
 }
 
-const AHEAD: Coverage =
-    Coverage { contiguous: false, has_more: true, is_settled: false, by_since_id: false, contiguous_until: None };
+/// Returns the key of a row as release 0.1 saved it.
+fn key_of_version_1(n: i64) -> RowKey {
+    RowKey { seq: 0, ..key(n) }
+}
 
-/// Acks the rows of these numbers. The anchor stays where it is.
-pub(super) fn ack(cursor: &mut Cursor, rows: std::ops::Range<i64>) {
+/// Lists the rows of these numbers, and records that they are handled. The anchor stays where it is.
+pub(super) fn handle(cursor: &mut Cursor, rows: std::ops::Range<i64>) {
     for n in rows {
-        cursor.ack(&[ListedRow { key: key(n), has_own_time: true }], 0, AHEAD);
+        cursor.list(&key(n), 100, CoarseInstant::now());
+        cursor.handle(&key(n), None);
     }
+}
+
+/// Returns a cursor behind row -1, of which so many rows are handled.
+pub(super) fn cursor_of(rows: i64) -> Cursor {
+    let handled = (0..rows).map(key).map(HandledRow::new).collect();
+    restored(SavedCursor { anchor: Some(Anchor::Behind(key(-1))), handled, ..SavedCursor::default() })
+}
+
+/// Returns the cursor that a saved state makes.
+pub(super) fn restored(saved: SavedCursor) -> Cursor {
+    Cursor::from_saved(saved, disk::boot_id(), CoarseInstant::now())
+}
+
+/// Returns the cursor that is saved at `path`.
+pub(super) fn read_back(path: &Path) -> Cursor {
+    restored(load(path, "w").unwrap().unwrap().saved)
 }
 
 /// Writes a cursor as release 0.1 wrote it, and returns it.
@@ -69,19 +89,18 @@ fn saved_cursor_is_read_back() {
     for rows in [0, 1, 256, 257, 20_000] {
         let path = dir.join(format!("c{rows}"));
         let (mut file, _) = open(&path);
-        let mut cursor =
-            Cursor::restore(Some(key(-1)), Some(Timestamp::from_nanos(-1)), (0..rows).map(key), Vec::new());
+        let mut cursor = cursor_of(rows);
         cursor.record_attempt(&key(9).id, 3);
         cursor.record_attempt(&key(8).id, 1);
         file.save(&mut cursor, true);
         assert!(cursor.pending.is_empty());
         // In the snapshot, and in lines behind it.
         for more in if rows < 1_000 { &[0, 1, 5][..] } else { &[5] } {
-            ack(&mut cursor, rows..rows + *more);
+            handle(&mut cursor, rows..rows + *more);
             file.save(&mut cursor, false);
             let loaded = load(&path, "w").unwrap().unwrap();
             assert_eq!(loaded.left, None);
-            assert_same(&Cursor::from_saved(loaded.saved), &cursor);
+            assert_same(&restored(loaded.saved), &cursor);
         }
         assert_eq!(files(&dir), [format!("c{rows}"), format!("c{rows}.lock")]);
         drop(file);
@@ -166,11 +185,11 @@ fn cursor_of_release_0_1_is_taken_over() {
     fs::write(dir.join("c.acked"), json!({ "acked": acked }).to_string()).unwrap();
     fs::hard_link(&path, dir.join("c.synced")).unwrap();
     let (mut file, mut cursor) = open(&path);
-    assert_eq!((&cursor.anchor, cursor.floor, cursor.attempts_of("t")), (&Some(key(-1)), Some(key(-1).at), 3));
-    assert!((0..300).all(|n| cursor.is_acked(&key(n).id)) && cursor.is_acked("late"));
+    assert_eq!((cursor.anchor(), cursor.attempts_of("t")), (Some(&Anchor::Behind(key_of_version_1(-1))), 3));
+    assert!((0..300).all(|n| cursor.is_known(&key(n).id)) && cursor.is_known("late"));
     file.save(&mut cursor, true);
     assert_eq!(files(&dir), ["c", "c.acked", "c.lock", "c.synced"], "it is read only, so far");
-    ack(&mut cursor, 300..301);
+    handle(&mut cursor, 300..301);
     // Where the new file cannot be written, the old ones stay.
     fs::create_dir(dir.join("c.new")).unwrap();
     file.save(&mut cursor, true);
@@ -193,8 +212,8 @@ fn synced_cursor_of_release_0_1_is_read_if_the_file_is_empty() {
     fs::rename(&path, dir.join("c.synced")).unwrap();
     fs::write(&path, "").unwrap();
     let (_file, again) = open(&path);
-    assert_eq!((&again.anchor, again.attempts_of("t")), (&Some(key(-1)), 3));
-    assert!(again.is_acked(&key(8).id));
+    assert_eq!((again.anchor(), again.attempts_of("t")), (Some(&Anchor::Behind(key_of_version_1(-1))), 3));
+    assert!(again.is_known(&key(8).id));
     fs::remove_dir_all(dir).unwrap();
 }
 
@@ -214,24 +233,44 @@ fn file_contents_are_escaped_in_errors() {
     fs::remove_dir_all(dir).unwrap();
 }
 
+/// A cursor of release 0.1 without an anchor has a time up to which everything was handled.
+#[test]
+fn floor_of_release_0_1_is_taken_over() {
+    let dir = dir("floor");
+    let path = dir.join("c");
+    let mut saved = write_version_1(&path, 3..5);
+    saved["anchor"] = Value::Null;
+    fs::write(&path, saved.to_string()).unwrap();
+    let (_file, cursor) = open(&path);
+    let floor = RowKey { at: key(-1).at, seq: 0, id: "".into() };
+    assert_eq!(cursor.anchor(), Some(&Anchor::Pruned(floor)));
+    assert!(cursor.is_known(&key(3).id) && cursor.is_known(&key(4).id));
+    fs::remove_dir_all(dir).unwrap();
+}
+
 /// A platform may list all rows of the anchor's time again.
 #[test]
 fn rows_of_the_anchors_time_are_kept() {
     let dir = dir("tied");
     let path = dir.join("c");
     let (mut file, _) = open(&path);
-    let tied = (0..300).map(|n| RowKey { at: Timestamp::from_nanos(7), id: format!("{n:03}").into() });
-    let mut cursor = Cursor::restore(None, Some(Timestamp::from_nanos(1)), tied.clone(), Vec::new());
+    let at = |n, id: String| RowKey { at: Timestamp::from_nanos(n), seq: 0, id: id.into() };
+    let tied = (0..300).map(|n| at(7, format!("{n:03}")));
+    let anchor = Some(Anchor::Behind(at(1, "first".to_owned())));
+    let handled = tied.clone().map(HandledRow::new).collect();
+    let mut cursor = restored(SavedCursor { anchor, handled, ..SavedCursor::default() });
     cursor.record_attempt(&"a".into(), 1);
     file.save(&mut cursor, true);
-    cursor.set_anchor(RowKey { at: Timestamp::from_nanos(7), id: "299".into() });
+    settle_by_time(&mut cursor, at(7, "299".to_owned()));
     file.save(&mut cursor, true);
     drop(file);
     let (mut file, mut again) = open(&path);
-    assert!(tied.clone().all(|key| again.is_acked(&key.id)));
-    again.set_anchor(RowKey { at: Timestamp::from_nanos(8), id: "later".into() });
+    assert_same(&again, &cursor);
+    assert!(tied.clone().all(|key| again.is_known(&key.id)));
+    settle(&mut again, at(8, "later".to_owned()));
     file.save(&mut again, true);
-    assert!(!tied.clone().any(|key| again.is_acked(&key.id)));
+    assert!(!tied.clone().any(|key| again.is_known(&key.id)));
+    assert_same(&read_back(&path), &again);
     fs::remove_dir_all(dir).unwrap();
 }
 

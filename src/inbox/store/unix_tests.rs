@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use super::tests::{ack, dir, files, open, open_error, write_version_1};
+use super::tests::{dir, files, handle, open, open_error, read_back, write_version_1};
 use super::*;
 use crate::inbox::feed::cursor::fuzz::assert_same;
 
@@ -48,7 +48,7 @@ fn new_file_is_not_written_through_a_link_or_a_pipe() {
             "hard link" => fs::hard_link(&victim, &new).unwrap(),
             _ => make_pipe(&new),
         }
-        ack(&mut cursor, 0..1);
+        handle(&mut cursor, 0..1);
         cursor.record_attempt(&"a".into(), 1);
         file.save(&mut cursor, true);
         assert!(!file.is_failing());
@@ -64,11 +64,11 @@ fn save_fails_if_the_new_file_cannot_be_removed() {
     let dir = dir("sticky");
     let path = dir.join("c");
     let (mut file, mut cursor) = open(&path);
-    ack(&mut cursor, 0..1);
+    handle(&mut cursor, 0..1);
     file.save(&mut cursor, true);
     // Nobody can unlink a directory.
     fs::create_dir(dir.join("c.new")).unwrap();
-    ack(&mut cursor, 1..2_000);
+    handle(&mut cursor, 1..2_000);
     file.save(&mut cursor, true);
     assert!(file.is_failing());
     fs::remove_dir(dir.join("c.new")).unwrap();
@@ -102,7 +102,7 @@ fn cursor_and_lock_must_be_plain_files() {
     fs::write(&path, "").unwrap();
     make_pipe(&dir.join("c.synced"));
     let (_file, cursor) = open(&path);
-    assert!(cursor.anchor.is_none());
+    assert!(cursor.anchor().is_none());
     assert_eq!(fs::read_to_string(dir.join("victim")).unwrap(), "precious");
     fs::remove_dir_all(dir).unwrap();
 }
@@ -142,17 +142,17 @@ fn poller_whose_lock_is_gone_does_not_write_to_anothers_cursor() {
     let path = outer.join("sub").join("c");
     fs::create_dir(outer.join("sub")).unwrap();
     let (mut first, mut cursor) = open(&path);
-    ack(&mut cursor, 0..3);
+    handle(&mut cursor, 0..3);
     first.save(&mut cursor, true);
     fs::remove_dir_all(outer.join("sub")).unwrap();
     fs::create_dir(outer.join("sub")).unwrap();
     let (mut second, mut other) = open(&path);
-    ack(&mut other, 7..8);
+    handle(&mut other, 7..8);
     second.save(&mut other, true);
-    ack(&mut cursor, 3..4);
+    handle(&mut cursor, 3..4);
     first.save(&mut cursor, true);
     assert!(first.is_failing());
-    assert_same(&Cursor::from_saved(load(&path, "w").unwrap().unwrap().saved), &other);
+    assert_same(&read_back(&path), &other);
     // The first goes on once the second has ended, with a lock.
     drop(second);
     first.save(&mut cursor, true);

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::disk::{open_plain, sibling_path};
 use super::record::LoadError;
 use crate::inbox::feed::RowKey;
-use crate::inbox::feed::cursor::saved::{AnchorRow, HandledRow, MAX_ATTEMPTS, SavedCursor};
+use crate::inbox::feed::cursor::saved::{Anchor, HandledRow, MAX_ATTEMPTS, SavedCursor};
 use crate::util::text::excerpt;
 use crate::wire::{CALL_MEMORY, JsonError, MemoryBudget, Timestamp, parse_json};
 
@@ -50,7 +50,10 @@ pub(super) fn parse(text: impl Read, cursor: &Path, workspace: &str) -> Result<S
     };
     let floor = match &saved["floor"] {
         Value::Null => None,
-        value => Some(value.as_str().and_then(Timestamp::parse).ok_or_else(|| bad("floor"))?),
+        value => {
+            let at = value.as_str().and_then(Timestamp::parse).ok_or_else(|| bad("floor"))?;
+            Some(Anchor::Pruned(RowKey { at, seq: 0, id: "".into() }))
+        }
     };
     let mut acked = parse_row_keys(&saved["acked"]).ok_or_else(|| bad("list of acked rows"))?;
     if saved["snapshot"] == true {
@@ -61,8 +64,7 @@ pub(super) fn parse(text: impl Read, cursor: &Path, workspace: &str) -> Result<S
     let attempts = saved["tries"].as_object().into_iter().flatten();
     let attempts = attempts.filter_map(|(id, attempts)| Some((parse_id(id)?, u32::try_from(attempts.as_u64()?).ok()?)));
     Ok(SavedCursor {
-        anchor: anchor.map(AnchorRow::new),
-        floor,
+        anchor: anchor.map(Anchor::Behind).or(floor),
         handled: acked.into_iter().map(HandledRow::new).collect(),
         attempts: attempts.take(MAX_ATTEMPTS).collect(),
         ..SavedCursor::default()
@@ -93,13 +95,13 @@ fn parse_id<'a, T: From<&'a str>>(id: &'a str) -> Option<T> {
 
 /// Parses the anchor, `["id", "time"]` with the time in RFC 3339. Returns `None` if it is malformed.
 fn parse_anchor(value: &Value) -> Option<RowKey> {
-    Some(RowKey { id: parse_id(value[0].as_str()?)?, at: Timestamp::parse(value[1].as_str()?)? })
+    Some(RowKey { at: Timestamp::parse(value[1].as_str()?)?, seq: 0, id: parse_id(value[0].as_str()?)? })
 }
 
 /// Parses a list of `["id", nanoseconds]`. Returns `None` if any entry is malformed.
 fn parse_row_keys(value: &Value) -> Option<Vec<RowKey>> {
     let key = |value: &Value| {
-        Some(RowKey { id: parse_id(value[0].as_str()?)?, at: Timestamp::from_nanos(value[1].as_i64()?) })
+        Some(RowKey { at: Timestamp::from_nanos(value[1].as_i64()?), seq: 0, id: parse_id(value[0].as_str()?)? })
     };
     value.as_array()?.iter().map(key).collect()
 }

@@ -9,8 +9,9 @@
 //! | 503 | `NotFound` if it says that the peer was removed, else `Status` | `Status` | the same | the same | the same | the same | the same |
 //! | other | `Status` | the same | the same | the same | the same | the same | the same |
 //!
-//! A message that the platform queued is as *discover*. *request* is a task or an approval by its id; *own* is the list of
-//! those, registration and card, delegations, uploads,
+//! A message that the platform queued is as *discover*. A file of our workspace is as *own*, but 404 and 410 are as
+//! *discover*, or `Removed` if they say so. *request* is a task or an approval by its id; *own* is the list of
+//! those, registration and card, the ack, delegations, uploads,
 //! instructions and the event stream.
 //! Answers to a message say more of its delivery: see [`message`].
 
@@ -49,7 +50,9 @@ pub(super) enum Call {
     Request,
     /// One message that the platform queued.
     Queue,
-    /// Registration and card, tasks and approvals, delegations, uploads and instructions of our own workspace.
+    /// One file that was dropped into our workspace.
+    File,
+    /// Registration and card, the ack, tasks and approvals, delegations, uploads and instructions of our own workspace.
     Own,
 }
 
@@ -105,6 +108,8 @@ fn kind(response: &Response, call: Call) -> ErrorKind {
         (403 | 404 | 410, Call::Discover) => ErrorKind::Status,
         (403 | 404, Call::Queue) if wire::is_platform_error(&response.body) => ErrorKind::NotFound,
         (403 | 404, Call::Queue) => ErrorKind::Status,
+        (410, Call::File) if is_removal(response) => ErrorKind::Removed,
+        (404 | 410, Call::File) if wire::is_platform_error(&response.body) => ErrorKind::NotFound,
         // The platform's own says that the request is another's. A refused token is a 401 here.
         (403, Call::Request) if wire::is_platform_error(&response.body) => ErrorKind::Status,
         // The human does not want to hear from us. Our token is good.

@@ -135,7 +135,7 @@ fn notice_that_a_networks_login_page_answered_was_not_sent() {
     }
 }
 
-const CALLS: [Call; 8] = [
+const CALLS: [Call; 9] = [
     Call::Discover,
     Call::Workspace,
     Call::State,
@@ -143,6 +143,7 @@ const CALLS: [Call; 8] = [
     Call::Notify,
     Call::Heartbeat,
     Call::Request,
+    Call::File,
     Call::Own,
 ];
 
@@ -170,7 +171,7 @@ fn empty_403_and_404_name_the_origin_and_the_org_id_in_every_call() {
 
 #[test]
 fn kind_of_a_status_depends_on_the_call() {
-    use Call::{Activity, Discover, Heartbeat, Notify, Own, Request, Workspace};
+    use Call::{Activity, Discover, File, Heartbeat, Notify, Own, Request, Workspace};
     use ErrorKind::{NotFound, Removed, Status, Unauthorized};
     let removed = r#"{"error":"removed","removed_at":"2026-07-01T09:30:00Z"}"#;
     for (status, body, kinds) in [
@@ -192,6 +193,12 @@ fn kind_of_a_status_depends_on_the_call() {
         };
         assert_eq!([Discover, Workspace, Activity, Notify, Heartbeat, Request].map(kind_of), kinds, "{status} {body}");
         assert_eq!(kind_of(Own), kind_of(Notify), "{status} {body}");
+        let of_file = match (status, body) {
+            (404 | 410, r#"{"error":"e"}"#) => NotFound,
+            (410, body) if body == removed => Removed,
+            _ => kind_of(Own),
+        };
+        assert_eq!(kind_of(File), of_file, "{status} {body}");
     }
 }
 

@@ -1,9 +1,14 @@
 //! Pages of the inbox, as the platform lists them.
 
 pub(super) mod content;
+mod incoming;
 pub(super) mod row;
+mod scan;
+
+pub(crate) use incoming::{IncomingEnd, IncomingPage, LargeRows, RowHead};
 
 use std::fmt::Display;
+use std::hash::{DefaultHasher, Hasher};
 
 use serde_json::{Map, Value};
 
@@ -34,6 +39,8 @@ pub(crate) struct Row {
     pub(crate) id: String,
     /// Time at which the platform made the row. `None` if the row has no time that can be read.
     pub(crate) at: Option<Timestamp>,
+    /// Bytes of its JSON.
+    pub(crate) bytes: usize,
     /// The row as it came.
     pub(crate) fields: Map<String, Value>,
 }
@@ -49,19 +56,19 @@ pub(crate) struct ActivityRows {
     pub(crate) unreadable: MalformedRows,
     /// Oldest time of an entry that is no row.
     pub(crate) oldest_malformed: Option<Timestamp>,
-    /// True if the page has as many entries as were asked for, so that there may be more. Set by the caller, who knows.
-    pub(crate) is_full: bool,
     /// Approximate memory of the rows, in bytes.
     pub(crate) bytes: usize,
 }
 
-/// Malformed rows or fields of one page or of several: excerpts of the first ones, to be logged, and their number.
+/// Malformed rows or fields of a page: excerpts of the first ones, to be logged, and their number.
 #[derive(Debug, Default)]
 pub(crate) struct MalformedRows {
     /// Excerpts of the first ten.
     pub(crate) excerpts: Vec<String>,
     /// Number of all of them.
     pub(crate) count: usize,
+    /// Hashes of the texts of entries, in their order. Fields have none.
+    hashes: Vec<u64>,
 }
 
 impl MalformedRows {
@@ -73,11 +80,28 @@ impl MalformedRows {
         }
     }
 
-    /// Adds those of another page.
-    pub(crate) fn merge(&mut self, other: MalformedRows) {
-        self.count += other.count;
-        self.excerpts.extend(other.excerpts);
-        self.excerpts.truncate(MAX_EXCERPTS);
+    /// Adds an entry, which is recognized by its `text` if it is listed again.
+    fn add_entry(&mut self, text: &str) {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        self.hashes.push(hasher.finish());
+        self.add(|| text.chars().take(MAX_EXCERPT).collect());
+    }
+
+    /// Keeps the entries that `is_new` accepts the hash of, and drops the others and those without a hash.
+    pub(crate) fn retain_entries(&mut self, mut is_new: impl FnMut(u64) -> bool) {
+        let kept: Vec<bool> = self.hashes.iter().map(|hash| is_new(*hash)).collect();
+        let mut each = kept.iter();
+        self.excerpts.retain(|_| each.next().copied().unwrap_or_default());
+        let mut each = kept.iter();
+        self.hashes.retain(|_| each.next().copied().unwrap_or_default());
+        self.count = self.hashes.len();
+    }
+
+    /// Drops the excerpts and hashes, so that the entries are neither logged nor counted before they are listed again.
+    pub(crate) fn forget_texts(&mut self) {
+        self.excerpts.clear();
+        self.hashes.clear();
     }
 }
 
@@ -91,48 +115,75 @@ impl MalformedRows {
 /// A body that is no JSON list, has more than 100,000 entries, or takes more memory than that. The text continues
 /// "the platform answered".
 pub(crate) fn activity(body: &[u8]) -> Result<ActivityRows, BodyError> {
-    let mut page = ActivityRows::default();
-    let mut budget = MemoryBudget::new(body.len(), CALL_MEMORY);
-    let mut entries = 0;
+    let mut page = PageBuilder::new(body.len());
     let text = to_utf8(body);
     let text = String::from_utf8_lossy(&text);
     if text.trim_start().starts_with(|c| c != '[') {
-        let found = parse_json(body, &mut budget);
+        let found = parse_json(body, &mut page.budget);
         let why = if let Err(JsonError::NotJson(why)) = found { Some(why) } else { None };
         return Err(BodyError::malformed(match why {
             Some(why) => format!("a body that is not JSON ({why})"),
             None => "JSON that is no list, where a list of rows was expected".to_owned(),
         }));
     }
-    let all = each_entry(&text, |text| {
-        entries += 1;
-        // Text that is not UTF-8 has grown: each bad byte became three. The budget of a row is capped by the page's,
-        // since the row may be alone on the page.
-        let mut own = MemoryBudget::new(text.len().min(body.len()), ROW_ROOM);
-        let fields = entry_fields(text, &mut own, &mut page.unreadable);
+    let all = each_entry(&text, |text| page.add(text, text.len().min(body.len())));
+    match all {
+        Ok(true) => Ok(page.rows),
+        Ok(false) => Err(page.too_large()),
+        Err(why) => Err(BodyError::malformed(format!("a body that is not JSON ({why})"))),
+    }
+}
+
+/// Makes a page of the texts of its entries.
+struct PageBuilder {
+    rows: ActivityRows,
+    budget: MemoryBudget,
+    entries: usize,
+}
+
+impl PageBuilder {
+    /// Begins a page whose text has so many bytes.
+    fn new(length: usize) -> Self {
+        PageBuilder { rows: ActivityRows::default(), budget: MemoryBudget::new(length, CALL_MEMORY), entries: 0 }
+    }
+
+    /// Adds an entry. `length` is the number of its bytes as they came: text that is not UTF-8 has grown, since each bad
+    /// byte became three.
+    ///
+    /// Returns false where the page takes too much memory or has too many entries. The entry is in it then.
+    fn add(&mut self, text: &str, length: usize) -> bool {
+        self.entries += 1;
+        let rows = &mut self.rows;
+        // The budget of a row is capped by the page's, since the row may be alone on the page.
+        let mut own = MemoryBudget::new(length, ROW_ROOM);
+        let fields = entry_fields(text, &mut own, &mut rows.unreadable);
         match fields.map_or(Err(None), |fields| into_row(fields).map_err(Some)) {
             Ok(row) => {
-                page.rows.push(row);
-                page.bytes += own.used() + ROW;
+                rows.rows.push(Row { bytes: length, ..row });
+                rows.bytes += own.used() + ROW;
+                self.budget.take(own.used() + ROW) && self.entries <= MAX_ENTRIES
             }
             Err(malformed) => {
                 let at = malformed.as_ref().and_then(created_at).and_then(Timestamp::parse);
-                page.oldest_malformed = [page.oldest_malformed, at].into_iter().flatten().min();
-                page.malformed.add(|| text.chars().take(MAX_EXCERPT).collect());
-                return entries <= MAX_ENTRIES;
+                rows.oldest_malformed = [rows.oldest_malformed, at].into_iter().flatten().min();
+                rows.malformed.add_entry(text);
+                self.entries <= MAX_ENTRIES
             }
         }
-        budget.take(own.used() + ROW) && entries <= MAX_ENTRIES
-    });
-    match all {
-        Ok(true) => Ok(page),
-        Ok(false) if entries > MAX_ENTRIES => {
-            Err(BodyError::too_large(format!("a list of more than {MAX_ENTRIES} entries")))
+    }
+
+    /// Adds an entry of a page whose end is not there yet. It has its own budget only: the caller looks at the sum.
+    fn add_incoming(&mut self, text: &[u8]) {
+        let _ = self.add(&String::from_utf8_lossy(text), text.len());
+    }
+
+    /// Returns the error for a page that takes too much memory or has too many entries.
+    fn too_large(&self) -> BodyError {
+        if self.entries > MAX_ENTRIES {
+            return BodyError::too_large(format!("a list of more than {MAX_ENTRIES} entries"));
         }
-        Ok(false) => {
-            Err(BodyError::too_large(format!("a list that is too large: {}", JsonError::TooLarge(budget.limit()))))
-        }
-        Err(why) => Err(BodyError::malformed(format!("a body that is not JSON ({why})"))),
+        let limit = JsonError::TooLarge(self.budget.limit());
+        BodyError::too_large(format!("a list that is too large: {limit}"))
     }
 }
 
@@ -186,7 +237,7 @@ fn into_row(fields: Map<String, Value>) -> Result<Row, Map<String, Value>> {
         _ => return Err(fields),
     };
     let at = created_at(&fields).and_then(Timestamp::parse);
-    Ok(Row { id, at, fields })
+    Ok(Row { id, at, bytes: 0, fields })
 }
 
 #[cfg(test)]

@@ -17,6 +17,11 @@ pub(crate) fn to_utf8(text: &[u8]) -> Cow<'_, [u8]> {
     decoded.map_or(Cow::Borrowed(text), |decoded| Cow::Owned(decoded.into_bytes()))
 }
 
+/// Returns whether a text that begins with these bytes, at least four or all of it, is UTF-16 or UTF-32.
+pub(crate) fn is_wide(text: &[u8]) -> bool {
+    detect(text).0 > 1
+}
+
 #[derive(Clone, Copy)]
 enum ByteOrder {
     Big,

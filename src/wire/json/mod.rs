@@ -6,6 +6,7 @@
 
 mod budget;
 mod encoding;
+mod split;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,7 +19,9 @@ use crate::peer::NUMBERS_ARE_TEXTS;
 pub(crate) use budget::MemoryBudget;
 pub(super) use budget::STRING_OVERHEAD;
 use budget::string_overhead;
-pub(crate) use encoding::to_utf8;
+pub(crate) use encoding::{is_wide, to_utf8};
+pub(crate) use split::ValuePosition;
+pub(super) use split::each_field;
 
 /// Key of the map as which a number arrives where [`NUMBERS_ARE_TEXTS`].
 const NUMBER_KEY: &str = "$serde_json::private::Number";
@@ -61,14 +64,6 @@ pub(crate) fn parse_json(text: &[u8], budget: &mut MemoryBudget) -> Result<Value
         *budget = before;
         if exceeded { JsonError::TooLarge(before.limit()) } else { JsonError::NotJson(why) }
     })
-}
-
-/// Calls `visit` with the name of each field of an object and the text of its value, until it returns false.
-///
-/// Returns true where the text is an object and `visit` accepted every field.
-pub(super) fn each_field<'a>(text: &'a str, mut visit: impl FnMut(String, &'a str) -> bool) -> bool {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    reader.deserialize_map(FieldVisitor(&mut visit, PhantomData)).and_then(|()| reader.end()).is_ok()
 }
 
 /// Calls `visit` with the text of each entry of a list, until it returns false. Returns true where it accepted every entry.
@@ -248,26 +243,6 @@ fn number<E: serde_core::de::Error>(value: &mut Value) -> Result<(), E> {
     }
     *value = Value::Number(number);
     Ok(())
-}
-
-/// Visits the fields of an object; see [`each_field`].
-struct FieldVisitor<'f, 'a, F>(&'f mut F, PhantomData<&'a str>);
-
-impl<'a, F: FnMut(String, &'a str) -> bool> Visitor<'a> for FieldVisitor<'_, 'a, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = entries.next_entry::<String, &RawValue>()? {
-            if !self.0(name, value.get()) {
-                return Err(A::Error::custom("stopped"));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Visits the entries of a list; see [`each_entry`].

@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+/// The scheme of addresses of files that the platform keeps for a workspace.
+const PENDING: &str = "platform-pending:";
+
 /// One part of a message: of a reply, or of a message in the inbox.
 ///
 /// ```
@@ -57,7 +60,8 @@ pub struct File<'a> {
 pub enum FileContent<'a> {
     /// The decoded bytes.
     Bytes(Vec<u8>),
-    /// The address. The crate does not fetch it.
+    /// The address. One that begins with `platform-pending:` is fetched by
+    /// [`Client::open_file`](crate::Client::open_file), and no other.
     Uri(&'a str),
 }
 
@@ -95,7 +99,8 @@ pub enum FileContent<'a> {
 pub struct Attachment {
     /// Kind of the file: `file`, `image`, `audio`, `video` or another word.
     pub kind: String,
-    /// Address of the file. The crate does not fetch it.
+    /// Address of the file. One that begins with `platform-pending:` is fetched by
+    /// [`InboxMessage::open`](crate::InboxMessage::open), and no other.
     pub uri: Option<String>,
     /// Contents of the file, decoded, where the message has them in place of an address.
     ///
@@ -107,6 +112,23 @@ pub struct Attachment {
     pub media_type: Option<String>,
     /// Size in bytes: that of [`bytes`](Attachment::bytes), or else the size that the sender or the platform gave.
     pub size: Option<u64>,
+}
+
+impl Attachment {
+    /// Returns the id of a file that the platform keeps for a workspace: the last part of the address
+    /// `platform-pending:WORKSPACE/FILE`. `None` for any other file.
+    ///
+    /// It is part of the sender's word, like the address. [`InboxMessage::open`](crate::InboxMessage::open) checks it.
+    #[must_use]
+    pub fn file_id(&self) -> Option<&str> {
+        pending_file(self.uri.as_deref()?).map(|(_, id)| id)
+    }
+}
+
+/// Reads the address of a file that the platform keeps for a workspace: the workspace, if it is named, and the file's id.
+pub(crate) fn pending_file(uri: &str) -> Option<(Option<&str>, &str)> {
+    let path = uri.strip_prefix(PENDING)?;
+    Some(path.split_once('/').map_or((None, path), |(workspace, id)| (Some(workspace), id)))
 }
 
 impl fmt::Debug for FileContent<'_> {

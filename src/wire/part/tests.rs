@@ -218,3 +218,14 @@ fn attachment_has_the_size_of_its_bytes_or_else_the_one_that_is_given() {
         assert_eq!(file_attachment(&part).unwrap().size, size, "{part}");
     }
 }
+
+#[test]
+fn file_of_the_platform_has_an_id() {
+    let id = |uri: &str| attachment("file", &json!({ "uri": uri })).file_id().map(str::to_owned);
+    assert_eq!(id("platform-pending:ws/f-1").as_deref(), Some("f-1"));
+    assert_eq!(id("platform-pending:f-1").as_deref(), Some("f-1"));
+    assert_eq!(id("platform-pending:ws/a/../b").as_deref(), Some("a/../b"), "whoever opens it checks it");
+    for uri in ["", "https://x.test/f", "workspace:/f", "platform-pending"] {
+        assert_eq!(id(uri), None, "{uri}");
+    }
+}

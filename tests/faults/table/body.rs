@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{body, head, makes, says, whole, with_field};
-use crate::cell::Answer::{Error, Failed, Good};
-use crate::cell::ErrorKind::{Malformed, TooLarge};
-use crate::cell::{Call, Cell, NOT_SENT, Outcome, Row, UNKNOWN, error, good, group, replied, row, unsent};
+use crate::cell::Answer::{Failed, Good};
+use crate::cell::ErrorKind::{Malformed, Timeout, TooLarge};
+use crate::cell::{Call, Cell, Row, UNKNOWN, error, error_after, good, group, replied, row, unread, unsent};
 use crate::peer::{Ending, Fault};
 
 pub fn rows() -> Vec<Row> {
@@ -13,8 +13,9 @@ pub fn rows() -> Vec<Row> {
 }
 
 fn malformed(name: &str, fault: Fault) -> Row {
-    // Of the answer to a card only the status counts.
-    row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN)).but(Call::UpdateCard, good())
+    // Of the answer to a card only the status counts. A file may be anything.
+    let row = row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN));
+    row.but(Call::UpdateCard, good()).but(Call::Download, good())
 }
 
 /// Sets the results of the calls that read at most 64 KiB.
@@ -47,12 +48,18 @@ fn not_json() -> Vec<Row> {
                 is("blanks", " \r\n"),
                 is("HTML", "<html><h1>Bad gateway</h1></html>"),
                 is("NaN", "NaN"),
-                malformed("half a body", body(|good| good.as_bytes()[..good.len() / 2].to_vec())),
-                malformed("a body and more", body(|good| format!("{good}{good}").into_bytes())),
+                // The first of two rows is whole.
+                malformed("half a body", body(|good| good.as_bytes()[..good.len() / 2].to_vec()))
+                    .but(Call::Poll, error_after(1, Malformed)),
+                // All rows came before what is wrong. With none left, an empty list is followed by another.
+                malformed("a body and more", body(|good| format!("{good}{good}").into_bytes()))
+                    .but(Call::Poll, error_after(2, Malformed)),
                 malformed("half a character of UTF-16", body(|good| [&utf16(good)[..], b"}"].concat())),
-                malformed("single quotes", body(|good| good.replace('"', "'").into_bytes())),
+                // It is a list, and each of its entries is skipped and counted. They come with the next poll.
+                malformed("single quotes", body(|good| good.replace('"', "'").into_bytes())).but(Call::Poll, unread()),
                 malformed("NULs in place of a body", body(|good| vec![0; good.len()])),
-                malformed("NaN in a field", body(|good| with_field(good, b"NaN"))),
+                // A row with such a field is delivered all the same.
+                malformed("NaN in a field", body(|good| with_field(good, b"NaN"))).but(Call::Poll, good()),
                 above_64_kib(malformed("100,000 brackets", body(|_| vec![b'['; 100_000]))),
                 above_64_kib(malformed("40,000 braces", body(|_| b"{\"a\":".repeat(40_000)))),
             ],
@@ -114,20 +121,19 @@ fn hostile() -> Vec<Row> {
 
 fn too_large() -> Vec<Row> {
     let blanks = || Ending::Endless(vec![b' '; 64 * 1024], Duration::ZERO);
-    // A page that is too large is requested in quarters: 500, 125, 31 and 7 rows. Ending two rows, whose order shows
-    // whether the platform is an old one, and then one.
-    let quarters = Cell::Any(vec![Outcome { answer: Error(TooLarge), tries: 6..=6, delivery: NOT_SENT }]);
-    let large = |name, fault| {
-        row(name, fault, Failed, error(TooLarge), unsent(TooLarge, 1, UNKNOWN)).but(Call::Poll, quarters.clone())
-    };
+    let large = |name, fault| row(name, fault, Failed, error(TooLarge), unsent(TooLarge, 1, UNKNOWN));
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000)).into_bytes();
     group(
         "a body above the limit",
         [
             large("huge, with a length", says(head("Content-Length: 1000000000000\r\n\r\n"), blanks())),
             // The length alone is enough.
-            large("huge by its length, and silent", says(head("Content-Length: 1000000000000\r\n\r\n"), Ending::Hold)),
-            large("endless, without a length", says(head("\r\n"), blanks())),
+            // A page is read row by row, whatever its length is.
+            large("huge by its length, and silent", says(head("Content-Length: 1000000000000\r\n\r\n"), Ending::Hold))
+                .but(Call::Poll, error(Timeout))
+                .nothing_of_a_page(),
+            // The head of a file is enough.
+            large("endless, without a length", says(head("\r\n"), blanks())).but(Call::Download, error(Malformed)),
             large(
                 "endless chunks",
                 says(head("Transfer-Encoding: chunked\r\n\r\n"), Ending::Endless(chunk, Duration::ZERO)),
@@ -139,6 +145,7 @@ fn too_large() -> Vec<Row> {
 fn encoded() -> Vec<Row> {
     let labelled =
         |headers: &'static str, with: fn(&str) -> Vec<u8>| makes(move |good| whole(headers, &with(good)), Ending::Keep);
+    let encoded = |name, fault| malformed(name, fault).but(Call::Download, error(Malformed));
     let plain = |good: &str| good.as_bytes().to_vec();
     // Cut off, so that it cannot be read where another crate of the program has `ureq` decode gzip either.
     let gzipped = |_: &str| b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae".to_vec();
@@ -146,11 +153,11 @@ fn encoded() -> Vec<Row> {
         group(
             "an encoding that was not requested",
             [
-                malformed("gzip", labelled("Content-Encoding: gzip\r\n", gzipped)),
+                encoded("gzip", labelled("Content-Encoding: gzip\r\n", gzipped)),
                 malformed("gzip without saying so", labelled("", gzipped)),
-                malformed("said to be gzip, and is not", labelled("Content-Encoding: gzip\r\n", plain)),
-                malformed("said to be br", labelled("Content-Encoding: br\r\n", plain)),
-                malformed("encoded twice", labelled("Content-Encoding: gzip, br\r\n", plain)),
+                encoded("said to be gzip, and is not", labelled("Content-Encoding: gzip\r\n", plain)),
+                encoded("said to be br", labelled("Content-Encoding: br\r\n", plain)),
+                encoded("encoded twice", labelled("Content-Encoding: gzip, br\r\n", plain)),
             ],
         ),
         group(

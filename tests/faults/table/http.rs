@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{head, makes, points, says};
 use crate::cell::Answer::{Failed, Good};
 use crate::cell::ErrorKind::{Malformed, Protocol, Status};
-use crate::cell::{Call, NOT_SENT, Row, UNKNOWN, error, good, group, replied, row, unsent};
+use crate::cell::{Call, NOT_SENT, Row, UNKNOWN, error, error_after, good, group, replied, row, unsent};
 use crate::peer::{Ending, Fault};
 
 pub fn rows() -> Vec<Row> {
@@ -64,7 +64,11 @@ fn lengths() -> Vec<Row> {
                 error(Malformed),
                 unsent(Malformed, 1, UNKNOWN),
             )
-            .but(Call::UpdateCard, good())],
+            // The first of two rows is whole.
+            .but(Call::Poll, error_after(1, Malformed))
+            // Nobody can see that something of it is missing.
+            .but(Call::UpdateCard, good())
+            .but(Call::Download, good())],
         ),
         // RFC 9112, section 6.3, has a recipient accept these.
         group(
@@ -72,12 +76,20 @@ fn lengths() -> Vec<Row> {
             [
                 fine("the same length twice", makes(twice, Ending::Close)),
                 fine("a length beside chunks", makes(both, Ending::Close)),
-                fine("no length, and a close", headed("X: y")),
-                fine("HTTP/1.0", makes(|good| format!("HTTP/1.0 200 OK\r\n\r\n{good}").into_bytes(), Ending::Close)),
+                without_length(fine("no length, and a close", headed("X: y"))),
+                without_length(fine(
+                    "HTTP/1.0",
+                    makes(|good| format!("HTTP/1.0 200 OK\r\n\r\n{good}").into_bytes(), Ending::Close),
+                )),
             ],
         ),
     ]
     .concat()
+}
+
+/// The end of a file's body could be that of a broken connection.
+fn without_length(row: Row) -> Row {
+    row.but(Call::Download, error(Malformed))
 }
 
 fn headers() -> Vec<Row> {

@@ -12,8 +12,13 @@
 //!   complete request, its delivery is unknown.
 //! - `register` and `update_card` post once, after questions that the platform answers. What is posted is not tried again.
 //!   Of the answer to a card only the status counts.
-//! - A poll that fails delivers nothing and leaves the cursor as it was. A row that no JSON reader accepts is delivered
-//!   all the same.
+//! - A file may have any body. One that does not say where it ends is `Malformed` by its head, because a part could not be
+//!   told from the whole. It is acknowledged once it is whole, and never before.
+//! - A poll delivers the rows that came whole, in order, and never again, whatever broke behind them. One that fails before
+//!   any of them leaves the cursor as it was. A row that no JSON reader accepts is delivered all the same, and an entry
+//!   that is no row is counted.
+//! - A poll that gets nothing of a page asks for one row, to see whether only the page is slow: two requests, and a timeout
+//!   where neither is answered.
 
 mod body;
 mod http;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{head, makes, says};
 use crate::cell::Answer::{Failed, Good};
 use crate::cell::ErrorKind::{Connect, Disconnected, Malformed, Status, Timeout};
-use crate::cell::{Call, NOT_DELIVERED, NOT_SENT, Reach, Row, UNKNOWN, Wait, error, good, group, replied, row, unsent};
+use crate::cell::{
+    Call, NOT_DELIVERED, NOT_SENT, Reach, Row, UNKNOWN, Wait, error, error_after, good, group, replied, row, unsent,
+};
 use crate::peer::{Ending, Fault};
 
 const SLOW: Duration = Duration::from_millis(20);
@@ -39,11 +41,14 @@ fn silent() -> Vec<Row> {
     group(
         "accepts and says nothing, or no more",
         [
-            silent("accepts and reads nothing", Fault::OnAccept(Ending::Hold)).reach(Reach::Connection),
-            silent("reads and says nothing", says("", Ending::Hold)),
-            silent("stops inside the headers", says(part, Ending::Hold)),
-            silent("stops after the headers", says(head("Content-Length: 9\r\n\r\n"), Ending::Hold)),
-            silent("stops after a 100", says("HTTP/1.1 100 Continue\r\n\r\n", Ending::Hold)),
+            silent("accepts and reads nothing", Fault::OnAccept(Ending::Hold))
+                .reach(Reach::Connection)
+                .nothing_of_a_page(),
+            silent("reads and says nothing", says("", Ending::Hold)).nothing_of_a_page(),
+            silent("stops inside the headers", says(part, Ending::Hold)).nothing_of_a_page(),
+            silent("stops after the headers", says(head("Content-Length: 9\r\n\r\n"), Ending::Hold))
+                .nothing_of_a_page(),
+            silent("stops after a 100", says("HTTP/1.1 100 Continue\r\n\r\n", Ending::Hold)).nothing_of_a_page(),
             silent("a body shorter than its length", says(head("Content-Length: 99\r\n\r\n{}"), Ending::Hold)),
             upload.reach(Reach::Connection).wait(Wait::Budget).upload(1_000_000).uploads_only(),
         ],
@@ -67,6 +72,7 @@ fn broken() -> Vec<Row> {
             ("after the headers, a length to come", head("Content-Length: 99\r\n\r\n")),
             ("after the headers, chunks to come", head("Transfer-Encoding: chunked\r\n\r\n")),
             ("inside a body with a length", head("Content-Length: 99\r\n\r\n{\"id\"")),
+            ("inside the first entry of a list", head("Content-Length: 99\r\n\r\n[{\"id\"")),
             ("inside a chunk's size", head("Transfer-Encoding: chunked\r\n\r\nf")),
             ("inside a chunk", head("Transfer-Encoding: chunked\r\n\r\nff\r\n{\"id\"")),
             ("between two chunks", head("Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")),
@@ -74,6 +80,12 @@ fn broken() -> Vec<Row> {
             let name = format!("{how} {place}");
             rows.push(broken(&name, says(bytes, then.clone()), Reach::Request, UNKNOWN));
         }
+        let half = |good: &str| {
+            [head(&format!("Content-Length: {}\r\n\r\n", good.len())).as_bytes(), first_half(good)].concat()
+        };
+        // The first of two rows is whole.
+        let half = broken(&format!("{how} half way through a body"), makes(half, then), Reach::Request, UNKNOWN);
+        rows.push(half.but(Call::Poll, error_after(1, Disconnected)));
     }
     // The last chunk marks the end of the body: nothing is missing.
     let last = |good: &str| {
@@ -85,20 +97,31 @@ fn broken() -> Vec<Row> {
     rows
 }
 
+fn first_half(body: &str) -> &[u8] {
+    &body.as_bytes()[..body.len() / 2]
+}
+
 /// Without a length the body ends with the connection. Only the JSON shows whether it is complete.
 fn without_a_length() -> Vec<Row> {
-    let half = |good: &str| [head("\r\n").as_bytes(), &good.as_bytes()[..good.len() / 2]].concat();
+    let half = |good: &str| [head("\r\n").as_bytes(), first_half(good)].concat();
     let truncated = |name, fault| {
         row(name, fault, Failed, error(Malformed), unsent(Malformed, 1, UNKNOWN)).but(Call::UpdateCard, good())
     };
     let closes = [
-        truncated("closes inside a body without a length", makes(half, Ending::Close)),
+        // The first of two rows is whole.
+        truncated("closes inside a body without a length", makes(half, Ending::Close))
+            .but(Call::Poll, error_after(1, Malformed)),
         truncated("closes after the headers, without a length", says(head("\r\n"), Ending::Close)),
     ];
     // A reset does not end a body.
-    let reset = |name, fault| row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
+    let reset = |name, fault| {
+        let row = row(name, fault, Failed, error(Disconnected), unsent(Disconnected, 5, UNKNOWN));
+        // Its head is enough.
+        row.but(Call::Download, error(Malformed))
+    };
     let resets = [
-        reset("resets inside a body without a length", makes(half, Ending::Reset)),
+        reset("resets inside a body without a length", makes(half, Ending::Reset))
+            .but(Call::Poll, error_after(1, Disconnected)),
         reset("resets after the headers, without a length", says(head("\r\n"), Ending::Reset)),
     ];
     [group("closes inside a body without a length", closes), group("resets inside a body without a length", resets)]
@@ -116,19 +139,21 @@ fn trickling() -> Vec<Row> {
         group(
             "trickles",
             [
-                slow("trickles headers", "HTTP/1.1 200 OK\r\nX-Slow: ".to_owned(), "x", SLOW),
+                slow("trickles headers", "HTTP/1.1 200 OK\r\nX-Slow: ".to_owned(), "x", SLOW).nothing_of_a_page(),
                 slow("trickles a body with a length", head("Content-Length: 60000\r\n\r\n"), " ", SLOW),
-                slow("trickles a body without a length", head("\r\n"), " ", SLOW),
+                slow("trickles a body without a length", head("\r\n"), " ", SLOW).but(Call::Download, error(Malformed)),
                 slow("trickles chunks", chunked.clone(), "1\r\n \r\n", SLOW),
-                slow("trickles a chunk's extension", format!("{chunked}1;"), "x", SLOW),
-                slow("trickles trailers", format!("{chunked}0\r\nX: "), "x", SLOW),
+                slow("trickles a chunk's extension", format!("{chunked}1;"), "x", SLOW).nothing_of_a_page(),
+                slow("trickles trailers", format!("{chunked}0\r\nX: "), "x", SLOW).nothing_of_a_page(),
             ],
         ),
         group(
             "a storm of 1xx without an answer",
             [
-                slow("100 for ever", String::new(), &"HTTP/1.1 100 Continue\r\n\r\n".repeat(20), fast),
-                slow("103 for ever", String::new(), &"HTTP/1.1 103 X\r\nLink: <x>\r\n\r\n".repeat(20), fast),
+                slow("100 for ever", String::new(), &"HTTP/1.1 100 Continue\r\n\r\n".repeat(20), fast)
+                    .nothing_of_a_page(),
+                slow("103 for ever", String::new(), &"HTTP/1.1 103 X\r\nLink: <x>\r\n\r\n".repeat(20), fast)
+                    .nothing_of_a_page(),
             ],
         ),
     ]

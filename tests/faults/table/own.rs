@@ -33,7 +33,7 @@ pub fn rows() -> Vec<Row> {
         group("no file descriptors left", [internal("no descriptors", Machine(NoDescriptors))]),
         group("the disk is full", [full]),
         group("the clocks stand still", [standing]),
-        group("the clocks stand still, and the platform is silent", [silent.wait(Wait::Silence)]),
+        group("the clocks stand still, and the platform is silent", [silent.wait(Wait::Silence).nothing_of_a_page()]),
     ]
     .concat()
 }

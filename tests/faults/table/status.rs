@@ -52,7 +52,8 @@ fn with(status: u16, words: bool) -> Row {
         .but(Call::Workspace, if found { good() } else { error(ours(status)) })
         .but(Call::Poll, polled(status))
         .but(Call::Register, error(posted(status)))
-        .but(Call::UpdateCard, if status == 200 { good() } else { error(posted(status)) });
+        .but(Call::UpdateCard, if status == 200 { good() } else { error(posted(status)) })
+        .but(Call::Download, downloaded(status, words));
     row.under(heading(status, words))
 }
 
@@ -119,7 +120,17 @@ fn polled(status: u16) -> Cell {
         200 => error(Malformed),
         401 | 403 => error(Unauthorized),
         // The cursor's row is gone, so the poller looks back by time. The answer is 410 again.
-        410 => Cell::Any(vec![Outcome { answer: Error(Status), tries: 2..=2, delivery: NOT_SENT }]),
+        410 => Cell::Any(vec![Outcome { answer: Error(Status), tries: 2..=2, delivery: NOT_SENT, rows: None }]),
+        _ => error(Status),
+    }
+}
+
+/// The body of a 200 is a file, whatever it says.
+fn downloaded(status: u16, words: bool) -> Cell {
+    match status {
+        200 => good(),
+        401 | 403 => error(Unauthorized),
+        404 | 410 if words => error(ErrorKind::NotFound),
         _ => error(Status),
     }
 }
@@ -133,7 +144,9 @@ fn sent(status: u16, words: bool) -> Cell {
     let delivery = if refused_before { NOT_SENT } else { UNKNOWN };
     let kind = match status {
         // The message was accepted for later delivery.
-        202 if !words => return Cell::Any(vec![Outcome { answer: Good, tries: 1..=1, delivery: ACCEPTED }]),
+        202 if !words => {
+            return Cell::Any(vec![Outcome { answer: Good, tries: 1..=1, delivery: ACCEPTED, rows: None }]);
+        }
         _ if words => return unsent(Agent, 1, DELIVERED),
         401 => Unauthorized,
         200..300 => Malformed,

@@ -1,323 +1,326 @@
 //! The position of a poller in its inbox. It does no I/O and reads no clock.
 //!
-//! The platform lists the rows after a given one, ordered by time and then by arrival. A row is committed up to
-//! [`LATE`] after its time was taken, so that it may come up *before* rows that were listed earlier. A listing is
-//! therefore *complete* only up to [`LATE`] before the newest row that is known. That row tells the time on the
-//! platform, whatever our own clock says. A row whose time is far ahead of our clock is not trusted to tell it.
-//!
-//! - **Anchor**: an acked row before which there is no row left to deliver. The platform is asked for the rows after
-//!   it. It moves only inside what is complete, and only over rows that follow it without a gap.
-//! - **Acked rows**: the ids of the rows from the anchor's time on that are acked. They are listed again, and not
-//!   delivered again.
-//! - **Floor**: the time up to which all rows are handled. Without an anchor, the rows from this time on are listed.
-//!   It is never below the anchor's time.
+//! - **Anchor**: a row behind which everything is listed. It moves by settling alone: to the newest row that was first
+//!   listed so long ago that no row can be committed before it any more, and never past one that is to be delivered.
+//! - **Window**: the rows behind the anchor that were listed. They are listed again, and not delivered again.
+//! - **Messages**: hashes of handled messages, since the platform may keep several rows of one.
 //! - **Attempts**: the number of delivery attempts of rows that are not acked yet.
 
-mod acked;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod messages;
 pub(in crate::inbox) mod saved;
+mod slow_row;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind};
-use crate::inbox::feed::batch::{Coverage, ListedRow, RowKey};
-use crate::util::text::Untrusted;
-use crate::wire::Timestamp;
-use acked::AckedRows;
-use saved::{AnchorRow, CursorChange, HandledRow, MAX_ATTEMPTS, MAX_HANDLED, PendingChanges, SavedCursor};
+use super::ack_progress::AckProgress;
+use super::position::RowKey;
+use super::window::{MAX_ROWS, RowState, RowWindow};
+use crate::util::clock::CoarseInstant;
+use crate::wire::{LargeRows, Row, Timestamp};
+use saved::{Anchor, BootTime, CursorChange, HandledRow, MessageKey, PendingChanges, SavedCursor};
 
-/// Longest time after its own time that a row may be committed and is still found. A later one can be missed.
-pub(super) const LATE: Duration = Duration::from_secs(5);
-/// Longest time by which a row may be ahead of our clock and still tell the time on the platform.
-pub(super) const MAX_AHEAD: Duration = Duration::from_secs(600);
-/// Number of acked rows from which those of the anchor's own time are dropped once the anchor has moved past them.
-///
-/// Below it they are kept, since a look back after the loss of the anchor lists them again.
-const MANY_ACKED: usize = MAX_HANDLED / 2;
+/// Time after which the time of the last listing is recorded anew.
+const LISTED_EVERY: Duration = Duration::from_secs(60);
 
-/// The position of a poller in its inbox: the anchor, the acked rows after it, and attempts.
+/// The position of a poller in its inbox.
 #[derive(Debug, Default)]
 pub(in crate::inbox) struct Cursor {
-    /// The row that the next listing begins after. `None` before the first one, or after the platform pruned it.
-    pub(in crate::inbox) anchor: Option<RowKey>,
-    /// Time up to which all rows are handled.
-    pub(in crate::inbox) floor: Option<Timestamp>,
-    acked: AckedRows,
-    /// Newest time of any row that was listed, other than those that are too far ahead.
-    newest: Option<Timestamp>,
-    /// Number of delivery attempts by row id, oldest entry first.
-    attempts: Vec<(Arc<str>, u32)>,
+    pub(super) window: RowWindow,
+    /// What is saved of it, but for the rows of the window.
+    saved: SavedCursor,
+    /// The rows that were stepped over.
+    large_rows: LargeRows,
+    acks: AckProgress,
+    /// When a row was last listed that was not known.
+    last_new_row: Option<CoarseInstant>,
+    /// Random id of the system's boot, which the times of the window are of. `None` where it is not known.
+    boot: Option<u128>,
     /// The changes that are not in the file. Added here, cleared by whoever saves.
     pub(in crate::inbox) pending: PendingChanges,
-    /// The parts of the saved state that are not used here.
-    unused: SavedCursor,
 }
 
 impl Cursor {
-    /// Makes a cursor of its saved parts. Nothing is pending, and its newest time is the anchor's or the floor.
+    /// Makes a cursor of a saved state at `now`, in this boot of the system.
     ///
-    /// Acked rows before the anchor, or before the floor where there is no anchor, are left out.
-    pub(in crate::inbox) fn restore(
-        anchor: Option<RowKey>,
-        floor: Option<Timestamp>,
-        acked: impl IntoIterator<Item = RowKey>,
-        attempts: Vec<(Arc<str>, u32)>,
-    ) -> Self {
-        // Not the time of an acked row: it may be far ahead. If there are newer rows, they are listed soon.
-        let newest = floor.max(anchor.as_ref().map(|anchor| anchor.at));
-        let mut cursor = Cursor { floor, attempts, newest, ..Cursor::default() };
-        acked.into_iter().for_each(|key| cursor.insert_acked(key));
-        cursor.anchor = anchor;
-        cursor.forget_old_acked();
-        cursor.pending.clear();
+    /// A row whose first listing is not known to be of this boot counts as listed now. Rows of the anchor's time stay
+    /// known: a platform that lists by time lists them again.
+    pub(in crate::inbox) fn from_saved(mut saved: SavedCursor, boot: Option<u128>, now: CoarseInstant) -> Self {
+        let (mut window, mut acks) = (RowWindow::default(), AckProgress::default());
+        for HandledRow { row, first_listed, .. } in std::mem::take(&mut saved.handled) {
+            let first_listed = first_listed.filter(|first| Some(first.boot) == boot);
+            let first_listed = first_listed.map_or(now, |first| first_listed_at(first).min(now));
+            acks.add(&row);
+            window.restore(row, first_listed, RowState::Handled);
+        }
+        for row in &saved.stepped_over {
+            window.restore(row.clone(), now, RowState::SteppedOver);
+        }
+        if let Some(Anchor::Behind(row)) = &saved.anchor {
+            window.forget_before(row.at);
+        }
+        let mut cursor = Cursor { window, saved, acks, boot, ..Cursor::default() };
+        cursor.update_large_rows();
         cursor
-    }
-
-    /// Makes a cursor of a saved state, like [`restore`](Self::restore).
-    pub(in crate::inbox) fn from_saved(mut saved: SavedCursor) -> Self {
-        let handled = std::mem::take(&mut saved.handled).into_iter().map(|handled| handled.row);
-        let attempts = std::mem::take(&mut saved.attempts);
-        let (anchor, floor) = (saved.anchor.take().map(|anchor| anchor.row), saved.floor.take());
-        Cursor { unused: saved, ..Cursor::restore(anchor, floor, handled, attempts) }
     }
 
     /// Returns the state to save, whole.
     pub(in crate::inbox) fn to_saved(&self) -> SavedCursor {
-        let handled = self.acked().map(|row| HandledRow::new(row.clone()));
-        SavedCursor {
-            anchor: self.anchor.clone().map(AnchorRow::new),
-            floor: self.floor,
-            handled: handled.collect(),
-            attempts: self.attempts().to_vec(),
-            ..self.unused.clone()
-        }
+        let handled = self.window.handled().filter(|(.., state)| *state == RowState::Handled);
+        let handled = handled.map(|(row, first, _)| HandledRow {
+            row: row.clone(),
+            message: None,
+            first_listed: self.boot_time(first),
+        });
+        SavedCursor { handled: handled.collect(), ..self.saved.clone() }
     }
 
-    /// Returns about how many changes a saved state has.
+    /// Returns the number of changes that make the state to save.
     pub(in crate::inbox) fn saved_len(&self) -> usize {
-        self.acked.len() + self.attempts.len() + self.unused.messages.len()
+        let SavedCursor { attempts, stepped_over, uploads, messages, .. } = &self.saved;
+        self.window.len() + attempts.len() + stepped_over.len() + uploads.len() + messages.len()
     }
 
-    /// Returns the time up to which a listing from the anchor is complete: no row at or before it can still be
-    /// committed. It is 5 s before the newest time.
-    ///
-    /// `None` while no row is known.
-    pub(super) fn complete_until(&self) -> Option<Timestamp> {
-        self.newest.map(|newest| newest.minus(LATE))
+    /// Returns the key of message hashes. `None` where the system gave no random numbers: no message is remembered then.
+    pub(in crate::inbox) fn hash_key(&self) -> Option<u128> {
+        self.saved.hash_key
     }
 
-    /// Returns the newest time that a row was listed with, and that is not too far ahead of our clock.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.newest
+    pub(in crate::inbox) fn anchor(&self) -> Option<&Anchor> {
+        self.saved.anchor.as_ref()
     }
 
-    /// Returns whether a row is acked and still remembered.
-    pub(in crate::inbox) fn is_acked(&self, id: &str) -> bool {
-        self.acked.contains(id)
+    /// Adds a row that is listed at `now` and has so many bytes. Returns what is to become of it.
+    pub(in crate::inbox) fn list(&mut self, row: &RowKey, bytes: u64, now: CoarseInstant) -> RowState {
+        if self.window.state(&row.id).is_none() {
+            self.last_new_row = Some(now);
+        }
+        self.window.list(row.clone(), bytes, now)
     }
 
-    /// Returns whether 100,000 acked rows are kept, so that no more row may be delivered.
-    ///
-    /// That happens if the anchor cannot move: too many rows have the same time, or none that can be read.
+    /// Returns whether a row was handled, and is still remembered. A row that was stepped over is until the anchor passes
+    /// its time.
+    pub(in crate::inbox) fn is_known(&self, id: &str) -> bool {
+        self.window.state(id).is_some_and(|state| state != RowState::Listed) || self.large_rows.contains(id)
+    }
+
+    /// Returns whether a row was handled: it is remembered, or is at or before the anchor by the platform's number.
+    pub(super) fn is_past(&self, row: &Row) -> bool {
+        let is_up_to = |anchor: &RowKey| {
+            let key = RowKey::of(row, None);
+            key.seq != 0 && anchor.seq != 0 && !anchor.is_before(&key)
+        };
+        let is_before_anchor = matches!(&self.saved.anchor, Some(Anchor::Behind(anchor)) if is_up_to(anchor));
+        is_before_anchor || self.is_known(&row.id)
+    }
+
+    /// Returns whether a row was handled, and notes how many bytes it has: a cursor file does not say it.
+    pub(super) fn note_known(&mut self, id: &str, bytes: u64) -> bool {
+        let is_known = self.is_known(id);
+        if is_known {
+            self.window.note_bytes(id, bytes);
+        }
+        is_known
+    }
+
+    /// Returns whether no more rows can be listed before some are settled.
     pub(in crate::inbox) fn is_full(&self) -> bool {
-        self.acked.len() >= MAX_HANDLED
+        self.window.len() >= MAX_ROWS
     }
 
-    /// Records that a batch was listed, before any of its rows is delivered. Delivers and acks nothing.
-    ///
-    /// Updates the newest time, like [`record_times`](Self::record_times), whose result it returns. Rows that are acked
-    /// already stay remembered under the time that they have now, if it is later.
-    pub(super) fn record_listed(&mut self, batch: &[ListedRow], limit: Timestamp) -> Option<Timestamp> {
-        let too_far = self.record_times(batch.iter().filter(|row| row.has_own_time).map(|row| row.key.at), limit);
-        // Before the anchor moves. A row without its own time, or with another time than before, may be behind all rows
-        // that the anchor moves over, and would be forgotten under its old time.
-        for row in batch {
-            if self.is_acked(&row.key.id) {
-                self.insert_acked(self.key_to_keep(row));
-            }
+    /// Returns whether a message was handled, in whatever row.
+    pub(in crate::inbox) fn is_handled(&self, message: MessageKey) -> bool {
+        self.saved.messages.contains(message)
+    }
+
+    /// Records that a row was handled. `message` is the key of its message, if it has one.
+    pub(in crate::inbox) fn handle(&mut self, row: &RowKey, message: Option<MessageKey>) {
+        self.window.set_state(&row.id, RowState::Handled);
+        self.acks.add(row);
+        let first_listed = self.window.first_listed(&row.id).and_then(|first| self.boot_time(first));
+        self.change(CursorChange::Handled(HandledRow { row: row.clone(), message, first_listed }));
+    }
+
+    /// Records that a row is not read, since it is too large: it counts as so many bytes.
+    pub(in crate::inbox) fn step_over(&mut self, row: &RowKey, bytes: u64, now: CoarseInstant) {
+        self.window.list(row.clone(), bytes, now);
+        self.window.set_state(&row.id, RowState::SteppedOver);
+        self.acks.add(row);
+        self.change(CursorChange::SteppedOver(row.clone()));
+        self.update_large_rows();
+    }
+
+    /// Forgets a row that was stepped over, and that the platform does not have any more.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.window.remove(id);
+        self.saved.stepped_over.retain(|row| *row.id != *id);
+        self.update_large_rows();
+        self.pending.push(CursorChange::Anchor(self.saved.anchor.clone()));
+    }
+
+    /// Returns the ids of the rows that were stepped over.
+    pub(super) fn large_rows(&self) -> &LargeRows {
+        &self.large_rows
+    }
+
+    fn update_large_rows(&mut self) {
+        self.large_rows = LargeRows::new(self.saved.stepped_over.iter().map(|row| row.id.clone()).collect());
+    }
+
+    /// Records that the inbox was listed, at this time of our own clock. Within a minute after the last time it does nothing,
+    /// so that a quiet inbox is not written at each poll.
+    pub(in crate::inbox) fn record_listing(&mut self, at: Timestamp) {
+        let is_recent = |last: Timestamp| last <= at && at < last.plus(LISTED_EVERY);
+        if !self.saved.last_listed.is_some_and(is_recent) {
+            self.change(CursorChange::Listed(at));
         }
-        too_far
     }
 
-    /// Returns whether a row that is listed now is acked. If so, it stays remembered under its time now, if it is
-    /// later.
-    ///
-    /// `at` is the time that the row is listed with. A row without a time counts as the newest.
-    pub(super) fn keep_if_acked(&mut self, id: &str, at: Option<Timestamp>) -> bool {
-        let is_acked = self.is_acked(id);
-        if let (true, Some(at)) = (is_acked, at.or(self.newest)) {
-            self.insert_acked(RowKey { at, id: id.into() });
+    /// Returns when the inbox was last listed, by our own clock.
+    pub(super) fn last_listed(&self) -> Option<Timestamp> {
+        self.saved.last_listed
+    }
+
+    /// Returns the row that broadcasts are listed behind.
+    pub(super) fn broadcasts_anchor(&self) -> Option<&RowKey> {
+        self.saved.broadcasts.as_ref()
+    }
+
+    pub(super) fn set_broadcasts_anchor(&mut self, row: RowKey) {
+        self.change(CursorChange::Broadcasts(Some(row)));
+    }
+
+    /// Records that a broadcast was handled. `key` tells it from all others.
+    pub(in crate::inbox) fn handle_broadcast(&mut self, row: &RowKey, key: Option<MessageKey>) {
+        self.change(CursorChange::Handled(HandledRow { row: row.clone(), message: key, first_listed: None }));
+    }
+
+    pub(super) fn set_anchor(&mut self, anchor: Anchor) {
+        if self.saved.anchor.as_ref() != Some(&anchor) {
+            self.change(CursorChange::Anchor(Some(anchor)));
+            self.update_large_rows();
         }
-        is_acked
     }
 
-    /// Updates the newest known time with the times of listed rows. Returns a time that is after `limit`, if there is
-    /// one.
-    ///
-    /// A time after `limit` does not become the newest: all rows that come until then would be taken for late ones.
-    /// Where all times are after it, our clock may be slow: then `limit` less twice [`MAX_AHEAD`] counts as a time.
-    pub(super) fn record_times(
-        &mut self,
-        times: impl Iterator<Item = Timestamp> + Clone,
-        limit: Timestamp,
-    ) -> Option<Timestamp> {
-        let too_far = times.clone().find(|at| *at > limit);
-        let newest = times.filter(|at| *at <= limit).max();
-        self.newest = self.newest.max(newest.or(too_far.map(|_| limit.minus(2 * MAX_AHEAD))));
-        too_far
+    /// Adds the anchor's row to the handled ones, unless the anchor is open.
+    pub(super) fn restore_anchor_row(&mut self, now: CoarseInstant) {
+        if let Some(Anchor::Behind(row)) = self.saved.anchor.clone().filter(|anchor| !self.is_known(&anchor.row().id)) {
+            self.window.restore(row, now, RowState::Handled);
+        }
     }
 
-    /// Acks the row at `index` of a batch, and moves the anchor to it if that is safe. All rows before it must be
-    /// acked. Drops the row's attempts. The row itself may be acked already: then only the anchor can move.
-    ///
-    /// The anchor moves if the batch follows it without a gap, is complete up to the row's time, and has no further row
-    /// of that time.
-    pub(in crate::inbox) fn ack(&mut self, batch: &[ListedRow], index: usize, coverage: Coverage) {
-        let Some(row) = batch.get(index) else { return };
-        self.attempts.retain(|(id, _)| *id != row.key.id);
-        self.insert_acked(self.key_to_keep(row));
-        if !coverage.contiguous || !self.is_complete_at(row.key.at, coverage) {
+    /// Returns the newest row that is settled: it was first listed `late` ago.
+    pub(super) fn newest_settled(&self, late: Duration, now: CoarseInstant) -> Option<RowKey> {
+        self.window.newest_of_age(late, now).cloned()
+    }
+
+    /// Forgets the rows that are to be delivered, come up to `end`, and are not among those that were just listed there:
+    /// the platform does not have them any more, and they would hold the anchor for ever.
+    pub(super) fn forget_pruned(&mut self, end: &RowKey, listed: &HashSet<Arc<str>>) {
+        let gone: Vec<Arc<str>> = self
+            .window
+            .unhandled_up_to(end)
+            .filter(|row| !listed.contains(&row.id))
+            .map(|row| row.id.clone())
+            .collect();
+        gone.iter().for_each(|id| self.window.remove(id));
+    }
+
+    /// Moves the anchor to a settled row, or before the first row that is to be delivered. Forgets what is up to it.
+    pub(super) fn settle(&mut self, settled: RowKey) {
+        // The listing may have shown that the platform does not have it any more.
+        if self.window.state(&settled.id).is_none() {
             return;
         }
-        // Only past all rows of one time: a platform may list none of them as a row after the anchor.
-        let ends_its_time = match batch.get(index + 1) {
-            Some(next) => next.key.at > row.key.at,
-            // More rows of this time may follow the batch. They count as ended all the same if the anchor did not move
-            // inside this batch, and so is none of its rows: else the same batch would be listed again forever.
-            None => {
-                !coverage.has_more
-                    || self.anchor.as_ref().is_none_or(|anchor| !batch.iter().any(|row| row.key == *anchor))
-            }
+        let row = match self.window.first_unhandled() {
+            Some(first) if self.window.may_precede(first, &settled) => self.window.newest_before(first).cloned(),
+            _ => Some(settled),
         };
-        if ends_its_time {
-            self.move_anchor_over(&batch[..=index], coverage);
+        let Some(row) = row.filter(|row| !self.is_beside_anchor(row)) else { return };
+        // After a restart, rows up to the anchor may be among the known ones.
+        let is_ahead = match self.anchor() {
+            Some(Anchor::Behind(anchor)) => self.window.may_precede(anchor, &row),
+            Some(Anchor::Open(_) | Anchor::Pruned(_)) | None => true,
+        };
+        self.window.forget_up_to(&row);
+        if is_ahead {
+            self.set_anchor(Anchor::Behind(row));
         }
     }
 
-    /// Moves the anchor to the last of these rows that has the last row's time as its own. Does nothing if none has.
-    ///
-    /// Rows behind it without their own time are listed again, and are known as acked. If the batch was listed by
-    /// `since_id`, and 50,000 acked rows or more are kept, the other rows of that time are forgotten.
-    fn move_anchor_over(&mut self, acked: &[ListedRow], coverage: Coverage) {
-        let Some(at) = acked.last().map(|last| last.key.at) else { return };
-        let mut of_that_time = acked.iter().rev().take_while(|row| row.key.at == at).filter(|row| row.has_own_time);
-        let Some(last) = of_that_time.next() else { return };
-        self.set_anchor(last.key.clone());
-        if coverage.by_since_id && self.acked.len() >= MANY_ACKED {
-            of_that_time.for_each(|row| self.acked.remove(&row.key));
+    /// Returns whether it cannot be told if a row comes behind the anchor: it has the anchor's time, and the number of the
+    /// anchor's row is not known, because that was stepped over.
+    pub(super) fn is_beside_anchor(&self, row: &RowKey) -> bool {
+        self.anchor()
+            .map(Anchor::row)
+            .is_some_and(|anchor| anchor.at == row.at && anchor.id != row.id && self.large_rows.contains(&anchor.id))
+    }
+
+    /// Like [`settle`](Self::settle) on a platform that lists by time: rows of the anchor's time are listed again.
+    pub(super) fn settle_by_time(&mut self, settled: RowKey) {
+        if self.window.first_unhandled().is_none_or(|first| *first > settled) {
+            self.window.forget_before(settled.at);
+            self.set_anchor(Anchor::Behind(settled));
         }
     }
 
-    /// Records that all rows of a batch are acked: raises the floor and forgets acked rows that are not listed any
-    /// more.
-    ///
-    /// The floor becomes the anchor's time. If the batch follows the anchor without a gap and nothing follows the
-    /// batch, it becomes the time up to which that is complete, if this is later. The floor is never lowered.
-    pub(in crate::inbox) fn finish_batch(&mut self, coverage: Coverage) {
-        let anchor = self.anchor.as_ref().map(|anchor| anchor.at);
-        let complete = self.complete_until_in(coverage);
-        let reached = if coverage.contiguous && !coverage.has_more { complete.max(anchor) } else { anchor };
-        if reached > self.floor {
-            self.floor = reached;
-            self.pending.extend(reached.map(CursorChange::Floor));
+    /// Returns the `seq` that may be acknowledged once everything behind the anchor was listed from `now` on: the largest one
+    /// of the handled rows that are settled. Where no row came for `late`, those up to the anchor are, too.
+    pub(super) fn settled_seq(&self, late: Duration, now: CoarseInstant) -> Option<i64> {
+        let is_quiet = self.window.is_empty() && self.last_new_row.is_some_and(|last| now.since(last) >= late);
+        if is_quiet { self.acks.largest() } else { self.window.largest_seq_of_age(late, now) }
+    }
+
+    /// Records that everything behind the anchor was listed, since a time at which this was the [`settled_seq`](Self::settled_seq).
+    pub(super) fn confirm_seq(&mut self, seq: i64) {
+        self.acks.confirm(seq);
+    }
+
+    /// Returns the `seq` to acknowledge to the platform, if it is larger than the last one.
+    pub(in crate::inbox) fn ack_due(&mut self, late: Duration) -> Option<i64> {
+        if let Some(Anchor::Behind(anchor)) = &self.saved.anchor {
+            self.acks.pass(anchor.at, late);
         }
-        self.forget_old_acked();
+        let seq = self.acks.seq(self.window.lowest_unhandled_seq());
+        seq.filter(|seq| self.saved.acked_seq.is_none_or(|acked| acked < *seq))
     }
 
-    /// Returns whether a batch is complete up to `at`: no row at or before it can still be committed late.
-    ///
-    /// The bound is 5 s before the newest known row, or that row itself if the batch is settled, and never past the
-    /// batch's `contiguous_until`. `false` while no row is known.
-    pub(super) fn is_complete_at(&self, at: Timestamp, coverage: Coverage) -> bool {
-        self.complete_until_in(coverage).is_some_and(|complete| at <= complete)
-    }
-
-    /// Returns the time up to which a batch is complete: like [`complete_until`](Self::complete_until), but up to the
-    /// newest row if the batch is settled, and not past `contiguous_until`.
-    fn complete_until_in(&self, coverage: Coverage) -> Option<Timestamp> {
-        let complete = if coverage.is_settled { self.newest } else { self.complete_until() };
-        complete.map(|complete| coverage.contiguous_until.map_or(complete, |until| until.min(complete)))
-    }
-
-    /// Returns the key under which an acked row is kept: a row without its own time is kept as long as the newest.
-    fn key_to_keep(&self, row: &ListedRow) -> RowKey {
-        let newest = self.newest.filter(|_| !row.has_own_time);
-        RowKey { at: newest.map_or(row.key.at, |newest| newest.max(row.key.at)), ..row.key.clone() }
-    }
-
-    /// Remembers an acked row under its time.
-    fn insert_acked(&mut self, key: RowKey) {
-        if self.acked.insert(key.clone()) {
-            self.pending.push(CursorChange::Handled(HandledRow::new(key)));
-        }
-    }
-
-    /// Makes a row the anchor: the next listing begins after it. Forgets the acked rows before its time.
-    ///
-    /// The caller answers for it that the row exists, and that no row before it is left to deliver.
-    pub(in crate::inbox) fn set_anchor(&mut self, key: RowKey) {
-        if self.anchor.as_ref() != Some(&key) {
-            self.pending.push(CursorChange::Anchor(Some(AnchorRow::new(key.clone()))));
-            self.anchor = Some(key);
-            self.forget_old_acked();
-        }
-    }
-
-    /// Drops an anchor that the platform does not know any more. The floor rises to its time.
-    pub(super) fn drop_anchor(&mut self) {
-        let lost = self.anchor.take().map(|anchor| anchor.at);
-        self.floor = self.floor.max(lost);
-        self.pending.push(CursorChange::Anchor(None));
-        self.pending.extend(self.floor.map(CursorChange::Floor));
-    }
-
-    /// Forgets acked rows before the anchor, or before the floor where there is no anchor: they are not listed any
-    /// more.
-    fn forget_old_acked(&mut self) {
-        if let Some(from) = self.anchor.as_ref().map(|anchor| anchor.at).or(self.floor) {
-            self.acked.remove_before(from);
-        }
+    /// Records that the platform has acknowledged the rows up to a `seq`.
+    pub(in crate::inbox) fn record_ack(&mut self, seq: i64) {
+        self.change(CursorChange::AckedSeq(seq));
     }
 
     /// Returns the number of delivery attempts of a row that is not acked. It is 0 for a row that is not known.
     pub(in crate::inbox) fn attempts_of(&self, id: &str) -> u32 {
-        self.attempts.iter().find(|(known, _)| **known == *id).map_or(0, |(_, attempts)| *attempts)
+        self.saved.attempts.iter().find(|(known, _)| **known == *id).map_or(0, |(_, attempts)| *attempts)
     }
 
     /// Sets the number of delivery attempts of a row. Beyond 64 rows the one that was set first is dropped.
     pub(in crate::inbox) fn record_attempt(&mut self, id: &Arc<str>, attempts: u32) {
-        self.attempts.retain(|(known, _)| known != id);
-        if self.attempts.len() >= MAX_ATTEMPTS {
-            self.attempts.remove(0);
-        }
-        self.attempts.push((id.clone(), attempts));
-        self.pending.push(CursorChange::Attempts(id.clone(), attempts));
+        self.change(CursorChange::Attempts(id.clone(), attempts));
     }
 
-    /// Returns the number of delivery attempts of all rows that have any and are not acked.
-    pub(in crate::inbox) fn attempts(&self) -> &[(Arc<str>, u32)] {
-        &self.attempts
+    /// Makes a change, and keeps it for the next save.
+    fn change(&mut self, change: CursorChange) {
+        self.pending.push(change.clone());
+        self.saved.apply(change);
+        // The window has them.
+        self.saved.handled.clear();
     }
 
-    /// Returns all acked rows that are remembered, ordered by time.
-    pub(in crate::inbox) fn acked(&self) -> impl Iterator<Item = &RowKey> {
-        self.acked.iter()
+    fn boot_time(&self, instant: CoarseInstant) -> Option<BootTime> {
+        // Rounded: what `first_listed_at` returns is a little before the millisecond, and must not lose one at each restart.
+        let time = instant.since(CoarseInstant::START) + Duration::from_micros(500);
+        let millis = u64::try_from(time.as_millis()).ok()?;
+        self.boot.map(|boot| BootTime { boot, millis })
     }
 }
 
-/// Returns the error of a poll that stopped before row `next`, because the cursor can keep no more acked rows.
-pub(in crate::inbox) fn cursor_full_error(next: &str) -> Error {
-    let next = Untrusted::new(next);
-    Error::new(
-        ErrorKind::TooLarge,
-        format!(
-            "the inbox stands still before row {next}: too many rows have the same time, or none that can be read, to tell \
-             new ones from delivered ones; it goes on when newer rows come, or remove the cursor file to start from the \
-             backlog"
-        ),
-    )
+fn first_listed_at(first: BootTime) -> CoarseInstant {
+    CoarseInstant::START.plus(Duration::from_millis(first.millis))
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::inbox::feed::batch::RowKey;
+use crate::inbox::feed::position::RowKey;
 use crate::wire::Timestamp;
+
+pub(in crate::inbox) use super::messages::{HandledMessage, HandledMessages, MessageKey};
 
 /// Most handled rows that a cursor keeps. No inbox gets as many within the time by which a row may be late.
 pub(super) const MAX_HANDLED: usize = 100_000;
@@ -16,22 +17,16 @@ pub(super) const MAX_HANDLED: usize = 100_000;
 pub(in crate::inbox) const MAX_ATTEMPTS: usize = 64;
 /// Most rows that were stepped over, and most ids of our own uploads. Beyond it the oldest are forgotten.
 const MAX_LISTED_IDS: usize = 1_000;
-/// Most handled messages that are remembered.
-const MAX_MESSAGES: usize = 100_000;
-/// Longest time for which a handled message is remembered.
-const MESSAGES_KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Most changes that are kept for the next save. Beyond it a save writes the whole state.
 const MAX_PENDING: usize = 1_024;
 
-/// The state in a cursor file: all that a poller has to know when it starts again.
+/// What a cursor file says: all that a poller has to know when it starts again.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(in crate::inbox) struct SavedCursor {
     /// Key of the hashes in [`MessageKey`]. `None` where the system gave no random numbers.
     pub(in crate::inbox) hash_key: Option<u128>,
     /// The row that the next listing begins after.
-    pub(in crate::inbox) anchor: Option<AnchorRow>,
-    /// Time up to which all rows are handled.
-    pub(in crate::inbox) floor: Option<Timestamp>,
+    pub(in crate::inbox) anchor: Option<Anchor>,
     /// Handled rows, in the order in which they were handled. The reader forgets those that it does not need: a row
     /// that it forgot may be among them, and one that moved to a later time is among them twice.
     pub(in crate::inbox) handled: Vec<HandledRow>,
@@ -39,63 +34,64 @@ pub(in crate::inbox) struct SavedCursor {
     pub(in crate::inbox) attempts: Vec<(Arc<str>, u32)>,
     /// Rows that were stepped over and are not before the anchor. At most 1,000.
     pub(in crate::inbox) stepped_over: VecDeque<RowKey>,
+    /// The row at which polls end, since its body comes too slowly.
+    pub(in crate::inbox) slow_row: Option<SlowRow>,
     /// Ids of our own uploads, oldest first. At most 1,000.
     pub(in crate::inbox) uploads: VecDeque<Arc<str>>,
     /// The row that the next listing of broadcasts begins after.
-    pub(in crate::inbox) broadcasts: Option<AnchorRow>,
+    pub(in crate::inbox) broadcasts: Option<RowKey>,
     /// The `seq` that was last acknowledged to the platform.
     pub(in crate::inbox) acked_seq: Option<i64>,
     /// When the inbox was last listed, by our own clock.
     pub(in crate::inbox) last_listed: Option<Timestamp>,
-    /// Handled messages, oldest first. At most 100,000, and of the 24 h before `last_listed`.
-    pub(in crate::inbox) messages: VecDeque<HandledMessage>,
+    /// Handled messages of the 24 h before `last_listed`.
+    pub(in crate::inbox) messages: HandledMessages,
 }
 
-/// A row that a listing begins after.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::inbox) struct AnchorRow {
-    pub(in crate::inbox) row: RowKey,
-    /// The platform's sequence number. `None` on platforms without.
-    pub(in crate::inbox) seq: Option<i64>,
-    /// True while rows before it may still be found: it is only the oldest row of a first listing.
-    pub(in crate::inbox) is_open: bool,
+/// Where the listing of the inbox begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::inbox) enum Anchor {
+    /// Behind this row.
+    Behind(RowKey),
+    /// At this row, which was the oldest of the inbox when it was found. Rows may be committed before it.
+    Open(RowKey),
+    /// Behind where this row was, which the platform has pruned. There was no other row.
+    Pruned(RowKey),
+}
+
+impl Anchor {
+    pub(in crate::inbox) fn row(&self) -> &RowKey {
+        match self {
+            Anchor::Behind(row) | Anchor::Open(row) | Anchor::Pruned(row) => row,
+        }
+    }
 }
 
 /// A row that is handled and that a listing may still contain.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::inbox) struct HandledRow {
     pub(in crate::inbox) row: RowKey,
-    /// The platform's sequence number. `None` on platforms without.
-    pub(in crate::inbox) seq: Option<i64>,
     /// Key of the row's message. In a state it is `None`, because the key is among the state's `messages`.
     pub(in crate::inbox) message: Option<MessageKey>,
     /// When the row was first listed. `None` if that is not known.
     pub(in crate::inbox) first_listed: Option<BootTime>,
 }
 
-impl AnchorRow {
-    /// Makes an anchor of a platform without sequence numbers. It is not open.
-    pub(in crate::inbox) fn new(row: RowKey) -> Self {
-        AnchorRow { row, seq: None, is_open: false }
-    }
-}
-
 impl HandledRow {
     /// Makes a handled row of which no more is known.
     pub(in crate::inbox) fn new(row: RowKey) -> Self {
-        HandledRow { row, seq: None, message: None, first_listed: None }
+        HandledRow { row, message: None, first_listed: None }
     }
 }
 
-/// A keyed hash of what tells a message from all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::inbox) struct MessageKey(pub(in crate::inbox) u128);
-
-/// A message that was handled, and when, by our own clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::inbox) struct HandledMessage {
-    pub(in crate::inbox) key: MessageKey,
-    pub(in crate::inbox) at: Timestamp,
+/// A row whose body came too slowly, although its head came.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::inbox) struct SlowRow {
+    pub(in crate::inbox) id: Arc<str>,
+    /// Number of polls in a row that ended at it.
+    pub(in crate::inbox) polls: u32,
+    /// When the first of them ended. `None` if that is not known.
+    pub(in crate::inbox) first: Option<BootTime>,
 }
 
 /// A time that a restart of the process does not change. It only compares with times of the same boot.
@@ -111,19 +107,19 @@ pub(in crate::inbox) struct BootTime {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::inbox) enum CursorChange {
     /// The anchor moved, or is gone.
-    Anchor(Option<AnchorRow>),
-    /// The floor rose.
-    Floor(Timestamp),
+    Anchor(Option<Anchor>),
     /// A row was handled. Ends its attempts, and remembers its message.
     Handled(HandledRow),
     /// A row's number of delivery attempts.
     Attempts(Arc<str>, u32),
     /// A row was stepped over.
     SteppedOver(RowKey),
+    /// A poll ended at a row whose body came too slowly, or none does any more.
+    SlowRow(Option<SlowRow>),
     /// We uploaded a file: the id of the row that it made.
     Upload(Arc<str>),
     /// The anchor of the broadcasts moved, or is gone.
-    Broadcasts(Option<AnchorRow>),
+    Broadcasts(Option<RowKey>),
     /// Rows were acknowledged to the platform up to this `seq`.
     AckedSeq(i64),
     /// The inbox was listed at this time of our own clock.
@@ -138,15 +134,14 @@ impl SavedCursor {
         match change {
             CursorChange::Anchor(anchor) => {
                 if let Some(anchor) = &anchor {
-                    self.stepped_over.retain(|row| row.at >= anchor.row.at);
+                    self.stepped_over.retain(|row| row.at >= anchor.row().at);
                 }
                 self.anchor = anchor;
             }
-            CursorChange::Floor(floor) => self.floor = Some(floor),
             CursorChange::Handled(mut handled) => {
                 self.attempts.retain(|(id, _)| *id != handled.row.id);
                 if let Some(key) = handled.message.take() {
-                    self.remember(HandledMessage { key, at: self.last_listed.unwrap_or(handled.row.at) });
+                    self.messages.insert(HandledMessage { key, at: self.last_listed.unwrap_or(handled.row.at) });
                 }
                 self.handled.push(handled);
                 if self.handled.len() >= 2 * MAX_HANDLED {
@@ -161,28 +156,22 @@ impl SavedCursor {
                 self.attempts.push((id, attempts));
             }
             CursorChange::SteppedOver(row) => push_bounded(&mut self.stepped_over, row, MAX_LISTED_IDS),
+            CursorChange::SlowRow(row) => self.slow_row = row,
             CursorChange::Upload(id) => push_bounded(&mut self.uploads, id, MAX_LISTED_IDS),
             CursorChange::Broadcasts(anchor) => self.broadcasts = anchor,
             CursorChange::AckedSeq(seq) => self.acked_seq = Some(seq),
             CursorChange::Listed(at) => {
                 self.last_listed = Some(at);
-                let oldest = at.minus(MESSAGES_KEPT_FOR);
-                while self.messages.front().is_some_and(|message| message.at < oldest) {
-                    self.messages.pop_front();
-                }
+                self.messages.forget_old(at);
             }
-            CursorChange::Message(message) => self.remember(message),
+            CursorChange::Message(message) => self.messages.insert(message),
         }
-    }
-
-    fn remember(&mut self, message: HandledMessage) {
-        push_bounded(&mut self.messages, message, MAX_MESSAGES);
     }
 
     /// Forgets the handled rows before the anchor, and the first ones of those that are more than a cursor keeps.
     fn forget_handled(&mut self) {
         if let Some(anchor) = &self.anchor {
-            self.handled.retain(|handled| handled.row.at >= anchor.row.at);
+            self.handled.retain(|handled| handled.row.at >= anchor.row().at);
         }
         let excess = self.handled.len().saturating_sub(MAX_HANDLED);
         self.handled.drain(..excess);
@@ -193,14 +182,15 @@ impl SavedCursor {
         let listed = self.last_listed.map(CursorChange::Listed);
         let anchor = self.anchor.clone().map(|anchor| CursorChange::Anchor(Some(anchor)));
         let broadcasts = self.broadcasts.clone().map(|anchor| CursorChange::Broadcasts(Some(anchor)));
-        let single = listed.into_iter().chain(anchor).chain(self.floor.map(CursorChange::Floor)).chain(broadcasts);
+        let single = listed.into_iter().chain(anchor).chain(broadcasts);
         let single = single.chain(self.acked_seq.map(CursorChange::AckedSeq));
-        let messages = self.messages.iter().copied().map(CursorChange::Message);
+        let messages = self.messages.iter().map(CursorChange::Message);
         let handled = self.handled.iter().cloned().map(CursorChange::Handled);
+        let slow_row = self.slow_row.clone().map(|row| CursorChange::SlowRow(Some(row)));
         let stepped_over = self.stepped_over.iter().cloned().map(CursorChange::SteppedOver);
         let uploads = self.uploads.iter().cloned().map(CursorChange::Upload);
         let attempts = self.attempts.iter().map(|(id, attempts)| CursorChange::Attempts(id.clone(), *attempts));
-        single.chain(messages).chain(handled).chain(stepped_over).chain(uploads).chain(attempts)
+        single.chain(slow_row).chain(messages).chain(handled).chain(stepped_over).chain(uploads).chain(attempts)
     }
 }
 
@@ -221,16 +211,13 @@ pub(in crate::inbox) struct PendingChanges {
 }
 
 impl PendingChanges {
-    /// Adds a change. A later anchor replaces an earlier one, and so does a floor.
+    /// Adds a change. A later anchor replaces an earlier one.
     pub(in crate::inbox) fn push(&mut self, change: CursorChange) {
         if self.is_overflowing {
             return;
         }
-        let is_replaced = |old: &&mut CursorChange| {
-            let kinds = (&**old, &change);
-            matches!(kinds, (CursorChange::Anchor(_), CursorChange::Anchor(_)))
-                || matches!(kinds, (CursorChange::Floor(_), CursorChange::Floor(_)))
-        };
+        let is_replaced =
+            |old: &&mut CursorChange| matches!((&**old, &change), (CursorChange::Anchor(_), CursorChange::Anchor(_)));
         if let Some(old) = self.changes.iter_mut().rev().find(is_replaced) {
             *old = change;
         } else if self.changes.len() < MAX_PENDING {
@@ -238,11 +225,6 @@ impl PendingChanges {
         } else {
             *self = PendingChanges { changes: Vec::new(), is_overflowing: true };
         }
-    }
-
-    /// Adds a change, if there is one.
-    pub(in crate::inbox) fn extend(&mut self, change: Option<CursorChange>) {
-        change.into_iter().for_each(|change| self.push(change));
     }
 
     /// Returns whether nothing changed.

@@ -1,16 +1,19 @@
+use std::time::Duration;
+
+use super::super::messages::MAX_MESSAGES;
 use super::*;
 
 fn row(n: i64) -> RowKey {
-    RowKey { at: Timestamp::from_nanos(n), id: format!("r{n}").into() }
+    RowKey { at: Timestamp::from_nanos(n), seq: n, id: format!("r{n}").into() }
 }
 
-fn anchor(n: i64) -> Option<AnchorRow> {
-    Some(AnchorRow { row: row(n), seq: Some(n), is_open: n == 0 })
+fn anchor(n: i64) -> Option<Anchor> {
+    Some(if n == 0 { Anchor::Open(row(n)) } else { Anchor::Behind(row(n)) })
 }
 
 fn handled(n: i64, message: Option<MessageKey>) -> CursorChange {
     let first_listed = Some(BootTime { boot: 7, millis: 9 });
-    CursorChange::Handled(HandledRow { row: row(n), seq: Some(n), message, first_listed })
+    CursorChange::Handled(HandledRow { row: row(n), message, first_listed })
 }
 
 /// Returns a change of each kind.
@@ -19,11 +22,15 @@ pub(in crate::inbox) fn each_change() -> Vec<CursorChange> {
     vec![
         CursorChange::Listed(Timestamp::from_nanos(5)),
         CursorChange::Anchor(anchor(0)),
-        CursorChange::Floor(Timestamp::from_nanos(3)),
         CursorChange::Attempts("r8".into(), 3),
         CursorChange::SteppedOver(row(6)),
+        CursorChange::SlowRow(Some(SlowRow {
+            id: "r9".into(),
+            polls: 2,
+            first: Some(BootTime { boot: 7, millis: 9 }),
+        })),
         CursorChange::Upload("upload".into()),
-        CursorChange::Broadcasts(anchor(2)),
+        CursorChange::Broadcasts(Some(row(2))),
         CursorChange::AckedSeq(-1),
         CursorChange::Message(message),
         handled(7, Some(MessageKey(1))),
@@ -68,7 +75,7 @@ fn message_is_remembered_for_a_day() {
 
 #[test]
 fn all_lists_are_bounded() {
-    let many = (0..250_000).map(|n| handled(n, Some(MessageKey(1))));
+    let many = (0..250_000).map(|n| handled(n, Some(MessageKey(n.unsigned_abs().into()))));
     let after = state(many.chain([CursorChange::Anchor(anchor(240_000))]));
     assert!(after.handled.len() <= 2 * MAX_HANDLED && after.messages.len() == MAX_MESSAGES);
     assert_eq!(after.handled.last().unwrap().row, row(249_999), "the newest are kept");

@@ -1,0 +1,120 @@
+//! Broadcasts, which the platform lists apart from the messages.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use a2a_blocking::testing::{Platform, WorkspaceHandle};
+use a2a_blocking::{InboxMessageKind, InboxPoller, PollerBuilder, Verdict};
+
+use crate::support::Dir;
+
+struct World {
+    platform: Platform,
+    ops: WorkspaceHandle,
+    dev: WorkspaceHandle,
+    dir: Dir,
+}
+
+impl World {
+    fn new() -> World {
+        let platform = Platform::start().unwrap();
+        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
+        let world = World { platform, ops, dev, dir: Dir::new("broadcasts") };
+        let admin = world.platform.admin_token();
+        world.call(&admin, "PATCH", "abilities", r#"{"broadcast_enabled":true}"#);
+        world
+    }
+
+    fn builder(&self) -> PollerBuilder {
+        InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.dir.file("cursor"))
+    }
+
+    fn broadcast(&self, text: &str) {
+        let body = format!(r#"{{"message":"{text}"}}"#);
+        self.call(&self.dev.token().unwrap(), "POST", "broadcast", &body);
+    }
+
+    fn call(&self, token: &str, method: &str, path: &str, body: &str) {
+        let host = self.platform.url().trim_start_matches("http://").to_owned();
+        let mut stream = TcpStream::connect(&host).unwrap();
+        write!(
+            stream,
+            "{method} /workspaces/{}/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.dev.id(),
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+/// Polls so often that the broadcasts are listed once.
+fn received(world: &World, poller: &mut InboxPoller) -> Vec<String> {
+    let mut texts = Vec::new();
+    for _ in 0..12 {
+        let polled = poller.poll_once(|message| {
+            assert_eq!(message.kind(), InboxMessageKind::Broadcast);
+            assert_eq!(message.peer().unwrap().to_string(), world.dev.id());
+            texts.push(message.text().to_owned());
+            Verdict::Ack
+        });
+        polled.unwrap();
+    }
+    texts
+}
+
+#[test]
+fn broadcasts_are_delivered_once_over_restarts() {
+    let world = World::new();
+    for late in [Duration::from_secs(60), Duration::ZERO] {
+        let text = |n: usize| format!("news {n} {}", late.as_secs());
+        let shown = |n: usize| format!("Broadcast from dev: {}", text(n));
+        world.broadcast(&text(0));
+        let mut poller = world.builder().late(late).build().unwrap();
+        assert_eq!(received(&world, &mut poller), [shown(0)]);
+        world.broadcast(&text(1));
+        world.broadcast(&text(2));
+        assert_eq!(received(&world, &mut poller), [shown(1), shown(2)]);
+        assert_eq!(received(&world, &mut poller), [""; 0]);
+        drop(poller);
+        world.broadcast(&text(3));
+        let mut poller = world.builder().late(late).build().unwrap();
+        assert_eq!(received(&world, &mut poller), [shown(3)]);
+        // Pruned while it polls, and while it is down.
+        world.ops.prune();
+        world.broadcast(&text(4));
+        assert_eq!(received(&world, &mut poller), [shown(4)]);
+        drop(poller);
+        world.ops.prune();
+        world.broadcast(&text(5));
+        let mut poller = world.builder().late(late).build().unwrap();
+        assert_eq!(received(&world, &mut poller), [shown(5)]);
+    }
+}
+
+#[test]
+fn broadcast_is_tried_again_and_given_up_like_a_message() {
+    let world = World::new();
+    let retry = a2a_blocking::RetryPolicy::new().with_attempts(3).with_base(Duration::ZERO);
+    let (report, reports) = std::sync::mpsc::channel();
+    let dead = report.clone();
+    let builder = world.builder().retry(retry).on_dead_letter(move |message| {
+        dead.send(format!("dead {}", message.delivery_attempt())).unwrap();
+    });
+    let mut poller = builder.build().unwrap();
+    world.broadcast("news");
+    let mut summary = a2a_blocking::PollSummary::default();
+    for _ in 0..24 {
+        let polled = poller.poll_once(|message| {
+            report.send(format!("attempt {}", message.delivery_attempt())).unwrap();
+            Verdict::Retry
+        });
+        summary.dead_lettered += polled.unwrap().dead_lettered;
+    }
+    assert_eq!(summary.dead_lettered, 1);
+    assert_eq!(reports.try_iter().collect::<Vec<_>>(), ["attempt 1", "attempt 2", "attempt 3", "dead 3"]);
+}
