@@ -1,61 +1,40 @@
 //! The ack: up to where a poller acknowledges its inbox, and where one without a cursor goes on.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
-use a2a_blocking::{ErrorKind, InboxPoller, PollerBuilder, Verdict};
+use a2a_blocking::{ErrorKind, InboxPoller, Verdict};
 use serde_json::{Value, json};
 
 use crate::poll::{capture_log, drain, logged};
 use crate::support::platform as scripted;
 use crate::support::{self, Dir, PEER, Reaction, Server, WORKSPACE};
+use crate::world::World;
 
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
+/// Returns a platform; the log is captured.
+fn world() -> World {
+    capture_log();
+    World::new("acks")
 }
 
 impl World {
-    fn new() -> World {
-        capture_log();
-        let platform = Platform::start().unwrap();
-        platform.rate_limit(None);
-        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-        World { platform, ops, dev, dir: Dir::new("acks") }
-    }
-
-    fn cursor(&self) -> PathBuf {
-        self.dir.file("cursor")
-    }
-
-    /// A poller whose rows are settled after `late`.
-    fn builder(&self, late: Duration) -> PollerBuilder {
-        InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.cursor()).late(late)
-    }
-
     /// Starts a poller anew, polls until there is nothing more, and returns the texts.
     fn run(&self, late: Duration) -> Vec<String> {
-        drain(&mut self.builder(late).build().unwrap())
+        drain(&mut self.builder().late(late).build().unwrap())
     }
 
     /// Sends a message and returns the `seq` of its row.
-    fn send(&self, text: &str) -> u64 {
-        self.platform.send(&self.dev, &self.ops, text).unwrap();
+    fn send_row(&self, text: &str) -> u64 {
+        self.send(text);
         self.seq(text)
     }
 
     /// Sends a message as if so many seconds ago.
     fn send_at(&self, seconds: i64, text: &str) -> u64 {
         self.platform.skew_rows(seconds);
-        let seq = self.send(text);
+        let seq = self.send_row(text);
         self.platform.skew_rows(0);
         seq
     }
@@ -75,29 +54,18 @@ impl World {
     }
 
     fn request(&self, method: &str, call: &str, body: &str) -> Value {
-        let host = self.platform.url().replace("http://", "");
-        let (id, token, length) = (self.ops.id(), self.ops.token().unwrap(), body.len());
-        let mut stream = TcpStream::connect(&host).unwrap();
-        write!(
-            stream,
-            "{method} /workspaces/{id}/{call} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(&body[body.find('{').unwrap()..=body.rfind('}').unwrap()]).unwrap()
+        let answer = self.call(method, (&self.ops, call), &self.ops.token().unwrap(), body);
+        serde_json::from_str(&answer[answer.find('{').unwrap()..=answer.rfind('}').unwrap()]).unwrap()
     }
 }
 
 #[test]
 fn handled_messages_are_acknowledged_once_they_are_settled() {
-    let world = World::new();
+    let world = world();
     assert_eq!((world.run(Duration::ZERO), world.acked()), (Vec::new(), 0));
     for n in 0..3 {
         let texts = [format!("message {n}"), format!("another {n}")];
-        let seq = texts.each_ref().map(|text| world.send(text))[1];
+        let seq = texts.each_ref().map(|text| world.send_row(text))[1];
         assert_eq!(world.run(Duration::ZERO), texts);
         assert_eq!((world.run(Duration::ZERO), world.acked()), (Vec::new(), seq));
         let saved = fs::read_to_string(world.cursor()).unwrap();
@@ -108,11 +76,11 @@ fn handled_messages_are_acknowledged_once_they_are_settled() {
 /// A row that took a lower number and is committed later would not be delivered by a poller that goes on behind the ack.
 #[test]
 fn message_that_is_not_settled_is_not_acknowledged() {
-    let world = World::new();
+    let world = world();
     let late = Duration::from_secs(60);
     assert_eq!(world.run(late).len(), 0);
     world.platform.late_rows(1, Duration::from_secs(3_600));
-    world.platform.send(&world.dev, &world.ops, "late").unwrap();
+    world.send("late");
     world.send("on time");
     assert_eq!(world.run(late), ["on time"]);
     assert_eq!((world.run(late).len(), world.acked()), (0, 0));
@@ -124,15 +92,15 @@ fn message_that_is_not_settled_is_not_acknowledged() {
 /// A row that is too large for the tail to list everything behind it is acknowledged by the next head.
 #[test]
 fn large_message_is_acknowledged_in_a_quiet_inbox() {
-    let world = World::new();
-    world.platform.send(&world.dev, &world.ops, &"x".repeat(300 << 10)).unwrap();
+    let world = world();
+    world.send(&"x".repeat(300 << 10));
     let seq = world.platform.ledger()[0].seq;
     assert_eq!((world.run(Duration::ZERO).len(), world.acked()), (1, seq));
 }
 
 #[test]
 fn poller_without_a_cursor_goes_on_behind_the_ack() {
-    let world = World::new();
+    let world = world();
     world.send_at(-86_400, "long ago");
     world.send_at(-7_200, "old");
     let acked = world.send_at(-7_100, "acknowledged");
@@ -152,7 +120,7 @@ fn poller_without_a_cursor_goes_on_behind_the_ack() {
 
 #[test]
 fn poller_whose_cursor_is_lost_goes_on_where_it_was() {
-    let world = World::new();
+    let world = world();
     for n in 0..3 {
         let texts = [0, 1].map(|m| format!("message {n} {m}"));
         for text in &texts {
@@ -167,10 +135,10 @@ fn poller_whose_cursor_is_lost_goes_on_where_it_was() {
 #[test]
 fn rows_older_than_the_backlog_are_skipped_with_a_line_where_nothing_was_acknowledged() {
     for ack in [true, false] {
-        let world = World::new();
+        let world = world();
         let old = world.send_at(-7_200, "old");
         world.send("new");
-        let builder = || world.builder(Duration::ZERO).ack(ack);
+        let builder = || world.builder().late(Duration::ZERO).ack(ack);
         let before = logged(&["INFO", "older than 600 s are not delivered", "PollerBuilder::backlog"]);
         assert_eq!(drain(&mut builder().build().unwrap()), ["new"]);
         assert_eq!(logged(&["INFO", "older than 600 s are not delivered", "PollerBuilder::backlog"]), before + 1);
@@ -186,18 +154,18 @@ fn rows_older_than_the_backlog_are_skipped_with_a_line_where_nothing_was_acknowl
 
 #[test]
 fn ack_waits_while_little_of_the_rate_limit_is_left() {
-    let world = World::new();
-    let first = world.send("first");
+    let world = world();
+    let first = world.send_row("first");
     assert_eq!((world.run(Duration::ZERO).len(), world.acked()), (1, first));
-    let second = world.send("second");
-    let quiet = || world.builder(Duration::ZERO).ack(false).build().unwrap();
+    let second = world.send_row("second");
+    let quiet = || world.builder().late(Duration::ZERO).ack(false).build().unwrap();
     assert_eq!((drain(&mut quiet()), world.acked()), (vec!["second".to_owned()], first));
     // Two to four requests, and then an ack is due. The last three of a window are for sends and heartbeats alone.
     world.platform.rate_limit(5);
     assert_eq!(world.run(Duration::ZERO), [""; 0]);
     world.platform.rate_limit(None);
     assert_eq!(world.acked(), first);
-    let third = world.send("third");
+    let third = world.send_row("third");
     assert_eq!((world.run(Duration::ZERO).len(), world.run(Duration::ZERO).len()), (1, 0));
     assert!(second < third && world.acked() == third);
 }

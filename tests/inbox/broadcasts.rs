@@ -1,55 +1,15 @@
 //! Broadcasts, which the platform lists apart from the messages.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
-use a2a_blocking::{InboxMessageKind, InboxPoller, PollerBuilder, Verdict};
+use a2a_blocking::{InboxMessageKind, InboxPoller, Verdict};
 
-use crate::support::Dir;
+use crate::world::World;
 
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
-}
-
-impl World {
-    fn new() -> World {
-        let platform = Platform::start().unwrap();
-        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-        let world = World { platform, ops, dev, dir: Dir::new("broadcasts") };
-        let admin = world.platform.admin_token();
-        world.call(&admin, "PATCH", "abilities", r#"{"broadcast_enabled":true}"#);
-        world
-    }
-
-    fn builder(&self) -> PollerBuilder {
-        InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.dir.file("cursor"))
-    }
-
-    fn broadcast(&self, text: &str) {
-        let body = format!(r#"{{"message":"{text}"}}"#);
-        self.call(&self.dev.token().unwrap(), "POST", "broadcast", &body);
-    }
-
-    fn call(&self, token: &str, method: &str, path: &str, body: &str) {
-        let host = self.platform.url().trim_start_matches("http://").to_owned();
-        let mut stream = TcpStream::connect(&host).unwrap();
-        write!(
-            stream,
-            "{method} /workspaces/{}/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.dev.id(),
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
+fn world() -> World {
+    let world = World::new("broadcasts");
+    world.allow_broadcasts();
+    world
 }
 
 /// Polls so often that the broadcasts are listed once.
@@ -69,7 +29,7 @@ fn received(world: &World, poller: &mut InboxPoller) -> Vec<String> {
 
 #[test]
 fn broadcasts_are_delivered_once_over_restarts() {
-    let world = World::new();
+    let world = world();
     for late in [Duration::from_secs(60), Duration::ZERO] {
         let text = |n: usize| format!("news {n} {}", late.as_secs());
         let shown = |n: usize| format!("Broadcast from dev: {}", text(n));
@@ -98,7 +58,7 @@ fn broadcasts_are_delivered_once_over_restarts() {
 
 #[test]
 fn broadcast_is_tried_again_and_given_up_like_a_message() {
-    let world = World::new();
+    let world = world();
     let retry = a2a_blocking::RetryPolicy::new().with_attempts(3).with_base(Duration::ZERO);
     let (report, reports) = std::sync::mpsc::channel();
     let dead = report.clone();

@@ -1,61 +1,16 @@
 //! The feed, against the embedded platform: late rows, rows that are too large, pruned rows, and where a poller begins.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
-use a2a_blocking::{DeadLetterReason, ErrorKind, InboxMessageKind, InboxPoller, PollerBuilder, Verdict};
+use a2a_blocking::{DeadLetterReason, ErrorKind, InboxMessageKind};
 
-use crate::support::Dir;
-
-/// A platform with an inbox, and what was delivered from it.
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
-}
-
-impl World {
-    fn new() -> World {
-        let platform = Platform::start().unwrap();
-        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-        platform.rate_limit(None);
-        World { platform, ops, dev, dir: Dir::new("feed") }
-    }
-
-    fn cursor(&self) -> PathBuf {
-        self.dir.0.join("cursor")
-    }
-
-    fn builder(&self) -> PollerBuilder {
-        InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.cursor())
-    }
-
-    fn send(&self, text: &str) {
-        self.platform.send(&self.dev, &self.ops, text).unwrap();
-    }
-}
-
-/// Polls until there is nothing more, and returns the texts.
-fn drain(poller: &mut InboxPoller) -> Vec<String> {
-    let mut texts = Vec::new();
-    for _ in 0..200 {
-        let polled = poller.poll_once(|message| {
-            texts.push(message.text().to_owned());
-            Verdict::Ack
-        });
-        if !polled.unwrap().has_more {
-            return texts;
-        }
-    }
-    panic!("it polls for ever: {texts:?}");
-}
+use crate::poll::drain;
+use crate::world::World;
 
 #[test]
 fn messages_are_delivered_once_and_in_order_over_restarts() {
-    let world = World::new();
+    let world = World::new("feed");
     let mut poller = world.builder().page_size(3).build().unwrap();
     assert_eq!(drain(&mut poller), [""; 0]);
     let texts: Vec<String> = (0..10).map(|n| format!("message {n}")).collect();
@@ -70,7 +25,7 @@ fn messages_are_delivered_once_and_in_order_over_restarts() {
 
 #[test]
 fn late_row_is_delivered_when_it_comes() {
-    let world = World::new();
+    let world = World::new("feed");
     let mut poller = world.builder().build().unwrap();
     world.send("first");
     assert_eq!(drain(&mut poller), ["first"]);
@@ -87,7 +42,7 @@ fn late_row_is_delivered_when_it_comes() {
 /// A peer can send a message whose row no poller wants to read. It costs the others little.
 #[test]
 fn row_that_is_too_large_is_given_up_and_those_around_it_are_delivered() {
-    let world = World::new();
+    let world = World::new("feed");
     let dead = Arc::new(Mutex::new(Vec::new()));
     let given_up = dead.clone();
     let builder = world.builder().max_row(64 * 1024).on_dead_letter(move |message| {
@@ -119,7 +74,7 @@ fn row_that_is_too_large_is_given_up_and_those_around_it_are_delivered() {
 
 #[test]
 fn anchor_that_was_pruned_is_no_reason_to_lose_or_repeat_a_message() {
-    let world = World::new();
+    let world = World::new("feed");
     let mut poller = world.builder().build().unwrap();
     world.send("first");
     assert_eq!(drain(&mut poller), ["first"]);
@@ -139,7 +94,7 @@ fn anchor_that_was_pruned_is_no_reason_to_lose_or_repeat_a_message() {
 
 #[test]
 fn late_row_before_the_first_one_of_an_inbox_is_delivered() {
-    let world = World::new();
+    let world = World::new("feed");
     let mut poller = world.builder().build().unwrap();
     assert_eq!(drain(&mut poller), [""; 0]);
     world.platform.late_rows(1, Duration::from_secs(3_600));
@@ -157,7 +112,7 @@ fn late_row_before_the_first_one_of_an_inbox_is_delivered() {
 #[test]
 fn rows_whose_times_are_wrong_hide_no_other() {
     for skew in [90, 600, -90] {
-        let world = World::new();
+        let world = World::new("feed");
         // A poller that has just begun lists everything that is not settled.
         let received = || drain(&mut world.builder().build().unwrap());
         world.send("first");

@@ -1,65 +1,21 @@
 //! Platforms and senders that make a reader lose a message, stand still, or report what did not happen.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
-use a2a_blocking::{InboxPoller, PollerBuilder, Verdict};
+use a2a_blocking::{InboxPoller, Verdict};
 use serde_json::json;
 
 use crate::poll::fast_poller;
 use crate::support::platform::{id, param};
 use crate::support::{Dir, Reaction, Server};
+use crate::world::World;
 
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
-}
-
-impl World {
-    fn new() -> World {
-        let platform = Platform::start().unwrap();
-        platform.rate_limit(None);
-        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-        let world = World { platform, ops, dev, dir: Dir::new("attack") };
-        world.call(&world.platform.admin_token(), "PATCH", "abilities", r#"{"broadcast_enabled":true}"#);
-        world
-    }
-
-    fn builder(&self, file: &str) -> PollerBuilder {
-        InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.dir.file(file))
-    }
-
-    fn send(&self, text: &str) {
-        self.platform.send(&self.dev, &self.ops, text).unwrap();
-    }
-
-    fn broadcast(&self, text: &str) {
-        let body = format!(r#"{{"message":"{text}"}}"#);
-        self.call(&self.dev.token().unwrap(), "POST", "broadcast", &body);
-    }
-
-    fn call(&self, token: &str, method: &str, path: &str, body: &str) {
-        let host = self.platform.url().trim_start_matches("http://").to_owned();
-        let mut stream = TcpStream::connect(&host).unwrap();
-        write!(
-            stream,
-            "{method} /workspaces/{}/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.dev.id(),
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
+fn world() -> World {
+    let world = World::new("hostile");
+    world.allow_broadcasts();
+    world
 }
 
 /// Polls so often that the broadcasts are listed once.
@@ -78,15 +34,16 @@ fn received(poller: &mut InboxPoller) -> Vec<String> {
 /// The poller was down for longer than the backlog, and had never listed a broadcast.
 #[test]
 fn first_broadcast_of_a_downtime_is_delivered() {
-    let world = World::new();
-    let builder = || world.builder("cursor").late(Duration::ZERO).backlog(Duration::from_secs(1));
+    let world = world();
+    let builder = || world.builder().late(Duration::ZERO);
+    world.platform.skew_rows(-7_200);
     world.send("hello");
-    let mut poller = builder().build().unwrap();
+    let mut poller = builder().backlog(Duration::from_secs(10_000)).build().unwrap();
     assert_eq!(received(&mut poller), ["hello"]);
     drop(poller);
+    world.platform.skew_rows(-7_000);
     world.broadcast("news");
     world.send("while it is down");
-    sleep(Duration::from_millis(2_100));
     let mut got = received(&mut builder().build().unwrap());
     got.sort();
     assert_eq!(got, ["news", "while it is down"]);
@@ -94,34 +51,37 @@ fn first_broadcast_of_a_downtime_is_delivered() {
 
 #[test]
 fn all_broadcasts_of_the_backlog_are_delivered_in_order_whatever_the_page_size() {
-    let world = World::new();
+    let world = world();
     let texts: Vec<String> = (0..5).map(|n| format!("news {n}")).collect();
     texts.iter().for_each(|text| world.broadcast(text));
-    assert_eq!(received(&mut world.builder("cursor").page_size(2).build().unwrap()), texts);
+    assert_eq!(received(&mut world.builder().page_size(2).build().unwrap()), texts);
 }
 
 /// A program that lives for less than a minute, started again and again: the key of a broadcast is kept for 24 h only.
 #[test]
 fn broadcasts_are_settled_by_programs_that_live_for_a_moment() {
-    let world = World::new();
-    let run = || received(&mut world.builder("cursor").late(Duration::from_secs(2)).build().unwrap());
+    let world = world();
+    let run = || received(&mut world.builder().build().unwrap());
     world.broadcast("news");
     assert_eq!(run(), ["news"]);
     world.send("hello");
     assert_eq!(run(), ["hello"]);
-    sleep(Duration::from_millis(2_500));
-    assert_eq!((run(), run()), (vec![], vec![]));
-    let saved = std::fs::read_to_string(world.dir.file("cursor")).unwrap();
+    // Each of these lists the broadcasts once, before it has seen one: only the messages say what is settled.
+    for _ in 0..3 {
+        let mut poller = world.builder().late(Duration::ZERO).build().unwrap();
+        assert_eq!(poller.poll_once(|_| Verdict::Ack).unwrap().delivered, 0);
+    }
+    let saved = std::fs::read_to_string(world.cursor()).unwrap();
     assert!(saved.contains(r#"{"broadcasts":["#), "{saved}");
 }
 
 /// As with a message whose attempts are exhausted: the report comes first.
 #[test]
 fn crash_in_the_dead_letter_callback_loses_no_large_row() {
-    let world = World::new();
+    let world = world();
     let crashed = world.dir.file("crashed");
-    let (from, to) = (world.dir.file("cursor"), crashed.clone());
-    let builder = world.builder("cursor").max_row(64 * 1024).on_dead_letter(move |_| {
+    let (from, to) = (world.cursor(), crashed.clone());
+    let builder = world.builder().max_row(64 * 1024).on_dead_letter(move |_| {
         std::fs::copy(&from, &to).unwrap();
     });
     world.send("before");
@@ -131,7 +91,7 @@ fn crash_in_the_dead_letter_callback_loses_no_large_row() {
     received(&mut poller);
     let reported = Arc::new(AtomicUsize::new(0));
     let count = reported.clone();
-    let builder = world.builder("crashed").max_row(64 * 1024).on_dead_letter(move |_| {
+    let builder = world.builder().cursor_file(&crashed).max_row(64 * 1024).on_dead_letter(move |_| {
         count.fetch_add(1, SeqCst);
     });
     assert_eq!(received(&mut builder.build().unwrap()), [""; 0]);

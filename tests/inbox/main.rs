@@ -10,6 +10,7 @@ mod budget;
 mod cursor;
 #[path = "../support/dice.rs"]
 mod dice;
+#[cfg(feature = "testing")]
 mod feed;
 mod health;
 #[cfg(feature = "testing")]
@@ -50,3 +51,5 @@ mod spellings;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "testing")]
+mod world;

@@ -5,59 +5,22 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
-use a2a_blocking::{InboxPoller, PollerBuilder, Verdict};
+use a2a_blocking::PollerBuilder;
 use serde_json::Value;
 
-use crate::poll::{capture_log, logged};
-use crate::support::Dir;
+use crate::poll::{capture_log, drain, logged};
+use crate::world::World;
 
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
+fn builder(world: &World) -> PollerBuilder {
+    capture_log();
+    // A row is settled as soon as it was listed, so that the anchor moves.
+    world.builder().late(Duration::ZERO)
 }
 
-impl World {
-    fn new() -> World {
-        capture_log();
-        let platform = Platform::start().unwrap();
-        platform.rate_limit(None);
-        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-        World { platform, ops, dev, dir: Dir::new("pruned") }
-    }
-
-    fn builder(&self) -> PollerBuilder {
-        let builder = InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.dir.file("cursor"));
-        // A row is settled as soon as it was listed, so that the anchor moves.
-        builder.late(Duration::ZERO)
-    }
-
-    fn send(&self, text: &str) {
-        self.platform.send(&self.dev, &self.ops, text).unwrap();
-    }
-
-    /// Returns the id of the row that the cursor file names as the anchor.
-    fn anchor(&self) -> String {
-        let anchor = last_record(&self.dir.file("cursor"), "anchor");
-        anchor[0].as_str().unwrap().to_owned()
-    }
-}
-
-/// Polls until there is nothing more, and returns the texts.
-fn drain(poller: &mut InboxPoller) -> Vec<String> {
-    let mut texts = Vec::new();
-    for _ in 0..200 {
-        let polled = poller.poll_once(|message| {
-            texts.push(message.text().to_owned());
-            Verdict::Ack
-        });
-        if !polled.unwrap().has_more {
-            return texts;
-        }
-    }
-    panic!("it polls for ever: {texts:?}");
+/// Returns the id of the row that the cursor file names as the anchor.
+fn saved_anchor(world: &World) -> String {
+    let anchor = last_record(&world.cursor(), "anchor");
+    anchor[0].as_str().unwrap().to_owned()
 }
 
 /// Returns the value of the last record of this kind in a cursor file.
@@ -94,17 +57,17 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[test]
 fn pruned_anchor_is_no_gap_where_the_inbox_was_listed_within_7_days() {
-    let world = World::new();
-    let mut poller = world.builder().build().unwrap();
+    let world = World::new("pruned");
+    let mut poller = builder(&world).build().unwrap();
     for n in 0..3 {
         world.send(&format!("before {n}"));
         assert_eq!(drain(&mut poller), [format!("before {n}")]);
-        let anchor = world.anchor();
+        let anchor = saved_anchor(&world);
         // At first while the poller is running, and then while it is down for some days.
         if n > 0 {
             drop(poller);
-            age(&world.dir.file("cursor"), 3 * (n - 1));
-            poller = world.builder().build().unwrap();
+            age(&world.cursor(), 3 * (n - 1));
+            poller = builder(&world).build().unwrap();
         }
         world.ops.prune();
         for text in ["new", "newer"] {
@@ -112,22 +75,22 @@ fn pruned_anchor_is_no_gap_where_the_inbox_was_listed_within_7_days() {
         }
         assert_eq!(drain(&mut poller), ["new", "newer"]);
         assert_eq!(logged(&["gap"]), 0);
-        assert_ne!(world.anchor(), anchor);
+        assert_ne!(saved_anchor(&world), anchor);
     }
 }
 
 #[test]
 fn pruned_anchor_is_perhaps_a_gap_after_7_days() {
-    let world = World::new();
-    let mut poller = world.builder().build().unwrap();
+    let world = World::new("pruned");
+    let mut poller = builder(&world).build().unwrap();
     world.send("before");
     assert_eq!(drain(&mut poller), ["before"]);
     drop(poller);
-    let anchor = world.anchor();
-    age(&world.dir.file("cursor"), 8);
+    let anchor = saved_anchor(&world);
+    age(&world.cursor(), 8);
     world.ops.prune();
     world.send("new");
-    let mut poller = world.builder().build().unwrap();
+    let mut poller = builder(&world).build().unwrap();
     assert_eq!(drain(&mut poller), ["new"]);
     world.send("newer");
     assert_eq!(drain(&mut poller), ["newer"]);

@@ -1,48 +1,17 @@
 //! One message is handled once, although the platform keeps several rows of it.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
-use a2a_blocking::{InboxMessage, InboxPoller, PollSummary, PollerBuilder, RetryPolicy, Verdict};
+use a2a_blocking::{InboxMessage, InboxPoller, PollSummary, RetryPolicy, Verdict};
 
-use crate::support::{Dir, eventually};
+use crate::support::eventually;
+use crate::world::World;
 
-/// A platform with the inbox of an agent that nobody registered: each message to it has two rows.
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
-}
-
-impl World {
-    fn new() -> World {
-        let platform = Platform::start().unwrap();
-        platform.rate_limit(None);
-        platform.hold_background(true);
-        let (ops, dev) = (platform.unregistered("ops"), platform.workspace("dev"));
-        World { platform, ops, dev, dir: Dir::new("repeats") }
-    }
-
-    fn cursor(&self) -> PathBuf {
-        self.dir.file("cursor")
-    }
-
-    fn builder(&self) -> PollerBuilder {
-        InboxPoller::builder(self.ops.client().build().unwrap()).cursor_file(self.cursor()).heartbeat(None)
-    }
-
-    fn send(&self, text: &str) {
-        self.platform.send(&self.dev, &self.ops, text).unwrap();
-    }
-
-    /// Ids of the rows, in the order of the feed.
-    fn rows(&self) -> Vec<String> {
-        self.platform.ledger().into_iter().map(|entry| entry.row_id).collect()
-    }
+/// Returns the ids of the rows, in the order of the feed.
+fn rows(world: &World) -> Vec<String> {
+    world.platform.ledger().into_iter().map(|entry| entry.row_id).collect()
 }
 
 /// Polls until there is nothing more. Returns the texts, and how many rows were repeats.
@@ -71,13 +40,13 @@ fn ack(_: &InboxMessage) -> Verdict {
 
 #[test]
 fn further_rows_of_a_handled_message_are_counted_and_not_delivered() {
-    let world = World::new();
+    let world = World::unregistered("repeats");
     let client = world.ops.client().build().unwrap();
     let mut poller = InboxPoller::builder(client.clone()).cursor_file(world.cursor()).build().unwrap();
     world.send("from a peer");
     world.platform.human(&world.ops, "from a human").unwrap();
     world.send("from a peer");
-    assert_eq!(world.rows().len(), 6, "two rows a message");
+    assert_eq!(rows(&world).len(), 6, "two rows a message");
     let (texts, all) = drain(&mut poller, ack);
     assert_eq!(texts, ["from a peer", "from a human", "from a peer"], "the third has an id of its own");
     assert_eq!((all.delivered, all.skipped, all.skipped_by.repeats), (3, 3, 3));
@@ -89,9 +58,9 @@ fn further_rows_of_a_handled_message_are_counted_and_not_delivered() {
 
 #[test]
 fn dead_lettered_message_is_handled() {
-    let world = World::new();
+    let world = World::unregistered("repeats");
     let retry = RetryPolicy::new().with_attempts(2).with_base(Duration::from_millis(1));
-    let mut poller = world.builder().retry(retry).build().unwrap();
+    let mut poller = world.builder().heartbeat(None).retry(retry).build().unwrap();
     world.send("poison");
     let (texts, all) = drain(&mut poller, |_| Verdict::Retry);
     assert_eq!((texts.len(), all.dead_lettered, all.skipped_by.repeats), (2, 1, 1));
@@ -100,9 +69,9 @@ fn dead_lettered_message_is_handled() {
 /// The row that the platform lists first is tried in three runs, and its twin waits behind it.
 #[test]
 fn twin_of_a_message_that_is_being_tried_waits_over_restarts() {
-    let world = World::new();
+    let world = World::unregistered("repeats");
     world.send("again and again");
-    let rows = world.rows();
+    let rows = rows(&world);
     let tried: Arc<Mutex<Vec<(String, u32)>>> = Arc::default();
     let run = |verdict: Verdict| {
         let retry = RetryPolicy::new().with_attempts(5).with_base(Duration::from_secs(3_600));
@@ -127,14 +96,14 @@ fn twin_of_a_message_that_is_being_tried_waits_over_restarts() {
     let attempts: Vec<(String, u32)> = (1..=3).map(|attempt| (rows[0].clone(), attempt)).collect();
     assert_eq!(*tried.lock().unwrap(), attempts);
     world.send("another");
-    let (texts, all) = drain(&mut world.builder().build().unwrap(), ack);
+    let (texts, all) = drain(&mut world.builder().heartbeat(None).build().unwrap(), ack);
     assert_eq!((texts, all.skipped_by.repeats), (vec!["another".to_owned()], 1));
 }
 
 #[test]
 fn handled_message_is_known_after_a_restart() {
-    let world = World::new();
-    let mut poller = world.builder().build().unwrap();
+    let world = World::unregistered("repeats");
+    let mut poller = world.builder().heartbeat(None).build().unwrap();
     assert_eq!(drain(&mut poller, ack).0.len(), 0);
     for n in 0..3 {
         world.platform.late_rows(1, Duration::from_secs(3_600));
@@ -143,7 +112,7 @@ fn handled_message_is_known_after_a_restart() {
         assert_eq!((texts, all.skipped_by.repeats), (vec![format!("message {n}")], 0), "the second row of it");
         drop(poller);
         world.platform.commit_late_rows();
-        poller = world.builder().build().unwrap();
+        poller = world.builder().heartbeat(None).build().unwrap();
         let (texts, all) = drain(&mut poller, ack);
         assert_eq!((texts, all.skipped_by.repeats), (Vec::new(), 1), "its first row comes late");
     }
@@ -152,7 +121,7 @@ fn handled_message_is_known_after_a_restart() {
 /// The cursor file of release 0.1 has no key, and gets one that stays.
 #[test]
 fn key_of_the_hashes_is_made_once() {
-    let world = World::new();
+    let world = World::unregistered("repeats");
     let old = format!(
         r#"{{"version":1,"workspace":"{}","anchor":null,"floor":null,"tries":{{}},"snapshot":false,"acked":[]}}"#,
         world.ops.id()
@@ -160,7 +129,7 @@ fn key_of_the_hashes_is_made_once() {
     fs::write(world.cursor(), old).unwrap();
     let mut keys = Vec::new();
     for n in 0..3 {
-        let mut poller = world.builder().build().unwrap();
+        let mut poller = world.builder().heartbeat(None).build().unwrap();
         world.send(&format!("message {n}"));
         assert_eq!(drain(&mut poller, ack).1.skipped_by.repeats, 1);
         drop(poller);

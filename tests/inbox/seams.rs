@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a2a_blocking::testing::{Platform, WorkspaceHandle};
 use a2a_blocking::{DeadLetterReason, InboxPoller, PollerBuilder, Verdict};
 use serde_json::{Value, json};
 
@@ -12,38 +11,18 @@ use crate::cursor::numbered;
 use crate::poll::drain;
 use crate::support::platform::{self, SECOND, param};
 use crate::support::{self, Dir, PEER, Reaction, Server};
+use crate::world::World;
 
 /// Largest row that the pollers read, in bytes.
 const MAX_ROW: usize = 64 * 1024;
 
-struct World {
-    platform: Platform,
-    ops: WorkspaceHandle,
-    dev: WorkspaceHandle,
-    dir: Dir,
+fn builder(world: &World) -> PollerBuilder {
+    world.builder().max_row(MAX_ROW)
 }
 
-impl World {
-    fn new() -> World {
-        let platform = Platform::start().unwrap();
-        let (ops, dev) = (platform.workspace("ops"), platform.workspace("dev"));
-        platform.rate_limit(None);
-        World { platform, ops, dev, dir: Dir::new("seams") }
-    }
-
-    fn builder(&self) -> PollerBuilder {
-        let client = self.ops.client().build().unwrap();
-        InboxPoller::builder(client).cursor_file(self.dir.file("cursor")).max_row(MAX_ROW)
-    }
-
-    fn send(&self, text: &str) {
-        self.platform.send(&self.dev, &self.ops, text).unwrap();
-    }
-
-    /// Sends a message whose row is too large.
-    fn send_large(&self) {
-        self.send(&"<".repeat(100_000));
-    }
+/// Sends a message whose row is too large.
+fn send_large(world: &World) {
+    world.send(&"<".repeat(100_000));
 }
 
 type Letters = Vec<(String, Option<DeadLetterReason>)>;
@@ -67,64 +46,64 @@ fn nothing() -> (Vec<String>, Letters) {
 
 #[test]
 fn several_rows_that_are_too_large_are_given_up_once() {
-    let world = World::new();
-    assert_eq!(drain_with_dead(world.builder()), nothing());
+    let world = World::new("seams");
+    assert_eq!(drain_with_dead(builder(&world)), nothing());
     world.send("before");
-    world.send_large();
+    send_large(&world);
     world.send("between");
-    (0..3).for_each(|_| world.send_large());
+    (0..3).for_each(|_| send_large(&world));
     world.send("after");
     let ledger = world.platform.ledger();
     let large = ledger.iter().filter(|row| row.text.starts_with('<'));
     let expected: Letters = large.map(|row| (row.row_id.clone(), Some(DeadLetterReason::TooLarge))).collect();
-    let (texts, dead) = drain_with_dead(world.builder());
+    let (texts, dead) = drain_with_dead(builder(&world));
     assert_eq!(texts, ["before", "between", "after"]);
     assert_eq!(dead, expected, "in order");
     // Neither again after a restart, nor once they are settled.
     for late in [60, 0, 0] {
-        assert_eq!(drain_with_dead(world.builder().late(Duration::from_secs(late))), nothing());
+        assert_eq!(drain_with_dead(builder(&world).late(Duration::from_secs(late))), nothing());
     }
     world.send("later");
-    world.send_large();
+    send_large(&world);
     world.send("last");
-    let (texts, dead) = drain_with_dead(world.builder());
+    let (texts, dead) = drain_with_dead(builder(&world));
     assert_eq!((texts, dead.len()), (vec!["later".to_owned(), "last".to_owned()], 1));
 }
 
 /// A row that is too large may be late, too, and late rows may come beside it.
 #[test]
 fn late_rows_around_a_row_that_is_too_large_are_found() {
-    let world = World::new();
+    let world = World::new("seams");
     world.send("first");
-    assert_eq!(drain_with_dead(world.builder()).0, ["first"]);
+    assert_eq!(drain_with_dead(builder(&world)).0, ["first"]);
     world.platform.late_rows(3, Duration::from_secs(3_600));
     send_late_rows(&world);
-    world.send_large();
+    send_large(&world);
     world.send("on time");
-    let (texts, dead) = drain_with_dead(world.builder());
+    let (texts, dead) = drain_with_dead(builder(&world));
     assert_eq!((texts, dead.len()), (vec!["on time".to_owned()], 1));
     world.platform.commit_late_rows();
     // With so large a row only what is settled is listed again, at last.
-    let (texts, dead) = drain_with_dead(world.builder().late(Duration::ZERO));
+    let (texts, dead) = drain_with_dead(builder(&world).late(Duration::ZERO));
     assert_eq!((texts, dead.len()), (vec!["late 1".to_owned(), "late 2".to_owned()], 1));
-    assert_eq!(drain_with_dead(world.builder().late(Duration::ZERO)), nothing());
+    assert_eq!(drain_with_dead(builder(&world).late(Duration::ZERO)), nothing());
 }
 
 /// Sends three messages whose rows are late, a large one between two small ones.
 fn send_late_rows(world: &World) {
     world.send("late 1");
-    world.send_large();
+    send_large(world);
     world.send("late 2");
 }
 
 #[test]
 fn inbox_of_rows_that_are_too_large_is_begun() {
-    let world = World::new();
-    (0..3).for_each(|_| world.send_large());
-    let (texts, dead) = drain_with_dead(world.builder());
+    let world = World::new("seams");
+    (0..3).for_each(|_| send_large(&world));
+    let (texts, dead) = drain_with_dead(builder(&world));
     assert_eq!((texts, dead.len()), (vec![], 3));
     world.send("after");
-    assert_eq!(drain_with_dead(world.builder()), (vec!["after".to_owned()], vec![]));
+    assert_eq!(drain_with_dead(builder(&world)), (vec!["after".to_owned()], vec![]));
 }
 
 /// The list of attachments comes before the id, and is too large. The row's start is asked for without it.
