@@ -43,12 +43,27 @@ impl Shared {
     }
 
     /// Remembers a connection until [`forget_socket`](Self::forget_socket).
+    ///
+    /// # Errors
+    ///
+    /// The platform has ended or is offline. Its open connections may have been ended before this one was among them.
     pub(super) fn remember_socket(&self, socket: &TcpStream) -> io::Result<u64> {
         let socket = socket.try_clone()?;
-        let mut sockets = self.sockets.lock();
-        sockets.next += 1;
-        let id = sockets.next;
-        sockets.open.insert(id, socket);
+        let id = {
+            let mut sockets = self.sockets.lock();
+            sockets.next += 1;
+            let id = sockets.next;
+            sockets.open.insert(id, socket);
+            id
+        };
+        let is_closed = {
+            let state = self.lock();
+            state.ended || state.faults.offline
+        };
+        if is_closed {
+            self.forget_socket(id);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         Ok(id)
     }
 

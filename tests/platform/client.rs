@@ -280,3 +280,20 @@ fn dropping_it_ends_its_threads() {
     drop(idle);
     assert!(TcpStream::connect(&host).is_err());
 }
+
+/// A connection that was accepted and has no thread yet is closed, too.
+#[test]
+fn dropping_it_ends_although_somebody_connects() {
+    for _ in 0..400 {
+        let platform = Platform::start().unwrap();
+        let host = host(&platform);
+        let connections: Vec<_> = (0..8).map(|_| TcpStream::connect(&host).unwrap()).collect();
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(platform);
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(PATIENCE).expect("a connection holds it up");
+        drop(connections);
+    }
+}
